@@ -1,0 +1,1 @@
+"""How a network becomes a program: ONNX import, graph passes, quantizers, tiling, code generation."""

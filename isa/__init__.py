@@ -1,0 +1,1 @@
+"""What the machine is: number formats, instruction table, assembler, ELF, machine descriptions."""

@@ -1,0 +1,236 @@
+"""What one row of the instruction table says, and what follows from its encoding and operand strings.
+
+A row is written once (see ``potluck.isa.rows``); the encoder, decoder, assembler, disassembler, the interpreter's
+code generator, the timing model and the reference pages all read the :class:`Insn` made from it.
+
+Encoding string: fields from bit 31 down to bit 0, in the notation of the ISA manual. A field is a binary literal
+(``0110011``), an operand name (``rd``, ``vs2``, ``vm``), or a name with the operand bits it holds
+(``imm[11:5]``, ``off[4:1|11]``, ``vs4[4:3]``).
+
+Operand string: assembly order, comma separated. ``name`` or ``name:type``; memory operands are ``imm(rs1)`` or
+``(rs1)``. A type is absolute (``s32``, ``u8``, ``f64``) or relative to SEW: ``s`` (SEW), ``2u`` (twice SEW),
+``4f``, ``u/2`` (half SEW). ``vd[0]:s`` is element 0 of a register. Names beginning with ``x``-register letters
+(``rd rs1 rs2 rs3``) are integer registers, ``fd fs1 fs2 fs3`` floating registers, ``vd vs1 vs2 vs3 vs4`` vector
+registers, ``imm`` a signed and ``uimm``/``shamt`` an unsigned immediate, ``off`` a pc-relative target, ``csr`` a CSR
+number, ``vtypei`` a vector type, ``rm`` a rounding mode, ``vm`` the mask bit (1 = unmasked).
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+from typing import Any
+
+from potluck.isa.element import Type
+
+WIDTHS = {
+    **dict.fromkeys(["rd", "rs1", "rs2", "rs3", "fd", "fs1", "fs2", "fs3", "vd", "vs1", "vs2", "vs3", "vs4"], 5),
+    "vm": 1, "rm": 3, "csr": 12, "nf": 3,
+}  # fmt: skip
+
+
+class Kind(Enum):
+    """How the interpreter applies a meaning; one code-generation template each."""
+
+    MAP = "map"  # per element (vector destination) or once (scalar destination)
+    COMPARE = "compare"  # per element, one mask bit each
+    REDUCE = "reduce"  # vd[0] = fold of meaning(acc, vs2) from vs1[0] over active elements, in order
+    MASK = "mask"  # on mask registers, vl bits
+    PERMUTE = "permute"  # meaning gives the source index of element i
+    LOAD = "load"  # scalar load of the destination's type
+    STORE = "store"
+    VLOAD = "vload"  # unit-stride, strided (rs2) or indexed (vs2)
+    VSTORE = "vstore"
+    BRANCH = "branch"  # meaning gives the condition
+    JUMP = "jump"
+    VSET = "vset"
+    CSR = "csr"
+    SYSTEM = "system"  # ecall, ebreak, fences, wfi, DMA: handled by name outside the generated code
+
+
+@dataclass(frozen=True, slots=True)
+class OperandType:
+    """An operand's element type; ``relative`` types are ``scale`` times SEW."""
+
+    kind: str
+    bits: int
+    scale: float = 0.0  # 0: absolute
+
+    def at(self, sew: int) -> Type:
+        """The concrete type under the given SEW in bits."""
+        return Type(self.kind, int(self.scale * sew) if self.scale else self.bits)
+
+
+def parse_type(text: str) -> OperandType:
+    """Parse ``s32``, ``u``, ``2s``, ``u/2``."""
+    found = re.fullmatch(r"(\d*)([suf])(\d*)(?:/(\d+))?", text)
+    if not found or (found[1] and found[3]):
+        raise ValueError(f"operand type {text!r}: expected e.g. s32, u, 2s or u/2")
+    multiple, kind, bits, divisor = found.groups()
+    if bits:
+        return OperandType(kind, int(bits))
+    return OperandType(kind, 0, int(multiple or 1) / int(divisor or 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """One operand of the assembly syntax."""
+
+    name: str
+    type: OperandType
+    element0: bool = False
+    memory: bool = False  # written in parentheses: a base address
+
+    @property
+    def bank(self) -> str:
+        """``x``, ``f`` or ``v`` for a register, else the operand's own name (``imm``, ``vm``, ...)."""
+        if re.fullmatch(r"[rfv](d|s[1-4])", self.name):
+            return {"r": "x", "f": "f", "v": "v"}[self.name[0]]
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Operand bits ``[low, low+width)`` stand at word bits ``[at, at+width)``."""
+
+    name: str
+    low: int
+    width: int
+    at: int
+
+
+def parse_encoding(text: str) -> tuple[int, int, tuple[Piece, ...]]:
+    """Return mask, match and operand pieces of an encoding string; every one of the 32 bits must be accounted for."""
+    mask = match = 0
+    pieces: list[Piece] = []
+    position = 32
+    for token in text.split():
+        if re.fullmatch(r"[01]+", token):
+            position -= len(token)
+            mask |= ((1 << len(token)) - 1) << position
+            match |= int(token, 2) << position
+            continue
+        found = re.fullmatch(r"(\w+)(?:\[([\d:|]+)\])?", token)
+        if not found:
+            raise ValueError(f"encoding {text!r}: cannot read field {token!r}")
+        name, ranges = found.groups()
+        for part in (ranges or f"{WIDTHS[name] - 1}:0").split("|"):
+            high, _, low = part.partition(":")
+            width = int(high) - int(low or high) + 1
+            position -= width
+            pieces.append(Piece(name, int(low or high), width, position))
+    if position != 0:
+        raise ValueError(f"encoding {text!r}: {32 - position} bits, expected 32")
+    return mask, match, tuple(pieces)
+
+
+def parse_operands(text: str) -> tuple[Operand, ...]:
+    """Parse an operand string; see the module text."""
+    operands: list[Operand] = []
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        found = re.fullmatch(r"(\w*)(\[0\])?(?::([\w/]+))?(?:\((\w+)\))?", item)
+        if not found:
+            raise ValueError(f"operand {item!r} of {text!r}")
+        name, element0, kind, base = found.groups()
+        if name:
+            default = "f64" if name[0] == "f" else "s64"
+            operands.append(Operand(name, parse_type(kind or default), bool(element0)))
+        if base:
+            operands.append(Operand(base, parse_type("u64"), memory=True))
+    return tuple(operands)
+
+
+@dataclass(frozen=True)
+class Insn:
+    """One instruction of the machine.
+
+    Attributes:
+        mnemonic: GNU spelling.
+        encoding: bit fields, see the module text.
+        operands: assembly operands with element types.
+        kind: code-generation template.
+        timing: timing and energy class; its numbers live in the machine description.
+        meaning: element function; its parameter names are operand names, or ``i`` (element index), ``v0`` (mask bit
+            as data), ``pc``, ``vlmax``, or a static fact of the decode context: ``sew``, ``frm``, ``mx_format``,
+            ``altfmt``. A meaning that returns ``(value, flags)`` also raises fflags (a ``u8``).
+        doc: one sentence.
+        extension: the extension's name.
+        legal: optional predicate of (sew, emul dictionary) beyond the general register-group rules.
+    """
+
+    mnemonic: str
+    encoding: str
+    operands: str
+    kind: Kind
+    timing: str
+    meaning: Callable[..., Any] | None
+    doc: str
+    extension: str
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def _parsed(self) -> tuple[int, int, tuple[Piece, ...]]:
+        return parse_encoding(self.encoding)
+
+    @property
+    def mask(self) -> int:
+        """Bits of the word that are fixed."""
+        return self._parsed[0]
+
+    @property
+    def match(self) -> int:
+        """Value of the fixed bits."""
+        return self._parsed[1]
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """Where each operand's bits stand."""
+        return self._parsed[2]
+
+    @cached_property
+    def syntax(self) -> tuple[Operand, ...]:
+        """Operands in assembly order."""
+        return parse_operands(self.operands)
+
+    @cached_property
+    def parameters(self) -> tuple[str, ...]:
+        """Parameter names of the meaning."""
+        return tuple(inspect.signature(self.meaning).parameters) if self.meaning else ()
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether any operand is a vector register."""
+        return any(operand.bank == "v" for operand in self.syntax)
+
+    @property
+    def maskable(self) -> bool:
+        """Whether the encoding has a vm bit."""
+        return any(operand.name == "vm" for operand in self.syntax)
+
+    def operand(self, name: str) -> Operand:
+        """The operand of that name."""
+        return next(operand for operand in self.syntax if operand.name == name)
+
+    def encode(self, values: dict[str, int]) -> int:
+        """Build the instruction word from raw operand values (two's complement where signed)."""
+        word = self.match
+        for piece in self.pieces:
+            word |= ((values[piece.name] >> piece.low) & ((1 << piece.width) - 1)) << piece.at
+        return word
+
+    def decode(self, word: int) -> dict[str, int]:
+        """Operand values of a word that matches; ``imm`` and ``off`` are sign-extended."""
+        values: dict[str, int] = {}
+        top: dict[str, int] = {}
+        for piece in self.pieces:
+            bits = (word >> piece.at) & ((1 << piece.width) - 1)
+            values[piece.name] = values.get(piece.name, 0) | bits << piece.low
+            top[piece.name] = max(top.get(piece.name, 0), piece.low + piece.width)
+        for name in ("imm", "off"):
+            if name in values and values[name] >> (top[name] - 1) & 1:
+                values[name] -= 1 << top[name]
+        return values

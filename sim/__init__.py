@@ -1,0 +1,1 @@
+"""What happens when a program runs: interpreter, timing, cluster, DMA, energy."""
