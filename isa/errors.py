@@ -1,7 +1,7 @@
 """The one error tree: every error Potluck raises on purpose is a `PotluckError`.
 
-An error names the thing at fault (node, key, file, pc, tensor) as attributes and in its text, and says in `hint`
-what to do next. `except PotluckError` therefore separates a user's mistake from a defect of Potluck itself.
+An error names the thing at fault (node, key, file, pc, tensor) as attributes and in its text, and says in
+`hint` what to do next. `except PotluckError` therefore separates a user's mistake from a defect of Potluck.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class MachineError(PotluckError):
 
 
 class ProgramError(PotluckError):
-    """A program that is malformed (source, ELF or manifest); `elf` is its path, `pc` the instruction's address."""
+    """A program that is malformed (source, ELF, manifest); `elf` is its path, `pc` an instruction's address."""
 
     fields = ("elf", "pc")
 

@@ -3,7 +3,6 @@
 import pickle
 
 import pytest
-
 from potluck.isa import errors
 
 CASES = [
