@@ -78,7 +78,7 @@ class MachineError(PotluckError):
 
 
 class ProgramError(PotluckError):
-    """A program that is malformed (source, ELF, manifest); `elf` is its path, `pc` an instruction's address."""
+    """A malformed program (source, ELF or manifest); `elf` is its path, `pc` an instruction's address."""
 
     fields = ("elf", "pc")
 
