@@ -1,0 +1,37 @@
+"""Where compiled code is kept between runs: a folder named by the content of everything it was made from.
+
+Numba and our own object files notice no change in a module that their function merely calls, so the folder's name
+carries a hash of all sources of ``isa`` and ``sim`` and of the tools' versions. ``POTLUCK_CACHE_DIR`` moves it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import cache
+from pathlib import Path
+
+import llvmlite
+import numba
+
+import potluck.isa
+import potluck.sim
+
+
+@cache
+def cache_directory() -> Path:
+    """The folder for this version of the sources; created on first use."""
+    digest = hashlib.sha256(f"{llvmlite.__version__} {numba.__version__}".encode())
+    for package in (potluck.isa, potluck.sim):
+        root = Path(package.__path__[0])
+        for path in sorted(root.rglob("*.py")):
+            digest.update(path.read_bytes())
+    base = os.environ.get("POTLUCK_CACHE_DIR") or Path.home() / ".cache" / "potluck"
+    directory = Path(base) / digest.hexdigest()[:16]
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def configure_numba() -> None:
+    """Send Numba's on-disk cache to our folder; call before the first ``@njit(cache=True)``."""
+    numba.config.CACHE_DIR = str(cache_directory())

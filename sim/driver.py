@@ -1,0 +1,222 @@
+"""The loop that runs blocks: call a block's handlers, look its timing up, go to the next block.
+
+Timing is memoized, not approximated. The timer's state is relative to the core's next issue slot, so a block's cost
+is a function of (block, branch taken, vl, access classes, state): looked up in a hash table, computed by
+``potluck.sim.timing.time_block`` when it is met for the first time. An entry also counts how often it was used;
+cycles by cause, instructions and energy are sums over entries after the run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from potluck.sim.cache import configure_numba
+from potluck.sim.state import CODES, DYNAMIC, MAX_CODES, TAKEN, WORD
+
+configure_numba()
+
+from potluck.sim.timing import time_block  # noqa: E402  (Numba reads its cache folder at decoration)
+
+NEED_BLOCK, TABLE_FULL, BUDGET = 10, 11, 12
+WAYS = 1 << 12  # entries of the cache of dynamic jump targets
+
+# Columns of the memo table, one row (a cache line) per entry.
+KEY1, KEY2, CYCLES, NEXT, COUNT, ENTRY_BLOCK, ENTRY_VL = range(7)
+# Words of the run record.
+R_BLOCK, R_STATE, R_CYCLES, R_INSTRUCTIONS, R_ENTRIES, R_STATES, R_BUDGET = range(7)
+
+_VL = WORD["vl"]
+_VTYPE = WORD["vtype"]
+_FCSR = WORD["fcsr"]
+_NEXT_PC = WORD["next_pc"]
+_CODE_KEY = WORD["code_key"]
+
+
+@intrinsic
+def call_block(typing: Any, handler: Any, state: Any, row: Any) -> Any:
+    """Call the handler at an address with (state, row) addresses."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        word = ir.IntType(64)
+        kind = ir.FunctionType(word, [word, word])
+        pointer = builder.inttoptr(arguments[0], kind.as_pointer())
+        return builder.call(pointer, [arguments[1], arguments[2]])
+
+    return types.int64(types.uint64, types.uint64, types.uint64), generate
+
+
+@intrinsic
+def peek(typing: Any, address: Any) -> Any:
+    """The 64-bit word at an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load(builder.inttoptr(arguments[0], cgutils.intp_t.as_pointer()))
+
+    return types.uint64(types.uint64), generate
+
+
+@intrinsic
+def poke(typing: Any, address: Any, value: Any) -> Any:
+    """Write the 64-bit word at an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.store(arguments[1], builder.inttoptr(arguments[0], ir.IntType(64).as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64), generate
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _mix(a: int, b: int) -> Any:
+    h = (np.uint64(a) ^ (np.uint64(b) * np.uint64(0x9E3779B97F4A7C15))) * np.uint64(0xD6E8FEB86659FD93)
+    return h ^ (h >> np.uint64(32))
+
+
+@numba.njit(nogil=True, cache=True)
+def intern(times: NDArray[Any], states: NDArray[Any], index: NDArray[Any], record: NDArray[Any]) -> int:
+    """The number of a timer state, entering it if new; -1 if the table is full."""
+    h = np.uint64(1469598103934665603)
+    for t in times:
+        h = (h ^ np.uint64(t)) * np.uint64(1099511628211)
+    h ^= h >> np.uint64(29)
+    mask = np.uint64(index.size - 1)
+    place = h & mask
+    while index[place] >= 0:
+        number = index[place]
+        same = True
+        for k in range(times.size):
+            if states[number, k] != times[k]:
+                same = False
+                break
+        if same:
+            return number
+        place = (place + np.uint64(1)) & mask
+    number = record[R_STATES]
+    if number >= states.shape[0]:
+        return -1
+    states[number, :] = times
+    index[place] = number
+    record[R_STATES] = number + 1
+    return number
+
+
+@numba.njit(nogil=True, cache=True)
+def account(
+    block: int, taken: int, hart: int, record: NDArray[Any], memo: NDArray[Any], entry_codes: NDArray[Any],
+    causes: NDArray[Any], states: NDArray[Any], state_index: NDArray[Any], block_info: NDArray[Any],
+    timing_rows: NDArray[Any], code_slots: NDArray[Any], state_codes: NDArray[Any], scratch: NDArray[Any],
+    row_codes: NDArray[Any],
+) -> int:  # fmt: skip
+    """Charge one execution of a block; 0, or TABLE_FULL before anything was charged."""
+    vl = peek(np.uint64(hart + _VL))
+    k1 = (np.int64(block) << 38) | (np.int64(taken) << 37) | (np.int64(vl) << 20) | record[R_STATE]
+    k2 = np.int64(peek(np.uint64(hart + _CODE_KEY)))
+    mask = np.uint64(memo.shape[0] - 1)
+    place = _mix(k1, k2) & mask
+    while memo[place, COUNT] > 0:
+        if memo[place, KEY1] == k1 and memo[place, KEY2] == k2:
+            memo[place, COUNT] += 1
+            record[R_CYCLES] += memo[place, CYCLES]
+            record[R_STATE] = memo[place, NEXT]
+            return 0
+        place = (place + np.uint64(1)) & mask
+    if record[R_ENTRIES] * 2 >= memo.shape[0]:
+        return TABLE_FULL
+    start, count = block_info[block, 0], block_info[block, 1]
+    for k in range(count):
+        slot = code_slots[start + k]
+        row_codes[k] = state_codes[slot] if slot >= 0 else 0
+    scratch[:] = states[record[R_STATE]]
+    causes[place, :] = 0
+    cycles = time_block(
+        timing_rows[start : start + count], np.int64(vl), row_codes[:count], taken, scratch, causes[place]
+    )
+    following = intern(scratch, states, state_index, record)
+    if following < 0:
+        return TABLE_FULL
+    memo[place, KEY1], memo[place, KEY2] = k1, k2
+    memo[place, CYCLES], memo[place, NEXT], memo[place, COUNT] = cycles, following, 1
+    memo[place, ENTRY_BLOCK], memo[place, ENTRY_VL] = block, np.int64(vl)
+    entry_codes[place, :] = state_codes
+    record[R_ENTRIES] += 1
+    record[R_CYCLES] += cycles
+    record[R_STATE] = following
+    return 0
+
+
+@numba.njit(nogil=True, cache=True)
+def run_blocks(
+    timed: bool, hart: int, record: NDArray[Any], pointers: NDArray[Any], successors: NDArray[Any],
+    jumps: NDArray[Any], counts: NDArray[Any], memo: NDArray[Any], entry_codes: NDArray[Any],
+    causes: NDArray[Any], states: NDArray[Any], state_index: NDArray[Any], block_info: NDArray[Any],
+    timing_rows: NDArray[Any], code_slots: NDArray[Any], state_codes: NDArray[Any], scratch: NDArray[Any],
+    row_codes: NDArray[Any],
+) -> int:  # fmt: skip
+    """Run until something needs Python; returns the reason. ``record[R_BLOCK]`` is the block in question.
+
+    On NEED_BLOCK it has run and its successor is unknown (``next_pc`` tells, or its static successor number 0 or 1,
+    which is returned added to NEED_BLOCK * 2); on BUDGET and TABLE_FULL it has run, too.
+    """
+    block = record[R_BLOCK]
+    budget = record[R_BUDGET]
+    instructions = record[R_INSTRUCTIONS]
+    while True:
+        row = pointers[block]
+        if timed:
+            poke(np.uint64(hart + _CODE_KEY), np.uint64(0))
+        reason = call_block(peek(row), np.uint64(hart), row)
+        if reason > DYNAMIC:
+            break
+        instructions += block_info[block, 1]
+        if timed:
+            taken = 1 if reason == TAKEN else 0
+            full = account(
+                block, taken, hart, record, memo, entry_codes, causes, states, state_index, block_info,
+                timing_rows, code_slots, state_codes, scratch, row_codes,
+            )  # fmt: skip
+            if full != 0:
+                record[R_BLOCK] = block
+                record[R_INSTRUCTIONS] = instructions
+                return TABLE_FULL * 4 + reason
+        else:
+            counts[block] += 1
+        if reason == DYNAMIC:
+            pc = peek(np.uint64(hart + _NEXT_PC))
+            vtype = peek(np.uint64(hart + _VTYPE))
+            key = np.int64((pc << np.uint64(1)) ^ (vtype << np.uint64(48)) ^
+                           ((peek(np.uint64(hart + _FCSR)) >> np.uint64(5)) << np.uint64(40)))  # fmt: skip
+            way = np.uint64(_mix(key, 1)) & np.uint64(WAYS - 1)
+            following = jumps[way, 1] if jumps[way, 0] == key else -1
+        else:
+            following = successors[block, reason]
+        if following < 0:
+            record[R_BLOCK] = block
+            record[R_INSTRUCTIONS] = instructions
+            return NEED_BLOCK * 4 + reason
+        block = following
+        if instructions > budget:
+            record[R_BLOCK] = block
+            record[R_INSTRUCTIONS] = instructions
+            return BUDGET * 4
+    record[R_BLOCK] = block
+    record[R_INSTRUCTIONS] = instructions
+    return reason
+
+
+def jump_key(pc: int, vtype: int, fcsr: int) -> tuple[int, int]:
+    """Key and way of a dynamic target, as :func:`run_blocks` computes them."""
+    mask = (1 << 64) - 1
+    key = ((pc << 1) ^ (vtype << 48) ^ ((fcsr >> 5) << 40)) & mask
+    h = ((key ^ 0x9E3779B97F4A7C15) * 0xD6E8FEB86659FD93) & mask
+    return key - (1 << 64) if key >> 63 else key, (h ^ (h >> 32)) & (WAYS - 1)
+
+
+__all__ = ["BUDGET", "CODES", "MAX_CODES", "NEED_BLOCK", "TABLE_FULL", "account", "jump_key", "run_blocks"]

@@ -1,0 +1,1 @@
+"""From a row of the instruction table to machine code: one LLVM function per instruction variant."""

@@ -1,0 +1,282 @@
+"""Templates for instructions that compute: element-wise maps, compares, reductions, mask operations, permutations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from potluck.isa.element import cast, select
+from potluck.isa.insn import Operand
+from potluck.sim import state as st
+from potluck.sim.jit.handler import CHUNK_BITS, Handler, operand_type
+from potluck.sim.jit.ir import Symbol, llvm_type
+
+
+def emit_map(h: Handler) -> None:
+    """Scalar or element-wise computation."""
+    destination = h.insn.syntax[0]
+    if destination.bank == "v" and not destination.element0:
+        _over_elements(h, destination, _store_map)
+    elif destination.bank == "v":  # element 0, only if vl > 0
+        tag = h.when(h.word("vl") > 0)
+        _scalar(h, destination)
+        h.end_when(tag)
+    else:
+        _scalar(h, destination)
+    h.next()
+
+
+def emit_compare(h: Handler) -> None:
+    """Element-wise condition into a mask register."""
+    _over_elements(h, h.insn.syntax[0], _store_mask)
+    h.next()
+
+
+def _scalar(h: Handler, destination: Operand) -> None:
+    values = {name: _scalar_argument(h, name) for name in h.insn.parameters}
+    kind = operand_type(destination, h.context)
+    value, flags = _result(h.insn.meaning(**values))  # type: ignore[misc]
+    if flags is not None:
+        h.raise_flags(flags)
+    if not isinstance(value, Symbol):
+        value = h.body.constant(value, kind)
+    h.write(destination, value, kind)
+
+
+def _result(returned: Any) -> tuple[Any, Any]:
+    return returned if isinstance(returned, tuple) else (returned, None)
+
+
+def _scalar_argument(h: Handler, name: str) -> Any:
+    for operand in h.insn.syntax:
+        if operand.name == name:
+            return h.read(operand, operand_type(operand, h.context))
+    if name == "pc":
+        return h.row("pc", "u64")
+    if name == "vlmax":
+        return h.vlmax()
+    if name == "vl":
+        return h.word("vl")
+    return h.static(name)
+
+
+def mask_chunk(h: Handler, index: Symbol, lanes: int) -> Symbol:
+    """Bits of v0 for the elements from ``index`` on."""
+    pointer = h.body.offset(h.body.offset("%s", st.V), index >> 3)
+    bits = h.body.value(f"load i{lanes}, ptr {pointer}, align 1")
+    return h.body.symbol(h.body.value(f"bitcast i{lanes} {bits} to <{lanes} x i1>"), "b1", lanes)
+
+
+def tail_chunk(h: Handler, rest: Symbol, lanes: int) -> Symbol:
+    """Lanes below ``rest`` (< lanes)."""
+    iota = ", ".join(f"i8 {lane}" for lane in range(lanes))
+    limit = cast(rest, "u8").splat(lanes)
+    return h.body.symbol(h.body.value(f"icmp ult <{lanes} x i8> <{iota}>, {limit.name}"), "b1", lanes)
+
+
+def chunk_lanes(h: Handler) -> int:
+    """Elements per chunk: the widest vector operand fills the SIMD width."""
+    widest = max(
+        operand_type(o, h.context).bits for o in h.insn.syntax if o.bank == "v" and o.name != "vm"
+    )
+    return CHUNK_BITS // max(widest, h.context.sew if h.insn.kind.name == "COMPARE" else 8)
+
+
+Store = Callable[[Handler, Operand, str, Symbol, Symbol, "Symbol | None"], None]
+
+
+def _over_elements(h: Handler, destination: Operand, store: Store) -> None:
+    """Whole chunks first, then one partial chunk that keeps the tail undisturbed."""
+    lanes = chunk_lanes(h)
+    insn, body = h.insn, h.body
+    vl = h.word("vl")
+    scalars: dict[str, Any] = {}
+    pointers: dict[str, str] = {}
+    for operand in insn.syntax:
+        if operand.bank == "v" and not operand.element0:
+            pointers[operand.name] = h.pointer(operand.name)
+        elif operand.name in insn.parameters:
+            scalars[operand.name] = h.read(operand, operand_type(operand, h.context))
+    for name in insn.parameters:
+        if name not in scalars and name not in pointers and name not in ("i", "v0"):
+            scalars[name] = _scalar_argument(h, name)
+    kind = operand_type(destination, h.context)
+
+    def chunk(index: Symbol, active: Symbol | None) -> None:
+        values = dict(scalars)
+        for operand in insn.syntax:
+            if operand.name in pointers and operand.name in insn.parameters:
+                kind_of = operand_type(operand, h.context)
+                where = body.offset(pointers[operand.name], index * (kind_of.bits // 8))
+                values[operand.name] = body.load(kind_of, where, lanes)
+        if "i" in insn.parameters:
+            values["i"] = _indices(h, index, lanes)
+        if "v0" in insn.parameters:
+            values["v0"] = mask_chunk(h, index, lanes)
+        if h.variant.masked:
+            mask = mask_chunk(h, index, lanes)
+            active = mask if active is None else active & mask
+        value, flags = _result(insn.meaning(**values))  # type: ignore[misc]
+        if flags is not None:
+            h.raise_flags(flags, active)
+        if not isinstance(value, Symbol):
+            value = body.constant(value, kind)
+        store(h, destination, pointers[destination.name], index, value.splat(lanes), active)
+
+    whole = vl & ~(lanes - 1) & ((1 << 64) - 1)
+    tag, index = h.loop(body.constant(0, "u64"), whole, lanes)
+    chunk(index, None)
+    h.end_loop(tag)
+    rest = vl & (lanes - 1)
+    partial = h.when(rest > 0)
+    chunk(whole, tail_chunk(h, rest, lanes))
+    h.end_when(partial)
+
+
+def _indices(h: Handler, index: Symbol, lanes: int) -> Symbol:
+    kind = f"u{h.context.sew}"
+    iota = ", ".join(f"i{h.context.sew} {lane}" for lane in range(lanes))
+    base = cast(index, kind).splat(lanes)
+    name = h.body.value(f"add {base.llvm} <{iota}>, {base.name}")
+    return h.body.symbol(name, kind, lanes)
+
+
+def _store_map(
+    h: Handler, destination: Operand, base: str, index: Symbol, value: Symbol, active: Symbol | None
+) -> None:
+    kind = operand_type(destination, h.context)
+    if value.type.kind == "b":
+        value = cast(value, kind)
+    where = h.body.offset(base, index * (kind.bits // 8))
+    if active is not None:
+        value = select(active, value, h.body.load(value.type, where, value.lanes))
+    h.body.store(value, where)
+
+
+def _store_mask(
+    h: Handler, destination: Operand, base: str, index: Symbol, value: Symbol, active: Symbol | None
+) -> None:
+    lanes, body = value.lanes, h.body
+    where = body.offset(base, index >> 3)
+
+    def as_bits(bits: Symbol) -> Symbol:
+        return body.symbol(body.value(f"bitcast <{lanes} x i1> {bits.name} to i{lanes}"), f"u{lanes}")
+
+    result = as_bits(value)
+    if active is not None:
+        keep = as_bits(active)
+        old = body.symbol(body.value(f"load i{lanes}, ptr {where}, align 1"), f"u{lanes}")
+        result = (result & keep) | (old & ~keep)
+    body.line(f"store i{lanes} {result.name}, ptr {where}, align 1")
+
+
+def active_bit(h: Handler, index: Symbol, base: str | None = None) -> Symbol:
+    """Bit ``index`` of v0 (or of the mask register at ``base``)."""
+    pointer = h.body.offset(base or h.body.offset("%s", st.V), index >> 3)
+    byte = h.body.load("u8", pointer)
+    return cast(byte >> cast(index & 7, "u8"), "b1")  # type: ignore[no-any-return]
+
+
+def emit_reduce(h: Handler) -> None:
+    """vd[0] = fold over the active elements of vs2, in order, starting from vs1[0]; nothing if vl = 0."""
+    body, insn = h.body, h.insn
+    destination = insn.syntax[0]
+    kind = operand_type(destination, h.context)
+    source = insn.operand("vs2")
+    kind2 = operand_type(source, h.context)
+    vl = h.word("vl")
+    some = h.when(vl > 0)
+    slot = h.local(llvm_type(kind))
+    start = body.load(operand_type(insn.operand("vs1"), h.context), h.pointer("vs1"))
+    body.store(start, slot)
+    base = h.pointer("vs2")
+    tag, index = h.loop(body.constant(0, "u64"), vl, 1)
+    guard = h.when(active_bit(h, index)) if h.variant.masked else None
+    element = body.load(kind2, body.offset(base, index * (kind2.bits // 8)))
+    first, second = insn.parameters[0], insn.parameters[1]
+    value, flags = _result(insn.meaning(**{first: body.load(kind, slot), second: element}))  # type: ignore[misc]
+    if flags is not None:
+        h.raise_flags(flags)
+    body.store(value, slot)
+    if guard:
+        h.end_when(guard)
+    h.end_loop(tag)
+    body.store(body.load(kind, slot), h.pointer(destination.name))
+    h.end_when(some)
+    h.next()
+
+
+def emit_permute(h: Handler) -> None:
+    """vd[i] = vs2[meaning(i, ...)], 0 beyond VLMAX; a meaning may return (index, condition to write)."""
+    body, insn = h.body, h.insn
+    destination = insn.syntax[0]
+    kind = operand_type(destination, h.context)
+    size = kind.bits // 8
+    vl, vlmax = h.word("vl"), h.vlmax()
+    base, target = h.pointer("vs2"), h.pointer(destination.name)
+    tag, index = h.loop(body.constant(0, "u64"), vl, 1)
+    guard = h.when(active_bit(h, index)) if h.variant.masked else None
+    values: dict[str, Any] = {}
+    for name in insn.parameters:
+        if name == "i":
+            values[name] = index
+        elif name == "vs1":
+            kind1 = operand_type(insn.operand("vs1"), h.context)
+            element = body.load(kind1, body.offset(h.pointer("vs1"), index * (kind1.bits // 8)))
+            values[name] = cast(element, "u64")
+        elif name == "vlmax":
+            values[name] = vlmax
+        else:
+            values[name] = _scalar_argument(h, name)
+    source, condition = _result(insn.meaning(**values))  # type: ignore[misc]
+    write = h.when(condition) if condition is not None else None
+    inside = source < vlmax
+    safe = select(inside, source, 0)
+    value = body.load(f"u{kind.bits}", body.offset(base, safe * size))
+    body.store(select(inside, value, 0), body.offset(target, index * size))
+    if write:
+        h.end_when(write)
+    if guard:
+        h.end_when(guard)
+    h.end_loop(tag)
+    h.next()
+
+
+def emit_mask(h: Handler) -> None:
+    """Mask-register logic on vl bits, 64 at a time; or a count or a search with a scalar result."""
+    body, insn = h.body, h.insn
+    destination = insn.syntax[0]
+    vl = h.word("vl")
+    if destination.bank == "x":
+        _mask_to_scalar(h, vl)
+        h.next()
+        return
+    tag, index = h.loop(body.constant(0, "u64"), vl, 64)
+    values = {}
+    for name in insn.parameters:
+        values[name] = body.load("u64", body.offset(h.pointer(name), index >> 3))
+    rest = vl - index
+    keep = select(rest < 64, (body.constant(1, "u64") << (rest & 63)) - 1, (1 << 64) - 1)
+    where = body.offset(h.pointer(destination.name), index >> 3)
+    value = insn.meaning(**values)  # type: ignore[misc]
+    body.store((value & keep) | (body.load("u64", where) & ~keep), where)
+    h.end_loop(tag)
+    h.next()
+
+
+def _mask_to_scalar(h: Handler, vl: Symbol) -> None:
+    """vcpop.m and vfirst.m: the meaning folds (acc, word, index of the word's first element) over 64-bit words."""
+    body, insn = h.body, h.insn
+    slot = h.local("i64")
+    start = -1 if insn.attributes.get("search") else 0
+    body.store(body.constant(start, "u64"), slot)
+    tag, index = h.loop(body.constant(0, "u64"), vl, 64)
+    word = body.load("u64", body.offset(h.pointer("vs2"), index >> 3))
+    if h.variant.masked:
+        word = word & body.load("u64", body.offset(body.offset("%s", st.V), index >> 3))
+    rest = vl - index
+    word = word & select(rest < 64, (body.constant(1, "u64") << (rest & 63)) - 1, (1 << 64) - 1)
+    value = insn.meaning(body.load("u64", slot), word, index)  # type: ignore[misc]
+    body.store(value, slot)
+    h.end_loop(tag)
+    body.store(body.load("u64", slot), h.pointer(insn.syntax[0].name))

@@ -1,0 +1,245 @@
+"""Templates that turn a row's meaning into a handler, by the row's kind.
+
+A handler is ``i64 handler(state, row)``. It ends either by a tail call to the next row's handler or, for the
+instruction that ends a block, by returning why (``potluck.sim.state``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from potluck.isa.context import Context
+from potluck.isa.element import Type, bitcast, cast, select, type_of
+from potluck.isa.insn import Insn, Operand
+from potluck.sim import state as st
+from potluck.sim.jit.ir import Body, Symbol
+
+CHUNK_BITS = 512  # SIMD width of the host that the generated code is shaped for
+SLOTS = {"rd": 8, "rs1": 12, "rs2": 16, "rs3": 20, "rs4": 24}
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What a handler is specialised for."""
+
+    insn: Insn
+    context: Context
+    masked: bool = False
+    flags: bool = False
+    csr: int = -1
+    rm: int = 7
+
+    @property
+    def name(self) -> str:
+        """A symbol name equal for equal code."""
+        insn, c = self.insn, self.context
+        parts = [insn.mnemonic]
+        if insn.is_vector:
+            parts.append(f"e{c.sew}")
+        needs = insn.parameters
+        if "vlmax" in needs or insn.kind.name in ("PERMUTE", "VSET"):
+            parts.append(f"m{c.lmul}".replace("/", "o"))
+        if "mx_format" in needs:
+            parts.append(c.mx_format)
+        if "altfmt" in needs:
+            parts.append(f"alt{c.altfmt}")
+        if "frm" in needs:
+            parts.append(f"rm{self.rounding}")
+        if self.masked:
+            parts.append("masked")
+        if self.flags:
+            parts.append("flags")
+        if self.csr >= 0:
+            parts.append(f"csr{self.csr:x}")
+        return "_".join(parts)
+
+    @property
+    def rounding(self) -> int:
+        """Effective rounding mode: the instruction's own, or the dynamic one."""
+        return self.context.frm if self.rm == 7 else self.rm
+
+
+class Handler:
+    """One handler under construction: access to state, row and operands."""
+
+    def __init__(self, variant: Variant) -> None:
+        self.variant, self.insn, self.context = variant, variant.insn, variant.context
+        self.body = Body()
+        self._slots = assign_slots(variant.insn)
+        self._steps: dict[str, int] = {}
+        self._allocations: list[str] = []
+
+    # state and row access -----------------------------------------------------------------------------------------
+    def row(self, field: str, kind: str = "u64") -> Symbol:
+        """A field of the row."""
+        offset = SLOTS.get(field) or int(st.ROW.fields[field][1])  # type: ignore[index]
+        width = "u32" if field in SLOTS or field == "slot" else kind
+        value = self.body.load(width, self.body.offset("%r", offset))
+        return cast(value, kind)  # type: ignore[no-any-return]
+
+    def word(self, name: str, kind: str = "u64") -> Symbol:
+        """A word of the state."""
+        return self.body.load(kind, self.body.offset("%s", st.WORD[name]))
+
+    def set_word(self, name: str, value: Symbol) -> None:
+        """Write a word of the state."""
+        self.body.store(value, self.body.offset("%s", st.WORD[name]))
+
+    def pointer(self, operand: str) -> str:
+        """Address of a register operand in the state."""
+        return self.body.offset("%s", self.row(self._slots[operand]))
+
+    def read(self, operand: Operand, kind: Type) -> Symbol:
+        """A scalar register or immediate operand as ``kind``."""
+        if operand.bank == "x":
+            return cast(self.body.load("u64", self.pointer(operand.name)), kind)  # type: ignore[no-any-return]
+        if operand.bank == "f":
+            return self.unbox(self.body.load("u64", self.pointer(operand.name)), kind)
+        if operand.bank == "v":  # element 0
+            return self.body.load(kind, self.pointer(operand.name))
+        return cast(self.row("imm", "s64"), kind)  # type: ignore[no-any-return]
+
+    def unbox(self, raw: Symbol, kind: Type) -> Symbol:
+        """A float register as ``kind``: integer kinds take the raw low bits, narrow floats check the NaN box."""
+        if kind.kind != "f":
+            return cast(raw, kind)  # type: ignore[no-any-return]
+        if kind.bits == 64:
+            return bitcast(raw, kind)  # type: ignore[no-any-return]
+        boxed = raw >> kind.bits
+        nan = {32: 0x7FC00000, 16: 0x7E00}[kind.bits]
+        good = boxed.apply("equal", (1 << 64 - kind.bits) - 1)
+        return bitcast(select(good, cast(raw, f"u{kind.bits}"), nan), kind)  # type: ignore[no-any-return]
+
+    def write(self, operand: Operand, value: Symbol, kind: Type) -> None:
+        """A result to a scalar register: integers extended by their kind, floats NaN-boxed; or element 0."""
+        if value.type.kind == "b":
+            value = cast(value, kind)
+        if operand.bank == "x":
+            value = cast(cast(value, kind), "u64")
+        elif operand.bank == "f":
+            bits = value if value.type.kind != "f" else bitcast(value, f"u{value.type.bits}")
+            value = cast(bits, "u64")
+            if bits.type.bits < 64:
+                value = value | (((1 << 64) - 1) ^ ((1 << bits.type.bits) - 1))
+        self.body.store(value, self.pointer(operand.name))
+
+    def static(self, name: str) -> Any:
+        """A static fact of the decode context that a meaning asked for."""
+        if name == "sew":
+            return self.context.sew
+        if name == "frm":
+            return self.variant.rounding
+        if name == "mx_format":
+            return self.context.mx_format
+        if name == "altfmt":
+            return self.context.altfmt
+        if name == "lmul":
+            return self.context.lmul
+        raise KeyError(f"{self.insn.mnemonic}: the meaning asks for {name!r}, which is no operand or static fact")
+
+    def vlmax(self) -> Symbol:
+        """VLMAX from the state's VLENB and the context."""
+        c = self.context
+        bytes_per = c.lmul * 8 / c.sew  # elements per byte of VLEN
+        vlenb = self.word("vlenb")
+        return vlenb * bytes_per.numerator >> (bytes_per.denominator.bit_length() - 1)
+
+    def raise_flags(self, flags: Symbol, active: Symbol | None = None) -> None:
+        """Accrue fflags; with lanes, only of active ones."""
+        if not self.variant.flags:
+            return
+        if active is not None:
+            flags = select(active, flags.splat(active.lanes), 0)
+        if flags.lanes > 1:
+            kind = f"v{flags.lanes}i8"
+            flags = self.body.symbol(
+                self.body.intrinsic(f"llvm.vector.reduce.or.{kind}", "i8", (flags.llvm, flags.name)), "u8"
+            )
+        self.set_word("fcsr", self.word("fcsr") | cast(flags, "u64"))
+
+    # control ------------------------------------------------------------------------------------------------------
+    def loop(self, start: Symbol, stop: Symbol, step: int) -> tuple[str, Symbol]:
+        """Open a counted loop; returns its tag and index. Close with :meth:`end_loop`."""
+        tag = self.body.name("L")
+        body = self.body
+        body.line(f"br label %{tag}.pre")
+        body.label(f"{tag}.pre")
+        body.line(f"br label %{tag}.head")
+        body.label(f"{tag}.head")
+        index = f"%{tag}.i"
+        body.line(f"{index} = phi i64 [ {start.name}, %{tag}.pre ], [ %{tag}.next, %{tag}.latch ]")
+        go = body.value(f"icmp ult i64 {index}, {stop.name}")
+        body.line(f"br i1 {go}, label %{tag}.body, label %{tag}.exit")
+        body.label(f"{tag}.body")
+        self._steps[tag] = step
+        return tag, body.symbol(index, "u64")
+
+    def end_loop(self, tag: str) -> None:
+        """Close a loop."""
+        body = self.body
+        body.line(f"br label %{tag}.latch")
+        body.label(f"{tag}.latch")
+        body.line(f"%{tag}.next = add i64 %{tag}.i, {self._steps[tag]}")
+        body.line(f"br label %{tag}.head")
+        body.label(f"{tag}.exit")
+
+    def local(self, kind: str) -> str:
+        """Stack space for a value carried around a loop (LLVM turns it into a register)."""
+        name = self.body.name("%local")
+        self._allocations.append(f"{name} = alloca {kind}, align 8")
+        return name
+
+    def when(self, condition: Symbol) -> str:
+        """Open a conditional region; close with :meth:`end_when`."""
+        tag = self.body.name("W")
+        self.body.line(f"br i1 {condition.name}, label %{tag}.then, label %{tag}.end")
+        self.body.label(f"{tag}.then")
+        return tag
+
+    def end_when(self, tag: str) -> None:
+        """Close a conditional region."""
+        self.body.line(f"br label %{tag}.end")
+        self.body.label(f"{tag}.end")
+
+    def leave(self, code: int | str) -> None:
+        """Return to the driver."""
+        self.body.line(f"ret i64 {code}")
+
+    def next(self) -> None:
+        """Continue with the next row."""
+        row = self.body.offset("%r", st.ROW.itemsize)
+        target = self.body.value(f"load ptr, ptr {row}, align 8")
+        result = self.body.value(f"musttail call i64 {target}(ptr %s, ptr {row})")
+        self.body.line(f"ret i64 {result}")
+
+    def event(self, code: int, address: Symbol | None = None) -> None:
+        """Return to the driver with the row (and an address) recorded."""
+        raw = self.body.value("ptrtoint ptr %r to i64")
+        self.set_word("event_row", self.body.symbol(raw, "u64"))
+        if address is not None:
+            self.set_word("event_address", address)
+        self.leave(code)
+
+    def text(self) -> str:
+        """The function in LLVM assembly."""
+        lines = "\n  ".join(self._allocations + self.body.lines)
+        return f'define i64 @"{self.variant.name}"(ptr noundef %s, ptr noundef %r) #0 {{\n  {lines}\n}}\n'
+
+
+def assign_slots(insn: Insn) -> dict[str, str]:
+    """Which row column holds which register operand: the destination in ``rd``, sources in ``rs1``..``rs4``."""
+    slots: dict[str, str] = {}
+    free = ["rs1", "rs2", "rs3", "rs4"]
+    for operand in insn.syntax:
+        if operand.bank in ("x", "f", "v"):
+            slots[operand.name] = "rd" if operand.name in ("rd", "fd", "vd") else free.pop(0)
+    return slots
+
+
+def operand_type(operand: Operand, context: Context) -> Type:
+    """An operand's concrete type under the context."""
+    return operand.type.at(context.sew)
+
+
+__all__ = ["CHUNK_BITS", "Handler", "Variant", "assign_slots", "operand_type", "type_of"]
