@@ -18,8 +18,8 @@ with a constant ``c`` per rule (`scale_addend`), so three integer instructions c
 The field of a subnormal maximum is 0; its floor(log2) is below -126, so minus emax >= 0 it is at most -127,
 which the clamp makes code 0 as well: exact. (MXINT8 alone has a corner, since its emax is 0: with ``rceil``
 encodings 0x7E0001 to 0x7F0000 and with ``even`` 0x7F0000 to 0x7F7FFF, subnormals just below 2^-126, get
-code 1 where real arithmetic says 0. The machine's rule holds.) The upper clamp acts only in MXINT8 with ``even`` or
-``rceil`` near FP32's maximum; those elements saturate.
+code 1 where real arithmetic says 0. The machine's rule holds.) The upper clamp acts only in MXINT8 with
+``even`` or ``rceil`` near FP32's maximum; those elements saturate.
 
 **Elements.** P = encode(x * 2^(127 - code)) with RNE and saturation. The multiplier is an FP32 number whose
 encoding is ``max((254 - code) << 23, 0x00400000)``. The FP32 product is exact unless it falls below 2^-126,

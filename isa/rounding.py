@@ -8,11 +8,12 @@ Policies where the sources (OCP MX v1.0, OCP OFP8 v1.0, IEEE 754-2019) leave a c
 * Beyond max_normal, not saturating: as the rounding mode says (IEEE 754 section 7.4), and where infinity is
   due but absent: NaN (E4M3; here, positive), else max_normal with the sign (FP6, FP4, INT8).
 * Zero and underflow keep their sign, except in INT8.
-* INT8 is symmetric: -2.0 (0x80) can be decoded but is never produced (OCP MX v1.0 section 5.3.4 allows
-  this).
+* INT8 is symmetric: -2.0 (0x80) can be decoded but is never produced (OCP MX v1.0 section 5.3
+  allows this).
 * E8M0: NaN, infinities and negative values give NaN (0xFF); zero and underflow give 0 (2^-127, as onnx;
   ml_dtypes makes zero NaN); beyond 2^127 saturating gives 254, else NaN. RNE ties go up, since the
-  significand 1 is odd (ml_dtypes does the same)."""
+  significand 1 is odd (ml_dtypes does the same).
+"""
 
 from __future__ import annotations
 
