@@ -2,7 +2,8 @@
 
 Sources: OCP MX v1.0 section 5 (concrete formats, block size 32). The order of bits is that of the VMXDOTP
 operands (facts: FP4 element j is bits [4j+3:4j] of its 64-bit chunk): element 0 in the least significant
-bits of byte 0, six-bit elements following without gaps, so four of them fill three bytes."""
+bits of byte 0, six-bit elements following without gaps, so four of them fill three bytes.
+"""
 
 from __future__ import annotations
 

@@ -29,7 +29,8 @@ effect.
 **Special blocks.** NaN or Inf anywhere in a block: scale 0xFF, every element code 0 (all decode to NaN, OCP
 MX v1.0 section 6.3 leaves it open). All-zero block: scale code 0 (2^-127), elements +-0 as they came
 (microxcaling takes 2^-126 as the maximum instead, which gives the same code, except 1 in MXINT8). A ragged
-last block takes its scale from the elements that exist."""
+last block takes its scale from the elements that exist.
+"""
 
 from __future__ import annotations
 

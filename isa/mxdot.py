@@ -1,25 +1,28 @@
 """NumPy contract of one VMXDOTP lane: exact sum of products, scales in the exponent, one rounding.
 
 The rules, their priorities and flags are those of the VMXDOTP fact sheet section 1.5, which reproduces the
-authors' RTL; `tests/reference/mxdot_exact.py` says the same in rational arithmetic.
+authors' RTL; `tests/reference/mxdot_exact.py` says the same on exact integers.
 
 **Why double precision gives the exact result.** Write v = acc + (P + Q) * 2^s.
 
 1. *P and Q are exact doubles.* In E4M3 and E2M1 every product is a multiple of 2^-18 and 8 (16) of them
-stay below 2^21: 39 bits, so P is their sum and Q = 0. E5M2 products are multiples of 2^-32 up to 2^31.6 and
-need 67 bits. There P takes the a_j with |a_j| >= 1 (multiples of 1/4, so the products are multiples of
-2^-18 and their sum stays below 8 * 57344^2 < 2^35: 53 bits) and Q the others (products are multiples of
-2^-32, sum below 8 * 57344 < 2^19: 51 bits). Every partial sum obeys the same bounds, so the order is
-irrelevant. 2. *Scaling is exact.* |s| <= 254, so no double comes near its overflow or subnormals. 3. *Three
-terms become one.* TwoSum (Knuth) gives u + w = P + Q and t + e = acc + u exactly. RO is rounding to odd at
-53 bits: an inexact result is the neighbour with the odd significand. RO(t + RO(e + w)) equals RO(t + e +
-w): if e + w is itself a double, trivially. Otherwise e != 0, hence no cancellation in t by more than half
-(Sterbenz), |t| >= |u| / 2 and |e + w| <= 1.5 ulp(t); the doubles near t are t plus small multiples of
-ulp(t) / 2, numbers with even significands, and RO is monotonic and never moves an inexact value onto an
-even one, so it leaves e + w strictly between the same two of them. 4. *One rounding in effect.* A value
-rounded to odd at p + 2 or more bits rounds to p bits, in any mode and with any subnormal limit, as the
-exact value does (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums", IEEE TC 2008). Here p
-<= 24, and an odd 53-bit number is never a p-bit number, so comparing the result with it gives NX."""
+   stay below 2^21: 39 bits, so P is their sum and Q = 0. E5M2 products are multiples of 2^-32 up to 2^31.6
+   and need 67 bits. There P takes the a_j with |a_j| >= 1 (multiples of 1/4, so the products are multiples
+   of 2^-18 and their sum stays below 8 * 57344^2 < 2^35: 53 bits) and Q the others (products are multiples
+   of 2^-32, sum below 8 * 57344 < 2^19: 51 bits). Every partial sum obeys the same bounds, so the order is
+   irrelevant.
+2. *Scaling is exact.* |s| <= 254, so no double comes near its overflow or subnormals.
+3. *Three terms become one.* TwoSum (Knuth) gives u + w = P + Q and t + e = acc + u exactly. RO is rounding
+   to odd at 53 bits: an inexact result is the neighbour with the odd significand. RO(t + RO(e + w)) equals
+   RO(t + e + w): if e + w is itself a double, trivially. Otherwise e != 0, hence no cancellation in t by
+   more than half (Sterbenz), |t| >= |u| / 2 and |e + w| <= 1.5 ulp(t); the doubles near t are t plus small
+   multiples of ulp(t) / 2, numbers with even significands, and RO is monotonic and never moves an inexact
+   value onto an even one, so it leaves e + w strictly between the same two of them.
+4. *One rounding in effect.* A value rounded to odd at p + 2 or more bits rounds to p bits, in any mode and
+   with any subnormal limit, as the exact value does (Boldo and Melquiond, "Emulation of FMA and correctly
+   rounded sums", IEEE TC 2008). Here p <= 24, and an odd 53-bit number is never a p-bit number, so
+   comparing the result with it gives NX.
+"""
 
 from __future__ import annotations
 
