@@ -191,7 +191,7 @@ def run_blocks(
         if reason == DYNAMIC:
             pc = peek(np.uint64(hart + _NEXT_PC))
             vtype = peek(np.uint64(hart + _VTYPE))
-            key = np.int64((pc << np.uint64(1)) ^ (vtype << np.uint64(48)) ^
+            key = np.int64((pc << np.uint64(1)) ^ (vtype << np.uint64(48)) ^ (vtype >> np.uint64(24)) ^
                            ((peek(np.uint64(hart + _FCSR)) >> np.uint64(5)) << np.uint64(40)))  # fmt: skip
             way = np.uint64(_mix(key, 1)) & np.uint64(WAYS - 1)
             following = jumps[way, 1] if jumps[way, 0] == key else -1
@@ -214,7 +214,7 @@ def run_blocks(
 def jump_key(pc: int, vtype: int, fcsr: int) -> tuple[int, int]:
     """Key and way of a dynamic target, as :func:`run_blocks` computes them."""
     mask = (1 << 64) - 1
-    key = ((pc << 1) ^ (vtype << 48) ^ ((fcsr >> 5) << 40)) & mask
+    key = ((pc << 1) ^ (vtype << 48) ^ (vtype >> 24) ^ ((fcsr >> 5) << 40)) & mask
     h = ((key ^ 0x9E3779B97F4A7C15) * 0xD6E8FEB86659FD93) & mask
     return key - (1 << 64) if key >> 63 else key, (h ^ (h >> 32)) & (WAYS - 1)
 

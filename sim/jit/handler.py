@@ -35,8 +35,8 @@ class Variant:
         """A symbol name equal for equal code."""
         insn, c = self.insn, self.context
         parts = [insn.mnemonic]
-        if insn.is_vector:
-            parts.append(f"e{c.sew}")
+        if insn.is_vector or insn.kind.name == "VSET":
+            parts.append("vill" if c.vill else f"e{c.sew}")
         needs = insn.parameters
         if "vlmax" in needs or insn.kind.name in ("PERMUTE", "VSET"):
             parts.append(f"m{c.lmul}".replace("/", "o"))

@@ -1,0 +1,295 @@
+"""Decoded basic blocks of a program, keyed by (pc, decode context).
+
+A block is cut at a branch, a jump, a ``vset*``, a CSR access or an event, so that vl and the context are constant
+inside it. Its rows are the direct-threaded code that the handlers walk.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from potluck.isa.context import VILL, Context, legal_vtype
+from potluck.isa.decode import Decoder
+from potluck.isa.errors import TrapError
+from potluck.isa.insn import Insn, Kind
+from potluck.isa.legality import check
+from potluck.isa.machine import Machine
+from potluck.sim import state as st
+from potluck.sim.jit.compile import Compiler
+from potluck.sim.jit.control import COUNTERS, FCSR, FFLAGS, KNOWN_CSRS, READ_ONLY
+from potluck.sim.jit.handler import Variant, assign_slots
+from potluck.sim.timing import ROW as TIMING_ROW
+from potluck.sim.timing import timing_row
+
+MAX_LENGTH = 256
+MEMORY = (Kind.LOAD, Kind.STORE, Kind.VLOAD, Kind.VSTORE)
+ENDS = (Kind.BRANCH, Kind.JUMP, Kind.VSET, Kind.CSR)
+GOES_ON = ("fence", "fence.i", "dmsrc", "dmdst", "dmstr", "dmrep")
+KEY_MULTIPLIER = 0x9E3779B97F4A7C15
+
+
+@dataclass(slots=True)
+class Block:
+    """One translated block."""
+
+    number: int
+    pc: int
+    context: Context
+    insns: list[tuple[Insn, dict[str, int]]]
+    rows: NDArray[np.void]  # keeps the memory alive that ``pointers`` refers to
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """An instruction under a context, ready to be put into a block."""
+
+    variant: Variant
+    offsets: dict[str, int]
+    immediate: int
+    key: int
+    timing: NDArray[np.int32]
+
+
+class BlockStore:
+    """All blocks of one program on one machine, shared by its harts."""
+
+    def __init__(self, text: bytes, base: int, machine: Machine) -> None:
+        self.base, self.machine = base, machine
+        self._words = np.frombuffer(text, np.uint32)
+        self._decoder = Decoder()
+        self._compiler = compiler()
+        self._lock = threading.Lock()
+        self._cache: dict[tuple[int, Context], _Decoded] = {}
+        self._known: dict[tuple[int, Context], int] = {}
+        self._cuts: set[int] = set()
+        self.blocks: list[Block] = []
+        self.flags = self._reads_flags()
+        self._allocate(1024, 16384)
+        self._rows_used = 0
+
+    def _allocate(self, blocks: int, rows: int) -> None:
+        self.pointers = np.zeros(blocks, np.uint64)
+        self.successors = np.full((blocks, 2), -1, np.int64)
+        self.info = np.zeros((blocks, 2), np.int64)
+        self.timing_rows = np.zeros((rows, TIMING_ROW), np.int32)
+        self.code_slots = np.full(rows, -1, np.int64)
+
+    def _reads_flags(self) -> bool:
+        """Whether any instruction can observe fflags: a CSR access to fflags or fcsr with a destination."""
+        words = self._words
+        csr = (words >> 20) & 0xFFF
+        access = ((words & 0x7F) == 0x73) & (((words >> 12) & 3) != 0)
+        return bool(np.any(access & ((csr == FFLAGS) | (csr == FCSR)) & (((words >> 7) & 31) != 0)))
+
+    def find(self, pc: int, context: Context) -> int:
+        """The block at ``pc``, translated if new.
+
+        Raises:
+            TrapError: ``pc`` is outside the text or misaligned, or its instruction is illegal in the context.
+        """
+        with self._lock:
+            number = self._known.get((pc, context))
+            return self._translate(pc, context) if number is None else number
+
+    def split(self, number: int, pc: int) -> tuple[int, int]:
+        """Cut a block before ``pc`` for good: the numbers of the part before and of the block at ``pc``."""
+        with self._lock:
+            old = self.blocks[number]
+            self._cuts |= {pc, pc + 4}
+            for key in [key for key, value in self._known.items() if self._covers(value, pc)]:
+                del self._known[key]
+            self.successors[:] = -1  # links to the longer block are looked up again
+            return self._translate(old.pc, old.context), self._translate(pc, old.context)
+
+    def _covers(self, number: int, pc: int) -> bool:
+        block = self.blocks[number]
+        return block.pc < pc < block.pc + 4 * len(block.insns) or block.pc == pc
+
+    def link(self, number: int, way: int, target: int) -> None:
+        """Remember a static successor."""
+        self.successors[number, way] = target
+
+    def _decode(self, pc: int, context: Context) -> _Decoded:
+        if pc & 3:
+            raise TrapError("jump to a misaligned address", pc=pc)
+        index = (pc - self.base) >> 2
+        if not 0 <= index < self._words.size:
+            raise TrapError("jump outside the program's text", pc=pc)
+        word = int(self._words[index])
+        found = self._cache.get((word, context))
+        if found is None:
+            found = self._cache[word, context] = self._prepare(word, pc, context)
+        return found
+
+    def _prepare(self, word: int, pc: int, context: Context) -> _Decoded:
+        decoded = self._decoder.decode(word)
+        if decoded is None:
+            raise TrapError(f"illegal instruction {word:#010x}", pc=pc)
+        insn, fields = decoded
+        reason = check(insn, fields, context) or self._refusal(insn, fields, context)
+        if reason:
+            raise TrapError(f"illegal instruction {word:#010x} ({insn.mnemonic}): {reason}", pc=pc)
+        csr = fields["csr"] if insn.kind is Kind.CSR else -1
+        masked = fields.get("vm") == 0 and insn.maskable
+        rm = fields.get("rm", 7)
+        variant = Variant(insn, context, masked, self.flags and _has_flags(insn), csr, rm)
+        offsets = {column: _offset(insn, name, fields[name], self.machine.isa.vlen)
+                   for name, column in assign_slots(insn).items()}  # fmt: skip
+        immediate = next((fields[n] for n in ("imm", "uimm", "shamt", "off", "vtypei") if n in fields), 0)
+        key = 0
+        if insn.kind is Kind.VSET:
+            immediate = fields.get("vtypei", 0)
+            variant, offsets["rs3"], key = self._prepare_vset(insn, fields, variant)
+            if not legal_vtype(immediate):
+                immediate = 1 << 63
+        timing = timing_row(insn, fields, context, self.machine)
+        return _Decoded(variant, offsets, immediate, key, timing)
+
+    def _prepare_vset(self, insn: Insn, fields: dict[str, int], variant: Variant) -> tuple[Variant, int, int]:
+        """AVL mode and, for a static type, the variant under the new type (whose VLMAX it needs)."""
+        if "vtypei" in fields:
+            new = fields["vtypei"] if legal_vtype(fields["vtypei"]) else VILL
+            variant = Variant(insn, Context(new, variant.context.control))
+        if "rs1" not in fields:
+            return variant, 0, fields.get("uimm", 0)
+        mode = 0 if fields["rs1"] else 1 if fields["rd"] else 2
+        return variant, mode, 0
+
+    def _refusal(self, insn: Insn, fields: dict[str, int], context: Context) -> str | None:
+        """What this simulator or machine does not take, said before it could give a wrong value."""
+        rounding = context.frm if fields.get("rm", 7) == 7 else fields["rm"]
+        if rounding > 4 and (insn.attributes.get("rounds") or "frm" in insn.parameters):
+            return f"rounding mode {rounding} is reserved"
+        if insn.attributes.get("rounds") and "frm" not in insn.parameters and rounding != 0:
+            return f"rounding mode {rounding} is not modeled for this instruction (only nearest even)"
+        if self.flags and insn.attributes.get("raises") and not _has_flags(insn):
+            return "the program reads fflags, which are not modeled for this instruction"
+        if insn.kind is Kind.CSR:
+            csr = fields["csr"]
+            if csr not in KNOWN_CSRS:
+                return f"unknown CSR {csr:#x}"
+            writes = insn.mnemonic.startswith("csrrw") or fields.get("rs1", fields.get("uimm", 0)) != 0
+            if csr in READ_ONLY | COUNTERS and writes:
+                return f"CSR {csr:#x} is read-only"
+        destination = insn.syntax[0] if insn.syntax else None
+        if destination and insn.kind is Kind.MAP and insn.is_vector and insn.timing == "vfma":
+            kind = destination.type.at(context.sew)
+            if kind.kind == "f" and kind.bits == 16 and "vd" in insn.parameters:
+                return "fused multiply-add into FP16 is not modeled"
+        return None
+
+    def _translate(self, pc: int, context: Context) -> int:
+        start = pc
+        decoded: list[_Decoded] = []
+        memory = 0
+        ended = False
+        while len(decoded) < MAX_LENGTH and not ended:
+            if pc in self._cuts and pc != start:
+                break
+            try:
+                one = self._decode(pc, context)
+            except TrapError:
+                if not decoded:
+                    raise
+                break  # reached only if control gets there
+            insn = one.variant.insn
+            event = _is_event(one.variant)
+            memory += insn.kind in MEMORY
+            if memory > st.MAX_CODES or (event and decoded):
+                break
+            decoded.append(one)
+            pc += 4
+            ended = event or insn.kind in ENDS
+        return self._enter(start, context, decoded)
+
+    def _enter(self, pc: int, context: Context, decoded: list[_Decoded]) -> int:
+        addresses = self._compiler.addresses([one.variant for one in decoded])
+        count = len(decoded)
+        raw = np.zeros((count + 2) * st.ROW.itemsize, np.uint8)
+        skip = -raw.ctypes.data % 64
+        rows = raw[skip : skip + (count + 1) * st.ROW.itemsize].view(st.ROW)
+        number = len(self.blocks)
+        self._reserve(number + 1, self._rows_used + count)
+        first = self._rows_used
+        slot = 0
+        for index, one in enumerate(decoded):
+            row = rows[index]
+            row["handler"] = addresses[one.variant.name]
+            for column, offset in one.offsets.items():
+                row[column] = offset
+            insn = one.variant.insn
+            here = pc + 4 * index
+            row["imm"] = _signed(one.immediate)
+            row["pc"] = here
+            row["key"] = one.key
+            if insn.kind in MEMORY:
+                row["slot"] = slot
+                row["key"] = (slot + 1) * KEY_MULTIPLIER & (1 << 64) - 1
+                self.code_slots[first + index] = slot
+                slot += 1
+            self.timing_rows[first + index] = one.timing
+        rows[count]["handler"] = addresses["end"]
+        self._rows_used += count
+        self.info[number] = first, count
+        self.pointers[number] = rows.ctypes.data
+        insns = [(one.variant.insn, self._decoder.decode(self.word(pc + 4 * k))[1])  # type: ignore[index]
+                 for k, one in enumerate(decoded)]  # fmt: skip
+        self.blocks.append(Block(number, pc, context, insns, rows))
+        self._known[pc, context] = number
+        return number
+
+    def word(self, pc: int) -> int:
+        """The instruction word at a pc inside the text."""
+        return int(self._words[(pc - self.base) >> 2])
+
+    def _reserve(self, blocks: int, rows: int) -> None:
+        """Grow the arrays; a hart that still runs on the old ones comes back at its next unknown successor."""
+        if blocks > self.pointers.size:
+            for name, fill in (("pointers", 0), ("successors", -1), ("info", 0)):
+                setattr(self, name, _grown(getattr(self, name), fill))
+        while rows > self.code_slots.size:
+            for name, fill in (("timing_rows", 0), ("code_slots", -1)):
+                setattr(self, name, _grown(getattr(self, name), fill))
+
+
+def _grown(array: NDArray[np.generic], fill: int) -> NDArray[np.generic]:
+    larger = np.full((2 * array.shape[0], *array.shape[1:]), fill, array.dtype)
+    larger[: array.shape[0]] = array
+    return larger
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value
+
+
+def _offset(insn: Insn, name: str, register: int, vlen: int) -> int:
+    """Byte offset of a register in the state; writes to x0 go to a sink."""
+    bank = insn.operand(name).bank
+    if bank == "x":
+        return st.X + 8 * (32 if register == 0 and name == "rd" else register)
+    return st.F + 8 * register if bank == "f" else st.V + register * vlen // 8
+
+
+def _is_event(variant: Variant) -> bool:
+    """Whether the cluster carries the instruction out; it then stands alone in its block."""
+    if variant.insn.kind is Kind.CSR:
+        return variant.csr in COUNTERS
+    return variant.insn.kind is Kind.SYSTEM and variant.insn.mnemonic not in GOES_ON
+
+
+def _has_flags(insn: Insn) -> bool:
+    return bool(insn.attributes.get("flags"))
+
+
+_COMPILER: list[Compiler] = []
+
+
+def compiler() -> Compiler:
+    """The process's compiler."""
+    if not _COMPILER:
+        _COMPILER.append(Compiler())
+    return _COMPILER[0]

@@ -1,0 +1,195 @@
+"""The cluster: memories, harts on threads between synchronization points, barrier, DMA, end of run."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from potluck.isa.elf import Program
+from potluck.isa.errors import DataError, PotluckError, ProgramError, TrapError
+from potluck.isa.machine import Machine
+from potluck.sim.blocks import BlockStore
+from potluck.sim.dma import Dma
+from potluck.sim.hart import Event, Hart
+from potluck.sim.memory import Memory
+
+DEFAULT_BUDGET = 20_000_000_000
+BARRIER, HART_COUNT, TIMER = 8, 0, 16
+EXIT = 93
+LONG_SEGMENT = 2e-4  # seconds; shorter ones are not worth a thread
+
+
+class Cluster:
+    """One program on one machine, ready to run.
+
+    Args:
+        program: what to load.
+        machine: the machine description.
+        timed: whether cycles are counted.
+        budget: retired instructions per hart after which the run is given up as endless.
+        threads: host threads; the result does not depend on it.
+    """
+
+    def __init__(
+        self, program: Program, machine: Machine, timed: bool = True, budget: int = DEFAULT_BUDGET,
+        threads: int | None = None,
+    ) -> None:  # fmt: skip
+        self.program, self.machine, self.timed = program, machine, timed
+        self.memory = Memory(machine, program)
+        self.store = BlockStore(self.memory.text, self.memory.text_base, machine)
+        self.harts = [Hart(n, self.store, timed, budget) for n in range(machine.cluster.cores)]
+        self.dma = Dma(machine, self.memory)
+        self.threads = threads or min(len(self.harts), os.cpu_count() or 1)
+        self.exit_code: int | None = None
+        self.host_seconds = 0.0
+        for hart in self.harts:
+            self.memory.attach(hart.state)
+
+    def run(self, inputs: Mapping[str, NDArray[Any]] | None = None) -> dict[str, NDArray[Any]]:
+        """Write the inputs, run to the end, read the outputs.
+
+        Raises:
+            DataError: an input is missing, unknown, or of the wrong shape.
+            TrapError: the program did something illegal; names pc, symbol, layer and address.
+            ProgramError: a non-zero exit code, a deadlock, or no end within the budget.
+        """
+        self._write_inputs(inputs or {})
+        start = time.perf_counter()
+        try:
+            for hart in self.harts:
+                hart.start(self.program.entry, len(self.harts))
+            with ThreadPoolExecutor(max(1, self.threads)) as pool:
+                self._loop(pool)
+        except TrapError as error:
+            raise self._located(error) from None
+        self.host_seconds = time.perf_counter() - start
+        if self.exit_code:
+            raise ProgramError(f"the program exited with code {self.exit_code}")
+        return {tensor.name: self.memory.read_tensor(tensor) for tensor in self.program.manifest.outputs}
+
+    def _write_inputs(self, inputs: Mapping[str, NDArray[Any]]) -> None:
+        known = {tensor.name: tensor for tensor in self.program.manifest.inputs}
+        for name in inputs:
+            if name not in known:
+                raise DataError(f"no such input; the program has {sorted(known) or 'none'}", tensor=name)
+        for name, tensor in known.items():
+            if name not in inputs:
+                raise DataError("input is missing", tensor=name)
+            self.memory.write_tensor(tensor, np.asarray(inputs[name]))
+
+    def _loop(self, pool: ThreadPoolExecutor) -> None:
+        waiting: dict[int, Event] = {}  # harts at the barrier
+        parallel = False
+        while self.exit_code is None:
+            running = [hart for hart in self.harts if not hart.stopped and hart.number not in waiting]
+            if not running:
+                if waiting:
+                    self._release(waiting)
+                    continue
+                raise ProgramError("every hart has stopped and hart 0 did not exit")
+            begin = time.perf_counter()
+            if parallel and len(running) > 1 and self.threads > 1:
+                events = list(pool.map(_run_or_error, running))
+            else:
+                events = [_run_or_error(hart) for hart in running]
+            parallel = time.perf_counter() - begin > LONG_SEGMENT
+            for hart, event in zip(running, events, strict=True):  # in hart order: errors and DMA are deterministic
+                if isinstance(event, Exception):
+                    raise event
+                self._handle(hart, event, waiting)
+
+    def _handle(self, hart: Hart, event: Event, waiting: dict[int, Event]) -> None:
+        if event.address is not None:
+            self._register(hart, event, waiting)
+            return
+        mnemonic = event.insn.mnemonic
+        if mnemonic == "ecall":
+            self._ecall(hart, event)
+        elif mnemonic == "wfi":
+            hart.resume(event)
+            hart.idle(self.dma.remaining(hart.cycles), "dma")
+        elif mnemonic == "dmcpyi":
+            if hart.number != 0:
+                raise TrapError("the DMA belongs to hart 0", pc=event.pc)
+            hart.resume(event)
+            number = self.dma.copy(hart.state, event.fields, hart.cycles, event.pc)
+            _write_x(hart, event.fields["rd"], number)
+        elif mnemonic == "dmstati":
+            hart.resume(event)
+            _write_x(hart, event.fields["rd"], self.dma.status(event.fields, hart.cycles, self.timed))
+        elif mnemonic.startswith("csr"):
+            counter = hart.instructions if event.fields["csr"] & 0xFF == 2 else hart.cycles
+            hart.resume(event)
+            _write_x(hart, event.fields["rd"], counter)
+        else:
+            raise TrapError(f"{mnemonic} ends the program", pc=event.pc)
+
+    def _ecall(self, hart: Hart, event: Event) -> None:
+        call = int(hart.state.x[17])
+        if call != EXIT:
+            raise TrapError(f"ecall {call} is not supported (only exit, 93)", pc=event.pc)
+        hart.stopped = True
+        if hart.number == 0:
+            self.exit_code = int(hart.state.x[10]) & 0xFF
+
+    def _register(self, hart: Hart, event: Event, waiting: dict[int, Event]) -> None:
+        """A scalar access to the cluster registers; anything else is a fault."""
+        assert event.address is not None
+        offset = event.address - self.machine.memory.registers_base
+        if event.insn.mnemonic not in ("lw", "lwu", "ld") or offset not in (BARRIER, HART_COUNT, TIMER):
+            if self.memory.is_tohost(event.address) and event.insn.mnemonic in ("sw", "sd"):
+                hart.stopped = True
+                if hart.number == 0:
+                    self.exit_code = int(hart.state.x[event.fields["rs2"]]) >> 1 & 0xFF
+                return
+            raise self.memory.fault(event)
+        if offset == BARRIER:
+            waiting[hart.number] = event
+            live = [other for other in self.harts if not other.stopped]
+            if len(waiting) == len(live):
+                self._release(waiting)
+            return
+        hart.resume(event)
+        _write_x(hart, event.fields["rd"], len(self.harts) if offset == HART_COUNT else hart.cycles)
+
+    def _release(self, waiting: dict[int, Event]) -> None:
+        """All harts have arrived: the later clock is everybody's clock."""
+        for number, event in waiting.items():
+            hart = self.harts[number]
+            hart.resume(event)
+            _write_x(hart, event.fields["rd"], 0)
+        latest = max(self.harts[number].cycles for number in waiting)
+        for number in waiting:
+            self.harts[number].idle(latest - self.harts[number].cycles, "sync")
+        waiting.clear()
+
+    def _located(self, error: TrapError) -> TrapError:
+        """The same trap with symbol and layer."""
+        pc = error.pc
+        if pc is None:
+            return error
+        layer = next((x.name for x in self.program.manifest.layers if x.start <= pc < x.end), None)
+        return TrapError(error.message, hint=error.hint, pc=pc, symbol=self.program.symbol_at(pc), layer=layer, address=error.address)
+
+    @property
+    def cycles(self) -> int:
+        """Cycles from start to hart 0's exit."""
+        return self.harts[0].cycles
+
+
+def _write_x(hart: Hart, register: int, value: int) -> None:
+    if register:
+        hart.state.x[register] = np.uint64(value & (1 << 64) - 1).astype(np.int64)
+
+
+def _run_or_error(hart: Hart) -> Event | Exception:
+    try:
+        return hart.run()
+    except PotluckError as error:
+        return error

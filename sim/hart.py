@@ -1,0 +1,238 @@
+"""One hart: runs blocks until something concerns the cluster, and keeps its own clock and counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from potluck.isa.context import VILL, Context
+from potluck.isa.errors import ProgramError, TrapError
+from potluck.isa.insn import Insn
+from potluck.sim import state as st
+from potluck.sim.blocks import BlockStore
+from potluck.sim.driver import (
+    BUDGET,
+    COUNT,
+    ENTRY_BLOCK,
+    ENTRY_VL,
+    NEED_BLOCK,
+    R_BLOCK,
+    R_BUDGET,
+    R_CYCLES,
+    R_INSTRUCTIONS,
+    R_STATE,
+    TABLE_FULL,
+    WAYS,
+    account,
+    intern,
+    jump_key,
+    run_blocks,
+)
+from potluck.sim.timing import CAUSES, STATE_SIZE, wait
+
+MEMO_ENTRIES = 1 << 16
+MEMO_STATES = 1 << 15
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Why a hart stopped: an instruction for the cluster to carry out, at ``pc``."""
+
+    insn: Insn
+    fields: dict[str, int]
+    pc: int
+    address: int | None = None  # of a memory access outside memory
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How often one (block, vl, access classes) was executed, and its cycles by cause."""
+
+    block: int
+    vl: int
+    codes: bytes
+    count: int
+    causes: NDArray[np.int64]
+
+
+class Hart:
+    """A hart with its timing memo."""
+
+    def __init__(self, number: int, store: BlockStore, timed: bool, budget: int) -> None:
+        self.number, self.store, self.timed = number, store, timed
+        self.state = st.HartState(number, store.machine.isa.vlen)
+        self.record = np.zeros(8, np.int64)
+        self.record[R_BUDGET] = budget
+        self.jumps = np.full((WAYS, 2), -1, np.int64)
+        self.counts = np.zeros(store.pointers.size, np.int64)
+        self.waited = np.zeros(len(CAUSES), np.int64)
+        entries = MEMO_ENTRIES if timed else 1
+        self._memo = np.zeros((entries, 8), np.int64)
+        self._codes = np.zeros((entries, st.MAX_CODES), np.uint8)
+        self._causes = np.zeros((entries, len(CAUSES)), np.int64)
+        self._states = np.zeros((MEMO_STATES if timed else 1, STATE_SIZE), np.int64)
+        self._state_index = np.full(2 * MEMO_STATES if timed else 2, -1, np.int64)
+        self._scratch = np.zeros(STATE_SIZE, np.int64)
+        self._row_codes = np.zeros(512, np.uint8)
+        self._flushed: list[Usage] = []
+        self.stopped = False
+        intern(self._scratch, self._states, self._state_index, self.record)
+
+    def start(self, pc: int, harts: int) -> None:
+        """Enter the program."""
+        self.state.x[10], self.state.x[11] = self.number, harts
+        self.record[R_BLOCK] = self.store.find(pc, self.context())
+
+    @property
+    def cycles(self) -> int:
+        """The hart's clock."""
+        return int(self.record[R_CYCLES])
+
+    @property
+    def instructions(self) -> int:
+        """Retired instructions."""
+        return int(self.record[R_INSTRUCTIONS])
+
+    def context(self) -> Context:
+        """The decode context of the present state."""
+        vtype = self.state["vtype"]
+        return Context(VILL if vtype >> 63 else vtype, self.state["fcsr"] >> 5)
+
+    def run(self) -> Event:
+        """Run to the next event."""
+        while True:
+            store = self.store
+            reason = self._run_blocks()
+            why, code = reason // 4, reason % 4
+            if reason in (st.EVENT, st.FAULT, st.MISALIGNED):
+                event = self._stopped_at(reason)
+                if event is not None:
+                    return event
+                continue
+            number = int(self.record[R_BLOCK])
+            if why == TABLE_FULL:
+                self._flush()
+                self._charge(number, int(code == st.TAKEN))
+            if why == BUDGET:
+                raise ProgramError(
+                    f"hart {self.number} retired {self.instructions} instructions without an end: endless loop? "
+                    "(raise the instruction budget if the program is that long)",
+                    pc=store.blocks[number].pc,
+                )
+            assert why in (TABLE_FULL, NEED_BLOCK)
+            if self.counts.size < store.pointers.size:
+                self.counts = np.concatenate([self.counts, np.zeros_like(self.counts)])
+            self.record[R_BLOCK] = self._successor(number, code)
+
+    def _run_blocks(self) -> int:
+        s = self.store
+        if self.counts.size < s.pointers.size:
+            self.counts = np.concatenate([self.counts, np.zeros(s.pointers.size - self.counts.size, np.int64)])
+        return int(
+            run_blocks(
+                self.timed, self.state.address, self.record, s.pointers, s.successors, self.jumps, self.counts,
+                self._memo, self._codes, self._causes, self._states, self._state_index, s.info, s.timing_rows,
+                s.code_slots, self.state.codes, self._scratch, self._row_codes,
+            )
+        )  # fmt: skip
+
+    def _charge(self, number: int, taken: int) -> None:
+        """Account one execution of a block outside the loop."""
+        s = self.store
+        if not self.timed:
+            self.counts[number] += 1
+            return
+        full = account(
+            number, taken, self.state.address, self.record, self._memo, self._codes, self._causes, self._states,
+            self._state_index, s.info, s.timing_rows, s.code_slots, self.state.codes, self._scratch, self._row_codes,
+        )  # fmt: skip
+        if full:
+            self._flush()
+            self._charge(number, taken)
+
+    def _successor(self, number: int, code: int) -> int:
+        block = self.store.blocks[number]
+        if code == st.DYNAMIC:
+            pc = self.state["next_pc"]
+            target = self.store.find(pc, self.context())
+            key, way = jump_key(pc, self.state["vtype"], self.state["fcsr"])
+            self.jumps[way] = key, target
+            return target
+        insn, fields = block.insns[-1]
+        last = block.pc + 4 * (len(block.insns) - 1)
+        pc = (last + fields["off"]) & (1 << 64) - 1 if code == st.TAKEN else last + 4
+        target = self.store.find(pc, self.context())
+        self.store.link(number, code, target)
+        return target
+
+    def _stopped_at(self, reason: int) -> Event | None:
+        """Account the part of the block before the row that stopped; None if it has to be executed again."""
+        number = int(self.record[R_BLOCK])
+        block = self.store.blocks[number]
+        index = (self.state["event_row"] - int(self.store.pointers[number])) // st.ROW.itemsize
+        insn, fields = block.insns[index]
+        pc = block.pc + 4 * index
+        if reason == st.MISALIGNED:
+            raise TrapError(f"misaligned access by {insn.mnemonic}", pc=pc, address=self.state["event_address"])
+        if index > 0:
+            before, here = self.store.split(number, pc)
+            self._charge(before, 0)
+            self.record[R_INSTRUCTIONS] += index
+            self.jumps[:] = -1
+            self.record[R_BLOCK] = here
+            return None  # the block at pc stops again, now at its first instruction
+        address = self.state["event_address"] if reason == st.FAULT else None
+        return Event(insn, fields, pc, address)
+
+    def resume(self, event: Event, wait_cycles: int = 0, cause: str = "sync") -> None:
+        """Continue after an event, having waited."""
+        number = self.store.find(event.pc, self.context())
+        self._charge_event(number)
+        if wait_cycles:
+            self.idle(wait_cycles, cause)
+        self.record[R_BLOCK] = self.store.find(event.pc + 4, self.context())
+
+    def _charge_event(self, number: int) -> None:
+        self.state.codes[0] = 0
+        self.state["code_key"] = 0
+        self.record[R_INSTRUCTIONS] += 1
+        self._charge(number, 0)
+
+    def idle(self, cycles: int, cause: str) -> None:
+        """Let time pass."""
+        if not self.timed:
+            return
+        self._scratch[:] = self._states[self.record[R_STATE]]
+        wait(self._scratch, cycles)
+        number = intern(self._scratch, self._states, self._state_index, self.record)
+        if number < 0:
+            saved = self._scratch.copy()
+            self._flush()
+            self._scratch[:] = saved
+            number = intern(self._scratch, self._states, self._state_index, self.record)
+        self.record[R_STATE] = number
+        self.record[R_CYCLES] += cycles
+        self.waited[CAUSES.index(cause)] += cycles
+
+    def _flush(self) -> None:
+        """Harvest the memo's counts and start it anew from the present state."""
+        self._flushed.extend(self._usage())
+        self._scratch[:] = self._states[self.record[R_STATE]]
+        self._memo[:] = 0
+        self._state_index[:] = -1
+        self.record[4:6] = 0
+        self.record[R_STATE] = intern(self._scratch, self._states, self._state_index, self.record)
+
+    def _usage(self) -> list[Usage]:
+        used = np.flatnonzero(self._memo[:, COUNT])
+        return [
+            Usage(int(self._memo[k, ENTRY_BLOCK]), int(self._memo[k, ENTRY_VL]), self._codes[k].tobytes(),
+                  int(self._memo[k, COUNT]), self._causes[k] * self._memo[k, COUNT])
+            for k in used
+        ]  # fmt: skip
+
+    def usage(self) -> list[Usage]:
+        """All executed (block, vl, classes) with counts; empty in functional mode."""
+        return self._flushed + self._usage()

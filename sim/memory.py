@@ -1,0 +1,121 @@
+"""L1 and DRAM as flat host arrays, the loader, and tensors in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from potluck.isa.elf import Program
+from potluck.isa.errors import DataError, ProgramError, TrapError
+from potluck.isa.machine import Machine
+from potluck.isa.manifest import Tensor
+from potluck.sim.hart import Event
+from potluck.sim.state import HartState
+
+
+class Memory:
+    """The machine's memories with a program loaded.
+
+    Raises:
+        ProgramError: a section lies outside L1 and DRAM, or there is no text.
+    """
+
+    def __init__(self, machine: Machine, program: Program) -> None:
+        self.layout = machine.memory
+        self.program = program
+        self.l1 = np.zeros(self.layout.l1_bytes, np.uint8)
+        self.dram = np.zeros(self.layout.dram_bytes, np.uint8)
+        for section in program.sections:
+            where = f"section {section.name} at {section.address:#x}"
+            self.view(section.address, len(section.data), where)[:] = np.frombuffer(section.data, np.uint8)
+        text = [section for section in program.sections if section.executable]
+        if len(text) != 1:
+            raise ProgramError(f"{len(text)} executable sections, expected one")
+        self.text, self.text_base = bytes(text[0].data), text[0].address
+        if len(self.text) % 4:
+            raise ProgramError(f"the text's length {len(self.text)} is not a multiple of 4")
+
+    @property
+    def _first_writable(self) -> int:
+        """Program text at the bottom of DRAM is write-protected, as a store there would not be seen by decode."""
+        end = self.text_base + len(self.text)
+        lower = [s for s in self.program.sections if not s.executable and s.address < end]
+        protect = self.layout.dram_base <= self.text_base and not lower
+        return end if protect else self.layout.dram_base
+
+    def attach(self, state: HartState) -> None:
+        """Tell a hart where the memories are."""
+        for name, base, array in (
+            ("l1", self.layout.l1_base, self.l1),
+            ("dram", self.layout.dram_base, self.dram),
+            ("write", self._first_writable, self.dram[self._first_writable - self.layout.dram_base :]),
+        ):
+            state[f"{name}_base"], state[f"{name}_bytes"] = base, array.size
+            state[f"{name}_host"] = array.ctypes.data if array.size else 0
+
+    def region(self, address: int, count: int) -> str | None:
+        """``l1`` or ``dram`` if the whole range lies inside it."""
+        for name, base, size in (
+            ("l1", self.layout.l1_base, self.layout.l1_bytes),
+            ("dram", self.layout.dram_base, self.layout.dram_bytes),
+        ):
+            if base <= address and address + count <= base + size:
+                return name
+        return None
+
+    def view(self, address: int, count: int, what: str = "range") -> NDArray[np.uint8]:
+        """Bytes at an address.
+
+        Raises:
+            ProgramError: the range is not inside one memory.
+        """
+        region = self.region(address, count)
+        if region is None:
+            raise ProgramError(f"{what} ({count} bytes at {address:#x}) is outside L1 and DRAM")
+        base, array = (self.layout.l1_base, self.l1) if region == "l1" else (self.layout.dram_base, self.dram)
+        return array[address - base : address - base + count]
+
+    def write_tensor(self, tensor: Tensor, value: NDArray[Any]) -> None:
+        """Convert to the tensor's type and layout and write it.
+
+        Raises:
+            DataError: wrong shape.
+        """
+        shape = tuple(tensor.shape)
+        if value.shape != shape:
+            raise DataError(f"shape {value.shape}, the program expects {shape}", tensor=tensor.name)
+        data = np.ascontiguousarray(_to_layout(value.astype(tensor.dtype), tensor.layout))
+        self.view(tensor.address, tensor.bytes, f"input {tensor.name}")[: data.nbytes] = data.view(np.uint8).ravel()
+
+    def read_tensor(self, tensor: Tensor) -> NDArray[Any]:
+        """A tensor in its logical shape."""
+        shape = tuple(tensor.shape)
+        stored = tuple(shape[axis] for axis in _ORDER.get(tensor.layout, range(len(shape))))
+        count = int(np.prod(shape, dtype=np.int64)) * np.dtype(tensor.dtype).itemsize
+        raw = self.view(tensor.address, count, f"output {tensor.name}").copy()
+        return _from_layout(raw.view(tensor.dtype).reshape(stored), tensor.layout)
+
+    def is_tohost(self, address: int) -> bool:
+        """Whether an address is the HTIF exit word."""
+        return address == self.program.symbols.get("tohost", -1)
+
+    def fault(self, event: Event) -> TrapError:
+        """The trap for an access outside memory or into the text."""
+        address = event.address or 0
+        store = event.insn.kind.name.endswith("STORE")
+        inside = self.text_base <= address < self.text_base + len(self.text)
+        what = "store into the program's text" if store and inside else "access outside L1 and DRAM"
+        return TrapError(f"{what} by {event.insn.mnemonic}", pc=event.pc, address=address)
+
+
+_ORDER = {"NHWC": (0, 2, 3, 1)}
+
+
+def _to_layout(value: NDArray[Any], layout: str) -> NDArray[Any]:
+    return value.transpose(_ORDER[layout]) if layout in _ORDER else value
+
+
+def _from_layout(value: NDArray[Any], layout: str) -> NDArray[Any]:
+    return value.transpose(np.argsort(_ORDER[layout])) if layout in _ORDER else value

@@ -1,0 +1,85 @@
+"""What a run yields: outputs, and cycles, instructions and energy by layer and cause."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class LayerResult:
+    """One layer's share of a run.
+
+    Attributes:
+        cycles: cycles of hart 0 (whose clock is the run's) spent in the layer's pc range, waits included.
+        macs: multiply-accumulates of the layer, from the manifest.
+        utilization: macs over what the machine's peak for the layer's format does in these cycles.
+        energy_joules: dynamic energy of all harts in the layer plus the static share of its cycles.
+        stalls: cycles of hart 0 by cause; their sum is ``cycles``.
+        bytes_moved: by DMA.
+    """
+
+    name: str
+    op: str
+    format: str
+    cycles: int
+    macs: int
+    utilization: float
+    energy_joules: float
+    instructions: int
+    stalls: dict[str, int]
+    bytes_moved: int = 0
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run's outcome; ``to_json`` gives the documented fields."""
+
+    outputs: dict[str, NDArray[Any]]
+    mode: str
+    machine: str
+    clock_hz: float
+    cycles: int
+    instructions: int
+    macs: int
+    utilization: float
+    energy: dict[str, float]
+    layers: list[LayerResult]
+    stalls: dict[str, int]
+    dram: dict[str, int]
+    timing_error_band: str
+    host_seconds: float
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def energy_joules(self) -> float:
+        """Total energy."""
+        return sum(self.energy.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as plain JSON values, without the output tensors."""
+        return {
+            "mode": self.mode,
+            "machine": self.machine,
+            "cycles": self.cycles,
+            "seconds_at_clock": self.cycles / self.clock_hz,
+            "instructions": self.instructions,
+            "macs": self.macs,
+            "utilization": self.utilization,
+            "energy_joules": {"total": self.energy_joules, **self.energy},
+            "layers": [{**vars(layer)} for layer in self.layers],
+            "stalls": self.stalls,
+            "dram": self.dram,
+            "timing_error_band": self.timing_error_band,
+            "host_seconds": self.host_seconds,
+            "manifest": self.manifest,
+        }
+
+
+def total(parts: list[dict[str, int]]) -> dict[str, int]:
+    """Sum dictionaries key by key."""
+    keys = {key: None for part in parts for key in part}
+    return {key: int(np.sum([part.get(key, 0) for part in parts])) for key in keys}
