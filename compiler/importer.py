@@ -1,0 +1,163 @@
+"""ONNX in: a checked, static, simplified onnx-ir model of one opset.
+
+The steps: read, check (`onnx.checker`), convert to opset 24, bind dynamic dimensions, lift Constant nodes
+(Paddle keeps weights there), inline functions that are not Potluck's, infer shapes, make attributes explicit.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import (
+    InlinePass,
+    LiftConstantsToInitializersPass,
+    RemoveInitializersFromInputsPass,
+    ShapeInferencePass,
+)
+from potluck.compiler.explicit import make_explicit
+from potluck.compiler.graph import DOMAIN, OPSET, drop_unused
+from potluck.isa.errors import ModelError
+
+Source = str | os.PathLike[str] | ir.Model | onnx.ModelProto
+
+
+def load(source: Source, dims: Mapping[str, int] | None = None) -> ir.Model:
+    """Reads a network and brings it into the form that every pass expects.
+
+    Args:
+        source: Path of an ONNX file, an onnx-ir model (left as it is) or a ModelProto.
+        dims: Size of every dynamic dimension by its name, e.g. ``{"batch": 1}``; an unnamed one is called
+            ``INPUT.AXIS``, e.g. ``x.0``. Dimensions named ``batch`` or ``N`` are 1 unless given.
+
+    Returns:
+        A new model: opset 24, static input shapes, constants as initializers, shapes inferred, attributes of
+        convolutions and pools explicit, every node named.
+
+    Raises:
+        ModelError: The file cannot be read, the checker refuses it, or a dimension is unbound; the text names
+            the file, the node or the dimension.
+    """
+    model = _read(source)
+    _convert(model)
+    _bind(model, dims or {})
+    RemoveInitializersFromInputsPass()(model)
+    InlinePass(criteria=lambda function: function.domain != DOMAIN)(model)
+    _name_nodes(model)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    infer_shapes(model)
+    make_explicit(model)
+    drop_unused(model.graph)
+    return model
+
+
+def infer_shapes(model: ir.Model) -> None:
+    """Infers the shape of every value.
+
+    Raises:
+        ModelError: Operators and shapes contradict each other.
+    """
+    try:
+        ShapeInferencePass(check_type=True, strict_mode=False, data_prop=True)(model)
+    except Exception as error:
+        raise ModelError(f"shape inference failed: {_first_line(error)}") from error
+
+
+def _read(source: Source) -> ir.Model:
+    if isinstance(source, ir.Model):
+        model = ir.from_proto(ir.to_proto(source))
+    elif isinstance(source, onnx.ModelProto):
+        model = ir.from_proto(source)
+    else:
+        path = Path(source)
+        if not path.is_file():
+            raise ModelError(f"no such file {str(path)!r}", hint="Give the path of an ONNX model")
+        try:
+            onnx.checker.check_model(str(path))  # by path: external data may exceed a protobuf's 2 GiB
+            return ir.load(path)
+        except Exception as error:  # protobuf, checker and onnx-ir each have their own
+            raise ModelError(f"{str(path)!r} is not a valid ONNX model: {_first_line(error)}") from error
+    try:
+        onnx.checker.check_model(ir.to_proto(model))
+    except onnx.checker.ValidationError as error:
+        raise ModelError(f"not a valid ONNX model: {_first_line(error)}") from error
+    return model
+
+
+def _convert(model: ir.Model) -> None:
+    version = model.graph.opset_imports.get("", OPSET)
+    if version > OPSET:
+        raise ModelError(
+            f"the model is of opset {version}", hint=f"Potluck takes up to {OPSET}; export an older one"
+        )
+    if version < OPSET:
+        import onnxscript.version_converter  # slow to import, and seldom needed twice
+
+        log = logging.getLogger("onnxscript.version_converter")
+        level = log.level
+        log.setLevel(logging.ERROR)  # it warns that old opsets go through onnx's converter, which is fine
+        try:
+            onnxscript.version_converter.convert_version(model, OPSET, fallback=True)
+        except Exception as error:
+            raise ModelError(f"cannot convert opset {version} to {OPSET}: {_first_line(error)}") from error
+        finally:
+            log.setLevel(level)
+        if model.graph.opset_imports.get("") != OPSET:
+            raise ModelError(
+                f"cannot convert opset {version} to {OPSET}", hint="Export the model with a newer opset"
+            )
+    model.ir_version = max(model.ir_version, 11)  # the IR version that came with opset 24's types
+
+
+def _bind(model: ir.Model, dims: Mapping[str, int]) -> None:
+    sizes = {"batch": 1, "batch_size": 1, "N": 1, **dims}
+    unbound, seen = [], set()
+    for value in model.graph.inputs:
+        if value.shape is None:
+            raise ModelError(f"input {value.name!r} has no shape", hint="Export the model with input shapes")
+        shape: list[int] = []
+        for axis, dim in enumerate(value.shape):
+            if isinstance(dim, int):
+                shape.append(dim)
+                continue
+            name = dim.value if dim.value is not None else f"{value.name}.{axis}"
+            seen.add(name)
+            if name in sizes:
+                shape.append(sizes[name])
+            else:
+                unbound.append(name)
+        value.shape = ir.Shape(shape)
+    if unbound:
+        hint = ", ".join(f"{name!r}: 1" for name in dict.fromkeys(unbound))
+        raise ModelError(f"dynamic dimensions {unbound} have no size", hint=f"Pass dims={{{hint}}}")
+    unknown = set(dims) - seen
+    if unknown:
+        raise ModelError(
+            f"dims names {sorted(unknown)}, which no input has", hint=f"Dynamic dimensions: {sorted(seen)}"
+        )
+    if seen:  # sizes inferred with the dynamic dimensions are stale
+        for node in model.graph:
+            for output in node.outputs:
+                output.shape = None
+
+
+def _name_nodes(model: ir.Model) -> None:
+    """Errors, layers of the manifest and reports all speak of nodes by name."""
+    taken: set[str] = set()
+    for index, node in enumerate(model.graph):
+        base = node.name or f"{node.op_type}_{index}"
+        name, count = base, 0
+        while name in taken:
+            count += 1
+            name = f"{base}_{count}"
+        node.name = name
+        taken.add(name)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
