@@ -1,0 +1,66 @@
+"""Quantization: an FP32 network in, a standard ONNX network with MX weights and activations out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import onnx_ir as ir
+from potluck.compiler.importer import Source, load
+from potluck.compiler.passes import make, run_passes
+from potluck.compiler.passes.base import GraphPass
+from potluck.compiler.passes.quantize_mx import ELEMENTS
+from potluck.isa.errors import ModelError
+
+SCHEMES = ("fp32", *ELEMENTS)
+"""What ``scheme`` may be; ``fp32`` folds and fuses but quantizes nothing."""
+
+
+def pipeline(
+    scheme: str | None = None, exclude: Sequence[str] = (), min_channels: int = 16
+) -> list[GraphPass]:
+    """The passes that bring an imported network to the form that is lowered.
+
+    Raises:
+        ModelError: Unknown scheme.
+    """
+    if scheme is not None and scheme not in SCHEMES:
+        raise ModelError(f"unknown scheme {scheme!r}", hint=f"Use one of {', '.join(SCHEMES)}")
+    passes = [make("constant_fold"), make("fold_batchnorm"), make("fuse_activation")]
+    if scheme not in (None, "fp32"):
+        options = {"scheme": scheme, "exclude": tuple(exclude), "min_channels": min_channels}
+        passes.append(make("quantize_mx", **options))
+    return passes
+
+
+def quantize_model(
+    source: Source,
+    scheme: str,
+    *,
+    dims: Mapping[str, int] | None = None,
+    exclude: Sequence[str] = (),
+    min_channels: int = 16,
+    print_after: Collection[str] = (),
+    write: Callable[[str], object] = print,
+) -> ir.Model:
+    """Quantizes a network; ``ir.save(result, path)`` writes it as standard ONNX.
+
+    Args:
+        source: Path or model, see `potluck.compiler.importer.load`.
+        scheme: One of `SCHEMES`.
+        dims: Sizes of dynamic dimensions.
+        exclude: Nodes or weights, by name, that stay in FP32.
+        min_channels: Products that contract fewer elements stay in FP32.
+        print_after: Passes after which the graph is written as text.
+        write: Takes that text.
+
+    Returns:
+        A new model, opset 24.
+
+    Raises:
+        ModelError: The model is invalid or names in ``exclude`` do not exist.
+    """
+    model = load(source, dims)
+    run_passes(model, pipeline(scheme, exclude, min_channels), print_after, write)
+    model.producer_name = "potluck"
+    model.metadata_props["potluck.scheme"] = scheme
+    return model

@@ -1,0 +1,133 @@
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
+from networks import constant_weights, conv_bn, network, residual
+from onnx.reference import ReferenceEvaluator
+from potluck.compiler.importer import load
+from potluck.compiler.passes import make, run_passes
+from potluck.compiler.printer import render
+from potluck.compiler.quantize import pipeline
+from potluck.isa.errors import ModelError
+
+
+def reference(model, **inputs):
+    return ReferenceEvaluator(ir.to_proto(model)).run(None, inputs)
+
+
+def operators(model):
+    return [node.op_type for node in model.graph]
+
+
+def test_import_makes_shapes_static_and_attributes_explicit():
+    model = load(conv_bn(), dims={"batch": 2})
+    assert [tuple(v.shape) for v in model.graph.inputs] == [(2, 3, 9, 8)]
+    conv = model.graph[0]
+    assert conv.attributes["pads"].as_ints() == (1, 0, 1, 1)  # SAME_UPPER: the odd column goes to the end
+    assert conv.attributes["dilations"].as_ints() == (1, 1)
+    assert tuple(model.graph.outputs[0].shape) == (2, 20, 5, 4)
+    x = np.random.default_rng(1).standard_normal((2, 3, 9, 8)).astype(np.float32)
+    session = ort.InferenceSession(conv_bn().SerializeToString())
+    np.testing.assert_allclose(reference(model, x=x)[0], session.run(None, {"x": x})[0], rtol=2e-5, atol=2e-5)
+
+
+def test_an_unbound_dimension_is_named():
+    with pytest.raises(ModelError, match="'rows'"):
+        load(constant_weights())
+    with pytest.raises(ModelError, match="sequence"):
+        load(constant_weights(), dims={"rows": 2, "sequence": 3})
+
+
+def test_constant_nodes_and_shape_chains_fold():
+    model = load(constant_weights(), dims={"rows": 5})
+    run_passes(model, [make("constant_fold")])
+    assert operators(model) == ["Reshape", "MatMul"]
+    assert "w" in model.graph.initializers
+    x = np.random.default_rng(1).standard_normal((5, 2, 3)).astype(np.float32)
+    w = model.graph.initializers["w"].const_value.numpy()
+    np.testing.assert_allclose(reference(model, x=x)[0], x.reshape(5, 6) @ w, rtol=1e-5, atol=1e-6)
+
+
+def test_old_opsets_are_converted():
+    model = network(
+        """g (float[1, 2, 4, 4] x) => (float[1, 2, 1, 1] y) {
+          c = Clip <min = 0.0, max = 6.0> (x)
+          y = ReduceMean <axes = [2, 3], keepdims = 1> (c)
+        }""",
+        opset=9,
+    )
+    assert load(model).graph.opset_imports[""] == 24
+
+
+def test_a_bad_model_says_so(tmp_path):
+    with pytest.raises(ModelError, match="no such file"):
+        load(tmp_path / "none.onnx")
+    (tmp_path / "bad.onnx").write_bytes(b"not a model")
+    with pytest.raises(ModelError, match=r"bad\.onnx"):
+        load(tmp_path / "bad.onnx")
+    broken = residual()
+    broken.graph.node[1].input[0] = "nobody"
+    with pytest.raises(ModelError, match="nobody"):
+        load(broken)
+
+
+def test_the_source_model_is_left_alone():
+    source = ir.from_proto(conv_bn())
+    before = ir.to_proto(source).SerializeToString()
+    model = load(source)
+    run_passes(model, pipeline("mxfp8"))
+    assert ir.to_proto(source).SerializeToString() == before
+
+
+def test_batchnorm_folds_into_conv_and_relu_fuses():
+    model = load(conv_bn(), dims={"batch": 1})
+    x = np.random.default_rng(2).standard_normal((1, 3, 9, 8)).astype(np.float32)
+    expected = reference(model, x=x)[0]
+    run_passes(model, pipeline())
+    assert operators(model) == ["FusedConv"]
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    np.testing.assert_allclose(reference(model, x=x)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("transposed", [0, 1])
+def test_batchnorm_folds_into_gemm(transposed):
+    shape = (7, 5) if transposed else (5, 7)
+    source = network(
+        f"""g (float[3, 5] x) => (float[3, 7] y) {{
+          a = Gemm <alpha = 0.5, beta = 2.0, transB = {transposed}> (x, w, b)
+          y = BatchNormalization (a, gamma, beta, mean, variance)
+        }}""",
+        w=shape, b=(7,), gamma=(7,), beta=(7,), mean=(7,), variance=(7,),
+    )  # fmt: skip
+    model = load(source)
+    x = np.random.default_rng(2).standard_normal((3, 5)).astype(np.float32)
+    expected = reference(model, x=x)[0]
+    run_passes(model, [make("fold_batchnorm")])
+    assert operators(model) == ["Gemm"]
+    np.testing.assert_allclose(reference(model, x=x)[0], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_batchnorm_with_two_readers_of_its_input_stays():
+    source = network(
+        """g (float[1, 3, 4, 4] x) => (float[1, 4, 4, 4] y, float[1, 4, 4, 4] c) {
+          c = Conv <kernel_shape = [1, 1]> (x, w)
+          y = BatchNormalization (c, gamma, beta, mean, variance)
+        }""",
+        w=(4, 3, 1, 1), gamma=(4,), beta=(4,), mean=(4,), variance=(4,),
+    )  # fmt: skip
+    model = load(source)
+    run_passes(model, pipeline())
+    assert operators(model) == ["Conv", "BatchNormalization"]
+
+
+def test_print_after_shows_the_graph():
+    shown = []
+    model = load(residual())
+    run_passes(model, pipeline("mxfp8"), print_after=["fuse_activation"], write=shown.append)
+    assert len(shown) == 1
+    assert "%u:f32[1,32,4,4] = potluck.FusedAdd(%f, %s) {max=inf min=0}" in shown[0]
+    assert shown[0].count("FusedConv") == 2
+    assert "MxQuantizeDequantize" in render(model)
+    with pytest.raises(ModelError, match="Did you mean 'fuse_activation'"):
+        run_passes(model, [], print_after=["fuse_activations"])
