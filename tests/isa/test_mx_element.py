@@ -1,0 +1,149 @@
+"""The VMXDOTP meanings on the NumPy back end: golden vectors, then many lanes against exact integers."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from potluck.isa import mxdot as contract
+from potluck.isa.rounding import ROUNDINGS
+from potluck.isa.rows import vmxdotp
+
+
+def load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+HERE = Path(__file__).parent
+VALUES = load(HERE.parent / "reference" / "numpy_values.py")
+EXACT = load(HERE.parent / "reference" / "mxdot_exact.py")
+GOLDEN = load(HERE / "test_mxdot.py").GOLDEN
+ROWS = {row.mnemonic: row for row in vmxdotp.ROWS}
+FLAGS = {"-": 0, "NX": 1, "UF": 2, "OF": 4, "NV": 16}
+FORMS = [(fmt, acc) for fmt in ("e5m2", "e4m3", "e2m1") for acc in ("fp32", "bf16")]
+
+
+def run(lanes: dict[str, np.ndarray], fmt: str, acc: str, frm: int) -> tuple[np.ndarray, np.ndarray]:
+    """The row's result bits and flags."""
+    row = ROWS["vmxdotp.ww" if acc == "fp32" else "vmxdotp.qq"]
+    values: dict[str, Any] = {}
+    for operand in row.syntax:
+        data = lanes[operand.name]
+        values[operand.name] = VALUES.Array(data.view(VALUES.dtype_of(operand.type.at(32))))
+    value, flags = row.meaning(**values, mx_format=fmt, frm=frm)
+    return value.data.view(lanes["vd"].dtype), flags.data
+
+
+def random_lanes(rng: np.random.Generator, n: int, fmt: str, acc: str) -> dict[str, np.ndarray]:
+    """Lanes of many kinds: anything, near magnitudes, sparse, special, cancelling, tiny results."""
+    dtype = np.uint32 if acc == "fp32" else np.uint16
+    width = dtype().itemsize * 8
+    a, b = (rng.integers(0, 1 << 64, n, np.uint64) for _ in range(2))
+    if fmt == "e5m2":  # specials are 1 code in 32: without this nearly every lane would have one
+        small, finite = np.uint64(0xBBBBBBBBBBBBBBBB), np.uint64(0xFBFBFBFBFBFBFBFB)
+        calm = [np.where(rng.random(n) < 0.5, small, finite) for _ in range(2)]
+        a, b = (np.where(rng.random(n) < 0.85, x & mask, x) for x, mask in zip((a, b), calm, strict=True))
+    elif fmt == "e4m3":
+        a, b = (np.where(rng.random(n) < 0.9, x & ~np.uint64(0x0101010101010101), x) for x in (a, b))
+    for x in (a, b):
+        sparse = rng.random(n) < 0.5
+        keep = np.zeros(n, np.uint64)
+        for j in range(8):
+            keep |= np.where(rng.random(n) < 0.3, np.uint64(0xFF << 8 * j), np.uint64(0))
+        x[sparse] &= keep[sparse]
+    sa, sb = (rng.integers(0, 256, n).astype(np.uint8) for _ in range(2))
+    near = rng.random(n) < 0.6
+    total = rng.integers(190, 300, n)
+    sb = np.where(near, np.clip(total - sa, 0, 254), sb).astype(np.uint8)
+    low = rng.random(n) < 0.2
+    sa, sb = (np.where(low, rng.integers(0, 150, n), x).astype(np.uint8) for x in (sa, sb))
+    bits = rng.integers(0, 1 << width, n).astype(dtype)
+    mantissa = width - 9
+    level = np.clip(sa.astype(int) + sb - 127 + rng.integers(-40, 40, n), 0, 254)
+    field = ((1 << 8) - 1) << mantissa
+    levelled = (bits & ~dtype(field)) | (level << mantissa).astype(dtype)
+    bits = np.where(rng.random(n) < 0.7, levelled, bits)
+    one, quiet = 1 << mantissa, field | 1 << (mantissa - 1)
+    corner = np.array([0, 1, one - 1, one, field - 1, field, field + 1, quiet])
+    corner = np.concatenate([corner, corner | 1 << (width - 1)]).astype(dtype)
+    bits = np.where(rng.random(n) < 0.15, corner[rng.integers(0, len(corner), n)], bits)
+    # A sixth of the lanes cancel: the accumulator is the negated rounded sum of products, or next to it.
+    frm = ROUNDINGS[int(rng.integers(5))]
+    chunk = [x.view(np.uint8).reshape(n, 8) if fmt != "e2m1" else nibbles(x) for x in (a, b)]
+    zero = np.zeros(n, dtype)
+    product, _ = contract.mxdot(zero, *chunk, sa, sb, fmt, acc, frm)
+    product = (product ^ dtype(1 << (width - 1))) + rng.integers(-1, 2, n).astype(dtype)
+    bits = np.where(rng.random(n) < 1 / 6, product, bits).astype(dtype)
+    return {"vd": bits, "vs1": a, "vs2": b, "vs3": sa, "vs4": sb}
+
+
+def nibbles(x: np.ndarray) -> np.ndarray:
+    return ((x[:, None] >> (4 * np.arange(16, dtype=np.uint64))) & np.uint64(15)).astype(np.uint8)
+
+
+def elements(x: np.ndarray, fmt: str) -> np.ndarray:
+    return nibbles(x) if fmt == "e2m1" else x.view(np.uint8).reshape(len(x), 8)
+
+
+def disagreements(lanes: dict[str, np.ndarray], got: Any, wanted: Any) -> str:
+    bad = np.flatnonzero((got[0] != wanted[0]) | (got[1] != wanted[1]))
+    rows = [
+        f"{[hex(int(lanes[k][i])) for k in lanes]} got {int(got[0][i]):x} {int(got[1][i])}, "
+        f"exact {int(wanted[0][i]):x} {int(wanted[1][i])}"
+        for i in bad[:5]
+    ]
+    return f"{len(bad)} of {len(got[0])} lanes: " + "; ".join(rows) if len(bad) else ""
+
+
+@pytest.mark.parametrize("line", GOLDEN)
+def test_golden(line: str) -> None:
+    fmt, acc, rm, bits, a, b, sa, sb, result, flags = line.split()
+    lanes = {
+        "vd": np.array([int(bits, 16)], np.uint32 if acc == "fp32" else np.uint16),
+        "vs1": np.array([int(a, 16)], np.uint64), "vs2": np.array([int(b, 16)], np.uint64),
+        "vs3": np.array([int(sa, 16)], np.uint8), "vs4": np.array([int(sb, 16)], np.uint8),
+    }  # fmt: skip
+    got, raised = run(lanes, fmt, acc, ROUNDINGS.index(rm))
+    assert (int(got[0]), int(raised[0])) == (int(result, 16), sum(FLAGS[name] for name in flags.split(",")))
+
+
+def against_exact(fmt: str, acc: str, frm: int, n: int, seed: int) -> None:
+    lanes = random_lanes(np.random.default_rng([seed, frm]), n, fmt, acc)
+    got = run(lanes, fmt, acc, frm)
+    a, b = (elements(lanes[name], fmt).tolist() for name in ("vs1", "vs2"))
+    lists = [lanes[name].tolist() for name in ("vd", "vs3", "vs4")]
+    wanted = np.array([
+        EXACT.mxdot_lane(bits, x, y, sa, sb, fmt, acc, ROUNDINGS[frm])
+        for bits, sa, sb, x, y in zip(*lists, a, b, strict=True)
+    ]).T  # fmt: skip
+    assert not disagreements(lanes, got, wanted)
+
+
+@pytest.mark.parametrize("frm", range(5))
+@pytest.mark.parametrize(("fmt", "acc"), FORMS)
+def test_against_exact_integers(fmt: str, acc: str, frm: int) -> None:
+    against_exact(fmt, acc, frm, 4000, 1)
+
+
+@pytest.mark.parametrize("frm", range(5))
+@pytest.mark.parametrize(("fmt", "acc"), FORMS)
+def test_against_numpy_contract(fmt: str, acc: str, frm: int) -> None:
+    lanes = random_lanes(np.random.default_rng([2, frm]), 100_000, fmt, acc)
+    got = run(lanes, fmt, acc, frm)
+    a, b = elements(lanes["vs1"], fmt), elements(lanes["vs2"], fmt)
+    wanted = contract.mxdot(lanes["vd"], a, b, lanes["vs3"], lanes["vs4"], fmt, acc, ROUNDINGS[frm])
+    assert not disagreements(lanes, got, wanted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("frm", range(5))
+@pytest.mark.parametrize(("fmt", "acc"), FORMS)
+def test_a_million_lanes(fmt: str, acc: str, frm: int) -> None:
+    for seed in range(10):
+        against_exact(fmt, acc, frm, 100_000, 100 + seed)
