@@ -63,12 +63,12 @@ def _raw(x: Any, j: int, mantissa: int) -> Any:
 
 def _sum_e4m3(a: Any, b: Any) -> Sum:
     unit = 2.0 ** (1023 - 7)
-    total: Any = None
+    parts: list[Any] = [0.0, 0.0]  # two chains, for the host's instruction-level parallelism
     for j in range(8):
         x = bitcast(_raw(a, j, 3), "f64") * unit
         y = bitcast(_raw(b, j, 3), "f64")
-        total = fma(x, y, 0.0 if total is None else total)
-    return Sum(total * unit, None, 0)
+        parts[j % 2] = fma(x, y, parts[j % 2])
+    return Sum((parts[0] + parts[1]) * unit, None, 0)
 
 
 def _sum_e5m2(a: Any, b: Any) -> Sum:

@@ -113,6 +113,20 @@ def test_golden(line: str) -> None:
     assert (int(got[0]), int(raised[0])) == (int(result, 16), sum(FLAGS[name] for name in flags.split(",")))
 
 
+def test_encodings() -> None:
+    """The words of facts vmxdotp §1.4."""
+    for mnemonic, scalar, numbers, word in (
+        ("vmxdotp.wf", "f", (8, 29, 9, 30, 10), 0xF29EA45F),
+        ("vmxdotp.ww", "v", (8, 9, 10, 11, 12), 0x5AA4C47F),
+        ("vmxdotp.qf", "f", (0, 0, 16, 1, 28), 0x0F00401F),
+        ("vmxdotp.qq", "v", (0, 8, 16, 24, 25), 0xC704103F),
+    ):
+        names = ["vd", f"{scalar}s1", "vs2", f"{scalar}s3", "vs4"]
+        fields = dict(zip(names, numbers, strict=True))
+        row = ROWS[mnemonic]
+        assert row.encode(fields) == word and word & row.mask == row.match and row.decode(word) == fields
+
+
 def against_exact(fmt: str, acc: str, frm: int, n: int, seed: int) -> None:
     lanes = random_lanes(np.random.default_rng([seed, frm]), n, fmt, acc)
     got = run(lanes, fmt, acc, frm)
