@@ -1,0 +1,157 @@
+"""Depthwise FP32 convolution: vectors over the channels, each input pixel loaded once per row of taps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from potluck.isa.assembler import Assembler
+from potluck.isa.errors import DataError
+from potluck.kernels import fp32math
+from potluck.kernels.conv_window import Window, split_pixels
+from potluck.kernels.emission import activate, activation_bounds, add_immediate
+from potluck.kernels.fp32math import F32
+
+
+def pack_weights_depthwise(weights: F32) -> F32:
+    """Reorder ONNX weights [C, 1, KH, KW] to [KH, KW, C]."""
+    return np.ascontiguousarray(weights[:, 0].transpose(1, 2, 0), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class DepthwiseFp32:
+    """out[y, x, c] = clip(bias[c] + sum over (kh, kw) of x * weights), fused, in that order.
+
+    Registers: a0 first output row's window, FP32 [rows][in_width][C]; a1 weights, FP32 [KH][KW][C]; a2 bias,
+    FP32 [C]; a3 output, FP32 [rows][out_width][C]; a4 output rows. Clobbers a0-a7, t*, ft8, ft9, v0-v31,
+    vtype and vl.
+
+    A register tile is up to 8 pixels times 32 channels (e32, m2). For every row of taps the weights are
+    loaded into KW groups and the input pixels pass through the remaining ones, each feeding all taps that
+    meet it.
+
+    Attributes:
+        window: Geometry; zero borders are in the buffer; at most 12 horizontal taps.
+        channels: C.
+        low: Lower bound of the fused activation (0.0: ReLU), None: none.
+        high: Upper bound, None: none.
+        tile: Channels per vector, at most VLEN / 16.
+    """
+
+    window: Window
+    channels: int
+    low: float | None = None
+    high: float | None = None
+    tile: int = 32
+
+    def __post_init__(self) -> None:
+        if self.window.kernel[1] > 12:
+            raise DataError(
+                f"depthwise kernel with {self.window.kernel[1]} horizontal taps",
+                hint="Use at most 12, or the dense convolution",
+            )
+
+    @property
+    def macs_per_row(self) -> int:
+        """Multiply-accumulates of one output row."""
+        return self.window.out_width * self.window.kernel[0] * self.window.kernel[1] * self.channels
+
+    def emit(self, a: Assembler) -> None:
+        """Append the kernel's code; control leaves at its end."""
+        window, pixel = self.window, 4 * self.channels
+        names = ("full", "channels", "row", "begin", "done")
+        full, channels, row, begin, done = (a.fresh(f"depthwise_{name}") for name in names)
+        a.comment(f"depthwise FP32 convolution, {window}")
+        activation_bounds(a, self.low, self.high)
+        a("bgtz", "a4", begin)
+        a("j", done)
+        a.label(begin)
+        a("li", "a5", self.channels)
+        a.label(channels)
+        a("li", "t4", self.tile)
+        a("bge", "a5", "t4", full)
+        a("mv", "t4", "a5")
+        a.label(full)
+        a("vsetvli", "zero", "t4", "e32", "m2", "ta", "ma")
+        a("vle32.v", "v30", "(a2)")
+        for to, origin in (("t3", "a0"), ("t6", "a3"), ("a7", "a4")):
+            a("mv", to, origin)
+        a.label(row)
+        for pixels, count in split_pixels(window.out_width, min(8, 13 - window.kernel[1])):
+            self._groups(a, pixels, count)
+        add_immediate(
+            a, "t3", (window.stride[0] * window.in_width - window.out_width * window.stride[1]) * pixel
+        )
+        a("addi", "a7", "a7", -1)
+        a("bgtz", "a7", row)
+        for register in ("a0", "a1", "a2", "a3"):
+            add_immediate(a, register, 4 * self.tile)
+        a("addi", "a5", "a5", -self.tile)
+        a("bgtz", "a5", channels)
+        a.label(done)
+
+    def _groups(self, a: Assembler, pixels: int, count: int) -> None:
+        """``count`` register tiles from t3 on (output t6); both pointers advance."""
+        window, pixel = self.window, 4 * self.channels
+        group, taps = a.fresh("depthwise_group"), a.fresh("depthwise_taps")
+        a("li", "t5", count)
+        a.label(group)
+        for i in range(pixels):
+            a("vmv.v.v", f"v{2 * i}", "v30")
+        a("mv", "t1", "t3")
+        a("mv", "t2", "a1")
+        a("li", "t0", window.kernel[0])
+        a.label(taps)
+        self._row_of_taps(a, pixels)
+        a("addi", "t0", "t0", -1)
+        a("bnez", "t0", taps)
+        for i in range(pixels):
+            activate(a, f"v{2 * i}", self.low, self.high)
+            a("vse32.v", f"v{2 * i}", "(t6)")
+            add_immediate(a, "t6", pixel)
+        add_immediate(a, "t3", pixels * window.stride[1] * pixel)
+        if count > 1:
+            a("addi", "t5", "t5", -1)
+            a("bnez", "t5", group)
+
+    def _row_of_taps(self, a: Assembler, pixels: int) -> None:
+        """One row of taps for one tile; t1 ends at the next row of taps, t2 at its weights."""
+        window, pixel = self.window, 4 * self.channels
+        taps, step, gap = window.kernel[1], window.stride[1], window.dilation[1]
+        weights = [f"v{2 * (pixels + k)}" for k in range(taps)]
+        inputs = [f"v{2 * k}" for k in range(pixels + taps, 15)]
+        for register in weights:
+            a("vle32.v", register, "(t2)")
+            add_immediate(a, "t2", pixel)
+        at = used = 0
+        for column in range(window.columns(pixels)):
+            meets = [
+                (i, k) for i in range(pixels) for k in range(taps) if i * step + k * gap == column
+            ]  # fmt: skip
+            if not meets:
+                continue
+            add_immediate(a, "t1", (column - at) * pixel)
+            register, at = inputs[used % len(inputs)], column
+            used += 1
+            a("vle32.v", register, "(t1)")
+            for i, k in meets:
+                a("vfmacc.vv", f"v{2 * i}", register, weights[k])
+        add_immediate(a, "t1", (window.dilation[0] * window.in_width - at) * pixel)
+
+    def contract(self, x: F32, weights: F32, bias: F32, out_rows: int) -> F32:
+        """The output bit for bit.
+
+        Args:
+            x: float32 [rows, in_width, C].
+            weights: float32 [KH, KW, C].
+            bias: float32 [C].
+            out_rows: Output rows.
+
+        Returns:
+            float32 [out_rows, out_width, C].
+        """
+        acc: F32 = np.broadcast_to(bias, (out_rows, self.window.out_width, self.channels))
+        for kh in range(self.window.kernel[0]):
+            for kw in range(self.window.kernel[1]):
+                acc = fp32math.fma(x[self.window.view((kh, kw), out_rows)], weights[kh, kw], acc)
+        return fp32math.clip(acc, self.low, self.high)

@@ -1,0 +1,102 @@
+"""What direct convolutions have in common; the loop nest itself is in `potluck.kernels.conv_pipeline`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from potluck.isa.assembler import Assembler
+from potluck.kernels.conv_pipeline import Tiles
+from potluck.kernels.conv_window import Plan, Window, bases, split_pixels
+from potluck.kernels.emission import activate, activation_bounds, add_immediate
+
+SAVED = [f"s{i}" for i in range(12)]
+
+
+@dataclass(frozen=True)
+class ConvTile(ABC):
+    """What an MX and an FP32 convolution have in common; see the subclasses for the attributes' meaning."""
+
+    window: Window
+    in_channels: int
+    out_channels: int
+    low: float | None = None
+    high: float | None = None
+    tile: int = 32
+
+    @property
+    @abstractmethod
+    def plan(self) -> Plan:
+        """The order of the K steps."""
+
+    @property
+    @abstractmethod
+    def pixel_bytes(self) -> int:
+        """Bytes of an input pixel."""
+
+    @property
+    @abstractmethod
+    def scales(self) -> int:
+        """Scales of an input pixel, 0 if there are none."""
+
+    @abstractmethod
+    def load_weights(self, a: Assembler, parity: int) -> None:
+        """Load the weights of the next step into buffer ``parity`` from s7 and advance s7."""
+
+    @abstractmethod
+    def load_weight_scales(self, a: Assembler, parity: int) -> None:
+        """Load a segment's weight scales into buffer ``parity`` from s8, which stays."""
+
+    @abstractmethod
+    def multiply(self, a: Assembler, pixel: int, parity: int) -> None:
+        """One multiply-add instruction of a step."""
+
+    @abstractmethod
+    def tile_start(self, a: Assembler, pixels: int) -> None:
+        """Set the accumulators' initial values."""
+
+    @abstractmethod
+    def tile_end(self, a: Assembler, pixels: int) -> None:
+        """Activation and store of the tile at s0, which advances by the pixels stored."""
+
+    @abstractmethod
+    def channel_tile(self, a: Assembler, setup: bool) -> None:
+        """``setup``: vl from t4, the bias. Otherwise advance a2-a5 by ``tile`` output channels."""
+
+    def store(self, a: Assembler, registers: list[str]) -> None:
+        """Activate and store one pixel per register group at s0, which advances."""
+        for register in registers:
+            activate(a, register, self.low, self.high)
+            a("vse32.v", register, "(s0)")
+            add_immediate(a, "s0", 4 * self.out_channels)
+
+    @property
+    def data_load(self) -> str:
+        """The scalar operand's load instruction."""
+        return "fld" if self.scales else "flw"
+
+    @property
+    def weight_scale_pitch(self) -> int:
+        """Bytes between the weight scales of neighbouring blocks."""
+        return -(-self.out_channels // 8) * 8
+
+    def emit(self, a: Assembler) -> None:
+        """Append the kernel's code; control leaves at its end."""
+        a("addi", "sp", "sp", -96)
+        for i, register in enumerate(SAVED):
+            a("sd", register, f"{8 * i}(sp)")
+        activation_bounds(a, self.low, self.high)
+        pitch = self.window.stride[1] * self.pixel_bytes
+        most = min(8, 4 * bases(8, pitch, self.plan.span)[0])
+        groups, column = split_pixels(self.window.out_width, most), 0
+        begin, done = a.fresh("conv"), a.fresh("conv_done")
+        a("bgtz", "a6", begin)
+        a("j", done)
+        a.label(begin)
+        for i, (pixels, count) in enumerate(groups):
+            Tiles(self, a, pixels, count, column).emit(again=i + 1 < len(groups))
+            column += pixels * count
+        a.label(done)
+        for i, register in enumerate(SAVED):
+            a("ld", register, f"{8 * i}(sp)")
+        a("addi", "sp", "sp", 96)
