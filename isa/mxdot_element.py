@@ -107,11 +107,13 @@ def _sum_to_odd(acc: Any, p: Any, low: Any | None) -> Any:
     other = total - acc
     error = (acc - (total - other)) + (p - other)  # two-sum; NaN if the total is not finite
     if low is not None:
-        # E5M2: low is a multiple u of the sum's last bit 2^(s-32), below 2^14 u. error + low, rounded, may
-        # replace the exact one: where that rounding loses bits, error is longer than low by 2^38 and more, so
-        # the sum lies strictly between ``total`` and its neighbour, and rounding to odd sees only that. Fast
-        # two-sum: where |total| < |low|, acc and p have cancelled, all three are multiples of u or of acc's
-        # last bit, which is then above u * 2^-24 of a 2^53 u sum, and everything is exact.
+        # E5M2. With u = 2^(s-32): p = high part and low are multiples of u, |low| <= 2^13 u and at most half
+        # a last bit of p; low != 0 needs |p| > 2^53 u. Let q be acc's last bit; |acc| < 2^24 q. ``rest``
+        # replaces error + low. Where its rounding loses anything, either q >= u and |error| > 2^38 |low|, or
+        # q < u and then error = acc, far below low. Either way the exact sum and ``rest`` lie on the same
+        # side of ``total``, before its neighbour, and rounding to odd sees no more than that. The fast
+        # two-sum wants |total| >= |low|. If not, acc cancels p, so q >= 2^29 u, and everything is a multiple
+        # of u below 2^53 u: exact.
         rest = error + low
         rest = select(fabs(rest) > 0.0, rest, -0.0)  # -0 changes no total, and NaN goes
         new = total + rest

@@ -86,9 +86,9 @@ def narrow(bits: Any, to: Target, frm: int, saturate: bool = False) -> tuple[Any
 
 
 def _rounded(x: Any, mantissa: int, least: int, frm: int) -> Any:
-    """``x`` rounded to ``mantissa`` bits, at least to a multiple of ``2^(least-mantissa)``; the sign of 0 is lost."""
+    """``x`` rounded to ``mantissa`` bits and a multiple of ``2^(least-mantissa)``; a zero loses its sign."""
     e = bitcast(x, "s64") & (0x7FF << 52)
-    low, high = (1023 + least) << 52, (1023 + 200) << 52  # the upper limit keeps infinities out of the constants
+    low, high = (1023 + least) << 52, (1023 + 200) << 52  # finite constants for infinite x
     e = select(e < low, low, e)
     e = select(e > high, high, e)
     unit = bitcast(e - (mantissa << 52), "f64")

@@ -6,8 +6,8 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import potluck.isa.mxdot
 import pytest
-from potluck.isa import mxdot as contract
 from potluck.isa.rounding import ROUNDINGS
 from potluck.isa.rows import vmxdotp
 
@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 VALUES = load(HERE.parent / "reference" / "numpy_values.py")
 EXACT = load(HERE.parent / "reference" / "mxdot_exact.py")
 GOLDEN = load(HERE / "test_mxdot.py").GOLDEN
+CONTRACT: Any = potluck.isa.mxdot.mxdot  # called with names that are plain strings here
 ROWS = {row.mnemonic: row for row in vmxdotp.ROWS}
 FLAGS = {"-": 0, "NX": 1, "UF": 2, "OF": 4, "NV": 16}
 FORMS = [(fmt, acc) for fmt in ("e5m2", "e4m3", "e2m1") for acc in ("fp32", "bf16")]
@@ -36,13 +37,14 @@ def run(lanes: dict[str, np.ndarray], fmt: str, acc: str, frm: int) -> tuple[np.
     for operand in row.syntax:
         data = lanes[operand.name]
         values[operand.name] = VALUES.Array(data.view(VALUES.dtype_of(operand.type.at(32))))
+    assert row.meaning is not None
     value, flags = row.meaning(**values, mx_format=fmt, frm=frm)
     return value.data.view(lanes["vd"].dtype), flags.data
 
 
 def random_lanes(rng: np.random.Generator, n: int, fmt: str, acc: str) -> dict[str, np.ndarray]:
     """Lanes of many kinds: anything, near magnitudes, sparse, special, cancelling, tiny results."""
-    dtype = np.uint32 if acc == "fp32" else np.uint16
+    dtype: Any = np.uint32 if acc == "fp32" else np.uint16
     width = dtype().itemsize * 8
     a, b = (rng.integers(0, 1 << 64, n, np.uint64) for _ in range(2))
     if fmt == "e5m2":  # specials are 1 code in 32: without this nearly every lane would have one
@@ -77,7 +79,7 @@ def random_lanes(rng: np.random.Generator, n: int, fmt: str, acc: str) -> dict[s
     frm = ROUNDINGS[int(rng.integers(5))]
     chunk = [x.view(np.uint8).reshape(n, 8) if fmt != "e2m1" else nibbles(x) for x in (a, b)]
     zero = np.zeros(n, dtype)
-    product, _ = contract.mxdot(zero, *chunk, sa, sb, fmt, acc, frm)
+    product, _ = CONTRACT(zero, *chunk, sa, sb, fmt, acc, frm)
     product = (product ^ dtype(1 << (width - 1))) + rng.integers(-1, 2, n).astype(dtype)
     bits = np.where(rng.random(n) < 1 / 6, product, bits).astype(dtype)
     return {"vd": bits, "vs1": a, "vs2": b, "vs3": sa, "vs4": sb}
@@ -151,7 +153,7 @@ def test_against_numpy_contract(fmt: str, acc: str, frm: int) -> None:
     lanes = random_lanes(np.random.default_rng([2, frm]), 100_000, fmt, acc)
     got = run(lanes, fmt, acc, frm)
     a, b = elements(lanes["vs1"], fmt), elements(lanes["vs2"], fmt)
-    wanted = contract.mxdot(lanes["vd"], a, b, lanes["vs3"], lanes["vs4"], fmt, acc, ROUNDINGS[frm])
+    wanted = CONTRACT(lanes["vd"], a, b, lanes["vs3"], lanes["vs4"], fmt, acc, ROUNDINGS[frm])
     assert not disagreements(lanes, got, wanted)
 
 

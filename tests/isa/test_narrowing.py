@@ -31,6 +31,7 @@ def single_corners() -> np.ndarray:
 def convert(mnemonic: str, codes: np.ndarray, **static: int) -> tuple[np.ndarray, np.ndarray]:
     row = ROWS[mnemonic]
     known = {name: value for name, value in static.items() if name in row.parameters}
+    assert row.meaning is not None
     result: Any = row.meaning(vs2=VALUES.Array(codes), **known)
     if not isinstance(result, tuple):
         return result.data, np.zeros(len(codes), np.uint8)
