@@ -37,6 +37,8 @@ def check(insn: Insn, fields: dict[str, int], context: Context) -> str | None:
     wanted = insn.attributes.get("sew")
     if wanted is not None and context.sew not in (wanted if isinstance(wanted, tuple | list) else (wanted,)):
         return f"needs SEW={wanted}, vtype has SEW={context.sew}"
+    if insn.attributes.get("bf16_destination") and not context.bf16_destination:
+        return "fcsr bit 8 (fmode.dst) must be set for a BF16 result; an FP16 result is not implemented"
     groups: dict[str, tuple[int, int, Fraction]] = {}
     for operand in insn.syntax:
         if operand.bank not in ("v", "f"):

@@ -175,6 +175,8 @@ class BlockStore:
             writes = insn.mnemonic.startswith("csrrw") or fields.get("rs1", fields.get("uimm", 0)) != 0
             if csr in READ_ONLY | COUNTERS and writes:
                 return f"CSR {csr:#x} is read-only"
+            if csr == 0x008 and writes:
+                return "starting vector instructions in the middle (a write to vstart) is not modeled"
         destination = insn.syntax[0] if insn.syntax else None
         if destination and insn.kind is Kind.MAP and insn.is_vector and insn.timing == "vfma":
             kind = destination.type.at(context.sew)

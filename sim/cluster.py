@@ -113,7 +113,7 @@ class Cluster:
             self._ecall(hart, event)
         elif mnemonic == "wfi":
             hart.resume(event)
-            hart.idle(self.dma.remaining(hart.cycles), "dma")
+            hart.idle(self.dma.remaining(hart.cycles), "dma", event.pc)
         elif mnemonic == "dmcpyi":
             if hart.number != 0:
                 raise TrapError("the DMA belongs to hart 0", pc=event.pc)
@@ -165,8 +165,8 @@ class Cluster:
             hart.resume(event)
             _write_x(hart, event.fields["rd"], 0)
         latest = max(self.harts[number].cycles for number in waiting)
-        for number in waiting:
-            self.harts[number].idle(latest - self.harts[number].cycles, "sync")
+        for number, event in waiting.items():
+            self.harts[number].idle(latest - self.harts[number].cycles, "sync", event.pc)
         waiting.clear()
 
     def _located(self, error: TrapError) -> TrapError:

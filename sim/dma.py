@@ -24,6 +24,7 @@ class Dma:
     ends: list[int] = field(default_factory=list)
     bytes: dict[str, int] = field(default_factory=lambda: {"dram_read": 0, "dram_write": 0, "l1": 0})
     busy_cycles: int = 0
+    moved: dict[int, int] = field(default_factory=dict)  # bytes by pc of the request
 
     def copy(self, state: HartState, fields: dict[str, int], now: int, pc: int) -> int:
         """Queue the transfer that the registers describe; returns its id."""
@@ -47,6 +48,7 @@ class Dma:
         # The latency of a transfer overlaps the data of the one before it.
         self.end = max(begin + cycles, now + latency + cycles)
         self.busy_cycles += cycles
+        self.moved[pc] = self.moved.get(pc, 0) + size * rows
         self.ends.append(self.end)
         return len(self.ends)
 

@@ -67,7 +67,7 @@ class Hart:
         self.record[R_BUDGET] = budget
         self.jumps = np.full((WAYS, 2), -1, np.int64)
         self.counts = np.zeros(store.pointers.size, np.int64)
-        self.waited = np.zeros(len(CAUSES), np.int64)
+        self.waited: dict[tuple[int, str], int] = {}  # (pc, cause) -> cycles spent idle
         entries = MEMO_ENTRIES if timed else 1
         self._memo = np.zeros((entries, 8), np.int64)
         self._codes = np.zeros((entries, st.MAX_CODES), np.uint8)
@@ -186,23 +186,17 @@ class Hart:
         address = self.state["event_address"] if reason == st.FAULT else None
         return Event(insn, fields, pc, address)
 
-    def resume(self, event: Event, wait_cycles: int = 0, cause: str = "sync") -> None:
-        """Continue after an event, having waited."""
-        number = self.store.find(event.pc, self.context())
-        self._charge_event(number)
-        if wait_cycles:
-            self.idle(wait_cycles, cause)
-        self.record[R_BLOCK] = self.store.find(event.pc + 4, self.context())
-
-    def _charge_event(self, number: int) -> None:
+    def resume(self, event: Event) -> None:
+        """Charge the event's instruction and continue after it."""
         self.state.codes[0] = 0
         self.state["code_key"] = 0
         self.record[R_INSTRUCTIONS] += 1
-        self._charge(number, 0)
+        self._charge(self.store.find(event.pc, self.context()), 0)
+        self.record[R_BLOCK] = self.store.find(event.pc + 4, self.context())
 
-    def idle(self, cycles: int, cause: str) -> None:
-        """Let time pass."""
-        if not self.timed:
+    def idle(self, cycles: int, cause: str, pc: int) -> None:
+        """Let time pass at ``pc``."""
+        if not self.timed or cycles <= 0:
             return
         self._scratch[:] = self._states[self.record[R_STATE]]
         wait(self._scratch, cycles)
@@ -214,7 +208,7 @@ class Hart:
             number = intern(self._scratch, self._states, self._state_index, self.record)
         self.record[R_STATE] = number
         self.record[R_CYCLES] += cycles
-        self.waited[CAUSES.index(cause)] += cycles
+        self.waited[pc, cause] = self.waited.get((pc, cause), 0) + cycles
 
     def _flush(self) -> None:
         """Harvest the memo's counts and start it anew from the present state."""

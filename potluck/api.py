@@ -1,0 +1,118 @@
+"""The Python interface: quantize, compile, simulate, run."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from potluck.isa.elf import Program
+from potluck.isa.machine import Machine, load_machine
+from potluck.sim.result import Result
+
+
+def load_program(path: str | Path) -> Program:
+    """Read a RISC-V ELF file.
+
+    Raises:
+        ProgramError: the file is not a program for this machine.
+    """
+    return Program.load(Path(path))
+
+
+def quantize(model: Any, scheme: str, **options: Any) -> Any:
+    """Quantize a network.
+
+    Args:
+        model: path of an ONNX file, or an onnx-ir model.
+        scheme: ``mxfp8``, ``mxfp8_e5m2`` or ``mxfp4``.
+        options: see :func:`potluck.compiler.quantize.quantize_model`.
+
+    Returns:
+        An object with ``save(path)`` that holds a standard ONNX model (opset 24 or later).
+    """
+    from potluck.compiler.quantize import quantize_model
+
+    return quantize_model(model, scheme, **options)
+
+
+def compile(model: Any, machine: str | Path | Machine = "spatz-mx", **options: Any) -> Program:
+    """Compile a network to a program for a machine.
+
+    Args:
+        model: path of an ONNX file, an onnx-ir model, or what :func:`quantize` returned.
+        machine: preset name, TOML path or description.
+        options: see :func:`potluck.compiler.compile.compile_model`.
+
+    Raises:
+        ModelError: naming every node that cannot be compiled.
+    """
+    from potluck.compiler.compile import compile_model
+
+    return compile_model(model, _machine(machine), **options)
+
+
+def simulate(
+    program: Program | str | Path,
+    inputs: Mapping[str, NDArray[Any]] | None = None,
+    mode: str = "timed",
+    machine: str | Path | Machine | None = None,
+    **options: Any,
+) -> Result:
+    """Execute a program, every instruction of it.
+
+    Args:
+        program: the program or its ELF file.
+        inputs: tensors by the names in the program's manifest.
+        mode: ``timed`` or ``functional`` (the same values, no cycles).
+        machine: overrides the machine that the program was compiled for.
+        options: ``budget`` (instructions per hart), ``threads``.
+
+    Raises:
+        TrapError: illegal instruction or access, with pc, symbol, layer and address.
+    """
+    from potluck.sim.simulate import simulate as execute
+
+    if not isinstance(program, Program):
+        program = load_program(program)
+    return execute(program, dict(inputs or {}), _machine(machine or program.manifest.machine), mode=mode, **options)
+
+
+def run(
+    model: str | Path,
+    inputs: Mapping[str, NDArray[Any]] | None = None,
+    scheme: str | None = None,
+    machine: str | Path | Machine = "spatz-mx",
+    mode: str = "timed",
+) -> Result:
+    """Quantize (if a scheme is given), compile and simulate in one step; missing inputs are drawn from a fixed seed."""
+    source = quantize(model, scheme) if scheme else model
+    program = compile(source, machine)
+    result = simulate(program, {**seeded_inputs(program), **(inputs or {})}, mode, machine)
+    result.manifest["model_sha256"] = hashlib.sha256(Path(model).read_bytes()).hexdigest()
+    result.manifest["scheme"] = scheme or "as in the file"
+    return result
+
+
+def seeded_inputs(program: Program, seed: int = 0) -> dict[str, NDArray[Any]]:
+    """Standard normal inputs from a fixed seed, for a first look at a network."""
+    generator = np.random.Generator(np.random.Philox(seed))
+    return {
+        tensor.name: generator.standard_normal(tuple(tensor.shape)).astype(tensor.dtype)
+        for tensor in program.manifest.inputs
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what produced a result."""
+    names = ("potluck", "numpy", "numba", "llvmlite", "onnx", "onnxruntime")
+    return {name: importlib.metadata.version(name) for name in names}
+
+
+def _machine(machine: str | Path | Machine) -> Machine:
+    return machine if isinstance(machine, Machine) else cast(Machine, load_machine(machine))

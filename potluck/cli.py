@@ -1,0 +1,203 @@
+"""The command line. Exit status 0 only on success; errors of Potluck's own kind are one message and status 1."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from potluck.isa.errors import DataError, PotluckError
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__.split(".")[0] + ".")
+console = Console()
+
+JsonPath = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON to this file.")]
+MachineName = Annotated[str, typer.Option("--machine", "-m", help="Machine preset or TOML file.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a machine key: key=value.")]
+Mode = Annotated[str, typer.Option(help="timed or functional.")]
+
+
+@app.command()
+def demo(
+    images: Annotated[int, typer.Option(min=1, max=1000, help="Held-out images to run.")] = 100,
+    machine: MachineName = "spatz-mx",
+    json_path: JsonPath = None,
+) -> None:
+    """Run a packaged, trained ResNet-8 on held-out Fashion-MNIST images: FP32, MXFP8 and MXFP4."""
+    from potluck.demo import run_demo
+
+    _write_json(json_path, run_demo(images, machine, console))
+
+
+@app.command()
+def run(
+    model: Path,
+    scheme: Annotated[str | None, typer.Option(help="mxfp8, mxfp8_e5m2 or mxfp4; none keeps the file's types.")] = None,
+    machine: MachineName = "spatz-mx",
+    inputs: Annotated[Path | None, typer.Option("--input", help="Inputs as .npz; otherwise seeded noise.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the outputs as .npz.")] = None,
+    mode: Mode = "timed",
+    settings: Settings = None,
+    json_path: JsonPath = None,
+) -> None:
+    """Quantize, compile and simulate a network."""
+    from potluck import api
+    from potluck.report import print_result
+
+    result = api.run(model, _load_npz(inputs), scheme, _machine(machine, settings), mode)
+    if output:
+        _save_npz(output, result.outputs)
+    print_result(console, result)
+    _write_json(json_path, result.to_json())
+
+
+@app.command()
+def quantize(
+    model: Path,
+    scheme: Annotated[str, typer.Option(help="mxfp8, mxfp8_e5m2 or mxfp4.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the quantized ONNX model.")],
+    exclude: Annotated[list[str] | None, typer.Option(help="Weight tensor to leave unquantized.")] = None,
+) -> None:
+    """Quantize a network to standard ONNX with block scales."""
+    from potluck import api
+
+    api.quantize(model, scheme, exclude=tuple(exclude or ())).save(output)
+    console.print(f"wrote {output}")
+
+
+@app.command(name="compile")
+def compile_command(
+    model: Path,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the ELF file.")],
+    machine: MachineName = "spatz-mx",
+    scheme: Annotated[str | None, typer.Option(help="Quantize first.")] = None,
+    settings: Settings = None,
+) -> None:
+    """Compile a network to a RISC-V ELF file with a manifest."""
+    from potluck import api
+
+    source: Any = api.quantize(model, scheme) if scheme else model
+    program = api.compile(source, _machine(machine, settings))
+    program.save(output)
+    console.print(f"wrote {output}: {len(program.manifest.layers)} layers, {program.text_bytes} bytes of code")
+
+
+@app.command()
+def simulate(
+    program: Path,
+    inputs: Annotated[Path | None, typer.Option("--input", help="Inputs as .npz.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the outputs as .npz.")] = None,
+    machine: Annotated[str | None, typer.Option("--machine", "-m", help="Default: the program's own.")] = None,
+    mode: Mode = "timed",
+    signature: Annotated[Path | None, typer.Option(help="Write memory from begin_signature to end_signature.")] = None,
+    budget: Annotated[int, typer.Option(help="Instructions per hart before giving up.")] = 20_000_000_000,
+    settings: Settings = None,
+    json_path: JsonPath = None,
+) -> None:
+    """Execute an ELF program, every instruction of it."""
+    from potluck import api
+    from potluck.report import print_result
+
+    loaded = api.load_program(program)
+    description = _machine(machine or loaded.manifest.machine, settings)
+    result = api.simulate(loaded, _load_npz(inputs), mode, description, budget=budget, signature=signature)
+    if output:
+        _save_npz(output, result.outputs)
+    print_result(console, result)
+    _write_json(json_path, result.to_json())
+
+
+@app.command()
+def asm(source: Path, output: Annotated[Path, typer.Option("--output", "-o")]) -> None:
+    """Assemble GNU-syntax source to an ELF file."""
+    from potluck.isa.assembler import assemble_file
+
+    program = assemble_file(source)
+    program.save(output)
+    console.print(f"wrote {output}: {program.text_bytes} bytes of code")
+
+
+@app.command()
+def disasm(program: Path) -> None:
+    """Disassemble an ELF file."""
+    from potluck import api
+
+    print(api.load_program(program).disassemble())
+
+
+@app.command()
+def isa(mnemonic: Annotated[str | None, typer.Argument()] = None) -> None:
+    """List the instructions, or show one row of the table."""
+    from potluck.report import print_instruction, print_instructions
+
+    if mnemonic:
+        print_instruction(console, mnemonic)
+    else:
+        print_instructions(console)
+
+
+@app.command()
+def machine(name: Annotated[str, typer.Argument()] = "spatz-mx", settings: Settings = None) -> None:
+    """Show a machine description with every key."""
+    console.print_json(_machine(name, settings).model_dump_json())
+
+
+@app.command()
+def bench(names: Annotated[list[str] | None, typer.Argument()] = None, json_path: JsonPath = None) -> None:
+    """Print the project's own figures beside their references."""
+    from potluck.benchmarks import run_benchmarks
+
+    _write_json(json_path, run_benchmarks(names or [], console))
+
+
+def _machine(name: str, settings: list[str] | None) -> Any:
+    from potluck.isa.machine import load_machine
+
+    overrides: dict[str, str] = {}
+    for setting in settings or []:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise DataError(f"--set {setting!r}: expected key=value")
+        overrides[key] = value
+    return load_machine(name, overrides)
+
+
+def _load_npz(path: Path | None) -> dict[str, Any]:
+    import numpy as np
+
+    if path is None:
+        return {}
+    try:
+        with np.load(path) as data:
+            return dict(data)
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path} as .npz: {error}") from None
+
+
+def _save_npz(path: Path, arrays: dict[str, Any]) -> None:
+    import numpy as np
+
+    temporary = path.with_name(path.name + ".part.npz")
+    np.savez(temporary, **arrays)
+    temporary.replace(path)
+
+
+def _write_json(path: Path | None, value: Any) -> None:
+    if path is None:
+        return
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(value, indent=1, default=str) + "\n")
+    temporary.replace(path)
+
+
+def main() -> None:
+    """Entry point of the ``potluck`` command."""
+    try:
+        app()
+    except PotluckError as error:
+        Console(stderr=True).print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False)
+        sys.exit(1)
