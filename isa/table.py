@@ -1,24 +1,76 @@
-"""The instruction table: every row of ``potluck.isa.rows`` by mnemonic."""
+"""The instruction table: every row of ``potluck.isa.rows`` and of installed packages, by mnemonic.
+
+A third-party package adds rows through an entry point of the group ``potluck.instructions`` that names a list of
+:class:`~potluck.isa.insn.Insn`.
+"""
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+
+from potluck.isa import rows
 from potluck.isa.insn import Insn
-from potluck.isa.rows import floats, rv64, vfloat, vinteger, vmemory, vmxdotp, xsnitch, zvfofp8min
-
-TABLE: dict[str, Insn] = {
-    row.mnemonic: row
-    for module in (rv64, floats, xsnitch, vmemory, vinteger, vfloat, vmxdotp, zvfofp8min)
-    for row in module.ROWS
-}
 
 
-def overlaps() -> list[tuple[str, str]]:
-    """Pairs of rows that some word would match both of; must be empty."""
-    rows = list(TABLE.values())
+def overlaps(insns: Iterable[Insn] | None = None) -> list[tuple[str, str]]:
+    """Pairs of mnemonics (default: of the table) whose encodings share a word; must be empty."""
+    known: dict[int, list[Insn]] = {}
     found = []
-    for index, a in enumerate(rows):
-        for b in rows[index + 1 :]:
-            common = a.mask & b.mask
-            if a.match & common == b.match & common:
-                found.append((a.mnemonic, b.mnemonic))
+    for insn in TABLE.values() if insns is None else insns:
+        group = known.setdefault(insn.match & 0x7F, [])
+        for other in group:
+            both = insn.mask & other.mask
+            if insn.match & both == other.match & both:
+                found.append((other.mnemonic, insn.mnemonic))
+        group.append(insn)
     return found
+
+
+def collect(sources: Iterable[Iterable[Insn]]) -> dict[str, Insn]:
+    """Rows as one table.
+
+    Raises:
+        ValueError: a mnemonic occurs twice, or a row's encoding and operands do not name the same fields.
+    """
+    table: dict[str, Insn] = {}
+    for source in sources:
+        for insn in source:
+            if insn.mnemonic in table:
+                raise ValueError(f"instruction {insn.mnemonic!r} is declared twice")
+            fields = {piece.name for piece in insn.pieces}
+            named = {operand.name for operand in insn.syntax} - {"v0"}
+            if fields != named:
+                raise ValueError(f"instruction {insn.mnemonic!r}: encoded fields {fields}, operands {named}")
+            table[insn.mnemonic] = insn
+    return table
+
+
+def _own_rows() -> list[list[Insn]]:
+    names = sorted(module.name for module in pkgutil.iter_modules(rows.__path__))
+    return [importlib.import_module(f"{rows.__name__}.{name}").ROWS for name in names]
+
+
+def _foreign_rows() -> list[list[Insn]]:
+    return [list(point.load()) for point in entry_points(group="potluck.instructions")]
+
+
+TABLE: dict[str, Insn] = collect([*_own_rows(), *_foreign_rows()])
+"""All instructions by mnemonic."""
+
+
+def lookup(mnemonic: str) -> Insn:
+    """The row of a mnemonic.
+
+    Raises:
+        KeyError: no such instruction; the text names near ones.
+    """
+    try:
+        return TABLE[mnemonic]
+    except KeyError:
+        from difflib import get_close_matches
+
+        near = ", ".join(get_close_matches(mnemonic, TABLE, 3))
+        raise KeyError(f"no instruction {mnemonic!r}" + (f"; near: {near}" if near else "")) from None
