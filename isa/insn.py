@@ -198,8 +198,11 @@ class Insn:
 
     @cached_property
     def parameters(self) -> tuple[str, ...]:
-        """Parameter names of the meaning."""
-        return tuple(inspect.signature(self.meaning).parameters) if self.meaning else ()
+        """Parameter names of the meaning; those with a default are the author's own constants."""
+        if self.meaning is None:
+            return ()
+        found = inspect.signature(self.meaning).parameters.values()
+        return tuple(parameter.name for parameter in found if parameter.default is parameter.empty)
 
     @property
     def is_vector(self) -> bool:

@@ -65,8 +65,8 @@ INTEGER = [
     Insn("jal", "off[20|10:1|11|19:12] rd 1101111", "rd, off", Kind.JUMP, "jump", None, "Jump and link.", "I"),
     Insn("jalr", "imm[11:0] rs1 000 rd 1100111", "rd, imm(rs1)", Kind.JUMP, "jump", None,
          "Jump and link to a register address.", "I"),
-    _branch("beq", "000", equal, "Branch if equal."),
-    _branch("bne", "001", different, "Branch if different."),
+    _branch("beq", "000", lambda rs1, rs2: equal(rs1, rs2), "Branch if equal."),
+    _branch("bne", "001", lambda rs1, rs2: different(rs1, rs2), "Branch if different."),
     _branch("blt", "100", lambda rs1, rs2: rs1 < rs2, "Branch if less."),
     _branch("bge", "101", lambda rs1, rs2: rs1 >= rs2, "Branch if not less."),
     _branch("bltu", "110", lambda rs1, rs2: rs1 < rs2, "Branch if less, unsigned.", "u64"),
@@ -113,7 +113,7 @@ MEMORY = [
 
 MULTIPLY = [
     _r("mul", "0000001", "000", lambda rs1, rs2: rs1 * rs2, "Multiply.", timing="mul", extension="M"),
-    _r("mulh", "0000001", "001", _high, "Upper half of the signed product.", timing="mul", extension="M"),
+    _r("mulh", "0000001", "001", lambda rs1, rs2: _high(rs1, rs2), "Upper half of the signed product.", timing="mul", extension="M"),
     Insn("mulhsu", "0000001 rs2 rs1 010 rd 0110011", "rd, rs1:s64, rs2:u64", Kind.MAP, "mul",
          lambda rs1, rs2: _high(rs1, rs2), "Upper half of signed times unsigned.", "M"),
     _r("mulhu", "0000001", "011", lambda rs1, rs2: _high(rs1, rs2), "Upper half, unsigned.", "u64", "mul", "M"),

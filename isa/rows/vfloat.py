@@ -89,7 +89,7 @@ ARITHMETIC = [
     Insn("vfsqrt.v", f"010011 vm vs2 00000 001 vd {OP}", "vd:f, vs2:f, vm", Kind.MAP, "vfdiv",
          lambda vs2: canonical(sqrt(vs2)), "Square root.", "V", ROUNDS),
     Insn("vfclass.v", f"010011 vm vs2 10000 001 vd {OP}", "vd:u, vs2:f, vm", Kind.MAP, "vfnoncomp",
-         classify, "Classify.", "V"),
+         lambda vs2: classify(vs2), "Classify.", "V"),
 ]  # fmt: skip
 
 _WIDE = ("2f", "f", "f")
