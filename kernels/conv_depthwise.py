@@ -8,8 +8,9 @@ import numpy as np
 from potluck.isa.assembler import Assembler
 from potluck.isa.errors import DataError
 from potluck.kernels import fp32math
+from potluck.kernels.base import Kernel
 from potluck.kernels.conv_window import Window, split_pixels
-from potluck.kernels.emission import activate, activation_bounds, add_immediate
+from potluck.kernels.emission import activate, activation_bounds, advance
 from potluck.kernels.fp32math import F32
 
 
@@ -19,7 +20,7 @@ def pack_weights_depthwise(weights: F32) -> F32:
 
 
 @dataclass(frozen=True)
-class DepthwiseFp32:
+class DepthwiseFp32(Kernel):
     """out[y, x, c] = clip(bias[c] + sum over (kh, kw) of x * weights), fused, in that order.
 
     Registers: a0 first output row's window, FP32 [rows][in_width][C]; a1 weights, FP32 [KH][KW][C]; a2 bias,
@@ -52,9 +53,14 @@ class DepthwiseFp32:
             )
 
     @property
-    def macs_per_row(self) -> int:
+    def macs(self) -> int:
         """Multiply-accumulates of one output row."""
         return self.window.out_width * self.window.kernel[0] * self.window.kernel[1] * self.channels
+
+    @property
+    def count_register(self) -> str:
+        """Output rows."""
+        return "a4"
 
     def emit(self, a: Assembler) -> None:
         """Append the kernel's code; control leaves at its end."""
@@ -79,13 +85,11 @@ class DepthwiseFp32:
         a.label(row)
         for pixels, count in split_pixels(window.out_width, min(8, 13 - window.kernel[1])):
             self._groups(a, pixels, count)
-        add_immediate(
-            a, "t3", (window.stride[0] * window.in_width - window.out_width * window.stride[1]) * pixel
-        )
+        advance(a, "t3", (window.stride[0] * window.in_width - window.out_width * window.stride[1]) * pixel)
         a("addi", "a7", "a7", -1)
         a("bgtz", "a7", row)
         for register in ("a0", "a1", "a2", "a3"):
-            add_immediate(a, register, 4 * self.tile)
+            advance(a, register, 4 * self.tile)
         a("addi", "a5", "a5", -self.tile)
         a("bgtz", "a5", channels)
         a.label(done)
@@ -108,8 +112,8 @@ class DepthwiseFp32:
         for i in range(pixels):
             activate(a, f"v{2 * i}", self.low, self.high)
             a("vse32.v", f"v{2 * i}", "(t6)")
-            add_immediate(a, "t6", pixel)
-        add_immediate(a, "t3", pixels * window.stride[1] * pixel)
+            advance(a, "t6", pixel)
+        advance(a, "t3", pixels * window.stride[1] * pixel)
         if count > 1:
             a("addi", "t5", "t5", -1)
             a("bnez", "t5", group)
@@ -122,7 +126,7 @@ class DepthwiseFp32:
         inputs = [f"v{2 * k}" for k in range(pixels + taps, 15)]
         for register in weights:
             a("vle32.v", register, "(t2)")
-            add_immediate(a, "t2", pixel)
+            advance(a, "t2", pixel)
         at = used = 0
         for column in range(window.columns(pixels)):
             meets = [
@@ -130,13 +134,13 @@ class DepthwiseFp32:
             ]  # fmt: skip
             if not meets:
                 continue
-            add_immediate(a, "t1", (column - at) * pixel)
+            advance(a, "t1", (column - at) * pixel)
             register, at = inputs[used % len(inputs)], column
             used += 1
             a("vle32.v", register, "(t1)")
             for i, k in meets:
                 a("vfmacc.vv", f"v{2 * i}", register, weights[k])
-        add_immediate(a, "t1", (window.dilation[0] * window.in_width - at) * pixel)
+        advance(a, "t1", (window.dilation[0] * window.in_width - at) * pixel)
 
     def contract(self, x: F32, weights: F32, bias: F32, out_rows: int) -> F32:
         """The output bit for bit.

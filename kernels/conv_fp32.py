@@ -12,7 +12,7 @@ from potluck.kernels import fp32math
 from potluck.kernels.conv_pipeline import DATA, channel_steps
 from potluck.kernels.conv_tile import ConvTile
 from potluck.kernels.conv_window import Plan, plan
-from potluck.kernels.emission import add_immediate
+from potluck.kernels.emission import advance
 from potluck.kernels.fp32math import F32
 
 UNIT = 8  # K steps of the inner loop when a row of taps is too long to unroll
@@ -60,12 +60,6 @@ class ConvFp32(ConvTile):
         """The order of the K steps."""
         return plan(self.window, 4, self.in_channels, UNIT, self.window.in_width * self.pixel_bytes)
 
-    @property
-    def macs_per_row(self) -> int:
-        """Multiply-accumulates of one output row."""
-        kh, kw = self.window.kernel
-        return self.window.out_width * kh * kw * self.in_channels * self.out_channels
-
     def emit(self, a: Assembler) -> None:
         """Append the kernel's code; control leaves at its end."""
         a.comment(f"FP32 convolution, {self.window}")
@@ -74,7 +68,7 @@ class ConvFp32(ConvTile):
     def load_weights(self, a: Assembler, parity: int) -> None:
         """Weights of the next step: v16 or v18."""
         a("vle32.v", f"v{16 + 2 * parity}", "(s7)")
-        add_immediate(a, "s7", 4 * (self.out_channels + self.out_channels % 2))
+        advance(a, "s7", 4 * (self.out_channels + self.out_channels % 2))
 
     def load_weight_scales(self, a: Assembler, parity: int) -> None:
         """None."""
@@ -90,7 +84,7 @@ class ConvFp32(ConvTile):
             a("vle32.v", "v28", "(a4)")
         else:
             for register, step in channel_steps(self):
-                add_immediate(a, register, step)
+                advance(a, register, step)
 
     def tile_start(self, a: Assembler, pixels: int) -> None:
         """The bias."""

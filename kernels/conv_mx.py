@@ -9,59 +9,50 @@ of a tap may be shorter.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from potluck.isa.assembler import Assembler
 from potluck.isa.blocks import BlockLayout, pack, unpack
 from potluck.isa.errors import DataError
-from potluck.isa.mx import quantize
+from potluck.isa.mx import MxTensor, quantize
 from potluck.isa.mxdot import mxdot
 from potluck.kernels import fp32math
+from potluck.kernels.base import BITS, CHUNK, FCSR, Accumulator, Element, set_format
 from potluck.kernels.conv_pipeline import DATA, SCALE, channel_steps
 from potluck.kernels.conv_tile import ConvTile
 from potluck.kernels.conv_window import Plan, plan
-from potluck.kernels.emission import add_immediate
+from potluck.kernels.emission import advance
 
-Element = Literal["e4m3", "e5m2", "e2m1"]
 U8 = NDArray[np.uint8]
-FCSR = {"e5m2": 0, "e4m3": 1 << 9, "e2m1": 1 << 13}
-"""fcsr source format bits by element format; bit 8 selects BF16 accumulators."""
 BLOCK = 32
 
 
-def chunk_elements(element: str) -> int:
-    """Elements in a 64-bit chunk."""
-    return 16 if element == "e2m1" else 8
-
-
-def pack_activations(codes: U8, element: str) -> U8:
+def pack_activations(codes: U8, element: Element) -> U8:
     """Element codes [..., C] as the kernels' bytes [..., 8 * ceil(C / chunk)], padded with zero codes."""
-    return _pack(codes, element)
+    return _chunks(codes, BITS[element])
 
 
-def _pack(codes: U8, element: str) -> U8:
-    size = chunk_elements(element)
-    padding = [(0, 0)] * (codes.ndim - 1) + [(0, -codes.shape[-1] % size)]
-    return pack(np.pad(codes, padding), 4 if element == "e2m1" else 8)
+def _chunks(codes: U8, bits: int) -> U8:
+    padding = [(0, 0)] * (codes.ndim - 1) + [(0, -codes.shape[-1] % (64 // bits))]
+    return pack(np.pad(codes, padding), bits)
 
 
 def pack_weights(weights: NDArray[np.float32], layout: BlockLayout) -> tuple[U8, U8]:
-    """Quantize and reorder convolution weights.
+    """Quantize ONNX weights, float32 [Cout, C, KH, KW], along C and reorder them: `pack_quantized`."""
+    return pack_quantized(quantize(weights, layout, axis=1))
 
-    Args:
-        weights: float32 [Cout, C, KH, KW] (ONNX).
-        layout: MX format with block size 32; blocks run along C.
+
+def pack_quantized(weights: MxTensor) -> tuple[U8, U8]:
+    """Reorder quantized ONNX weights [Cout, C, KH, KW], blocks of 32 along C.
 
     Returns:
         Codes as bytes [KH, KW, chunks of C, Cout, 8], and E8M0 scales [KH, KW, ceil(C/32), ceil(Cout/8)*8],
         where the channels beyond Cout have scale 127 (1.0).
     """
-    tensor = quantize(np.ascontiguousarray(weights.transpose(2, 3, 0, 1)), layout)
-    rows = _pack(tensor.codes, layout.element.name.lower())
+    rows = _chunks(weights.codes.transpose(2, 3, 0, 1), weights.layout.element.bits)
     chunks = rows.reshape(*rows.shape[:3], -1, 8).transpose(0, 1, 3, 2, 4)
-    scales = tensor.scales.transpose(0, 1, 3, 2)
+    scales = weights.scales.transpose(2, 3, 1, 0)
     padding = [(0, 0)] * 3 + [(0, -scales.shape[-1] % 8)]
     return np.ascontiguousarray(chunks), np.pad(scales, padding, constant_values=127)
 
@@ -89,7 +80,7 @@ class ConvMx(ConvTile):
     """
 
     element: Element = "e4m3"
-    accumulator: Literal["fp32", "bf16"] = "fp32"
+    accumulator: Accumulator = "fp32"
 
     def __post_init__(self) -> None:
         if min(self.in_channels, self.out_channels, self.tile) < 1 or self.element not in FCSR:
@@ -98,7 +89,7 @@ class ConvMx(ConvTile):
     @property
     def chunks(self) -> int:
         """64-bit chunks of a pixel."""
-        return -(-self.in_channels // chunk_elements(self.element))
+        return -(-self.in_channels // CHUNK[self.element])
 
     @property
     def pixel_bytes(self) -> int:
@@ -113,26 +104,19 @@ class ConvMx(ConvTile):
     @property
     def plan(self) -> Plan:
         """The order of the K steps."""
-        steps = BLOCK // chunk_elements(self.element)
+        steps = BLOCK // CHUNK[self.element]
         return plan(self.window, 8, self.chunks, steps, self.window.in_width * self.pixel_bytes)
-
-    @property
-    def macs_per_row(self) -> int:
-        """Multiply-accumulates of one output row, padding of channels not counted."""
-        kh, kw = self.window.kernel
-        return self.window.out_width * kh * kw * self.in_channels * self.out_channels
 
     def emit(self, a: Assembler) -> None:
         """Append the kernel's code; control leaves at its end."""
         a.comment(f"{self.element} convolution, {self.accumulator} accumulators, {self.window}")
-        a("li", "t4", FCSR[self.element] | (self.accumulator == "bf16") << 8)
-        a("csrw", "fcsr", "t4")
+        set_format(a, self.element, self.accumulator)
         super().emit(a)
 
     def load_weights(self, a: Assembler, parity: int) -> None:
         """Chunks of the next step: v16-v19 or v20-v23."""
         a("vle64.v", f"v{16 + 4 * parity}", "(s7)")
-        add_immediate(a, "s7", 8 * self.out_channels)
+        advance(a, "s7", 8 * self.out_channels)
 
     def load_weight_scales(self, a: Assembler, parity: int) -> None:
         """Scales: v24 or v25, so that none is redefined while a multiply-add still reads it."""
@@ -155,7 +139,7 @@ class ConvMx(ConvTile):
                 a("vsetvli", "zero", "t4", "e16", "m1", "ta", "ma")
         else:
             for register, step in channel_steps(self):
-                add_immediate(a, register, step)
+                advance(a, register, step)
 
     def tile_start(self, a: Assembler, pixels: int) -> None:
         """FP32: the bias; BF16: +0."""
@@ -203,7 +187,7 @@ class ConvMx(ConvTile):
         Returns:
             float32 [out_rows, out_width, Cout].
         """
-        size, bits = chunk_elements(self.element), 4 if self.element == "e2m1" else 8
+        size, bits = CHUNK[self.element], BITS[self.element]
         shape = (out_rows, self.window.out_width, self.out_channels)
         wide = self.accumulator == "fp32"
         initial = bias.view(np.uint32) if wide else np.zeros(1, np.uint16)

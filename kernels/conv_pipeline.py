@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING
 
 from potluck.isa.assembler import Assembler
 from potluck.isa.errors import DataError
+from potluck.kernels.base import FA, FT
 from potluck.kernels.conv_window import Step, bases
-from potluck.kernels.emission import add_immediate
+from potluck.kernels.emission import advance
 
 if TYPE_CHECKING:
     from potluck.kernels.conv_tile import ConvTile
 
-DATA = [f"ft{i}" for i in range(8)]
-SCALE = [f"fa{i}" for i in range(8)]
+DATA = FT[:8]
+SCALE = FA
 
 
 @dataclass
@@ -73,8 +74,7 @@ class Tiles:
             ("s11", "a0", self.pitch), ("s1", "a1", self.scale_pitch), ("s0", "a5", kernel.out_channels * 4)
         ):  # fmt: skip
             if to != "s1" or kernel.scales:
-                a("mv", to, origin)
-                add_immediate(a, to, self.column * step)
+                advance(a, to, self.column * step, source=origin)
         a("mv", "a7", "a6")
         if self.count > 1:
             a("li", "s9", self.count)
@@ -90,18 +90,13 @@ class Tiles:
         if again:
             tiles = -(-kernel.out_channels // kernel.tile)
             for register, step in channel_steps(kernel):
-                add_immediate(a, register, -tiles * step)
+                advance(a, register, -tiles * step)
 
     def _point(self) -> None:
         """Pointers to the operands of the tile at s11, s1 and of the channel tile's first weights."""
         a = self.a
         for i in range(self.base_count):
-            value = i * self.per_base * self.pitch + self.centre
-            if -2048 <= value <= 2047:
-                a("addi", f"s{2 + i}", "s11", value)
-            else:
-                a("li", "t4", value)
-                a("add", f"s{2 + i}", "s11", "t4")
+            advance(a, f"s{2 + i}", i * self.per_base * self.pitch + self.centre, source="s11")
         a("mv", "s7", "a2")
         if self.kernel.scales:
             a("mv", "s6", "s1")
@@ -109,9 +104,9 @@ class Tiles:
 
     def _advance(self, data: int, scale: int) -> None:
         for i in range(self.base_count):
-            add_immediate(self.a, f"s{2 + i}", data)
+            advance(self.a, f"s{2 + i}", data)
         if self.kernel.scales:
-            add_immediate(self.a, "s6", scale)
+            advance(self.a, "s6", scale)
 
     def _prefetch(self, pixel: int, step: Step) -> None:
         """Scalar operands of one pixel for ``step``."""
@@ -131,7 +126,7 @@ class Tiles:
         if kernel.scales and step.first and not restart and (following or not step.last):
             if not step.last:
                 kernel.load_weight_scales(a, 1 - parity)
-            add_immediate(a, "s8", kernel.weight_scale_pitch)
+            advance(a, "s8", kernel.weight_scale_pitch)
         late = restart and parity == 0  # then the next step's buffer is the one in use
         for pixel in range(self.pixels):
             kernel.multiply(a, pixel, parity)
@@ -222,18 +217,18 @@ class Tiles:
             a("addi", "s9", "s9", -1)
             a("beqz", "s9", new_row)
             a("li", "t6", 0)
-            add_immediate(a, "s11", self.pixels * self.pitch)
+            advance(a, "s11", self.pixels * self.pitch)
             if kernel.scales:
-                add_immediate(a, "s1", self.pixels * self.scale_pitch)
+                advance(a, "s1", self.pixels * self.scale_pitch)
             a("j", go)
             a.label(new_row)
             a("li", "s9", self.count)
         a("addi", "a7", "a7", -1)
         a("beqz", "a7", final)
         a("li", "t6", row[2])
-        add_immediate(a, "s11", row[0])
+        advance(a, "s11", row[0])
         if kernel.scales:
-            add_immediate(a, "s1", row[1])
+            advance(a, "s1", row[1])
         a.label(go)
         self._point()
         self._step(parity, last, first, restart=True)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 
 from potluck.isa.assembler import Assembler
+from potluck.kernels.base import Kernel, S, saved
 from potluck.kernels.conv_pipeline import Tiles
 from potluck.kernels.conv_window import Plan, Window, bases, split_pixels
-from potluck.kernels.emission import activate, activation_bounds, add_immediate
-
-SAVED = [f"s{i}" for i in range(12)]
+from potluck.kernels.emission import activate, activation_bounds, advance
 
 
 @dataclass(frozen=True)
-class ConvTile(ABC):
+class ConvTile(Kernel):
     """What an MX and an FP32 convolution have in common; see the subclasses for the attributes' meaning."""
 
     window: Window
@@ -23,6 +22,17 @@ class ConvTile(ABC):
     low: float | None = None
     high: float | None = None
     tile: int = 32
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one output row, padding of channels not counted."""
+        kh, kw = self.window.kernel
+        return self.window.out_width * kh * kw * self.in_channels * self.out_channels
+
+    @property
+    def count_register(self) -> str:
+        """Output rows."""
+        return "a6"
 
     @property
     @abstractmethod
@@ -68,7 +78,7 @@ class ConvTile(ABC):
         for register in registers:
             activate(a, register, self.low, self.high)
             a("vse32.v", register, "(s0)")
-            add_immediate(a, "s0", 4 * self.out_channels)
+            advance(a, "s0", 4 * self.out_channels)
 
     @property
     def data_load(self) -> str:
@@ -82,21 +92,16 @@ class ConvTile(ABC):
 
     def emit(self, a: Assembler) -> None:
         """Append the kernel's code; control leaves at its end."""
-        a("addi", "sp", "sp", -96)
-        for i, register in enumerate(SAVED):
-            a("sd", register, f"{8 * i}(sp)")
-        activation_bounds(a, self.low, self.high)
-        pitch = self.window.stride[1] * self.pixel_bytes
-        most = min(8, 4 * bases(8, pitch, self.plan.span)[0])
-        groups, column = split_pixels(self.window.out_width, most), 0
-        begin, done = a.fresh("conv"), a.fresh("conv_done")
-        a("bgtz", "a6", begin)
-        a("j", done)
-        a.label(begin)
-        for i, (pixels, count) in enumerate(groups):
-            Tiles(self, a, pixels, count, column).emit(again=i + 1 < len(groups))
-            column += pixels * count
-        a.label(done)
-        for i, register in enumerate(SAVED):
-            a("ld", register, f"{8 * i}(sp)")
-        a("addi", "sp", "sp", 96)
+        with saved(a, S):
+            activation_bounds(a, self.low, self.high)
+            pitch = self.window.stride[1] * self.pixel_bytes
+            most = min(8, 4 * bases(8, pitch, self.plan.span)[0])
+            groups, column = split_pixels(self.window.out_width, most), 0
+            begin, done = a.fresh("conv"), a.fresh("conv_done")
+            a("bgtz", "a6", begin)
+            a("j", done)
+            a.label(begin)
+            for i, (pixels, count) in enumerate(groups):
+                Tiles(self, a, pixels, count, column).emit(again=i + 1 < len(groups))
+                column += pixels * count
+            a.label(done)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from potluck.isa.assembler import Assembler
 from potluck.kernels import fp32math
-from potluck.kernels.emission import activate, activation_bounds, add_immediate
+from potluck.kernels.base import Kernel
+from potluck.kernels.emission import activate, activation_bounds, advance
 from potluck.kernels.fp32math import F32
 
 
@@ -51,7 +52,7 @@ def _bounds(register: str, low: float | None, high: float | None) -> list[tuple[
 
 
 @dataclass(frozen=True)
-class Add:
+class Add(Kernel):
     """out[i] = clip(x[i] + y[i]).
 
     Registers: a0 x, a1 y, a2 out (may be x or y), FP32; a3 elements. Clobbers a0-a3, t0, t1, t4, ft8, ft9,
@@ -64,6 +65,11 @@ class Add:
 
     low: float | None = None
     high: float | None = None
+
+    @property
+    def count_register(self) -> str:
+        """Elements."""
+        return "a3"
 
     def emit(self, a: Assembler) -> None:
         """Append the kernel's code; control leaves at its end."""
@@ -83,7 +89,7 @@ class Add:
 
 
 @dataclass(frozen=True)
-class Clip:
+class Clip(Kernel):
     """out[i] = clip(x[i]).
 
     Registers: a0 x, a1 out (may be x), FP32; a2 elements. Clobbers a0-a2, t0, t1, t4, ft8, ft9, v0-v7, vtype
@@ -97,6 +103,11 @@ class Clip:
     low: float | None = 0.0
     high: float | None = None
 
+    @property
+    def count_register(self) -> str:
+        """Elements."""
+        return "a2"
+
     def emit(self, a: Assembler) -> None:
         """Append the kernel's code; control leaves at its end."""
         activation_bounds(a, self.low, self.high)
@@ -109,7 +120,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class ColumnAffine:
+class ColumnAffine(Kernel):
     """out[r, c] = clip(x[r, c] + bias[c]), or with ``scaled`` clip(x[r, c] * scale[c] + bias[c]), fused.
 
     Bias over the rows of a matrix or the pixels of an NHWC image; batch normalization when scaled.
@@ -128,6 +139,11 @@ class ColumnAffine:
     scaled: bool = False
     low: float | None = None
     high: float | None = None
+
+    @property
+    def count_register(self) -> str:
+        """Rows."""
+        return "a4"
 
     def emit(self, a: Assembler) -> None:
         """Append the kernel's code: strips of columns, rows alternating between two register groups."""
@@ -160,14 +176,14 @@ class ColumnAffine:
 
     def _row(self, a: Assembler, register: str) -> None:
         a("vle32.v", register, "(t2)")
-        add_immediate(a, "t2", 4 * self.columns)
+        advance(a, "t2", 4 * self.columns)
         if self.scaled:
             a("vfmadd.vv", register, "v20", "v16")
         else:
             a("vfadd.vv", register, register, "v16")
         activate(a, register, self.low, self.high)
         a("vse32.v", register, "(t3)")
-        add_immediate(a, "t3", 4 * self.columns)
+        advance(a, "t3", 4 * self.columns)
 
     def contract(self, x: F32, bias: F32, scale: F32 | None = None) -> F32:
         """The output bit for bit; x float32 [rows, columns], bias and scale [columns]."""

@@ -1,27 +1,21 @@
-"""Small pieces of code that many kernels emit."""
+"""Small pieces of code that the network kernels emit; t4 is their scratch register."""
 
 from __future__ import annotations
 
-import numpy as np
 from potluck.isa.assembler import Assembler
+from potluck.kernels import base
+
+SCRATCH = "t4"
 
 
-def add_immediate(a: Assembler, register: str, value: int, scratch: str = "t4") -> None:
-    """``register += value`` with one instruction if it fits, ``scratch`` is overwritten if not."""
-    if -2048 <= value <= 2047:
-        if value:
-            a("addi", register, register, value)
-    else:
-        a("li", scratch, value)
-        a("add", register, register, scratch)
+def advance(a: Assembler, register: str, value: int, source: str = "") -> None:
+    """``register = source + value`` (``source`` defaults to ``register``); large values overwrite t4."""
+    base.add_immediate(a, register, value, SCRATCH, source)
 
 
-def float_constant(a: Assembler, register: str, value: float, scratch: str = "t4") -> None:
-    """Load an FP32 constant into a floating-point register."""
-    bits = int(np.float32(value).view(np.int32))
-    if bits:
-        a("li", scratch, bits)
-    a("fmv.w.x", register, scratch if bits else "zero")
+def float_constant(a: Assembler, register: str, value: float) -> None:
+    """Load an FP32 constant into a floating-point register; t4 is overwritten."""
+    base.float_constant(a, register, value, SCRATCH)
 
 
 def activate(a: Assembler, register: str, low: float | None, high: float | None) -> None:
@@ -33,7 +27,7 @@ def activate(a: Assembler, register: str, low: float | None, high: float | None)
 
 
 def activation_bounds(a: Assembler, low: float | None, high: float | None) -> None:
-    """Load ft8 and ft9 for `activate`."""
+    """Load ft8 and ft9 for `activate`; t4 is overwritten."""
     for register, bound in (("ft8", low), ("ft9", high)):
         if bound is not None:
             float_constant(a, register, bound)

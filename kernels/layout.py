@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from potluck.isa.assembler import Assembler
 from potluck.isa.errors import DataError
+from potluck.kernels.base import Kernel
 from potluck.kernels.conv_window import Window
-from potluck.kernels.emission import add_immediate
+from potluck.kernels.emission import advance
 
 U8 = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class StridedCopy:
+class StridedCopy(Kernel):
     """Copies a block of [rows][planes][length] elements between two arrangements.
 
     Registers: a0 source, a1 destination, a2 rows. Clobbers a0-a7, t0-t6, v0-v15, vtype and vl.
@@ -37,6 +38,11 @@ class StridedCopy:
     def __post_init__(self) -> None:
         if self.size not in (1, 2, 4, 8):
             raise DataError(f"elements of {self.size} bytes", hint="Copy elements of 1, 2, 4 or 8 bytes")
+
+    @property
+    def count_register(self) -> str:
+        """Rows."""
+        return "a2"
 
     def emit(self, a: Assembler) -> None:
         """Append the kernel's code; control leaves at its end."""
@@ -64,12 +70,12 @@ class StridedCopy:
         a("add", "a6", "a6", "t1")
         a("sub", "a7", "a7", "t0")
         a("bnez", "a7", strip)
-        add_immediate(a, "t2", self.source[1])
-        add_immediate(a, "t3", self.target[1])
+        advance(a, "t2", self.source[1])
+        advance(a, "t3", self.target[1])
         a("addi", "a4", "a4", -1)
         a("bnez", "a4", plane)
-        add_immediate(a, "a0", self.source[0])
-        add_immediate(a, "a1", self.target[0])
+        advance(a, "a0", self.source[0])
+        advance(a, "a1", self.target[0])
         a("addi", "a2", "a2", -1)
         a("bnez", "a2", row)
         a.label(done)
@@ -117,7 +123,7 @@ def nhwc_to_nchw(channels: int, height: int, width: int) -> StridedCopy:
 
 
 @dataclass(frozen=True)
-class Fill:
+class Fill(Kernel):
     """Fills memory: ``rows`` pieces of ``length`` bytes.
 
     Registers: a0 first byte, a1 bytes of a piece, a2 rows, a3 bytes from one piece to the next. Clobbers a0,
@@ -128,6 +134,11 @@ class Fill:
     """
 
     pattern: int = 0
+
+    @property
+    def count_register(self) -> str:
+        """Rows."""
+        return "a2"
 
     def emit(self, a: Assembler) -> None:
         """Append the kernel's code; control leaves at its end."""
@@ -167,7 +178,7 @@ class Fill:
 
 
 @dataclass(frozen=True)
-class Im2col:
+class Im2col(Kernel):
     """Explicit im2col: out[pixel] = the pixel's window, bytes in the order (kh, kw, channel).
 
     Serves codes, scales and FP32 alike; `ConvMx` and `ConvFp32` do without it (implicit im2col).
@@ -188,6 +199,11 @@ class Im2col:
     def matrix_columns(self) -> int:
         """Bytes of an output row."""
         return self.window.kernel[0] * self.window.kernel[1] * self.pixel_bytes
+
+    @property
+    def count_register(self) -> str:
+        """Output rows."""
+        return "a2"
 
     def emit(self, a: Assembler) -> None:
         """Append the kernel's code; control leaves at its end."""
@@ -220,15 +236,15 @@ class Im2col:
             a("add", "a1", "a1", "t0")
             a("bnez", "t4", again)
             if piece + 1 < pieces:
-                add_immediate(a, "t3", window.dilation[1] * self.pixel_bytes, scratch="t1")
+                advance(a, "t3", window.dilation[1] * self.pixel_bytes)
         back = (pieces - 1) * window.dilation[1] * self.pixel_bytes
-        add_immediate(a, "t3", window.dilation[0] * window.in_width * self.pixel_bytes - back, scratch="t1")
+        advance(a, "t3", window.dilation[0] * window.in_width * self.pixel_bytes - back)
         a("addi", "a4", "a4", -1)
         a("bnez", "a4", line)
-        add_immediate(a, "t2", window.stride[1] * self.pixel_bytes, scratch="t1")
+        advance(a, "t2", window.stride[1] * self.pixel_bytes)
         a("addi", "a3", "a3", -1)
         a("bnez", "a3", pixel)
-        add_immediate(a, "a0", window.stride[0] * window.in_width * self.pixel_bytes, scratch="t1")
+        advance(a, "a0", window.stride[0] * window.in_width * self.pixel_bytes)
         a("addi", "a2", "a2", -1)
         a("bnez", "a2", row)
         a.label(done)

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from potluck.isa.assembler import Assembler
 from potluck.kernels import fp32math
+from potluck.kernels.base import Kernel
 from potluck.kernels.conv_window import Window, split_pixels
-from potluck.kernels.emission import add_immediate, float_constant
+from potluck.kernels.emission import advance, float_constant
 from potluck.kernels.fp32math import F32
 
 
@@ -45,7 +46,7 @@ def reciprocals(
 
 
 @dataclass(frozen=True)
-class Pool:
+class Pool(Kernel):
     """Maximum or average over windows.
 
     Registers: a0 first output row's window, FP32 [rows][in_width][C], borders included (-inf for a maximum, 0
@@ -77,6 +78,11 @@ class Pool:
         """The average's common factor."""
         return np.float32(1) / np.float32(self.window.kernel[0] * self.window.kernel[1])
 
+    @property
+    def count_register(self) -> str:
+        """Output rows."""
+        return "a2"
+
     def emit(self, a: Assembler) -> None:
         """Append the kernel's code; control leaves at its end."""
         window, pixel = self.window, 4 * self.channels
@@ -97,9 +103,7 @@ class Pool:
         a.label(row)
         for pixels, count in split_pixels(window.out_width, 4):
             self._groups(a, pixels, count)
-        add_immediate(
-            a, "t2", (window.stride[0] * window.in_width - window.stride[1] * window.out_width) * pixel
-        )
+        advance(a, "t2", (window.stride[0] * window.in_width - window.stride[1] * window.out_width) * pixel)
         a("addi", "a5", "a5", -1)
         a("bgtz", "a5", row)
         a("sub", "a4", "a4", "t6")
@@ -130,20 +134,20 @@ class Pool:
         for k in range(window.kernel[1]):
             for i, register in enumerate(totals):
                 column = i * window.stride[1] + k * window.dilation[1]
-                add_immediate(a, "t1", (column - at) * pixel)
+                advance(a, "t1", (column - at) * pixel)
                 at, operand = column, ring[used % len(ring)]
                 used += 1
                 a("vle32.v", operand, "(t1)")
                 a("vfadd.vv" if self.average else "vfmax.vv", register, register, operand)
-        add_immediate(a, "t1", (window.dilation[0] * window.in_width - at) * pixel)
+        advance(a, "t1", (window.dilation[0] * window.in_width - at) * pixel)
         a("addi", "t0", "t0", -1)
         a("bnez", "t0", taps)
         for i, register in enumerate(totals):
             if self.average:
                 a("vfmul.vf", register, register, f"ft{i}" if self.counted else "ft8")
             a("vse32.v", register, "(t3)")
-            add_immediate(a, "t3", pixel)
-        add_immediate(a, "t2", pixels * window.stride[1] * pixel)
+            advance(a, "t3", pixel)
+        advance(a, "t2", pixels * window.stride[1] * pixel)
         if count > 1:
             a("addi", "t5", "t5", -1)
             a("bnez", "t5", group)
@@ -171,7 +175,7 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class GlobalAveragePool:
+class GlobalAveragePool(Kernel):
     """out[c] = (start[c] + x[0, c] + x[1, c] + ...) * factor, added in that order, one rounding each.
 
     Registers: a0 x, FP32 [pixels][C]; a1 out, FP32 [C], which holds the start unless ``first``; a2 pixels.
@@ -187,6 +191,11 @@ class GlobalAveragePool:
     channels: int
     factor: float | None = None
     first: bool = True
+
+    @property
+    def count_register(self) -> str:
+        """Pixels."""
+        return "a2"
 
     def emit(self, a: Assembler) -> None:
         """Append the kernel's code: strips of 4 registers of channels, four pixels in flight."""
@@ -224,7 +233,7 @@ class GlobalAveragePool:
 
     def _pixel(self, a: Assembler, register: str) -> None:
         a("vle32.v", register, "(a5)")
-        add_immediate(a, "a5", 4 * self.channels)
+        advance(a, "a5", 4 * self.channels)
         a("vfadd.vv", "v0", "v0", register)
 
     def contract(self, x: F32, start: F32 | None = None) -> F32:

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from potluck.isa.assembler import Assembler
 from potluck.kernels import fp32math
+from potluck.kernels.base import Kernel
 from potluck.kernels.elementwise import strips
-from potluck.kernels.emission import add_immediate, float_constant
+from potluck.kernels.emission import advance, float_constant
 from potluck.kernels.fp32math import F32
 
 EXP_ULP = 1.0
@@ -97,7 +98,7 @@ def exp(z: F32) -> F32:
 
 
 @dataclass(frozen=True)
-class Softmax:
+class Softmax(Kernel):
     """Softmax of every row of a matrix.
 
     Registers: a0 x, a1 out (may be x), FP32 [rows][columns]; a2 rows. Clobbers a0-a6, t0, t1, t4, ft0-ft9,
@@ -108,6 +109,11 @@ class Softmax:
     """
 
     columns: int
+
+    @property
+    def count_register(self) -> str:
+        """Rows."""
+        return "a2"
 
     def emit(self, a: Assembler) -> None:
         """Append the kernel's code; control leaves at its end."""
@@ -127,8 +133,8 @@ class Softmax:
         self._strips(
             a, [("vle32.v", "v0", "(a4)"), ("vfmul.vf", "v0", "v0", "ft9"), ("vse32.v", "v0", "(a4)")]
         )
-        add_immediate(a, "a0", 4 * self.columns)
-        add_immediate(a, "a1", 4 * self.columns)
+        advance(a, "a0", 4 * self.columns)
+        advance(a, "a1", 4 * self.columns)
         a("addi", "a2", "a2", -1)
         a("bnez", "a2", row)
         a.label(done)
