@@ -10,7 +10,7 @@ from potluck.isa.assembler import Assembler
 from potluck.isa.errors import DataError
 from potluck.kernels import fp32math
 from potluck.kernels.conv_pipeline import DATA, channel_steps
-from potluck.kernels.conv_tile import ConvTile
+from potluck.kernels.conv_tile import BIAS, ConvTile
 from potluck.kernels.conv_window import Plan, plan
 from potluck.kernels.emission import advance
 from potluck.kernels.fp32math import F32
@@ -78,22 +78,13 @@ class ConvFp32(ConvTile):
         a("vfmacc.vf", f"v{2 * pixel}", DATA[pixel], f"v{16 + 2 * parity}")
 
     def channel_tile(self, a: Assembler, setup: bool) -> None:
-        """The bias stays in v28."""
+        """The bias stays in its register group."""
         if setup:
             a("vsetvli", "zero", "t4", "e32", "m2", "ta", "ma")
-            a("vle32.v", "v28", "(a4)")
+            a("vle32.v", BIAS, "(a4)")
         else:
             for register, step in channel_steps(self):
                 advance(a, register, step)
-
-    def tile_start(self, a: Assembler, pixels: int) -> None:
-        """The bias."""
-        for pixel in range(pixels):
-            a("vmv.v.v", f"v{2 * pixel}", "v28")
-
-    def tile_end(self, a: Assembler, pixels: int) -> None:
-        """Activation and store."""
-        self.store(a, [f"v{2 * pixel}" for pixel in range(pixels)])
 
     def contract(self, x: F32, weights: F32, bias: F32, out_rows: int) -> NDArray[np.float32]:
         """The output bit for bit.

@@ -20,9 +20,9 @@ from potluck.isa.mxdot import mxdot
 from potluck.kernels import fp32math
 from potluck.kernels.base import BITS, CHUNK, FCSR, Accumulator, Element, set_format
 from potluck.kernels.conv_pipeline import DATA, SCALE, channel_steps
-from potluck.kernels.conv_tile import ConvTile
+from potluck.kernels.conv_tile import BIAS, ConvTile
 from potluck.kernels.conv_window import Plan, plan
-from potluck.kernels.emission import advance
+from potluck.kernels.emission import activate, advance
 
 U8 = NDArray[np.uint8]
 BLOCK = 32
@@ -131,37 +131,43 @@ class ConvMx(ConvTile):
             a("vmxdotp.qf", f"v{pixel}", DATA[pixel], weights, SCALE[pixel], scales)
 
     def channel_tile(self, a: Assembler, setup: bool) -> None:
-        """The bias stays in v28 (e32, m2)."""
+        """The bias stays in its register group."""
         if setup:
             a("vsetvli", "zero", "t4", "e32", "m2", "ta", "ma")
-            a("vle32.v", "v28", "(a4)")
+            a("vle32.v", BIAS, "(a4)")
             if self.accumulator == "bf16":
                 a("vsetvli", "zero", "t4", "e16", "m1", "ta", "ma")
         else:
             for register, step in channel_steps(self):
                 advance(a, register, step)
 
-    def tile_start(self, a: Assembler, pixels: int) -> None:
+    @property
+    def turns(self) -> bool:
+        """Not with BF16 accumulators, whose stores change vtype."""
+        return self.accumulator == "fp32"
+
+    def start(self, a: Assembler, pixel: int) -> None:
         """FP32: the bias; BF16: +0."""
-        for pixel in range(pixels):
-            if self.accumulator == "fp32":
-                a("vmv.v.v", f"v{2 * pixel}", "v28")
-            else:
-                a("vmv.v.i", f"v{pixel}", 0)
+        if self.accumulator == "fp32":
+            super().start(a, pixel)
+        else:
+            a("vmv.v.i", f"v{pixel}", 0)
 
     def tile_end(self, a: Assembler, pixels: int) -> None:
         """Activation and store; BF16 accumulators are widened four at a time into v8-v15."""
         if self.accumulator == "fp32":
-            return self.store(a, [f"v{2 * pixel}" for pixel in range(pixels)])
+            return super().tile_end(a, pixels)
         for start in range(0, pixels, 4):
-            group = range(start, min(start + 4, pixels))
-            for pixel in group:
-                a("vfwcvtbf16.f.f.v", f"v{8 + 2 * (pixel - start)}", f"v{pixel}")
+            count = min(4, pixels - start)
+            wide = [f"v{8 + 2 * i}" for i in range(count)]
+            for i, register in enumerate(wide):
+                a("vfwcvtbf16.f.f.v", register, f"v{start + i}")
             a("vsetvli", "zero", "zero", "e32", "m2", "ta", "ma")
-            wide = [f"v{8 + 2 * (pixel - start)}" for pixel in group]
             for register in wide:
-                a("vfadd.vv", register, register, "v28")
-            self.store(a, wide)
+                a("vfadd.vv", register, register, BIAS)
+            for register in wide:
+                activate(a, register, self.low, self.high)
+                self.store(a, register)
             a("vsetvli", "zero", "zero", "e16", "m1", "ta", "ma")
         return None
 

@@ -21,13 +21,14 @@ from potluck.isa.assembler import Assembler
 from potluck.isa.errors import DataError
 from potluck.kernels.base import FA, FT
 from potluck.kernels.conv_window import Step, bases
-from potluck.kernels.emission import advance
+from potluck.kernels.emission import activate, advance
 
 if TYPE_CHECKING:
     from potluck.kernels.conv_tile import ConvTile
 
 DATA = FT[:8]
 SCALE = FA
+LAG = (1, 1)  # pixels between activation and store, and between store and the next tile's first multiply-add
 
 
 @dataclass
@@ -55,9 +56,8 @@ class Tiles:
             )
         # Two copies of a unit with an odd number of steps: the weight buffers alternate.
         self.copies = 2 if len(self.plan.unit) % 2 and self.plan.units > 1 else 1
-        odd = len(self.plan.unit) % 2
         self.exit_copy = (self.plan.units - 1) % self.copies
-        self.last_parity = (odd * self.exit_copy + len(self.plan.unit) - 1) % 2
+        self.entry = self.a.fresh("conv_second")  # after the first step
 
     def emit(self, again: bool) -> None:
         """All channel tiles; ``again``: restore a2-a5 for the next tile size."""
@@ -143,9 +143,9 @@ class Tiles:
         start, final, done = a.fresh("conv_tile"), a.fresh("conv_final"), a.fresh("conv_tile_done")
         first = (plan.block or plan.unit)[0]
         a.label(start)
-        self.kernel.tile_start(a, self.pixels)
-        for i, level in enumerate(plan.levels):
-            a("li", f"t{i}", level.count)
+        for pixel in range(self.pixels):
+            self.kernel.start(a, pixel)
+        self._count()
         heads = [a.fresh("conv_unit") for _ in range(self.copies)]
         for copy, head in enumerate(heads):
             a.label(head)
@@ -169,10 +169,14 @@ class Tiles:
                     self._step((parity + i) % 2, step, first)
                 else:
                     self._step((parity + i) % 2, step, plan.block[i + 1])
+                if i == copy == 0:
+                    a.label(self.entry)
             a("addi", "t3", "t3", -1)
             a("bnez", "t3", loop)
         for i, step in enumerate(plan.unit[:-1]):
             self._step((parity + i) % 2, step, plan.unit[i + 1])
+            if i == copy == plan.lead == 0:
+                a.label(self.entry)
         last, parity = plan.unit[-1], (parity + len(plan.unit) - 1) % 2
         leave = a.fresh("conv_leave")
         if plan.levels:
@@ -201,6 +205,38 @@ class Tiles:
             if not outermost and through:
                 a.label(through)
                 a("li", f"t{i}", level.count)
+
+    def _count(self) -> None:
+        """Loop counters of a tile."""
+        for i, level in enumerate(self.plan.levels):
+            self.a("li", f"t{i}", level.count)
+
+    def _turn(self, step: Step, following: Step) -> None:
+        """Store a tile while the next one's first step begins, so that the multipliers hardly wait.
+
+        The operands of the second step come last: a scalar load waits for vector stores under way.
+        """
+        a, kernel = self.a, self.kernel
+        self._count()
+        if self.plan.lead:
+            a("li", "t3", self.plan.lead)
+        for slot in range(self.pixels + sum(LAG)):
+            if slot < self.pixels:
+                activate(a, f"v{2 * slot}", kernel.low, kernel.high)
+            if 0 <= slot - LAG[0] < self.pixels:
+                kernel.store(a, f"v{2 * (slot - LAG[0])}")
+                kernel.start(a, slot - LAG[0])
+            pixel = slot - sum(LAG)
+            if pixel >= 0:
+                kernel.multiply(a, pixel, 0)
+        a("add", "s0", "s0", "t6")
+        if kernel.scales:
+            if not step.last:
+                kernel.load_weight_scales(a, 1)
+            advance(a, "s8", kernel.weight_scale_pitch)
+        self._prefetch_vectors(1, following)
+        for pixel in range(self.pixels):
+            self._prefetch(pixel, following)
 
     def _leave(self, last: Step, parity: int, first: Step, start: str, final: str, done: str) -> None:
         """The tile's last step: prefetch the next tile's first operands if there is one, then store."""
@@ -232,9 +268,14 @@ class Tiles:
         a.label(go)
         self._point()
         self._step(parity, last, first, restart=True)
-        kernel.tile_end(a, self.pixels)
-        a("add", "s0", "s0", "t6")
-        a("j", start)
+        steps = self.plan.block or self.plan.unit
+        if kernel.turns and len(steps) > 1:
+            self._turn(steps[0], steps[1])
+            a("j", self.entry)
+        else:
+            kernel.tile_end(a, self.pixels)
+            a("add", "s0", "s0", "t6")
+            a("j", start)
         a.label(final)
         self._step(parity, last, None)
         kernel.tile_end(a, self.pixels)

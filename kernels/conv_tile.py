@@ -11,6 +11,9 @@ from potluck.kernels.conv_pipeline import Tiles
 from potluck.kernels.conv_window import Plan, Window, bases, split_pixels
 from potluck.kernels.emission import activate, activation_bounds, advance
 
+BIAS = "v28"
+"""Register group that holds the bias of a channel tile (e32, m2)."""
+
 
 @dataclass(frozen=True)
 class ConvTile(Kernel):
@@ -61,24 +64,29 @@ class ConvTile(Kernel):
     def multiply(self, a: Assembler, pixel: int, parity: int) -> None:
         """One multiply-add instruction of a step."""
 
-    @abstractmethod
-    def tile_start(self, a: Assembler, pixels: int) -> None:
-        """Set the accumulators' initial values."""
+    def start(self, a: Assembler, pixel: int) -> None:
+        """Set an accumulator to its initial value, the bias."""
+        a("vmv.v.v", f"v{2 * pixel}", BIAS)
 
-    @abstractmethod
     def tile_end(self, a: Assembler, pixels: int) -> None:
         """Activation and store of the tile at s0, which advances by the pixels stored."""
+        for pixel in range(pixels):
+            activate(a, f"v{2 * pixel}", self.low, self.high)
+            self.store(a, f"v{2 * pixel}")
 
     @abstractmethod
     def channel_tile(self, a: Assembler, setup: bool) -> None:
         """``setup``: vl from t4, the bias. Otherwise advance a2-a5 by ``tile`` output channels."""
 
-    def store(self, a: Assembler, registers: list[str]) -> None:
-        """Activate and store one pixel per register group at s0, which advances."""
-        for register in registers:
-            activate(a, register, self.low, self.high)
-            a("vse32.v", register, "(s0)")
-            advance(a, "s0", 4 * self.out_channels)
+    def store(self, a: Assembler, register: str) -> None:
+        """Store one pixel at s0, which advances."""
+        a("vse32.v", register, "(s0)")
+        advance(a, "s0", 4 * self.out_channels)
+
+    @property
+    def turns(self) -> bool:
+        """Whether a tile's stores may mingle with the next tile's first step."""
+        return True
 
     @property
     def data_load(self) -> str:
