@@ -39,6 +39,9 @@ def check(insn: Insn, fields: dict[str, int], context: Context) -> str | None:
         return f"needs SEW={wanted}, vtype has SEW={context.sew}"
     if insn.attributes.get("bf16_destination") and not context.bf16_destination:
         return "fcsr bit 8 (fmode.dst) must be set for a BF16 result; an FP16 result is not implemented"
+    result = insn.syntax[0].type.at(context.sew)
+    if insn.timing == "vfma" and result.kind == "f" and result.bits == 16 and "vd" in insn.parameters:
+        return "fused multiply-add into FP16 (Zvfh) is not modeled"
     groups: dict[str, tuple[int, int, Fraction]] = {}
     for operand in insn.syntax:
         if operand.bank not in ("v", "f"):
@@ -49,8 +52,8 @@ def check(insn: Insn, fields: dict[str, int], context: Context) -> str | None:
         if operand.bank == "f":
             continue
         eew, emul = group(operand, insn, context)
-        if eew > 64:
-            return f"operand {operand.name} has EEW={eew}, above ELEN=64"
+        if eew > 64 or (eew < 8 and not is_mask(operand, insn)):
+            return f"operand {operand.name} has EEW={eew}, outside 8..64"
         if not Fraction(1, 8) <= emul <= 8:
             return f"operand {operand.name} has EMUL={emul}, outside 1/8..8"
         register = fields[operand.name]

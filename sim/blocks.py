@@ -19,7 +19,7 @@ from potluck.isa.insn import Insn, Kind
 from potluck.isa.legality import check
 from potluck.isa.machine import Machine
 from potluck.sim import state as st
-from potluck.sim.jit.compile import Compiler
+from potluck.sim.jit.compile import compiler
 from potluck.sim.jit.control import COUNTERS, FCSR, FFLAGS, KNOWN_CSRS, READ_ONLY
 from potluck.sim.jit.handler import Variant, assign_slots
 from potluck.sim.timing import ROW as TIMING_ROW
@@ -177,11 +177,6 @@ class BlockStore:
                 return f"CSR {csr:#x} is read-only"
             if csr == 0x008 and writes:
                 return "starting vector instructions in the middle (a write to vstart) is not modeled"
-        destination = insn.syntax[0] if insn.syntax else None
-        if destination and insn.kind is Kind.MAP and insn.is_vector and insn.timing == "vfma":
-            kind = destination.type.at(context.sew)
-            if kind.kind == "f" and kind.bits == 16 and "vd" in insn.parameters:
-                return "fused multiply-add into FP16 is not modeled"
         return None
 
     def _translate(self, pc: int, context: Context) -> int:
@@ -285,13 +280,3 @@ def _is_event(variant: Variant) -> bool:
 
 def _has_flags(insn: Insn) -> bool:
     return bool(insn.attributes.get("flags"))
-
-
-_COMPILER: list[Compiler] = []
-
-
-def compiler() -> Compiler:
-    """The process's compiler."""
-    if not _COMPILER:
-        _COMPILER.append(Compiler())
-    return _COMPILER[0]

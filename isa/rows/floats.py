@@ -31,8 +31,21 @@ FORMATS = {"s": ("00", "f32"), "d": ("01", "f64")}
 
 
 def canonical(x: Any) -> Any:
-    """NaN results are the canonical quiet NaN, whatever the operands carried."""
-    return select(isnan(x), float("nan"), x)
+    """NaN results are the canonical quiet NaN, whatever the operands carried.
+
+    The choice is made on integers: LLVM may replace a choice between NaNs of floating type by either.
+    """
+    width = x.type.bits
+    quiet = {16: 0x7E00, 32: 0x7FC00000, 64: 0x7FF8 << 48}[width]
+    return bitcast(select(isnan(x), quiet, bitcast(x, f"u{width}")), x.type)
+
+
+def square_root(x: Any) -> Any:
+    """Square root; the NaN test is on the operand, as LLVM may move a test of a root onto its operand."""
+    width = x.type.bits
+    root = bitcast(sqrt(x), f"u{width}")
+    quiet = {16: 0x7E00, 32: 0x7FC00000, 64: 0x7FF8 << 48}[width]
+    return bitcast(select(isnan(x) | (x < 0.0), quiet, root), x.type)
 
 
 def sign_bit(x: Any) -> Any:
@@ -43,13 +56,13 @@ def sign_bit(x: Any) -> Any:
 def fmin(a: Any, b: Any) -> Any:
     """IEEE minimumNumber: a NaN loses against a number, -0 is below +0."""
     smaller = select((a < b) | (equal(a, b) & sign_bit(a)), a, b)
-    return select(isnan(a), canonical(b), select(isnan(b), a, smaller))
+    return canonical(select(isnan(a), b, select(isnan(b), a, smaller)))
 
 
 def fmax(a: Any, b: Any) -> Any:
     """IEEE maximumNumber: a NaN loses against a number, +0 is above -0."""
     larger = select((a > b) | (equal(a, b) & sign_bit(b)), a, b)
-    return select(isnan(a), canonical(b), select(isnan(b), a, larger))
+    return canonical(select(isnan(a), b, select(isnan(b), a, larger)))
 
 
 def sign_from(a: Any, b: Any, how: str) -> Any:
@@ -132,7 +145,7 @@ def _arithmetic(letter: str) -> list[Insn]:
         op("fmul", "00010", "fma", lambda fs1, fs2: canonical(fs1 * fs2), "Multiply."),
         op("fdiv", "00011", "fdiv", lambda fs1, fs2: canonical(fdiv(fs1, fs2)), "Divide."),
         Insn(f"fsqrt.{letter}", f"01011 {code} 00000 fs1 rm fd 1010011", f"fd:{kind}, fs1:{kind}, rm", Kind.MAP,
-             "fdiv", lambda fs1: canonical(sqrt(fs1)), "Square root.", "F", ROUNDS),
+             "fdiv", lambda fs1: square_root(fs1), "Square root.", "F", ROUNDS),
         fused("fmadd", "1000011", lambda fs1, fs2, fs3: canonical(fma(fs1, fs2, fs3)), "fs1*fs2 + fs3."),
         fused("fmsub", "1000111", lambda fs1, fs2, fs3: canonical(fma(fs1, fs2, -fs3)), "fs1*fs2 - fs3."),
         fused("fnmsub", "1001011", lambda fs1, fs2, fs3: canonical(fma(-fs1, fs2, fs3)), "-fs1*fs2 + fs3."),

@@ -14,7 +14,6 @@ from potluck.isa.element import (
     fdiv,
     fma,
     select,
-    sqrt,
     to_float,
 )
 from potluck.isa.insn import Insn, Kind
@@ -26,6 +25,7 @@ from potluck.isa.rows.floats import (
     fmax,
     fmin,
     sign_from,
+    square_root,
     to_integer,
 )
 
@@ -87,7 +87,7 @@ ARITHMETIC = [
     *_fused("vfmsac", "101110", lambda d, a, b: fma(a, b, -d), "operand*vs2 - vd."),
     *_fused("vfnmsac", "101111", lambda d, a, b: fma(-a, b, d), "vd - operand*vs2."),
     Insn("vfsqrt.v", f"010011 vm vs2 00000 001 vd {OP}", "vd:f, vs2:f, vm", Kind.MAP, "vfdiv",
-         lambda vs2: canonical(sqrt(vs2)), "Square root.", "V", ROUNDS),
+         lambda vs2: square_root(vs2), "Square root.", "V", ROUNDS),
     Insn("vfclass.v", f"010011 vm vs2 10000 001 vd {OP}", "vd:u, vs2:f, vm", Kind.MAP, "vfnoncomp",
          lambda vs2: classify(vs2), "Classify.", "V"),
 ]  # fmt: skip

@@ -88,23 +88,6 @@ def _wide(a: Any, b: Any) -> tuple[Any, Any]:
     return cast(a, f"s{2 * a.type.bits}"), cast(b, f"s{2 * b.type.bits}")
 
 
-def _saturate(value: Any, low: int, high: int, to: Any) -> Any:
-    return cast(minimum(maximum(value, value * 0 + low), value * 0 + high), to)
-
-
-def _saturating(f: Binary) -> Binary:
-    """Compute at twice the width and clamp to the operand's range."""
-
-    def meaning(a: Any, b: Any) -> Any:
-        bits, signed = a.type.bits, a.type.kind == "s"
-        low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
-        wide_a, wide_b = cast(a, f"{a.type.kind}{2 * bits}"), cast(b, f"{a.type.kind}{2 * bits}")
-        value = cast(f(wide_a, wide_b), f"s{2 * bits}")
-        return _saturate(value, low, high, a.type)
-
-    return meaning
-
-
 ARITHMETIC = [
     *_forms("vadd", "000000", "vxi", lambda a, b: a + b, "Add."),
     *_forms("vsub", "000010", "vx", lambda a, b: a - b, "Subtract."),
@@ -256,11 +239,4 @@ PERMUTATIONS = [
         ("i", "uimm[4:0]", "uimm:u64", "011", lambda uimm: uimm))),
 ]  # fmt: skip
 
-SATURATING = [
-    *_forms("vsaddu", "100000", "vxi", _saturating(lambda a, b: a + b), "Saturating unsigned sum.", "u"),
-    *_forms("vsadd", "100001", "vxi", _saturating(lambda a, b: a + b), "Saturating sum."),
-    *_forms("vssubu", "100010", "vx", _saturating(lambda a, b: a - b), "Saturating unsigned difference.", "u"),
-    *_forms("vssub", "100011", "vx", _saturating(lambda a, b: a - b), "Saturating difference."),
-]
-
-ROWS = [*ARITHMETIC, *WIDENING, *COMPARES, *REDUCTIONS, *MASKS, *MOVES, *PERMUTATIONS, *SATURATING]
+ROWS = [*ARITHMETIC, *WIDENING, *COMPARES, *REDUCTIONS, *MASKS, *MOVES, *PERMUTATIONS]

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 
 import llvmlite.binding as llvm
@@ -111,3 +112,9 @@ class Compiler:
     def _machine_copy(self) -> llvm.TargetMachine:
         """MCJIT takes ownership of a target machine, so each engine gets its own."""
         return llvm.Target.from_default_triple().create_target_machine(cpu=self._cpu, codemodel="jitdefault", jit=True)
+
+
+@cache
+def compiler() -> Compiler:
+    """The process's compiler."""
+    return Compiler()

@@ -277,6 +277,8 @@ class Symbol:
         return Symbol(self.body, result, self.type, lanes)
 
     def _p_fma(self, b: Any, c: Any) -> Symbol:
+        if self.type.bits == 16:
+            raise TypeError("no host instruction rounds an FP16 multiply-add once")
         return self._call("fma", b, c)
 
     def _p_sqrt(self) -> Symbol:
