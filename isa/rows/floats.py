@@ -41,11 +41,12 @@ def canonical(x: Any) -> Any:
 
 
 def square_root(x: Any) -> Any:
-    """Square root; the NaN test is on the operand, as LLVM may move a test of a root onto its operand."""
+    """Square root; it is only taken where it is a number, as LLVM folds a choice between NaN and a root into the root."""
     width = x.type.bits
-    root = bitcast(sqrt(x), f"u{width}")
+    invalid = isnan(x) | (x < 0.0)
+    root = bitcast(sqrt(select(invalid, 0.0, x)), f"u{width}")
     quiet = {16: 0x7E00, 32: 0x7FC00000, 64: 0x7FF8 << 48}[width]
-    return bitcast(select(isnan(x) | (x < 0.0), quiet, root), x.type)
+    return bitcast(select(invalid, quiet, root), x.type)
 
 
 def sign_bit(x: Any) -> Any:
