@@ -1,0 +1,140 @@
+"""From a network to a schedule in memory: everything that code generation needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+from potluck.compiler.importer import Source, load
+from potluck.compiler.lowering.base import Target, Tensor
+from potluck.compiler.memory import align, place
+from potluck.compiler.passes import run_passes
+from potluck.compiler.quantize import pipeline
+from potluck.compiler.records import Records
+from potluck.compiler.rules import RULES
+from potluck.compiler.schedule import LoweredOp
+from potluck.compiler.selection import Selector
+from potluck.compiler.support import check
+
+if TYPE_CHECKING:
+    from potluck.isa.machine import Machine
+
+TEXT_BYTES = 1 << 20
+"""Room for code at the bottom of DRAM; data begins above it."""
+PATTERNS = {"zero": 0, "-inf": 0xFF800000}
+"""32-bit patterns that borders are filled with."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A network lowered for a machine, with every address known.
+
+    Attributes:
+        model: The graph that was lowered.
+        target: The machine, with the addresses of the fill patterns.
+        ops: Layers in order.
+        constants: Address and bytes of everything the program carries besides code and records.
+        records: Address and bytes of each layer's tile records.
+        inputs: Network inputs.
+        outputs: Network outputs.
+        tensors: Every activation.
+        end: First free address in DRAM.
+    """
+
+    model: ir.Model
+    target: Target
+    ops: tuple[LoweredOp, ...]
+    constants: tuple[tuple[int, bytes], ...]
+    records: tuple[tuple[int, bytes], ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    tensors: tuple[Tensor, ...]
+    end: int
+
+
+def prepare(
+    source: Source,
+    scheme: str | None = None,
+    *,
+    dims: Mapping[str, int] | None = None,
+    exclude: Sequence[str] = (),
+    min_channels: int = 16,
+    print_after: Collection[str] = (),
+    write: Callable[[str], object] = print,
+) -> ir.Model:
+    """Imports, folds, checks and quantizes; arguments as for `potluck.compiler.compile.compile_model`.
+
+    Raises:
+        ModelError: The model is invalid, or one or more nodes cannot be compiled; lists them all.
+    """
+    model = load(source, dims)
+    passes = pipeline(scheme, exclude, min_channels)
+    folding = [step for step in passes if not step.name.startswith("quantize")]
+    run_passes(model, folding, print_after, write)
+    check(model, RULES)
+    run_passes(model, passes[len(folding) :], print_after, write)
+    return model
+
+
+def build(model: ir.Model, machine: Machine, data_base: int | None = None) -> Schedule:
+    """Lowers a prepared model.
+
+    Args:
+        model: As `prepare` makes it.
+        machine: What to lower for.
+        data_base: First address of data in DRAM; by default `TEXT_BYTES` above its bottom.
+
+    Raises:
+        ModelError: A node cannot be compiled.
+        MachineError: A layer does not fit L1 or the network DRAM.
+    """
+    check(model, RULES)
+    memory = machine.memory
+    selector = Selector(model, Target(machine))
+    plans = selector.run()
+    at = int(memory.dram_base) + TEXT_BYTES if data_base is None else data_base
+    limit = int(memory.dram_base + memory.dram_bytes)
+
+    constants: list[tuple[int, bytes]] = []
+    fills: dict[str, int] = {}
+    for name, pattern in PATTERNS.items():
+        size = max((plan.fill_bytes().get(name, 0) for plan in plans), default=0)
+        if size:
+            fills[name] = at
+            constants.append((at, np.full(-(-size // 4), pattern, np.uint32).tobytes()))
+            at = align(at + size)
+    for plan in plans:
+        for item in plan.constants():
+            item.address = at
+            constants.append((at, item.data))
+            at = align(at + len(item.data))
+
+    inputs = tuple(selector.tensors[value] for value in model.graph.inputs)
+    outputs = tuple(selector.tensors[value] for value in model.graph.outputs)
+    for index, plan in enumerate(plans):
+        for tensor in (*plan.reads(), *plan.writes()):
+            tensor.storage.live(index)
+    for tensor in (*inputs, *outputs):
+        tensor.storage.live(-1)
+        tensor.storage.live(len(plans))
+    at = align(place(selector.storages, at, limit))
+
+    target = Target(machine, fills)
+    ops = tuple(plan.lower(target) for plan in plans)
+    records = []
+    for op in ops:
+        data = Records(op).data().tobytes()
+        records.append((at, data))
+        at = align(at + len(data))
+    return Schedule(
+        model, target, ops, tuple(constants), tuple(records), inputs, outputs, _tensors(selector), at
+    )
+
+
+def _tensors(selector: Selector) -> tuple[Tensor, ...]:
+    """One tensor per storage: aliases are left out."""
+    seen = {id(tensor.storage): tensor for tensor in reversed(selector.tensors.values())}
+    return tuple(reversed(seen.values()))

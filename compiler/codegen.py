@@ -1,0 +1,162 @@
+"""Machine code of a schedule: start, one loop over tiles per layer, end.
+
+Registers that live across kernels: s2 hart id, s3 address of the barrier, s4 next tile record in DRAM, s5
+this tile's record in L1, s6 tiles left, s7 distance of the two record slots (their addresses differ in these
+bits only).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from potluck.compiler.lowering.base import RING_BYTES, STACK_BYTES, Target
+from potluck.compiler.records import HEADER, TRANSFER, Records
+from potluck.compiler.schedule import LoweredOp, Transfer
+from potluck.isa.assembler import Assembler
+
+BARRIER = 8
+EXIT = 93
+
+
+def layer_label(index: int) -> str:
+    """Symbol at the first instruction of a layer; ``_end`` follows its last one."""
+    return f"layer_{index}"
+
+
+def emit_program(a: Assembler, ops: Sequence[LoweredOp], records: Sequence[int], target: Target) -> None:
+    """Appends the whole program; its entry is the first instruction, ``_start``.
+
+    Args:
+        a: Assembler.
+        ops: Layers in order.
+        records: DRAM address of each layer's tile records.
+        target: The machine.
+    """
+    memory = target.machine.memory
+    a.label("_start")
+    a("mv", "s2", "a0")
+    a("li", "s3", int(memory.registers_base) + BARRIER)
+    a("li", "s7", RING_BYTES // 2)
+    a("li", "sp", int(memory.l1_base + memory.l1_bytes))
+    a("li", "t0", STACK_BYTES // target.harts // 16 * 16)
+    a("mul", "t0", "t0", "s2")
+    a("sub", "sp", "sp", "t0")
+    for index, (op, address) in enumerate(zip(ops, records, strict=True)):
+        a.label(layer_label(index))
+        a.comment(f"{op.name}: {op.op} {op.format}")
+        _Layer(a, op, address, target.ring).emit()
+        a.label(f"{layer_label(index)}_end")
+    stop = a.fresh("stop")
+    _barrier(a)
+    a("bnez", "s2", stop)
+    a("wfi")
+    a.label(stop)
+    a("li", "a0", 0)
+    a("li", "a7", EXIT)
+    a("ecall")
+
+
+def _barrier(a: Assembler) -> None:
+    a("ld", "t0", "0(s3)")
+
+
+def emit_transfer(a: Assembler, transfer: Transfer) -> None:
+    """One DMA command with immediate operands; clobbers t0-t2."""
+    a("li", "t0", transfer.source)
+    a("dmsrc", "t0", "zero")
+    a("li", "t0", transfer.destination)
+    a("dmdst", "t0", "zero")
+    two_dimensional = transfer.repeats > 1
+    if two_dimensional:
+        a("li", "t1", transfer.source_stride)
+        a("li", "t2", transfer.destination_stride)
+        a("dmstr", "t1", "t2")
+        a("li", "t1", transfer.repeats)
+        a("dmrep", "t1")
+    a("li", "t0", transfer.bytes)
+    a("dmcpyi", "zero", "t0", 2 if two_dimensional else 0)
+
+
+class _Layer:
+    """Emits one layer."""
+
+    def __init__(self, a: Assembler, op: LoweredOp, records: int, ring: int) -> None:
+        self.a, self.op, self.address, self.ring = a, op, records, ring
+        self.records = Records(op)
+
+    def emit(self) -> None:
+        """The layer's code, as `potluck.compiler.schedule` states it."""
+        a, op = self.a, self.op
+        loop, compute, end, over = (a.fresh(name) for name in ("tile", "compute", "layer_end", "layer_over"))
+        self._first(op)
+        a.label(loop)
+        issue = a.fresh("issue")
+        a("bnez", "s2", issue)
+        a("wfi")
+        a.label(issue)
+        _barrier(a)
+        a("bnez", "s2", compute)
+        self._issue()
+        a.label(compute)
+        if op.kernel is not None:
+            self._arguments()
+            op.kernel.emit(a)
+        a("xor", "s5", "s5", "s7")
+        a("addi", "s6", "s6", -1)
+        a("beqz", "s6", end)
+        a("j", loop)
+        a.label(end)
+        _barrier(a)
+        if op.tiles[-1].stores:
+            a("bnez", "s2", over)
+            for transfer in op.tiles[-1].stores:
+                emit_transfer(a, transfer)
+            a.label(over)
+
+    def _first(self, op: LoweredOp) -> None:
+        """The first record, what the layer needs once, and the first tile's loads."""
+        a, ready, size = self.a, self.a.fresh("ready"), self.records.bytes
+        a("li", "s5", self.ring)
+        a("li", "s6", len(op.tiles))
+        a("bnez", "s2", ready)
+        for transfer in (Transfer(self.address, self.ring, size), *op.setup, *op.tiles[0].loads):
+            emit_transfer(a, transfer)
+        a("li", "s4", self.address + size)
+        a.label(ready)
+
+    def _issue(self) -> None:
+        """Hart 0: this record's transfers, then the next record."""
+        a = self.a
+        transfers, pull, last = a.fresh("transfer"), a.fresh("pull"), a.fresh("last")
+        a("lwu", "t0", "0(s5)")
+        a("addi", "t1", "s5", HEADER)
+        a("beqz", "t0", pull)
+        a.label(transfers)
+        for word in range(TRANSFER // 4):
+            a("lwu", f"a{word}", f"{4 * word}(t1)")
+        a("dmsrc", "a0", "zero")
+        a("dmdst", "a1", "zero")
+        a("dmstr", "a3", "a4")
+        a("dmrep", "a5")
+        a("dmcpyi", "zero", "a2", 2)
+        a("addi", "t1", "t1", TRANSFER)
+        a("addi", "t0", "t0", -1)
+        a("bnez", "t0", transfers)
+        a.label(pull)
+        a("addi", "t0", "s6", -1)
+        a("beqz", "t0", last)
+        a("dmsrc", "s4", "zero")
+        a("xor", "t0", "s5", "s7")
+        a("dmdst", "t0", "zero")
+        a("li", "t1", self.records.bytes)
+        a("dmcpyi", "zero", "t1", 0)
+        a("add", "s4", "s4", "t1")
+        a.label(last)
+
+    def _arguments(self) -> None:
+        a, count = self.a, self.records.arguments
+        a("li", "t0", 4 * count)
+        a("mul", "t0", "t0", "s2")
+        a("add", "t0", "t0", "s5")
+        for word in range(count):
+            a("lwu", f"a{word}", f"{self.records.arguments_offset + 4 * word}(t0)")

@@ -1,0 +1,256 @@
+"""What every layer plan knows: tensors with layout and storage, constants, and the machine it is for."""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from potluck.compiler.memory import L1, Storage, align
+from potluck.compiler.schedule import LoweredOp, Operand, Transfer
+from potluck.isa.blocks import BlockLayout
+
+if TYPE_CHECKING:
+    from potluck.isa.machine import Machine
+
+STACK_BYTES = 4096
+"""Kept free at the top of L1 for the stacks of all harts."""
+RECORD_BYTES = 2040
+"""Largest record of a tile (`potluck.compiler.codegen`), so that a 12-bit offset reaches all of it."""
+RING_BYTES = 4096
+"""Below the stacks: two slots for tile records."""
+SLACK = 1024
+"""Bytes of L1 that planners leave free, for what alignment loses."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The machine as planners see it.
+
+    Attributes:
+        machine: Its description.
+        fills: DRAM addresses of the patterns that borders are filled from (``zero``, ``-inf``).
+    """
+
+    machine: Machine
+    fills: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def harts(self) -> int:
+        """Cores, each of which computes a share of every tile."""
+        return int(self.machine.cluster.cores)
+
+    def l1(self) -> L1:
+        """An empty L1 for a layer."""
+        base = int(self.machine.memory.l1_base)
+        return L1(base, self.ring)
+
+    @property
+    def ring(self) -> int:
+        """Address of the tile records' two slots."""
+        memory = self.machine.memory
+        top = int(memory.l1_base + memory.l1_bytes) - STACK_BYTES - RING_BYTES
+        return top // RING_BYTES * RING_BYTES  # aligned, so that the slots' addresses differ in one bit
+
+    @property
+    def vlen(self) -> int:
+        """VLEN in bits."""
+        return int(self.machine.vector.vlen)
+
+    @property
+    def lanes(self) -> int:
+        """64-bit lanes of a core's vector unit."""
+        return int(self.machine.vector.lanes)
+
+    @property
+    def dma_rate(self) -> float:
+        """Bytes per cycle between DRAM and L1."""
+        return min(float(self.machine.dma.width_bits) / 8, float(self.machine.dram.bytes_per_cycle))
+
+    @property
+    def dma_latency(self) -> int:
+        """Cycles from command to first byte."""
+        return int(self.machine.dma.setup_cycles + self.machine.dram.latency_cycles)
+
+
+@dataclass(eq=False)
+class Tensor:
+    """An activation in memory. FP32 images lie as NHWC, everything else in the order of its dimensions.
+
+    Attributes:
+        name: Of the ONNX value.
+        shape: As in ONNX (NCHW).
+        storage: Where it lies; shared with its reshaped aliases.
+        mx: None for FP32; otherwise the MX format, with blocks along the channels (images) or the last axis.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    storage: Storage
+    mx: BlockLayout | None = None
+
+    @property
+    def image(self) -> bool:
+        """Whether it is an NCHW image in ONNX and NHWC in memory."""
+        return len(self.shape) == 4
+
+    @property
+    def layout(self) -> str:
+        """Name of the order in memory."""
+        return "NHWC" if self.image else "row"
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Dimensions in the order of memory."""
+        if not self.image:
+            return self.shape
+        n, c, h, w = self.shape
+        return n, h, w, c
+
+    @property
+    def channels(self) -> int:
+        """Length of the innermost axis in memory."""
+        return self.stored_shape[-1] if self.shape else 1
+
+    @property
+    def pixels(self) -> int:
+        """Product of the other axes."""
+        return math.prod(self.stored_shape[:-1])
+
+    @property
+    def elements(self) -> int:
+        """Product of all axes."""
+        return math.prod(self.shape)
+
+    @property
+    def address(self) -> int:
+        """Of the values, or of the codes of an MX tensor."""
+        return self.storage.address
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of one pixel's values or codes."""
+        return pixel_bytes(self.channels, self.mx)
+
+    @property
+    def scales_address(self) -> int:
+        """Of an MX tensor's scales, one byte a block."""
+        return self.address + align(self.pixels * self.pixel_bytes)
+
+    @property
+    def scales(self) -> int:
+        """Scales of one pixel; 0 for FP32."""
+        return self.mx.blocks(self.channels) if self.mx is not None else 0
+
+    def operands(self, role: str) -> tuple[Operand, ...]:
+        """The parts in DRAM."""
+        values = self.pixels * self.pixel_bytes
+        if self.mx is None:
+            return (Operand(role, self.name, "FP32", self.layout, self.stored_shape, self.address, values),)
+        outer = self.stored_shape[:-1]
+        padded = (*outer, self.pixel_bytes * 8 // self.mx.element.bits)
+        element, scales = self.mx.element.name, self.pixels * self.scales
+        return (
+            Operand(role, self.name, element, f"{self.layout} codes", padded, self.address, values),
+            Operand(
+                role,
+                self.name,
+                "E8M0",
+                f"{self.layout} scales",
+                (*outer, self.scales),
+                self.scales_address,
+                scales,
+            ),
+        )
+
+
+def pixel_bytes(channels: int, mx: BlockLayout | None) -> int:
+    """Bytes of a pixel in memory: FP32, or codes padded to whole 64-bit chunks."""
+    return 4 * channels if mx is None else 8 * -(-channels * mx.element.bits // 64)
+
+
+def tensor_bytes(shape: tuple[int, ...], mx: BlockLayout | None) -> int:
+    """Bytes of a tensor's storage."""
+    probe = Tensor("", shape, Storage("", 0, address=0), mx)
+    codes = probe.pixels * probe.pixel_bytes
+    return codes if mx is None else align(codes) + probe.pixels * probe.scales
+
+
+@dataclass(eq=False)
+class Constant:
+    """Bytes that the program carries in its data section.
+
+    Attributes:
+        tensor: Name of the ONNX tensor they come from.
+        part: What of it: ``codes``, ``scales``, ``values``, ``bias``...
+        data: The bytes.
+        format: Of the elements, for the manifest.
+        layout: Order of the dimensions.
+        shape: In that order.
+        address: Set when the data section is laid out.
+    """
+
+    tensor: str
+    part: str
+    data: bytes
+    format: str
+    layout: str
+    shape: tuple[int, ...]
+    address: int = -1
+
+    def operand(self, role: str) -> Operand:
+        """As an operand in DRAM."""
+        return Operand(role, self.tensor, self.format, self.layout, self.shape, self.address, len(self.data))
+
+
+def constant(
+    tensor: str, part: str, array: NDArray[np.generic], format: str = "FP32", layout: str = "row"
+) -> Constant:
+    """An array as a constant."""
+    return Constant(tensor, part, np.ascontiguousarray(array).tobytes(), format, layout, array.shape)
+
+
+class LayerPlan(abc.ABC):
+    """An operator with its tensors, before anything has an address."""
+
+    name: str
+    op: str
+
+    @abc.abstractmethod
+    def reads(self) -> Sequence[Tensor]:
+        """Activations read."""
+
+    @abc.abstractmethod
+    def writes(self) -> Sequence[Tensor]:
+        """Activations written."""
+
+    def constants(self) -> Sequence[Constant]:
+        """Constants read."""
+        return ()
+
+    def fill_bytes(self) -> dict[str, int]:
+        """Bytes needed of each fill pattern."""
+        return {}
+
+    @abc.abstractmethod
+    def lower(self, target: Target) -> LoweredOp:
+        """Tiles and transfers; every storage and constant has its address.
+
+        Raises:
+            MachineError: No tile fits L1.
+        """
+
+
+def share(count: int, harts: int, hart: int) -> tuple[int, int]:
+    """(first, number) of the units of a tile that a hart computes; the first harts get the larger shares."""
+    each, more = divmod(count, harts)
+    return hart * each + min(hart, more), each + (hart < more)
+
+
+def copy(source: int, destination: int, size: int) -> Transfer:
+    """A contiguous transfer."""
+    return Transfer(source, destination, size)

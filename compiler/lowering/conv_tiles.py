@@ -1,0 +1,113 @@
+"""The tiles of a convolution: where its buffers lie in L1, and what each tile loads, computes and stores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from potluck.compiler.lowering.base import Target, share
+from potluck.compiler.lowering.windows import RowBuffer
+from potluck.compiler.schedule import Loop, LoweredOp, Tile, Transfer
+
+if TYPE_CHECKING:
+    from potluck.compiler.lowering.conv import ConvPlan
+
+
+class ConvTiles:
+    """Addresses of a convolution's buffers and the transfers of its tiles."""
+
+    def __init__(self, plan: ConvPlan, target: Target) -> None:
+        self.plan, self.target, self.tiling = plan, target, plan.tiling
+        self.l1 = target.l1()
+        fill = target.fills.get("zero", 0)
+        g, x = plan.geometry, plan.x
+        self.parts = [RowBuffer(g, x.pixel_bytes, x.address, fill)]
+        if plan.mx is not None:
+            self.parts.append(RowBuffer(g, x.scales, x.scales_address, fill))
+        weights, inputs, outputs = plan.copies(self.tiling)
+        sizes = [len(item.data) for item in plan.groups[0].constants]
+        self.weights = [[self.l1.take("weights", size) for size in sizes] for _ in range(weights)]
+        self.inputs = [
+            [self.l1.take("input", part.bytes(self.tiling.rows)) for part in self.parts]
+            for _ in range(inputs)
+        ]
+        out = plan.out_bytes(self.tiling.rows, self.tiling.channels)
+        self.outputs = [self.l1.take("output", out) for _ in range(outputs)]
+
+    def result(self) -> LoweredOp:
+        """The layer."""
+        plan, rows = self.plan, self.tiling.rows
+        setup = [
+            transfer
+            for buffers in self.inputs
+            for part, at in zip(self.parts, buffers, strict=True)
+            for transfer in part.sides(at, rows)
+        ]
+        g = plan.geometry
+        loops = [
+            Loop("channel", plan.out_channels, self.tiling.channels),
+            Loop("image", plan.images, 1),
+            Loop("row", g.out_height, rows),
+        ]
+        ordered = loops if self.tiling.groups_outer else [*loops[1:], loops[0]]
+        operands = [*plan.x.operands("input"), *(item.operand("weights") for item in plan.constants())]
+        return LoweredOp(
+            name=plan.name,
+            op=plan.op,
+            kernel=plan.tile_kernel,
+            loops=tuple(loop for loop in ordered if len(loop) > 1),
+            setup=tuple(setup),
+            tiles=tuple(self._tiles()),
+            operands=(*operands, *plan.y.operands("output")),
+            macs=plan.macs,
+            format=plan.mx.name if plan.mx is not None else "fp32",
+        )
+
+    def _tiles(self) -> Iterator[Tile]:
+        plan = self.plan
+        group_at, rows_at = -1, (-1, -1)
+        weight_turn = input_turn = -1
+        for step, (group, image, first, count) in enumerate(plan.order()):
+            loads: list[Transfer] = []
+            if group != group_at:
+                group_at, weight_turn = group, weight_turn + 1
+                to = self.weights[weight_turn % len(self.weights)]
+                loads += [
+                    Transfer(item.address, at, len(item.data))
+                    for item, at in zip(plan.groups[group].constants, to, strict=True)
+                ]
+            if (image, first) != rows_at:
+                rows_at, input_turn = (image, first), input_turn + 1
+                buffers = self.inputs[input_turn % len(self.inputs)]
+                for part, at in zip(self.parts, buffers, strict=True):
+                    loads += part.load(at, image, first, count)
+            weights = self.weights[weight_turn % len(self.weights)]
+            inputs = self.inputs[input_turn % len(self.inputs)]
+            output = self.outputs[step % len(self.outputs)]
+            args = tuple(
+                self._args(weights, inputs, output, *share(count, self.target.harts, hart))
+                for hart in range(self.target.harts)
+            )
+            channels = f"channels {plan.groups[group].start}+{self.tiling.channels}"
+            name = f"image {image} rows {first}+{count} {channels}"
+            yield Tile(tuple(loads), (self._store(output, group, image, first, count),), args, name)
+
+    def _args(
+        self, weights: list[int], inputs: list[int], output: int, first: int, rows: int
+    ) -> tuple[int, ...]:
+        g = self.plan.geometry
+        starts = [at + first * g.stride[0] * part.pitch for part, at in zip(self.parts, inputs, strict=True)]
+        out = output + first * g.out_width * self.tiling.channels * 4
+        if self.plan.mx is None:
+            return starts[0], 0, weights[0], 0, weights[1], out, rows
+        return starts[0], starts[1], weights[0], weights[1], weights[2], out, rows
+
+    def _store(self, output: int, group: int, image: int, first: int, count: int) -> Transfer:
+        plan, g = self.plan, self.plan.geometry
+        pixel, part = plan.out_channels * 4, self.tiling.channels * 4
+        to = plan.y.address + (image * g.out_height + first) * g.out_width * pixel
+        to += plan.groups[group].start * 4
+        pixels = count * g.out_width
+        if part == pixel:
+            return Transfer(output, to, pixels * pixel)
+        return Transfer(output, to, part, pixels, part, pixel)

@@ -1,0 +1,192 @@
+"""Layers that walk through memory: a unit (element, row, pixel) of the output needs one of each input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from potluck.compiler.lowering.base import SLACK, Constant, LayerPlan, Target, Tensor, share
+from potluck.compiler.memory import align
+from potluck.compiler.schedule import Loop, LoweredOp, Operand, Tile, TileKernel, Transfer
+
+TILES = 8
+"""Tiles that a layer is cut into if they are not too small: the first load and last store are not hidden."""
+TOGETHER = 32
+"""Transfers of a relayout that are waited for together."""
+LEAST = 4096
+"""Bytes of a tile below which its overhead shows."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One array that a layer walks through.
+
+    Attributes:
+        tensor: Whose part it is.
+        scales: Whether it is the scales of an MX tensor.
+        unit: Bytes per unit.
+    """
+
+    tensor: Tensor
+    unit: int
+    scales: bool = False
+
+    @property
+    def address(self) -> int:
+        """Of its first byte in DRAM."""
+        return self.tensor.scales_address if self.scales else self.tensor.address
+
+
+@dataclass(eq=False)
+class StreamPlan(LayerPlan):
+    """A kernel whose arguments are the addresses of its inputs and outputs and the number of units.
+
+    Attributes:
+        name: Node.
+        op: Operator.
+        inputs: Streams read, in the order of the arguments.
+        outputs: Streams written, following them.
+        shared: Constants that every tile reads whole, following the outputs.
+        units: In all.
+        kernel: With its contract on memory.
+        granule: Units that are not divided among harts.
+        format: For the manifest.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[Stream, ...]
+    outputs: tuple[Stream, ...]
+    units: int
+    kernel: TileKernel
+    granule: int = 1
+    format: str = "fp32"
+    shared: tuple[Constant, ...] = ()
+
+    def reads(self) -> Sequence[Tensor]:
+        """See `LayerPlan`."""
+        return [stream.tensor for stream in self.inputs]
+
+    def writes(self) -> Sequence[Tensor]:
+        """See `LayerPlan`."""
+        return [stream.tensor for stream in self.outputs]
+
+    def constants(self) -> Sequence[Constant]:
+        """See `LayerPlan`."""
+        return self.shared
+
+    def _units_per_tile(self, target: Target) -> int:
+        streams = (*self.inputs, *self.outputs)
+        unit = sum(stream.unit for stream in streams)
+        free = target.l1().size - SLACK - sum(align(len(item.data)) for item in self.shared)
+        most = (free // 2 - 64 * len(streams)) // unit
+        wanted = max(-(-self.units // TILES), LEAST // unit, 1)
+        least = min(self.granule * target.harts, self.units)
+        rounded = -(-wanted // least) * least
+        return max(1, min(rounded, most // least * least if most >= least else most, self.units))
+
+    def lower(self, target: Target) -> LoweredOp:
+        """See `LayerPlan`."""
+        l1, count = target.l1(), self._units_per_tile(target)
+        loop = Loop("unit", self.units, count)
+        copies = 1 + (len(loop) > 1)
+        streams = (*self.inputs, *self.outputs)
+        buffers = [[l1.take("stream", stream.unit * count) for stream in streams] for _ in range(copies)]
+        fixed = [l1.take("shared", len(item.data)) for item in self.shared]
+        tiles = []
+        for index, (start, size) in enumerate(loop):
+            at = buffers[index % copies]
+            transfers = [
+                Transfer(stream.address + start * stream.unit, address, size * stream.unit)
+                for stream, address in zip(streams, at, strict=True)
+            ]
+            loads = transfers[: len(self.inputs)]
+            stores = [
+                Transfer(item.destination, item.source, item.bytes) for item in transfers[len(self.inputs) :]
+            ]
+            args = tuple(
+                self._args(streams, at, fixed, size, target.harts, hart) for hart in range(target.harts)
+            )
+            tiles.append(Tile(tuple(loads), tuple(stores), args, f"units {start}+{size}"))
+        setup = [
+            Transfer(item.address, at, len(item.data)) for item, at in zip(self.shared, fixed, strict=True)
+        ]
+        return LoweredOp(
+            self.name,
+            self.op,
+            self.kernel,
+            (loop,),
+            tuple(setup),
+            tuple(tiles),
+            self._operands(),
+            0,
+            self.format,
+        )
+
+    def _args(
+        self, streams: Sequence[Stream], at: list[int], fixed: list[int], size: int, harts: int, hart: int
+    ) -> tuple[int, ...]:
+        first, granules = share(-(-size // self.granule), harts, hart)
+        start = min(first * self.granule, size)
+        count = min(granules * self.granule, size - start)
+        pointers = (address + start * stream.unit for stream, address in zip(streams, at, strict=True))
+        return (*pointers, *fixed, count)
+
+    def _operands(self) -> tuple[Operand, ...]:
+        made: list[Operand] = []
+        for role, streams in (("input", self.inputs), ("output", self.outputs)):
+            for tensor in dict.fromkeys(stream.tensor for stream in streams):
+                made += tensor.operands(role)
+        return (*made, *(item.operand("constant") for item in self.shared))
+
+
+@dataclass(eq=False)
+class RelayoutPlan(LayerPlan):
+    """Brings an NHWC image into ONNX's order, as Flatten and Reshape need it, or back: transfers, no kernel.
+
+    Attributes:
+        name: Node.
+        op: Operator.
+        x: Input.
+        y: Output.
+        shape: NCHW of the image that changes its order.
+        to_row: From NHWC to the order of the dimensions; otherwise back.
+    """
+
+    name: str
+    op: str
+    x: Tensor
+    y: Tensor
+    shape: tuple[int, int, int, int]
+    to_row: bool
+
+    def reads(self) -> Sequence[Tensor]:
+        """See `LayerPlan`."""
+        return (self.x,)
+
+    def writes(self) -> Sequence[Tensor]:
+        """See `LayerPlan`."""
+        return (self.y,)
+
+    def lower(self, target: Target) -> LoweredOp:
+        """See `LayerPlan`."""
+        n, c, h, w = self.shape
+        moves = []
+        for image in range(n):
+            base = 4 * image * c * h * w
+            for channel in range(c):
+                dense, sparse = base + 4 * channel * h * w, base + 4 * channel
+                nhwc, nchw = (sparse, 4 * c), (dense, 4)
+                (source, step), (to, to_step) = (nhwc, nchw) if self.to_row else (nchw, nhwc)
+                moves.append(
+                    Transfer(self.x.address + source, self.y.address + to, 4, h * w, step, to_step)
+                    if c > 1
+                    else Transfer(self.x.address + base, self.y.address + base, 4 * h * w)
+                )
+        tiles = [
+            Tile(tuple(moves[at : at + TOGETHER]), (), (), f"transfers {at}..")
+            for at in range(0, len(moves), TOGETHER)
+        ]
+        loops = (Loop("image", n, 1), Loop("channel", c, 1))
+        operands = (*self.x.operands("input"), *self.y.operands("output"))
+        return LoweredOp(self.name, self.op, None, loops, (), tuple(tiles), operands)

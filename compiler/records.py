@@ -1,0 +1,98 @@
+"""Tile records: what the code needs to know about each tile, as data.
+
+A record is 32-bit words: the number of transfers and a spare word; room for the layer's largest number of
+transfers, six words each (source, destination, bytes, source stride, destination stride, repeats); then the
+arguments of every hart. Record t holds the transfers that run while tile t is computed (stores of t-1, loads
+of t+1) and t's arguments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from potluck.compiler.lowering.base import RECORD_BYTES
+from potluck.compiler.schedule import LoweredOp, Transfer
+from potluck.isa.errors import MachineError
+
+HEADER = 8
+TRANSFER = 24
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records of one layer.
+
+    Attributes:
+        op: The layer.
+    """
+
+    op: LoweredOp
+
+    def transfers(self, index: int) -> tuple[Transfer, ...]:
+        """Transfers that run while tile ``index`` is computed."""
+        tiles = self.op.tiles
+        stores = tiles[index - 1].stores if index else ()
+        loads = tiles[index + 1].loads if index + 1 < len(tiles) else ()
+        return (*stores, *loads)
+
+    @property
+    def slots(self) -> int:
+        """Transfers that a record has room for."""
+        return max(len(self.transfers(index)) for index in range(len(self.op.tiles)))
+
+    @property
+    def arguments(self) -> int:
+        """Arguments of a hart."""
+        return max((len(args) for tile in self.op.tiles for args in tile.args), default=0)
+
+    @property
+    def harts(self) -> int:
+        """Harts that compute; 0 if the layer has no kernel."""
+        return len(self.op.tiles[0].args)
+
+    @property
+    def arguments_offset(self) -> int:
+        """Bytes from the record's start to hart 0's arguments."""
+        return HEADER + self.slots * TRANSFER
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of a record, a multiple of 8.
+
+        Raises:
+            MachineError: More transfers than a record may have.
+        """
+        size = -(-(self.arguments_offset + 4 * self.harts * self.arguments) // 8) * 8
+        if size > RECORD_BYTES:
+            raise MachineError(
+                f"layer {self.op.name!r} needs {self.slots} transfers per tile, which is too many",
+                key="memory.l1_bytes",
+            )
+        return size
+
+    def data(self) -> NDArray[np.uint8]:
+        """All records, one after the other."""
+        size = self.bytes
+        words = np.zeros((len(self.op.tiles), size // 4), np.int64)
+        for index, tile in enumerate(self.op.tiles):
+            transfers = self.transfers(index)
+            words[index, 0] = len(transfers)
+            flat = [
+                word
+                for t in transfers
+                for word in (
+                    t.source,
+                    t.destination,
+                    t.bytes,
+                    t.source_stride,
+                    t.destination_stride,
+                    t.repeats,
+                )
+            ]
+            words[index, 2 : 2 + len(flat)] = flat
+            arguments = [word for args in tile.args for word in args]
+            at = self.arguments_offset // 4
+            words[index, at : at + len(arguments)] = arguments
+        return np.asarray((words & 0xFFFFFFFF).astype(np.uint32).view(np.uint8).reshape(-1))

@@ -1,0 +1,202 @@
+"""The compiler's own IR: a layer is a kernel, a loop over tiles, and operands with layout and address.
+
+Every layer runs the same way (`potluck.compiler.codegen` emits it, `potluck.compiler.evaluate` runs it in
+NumPy). Hart 0 fetches tile t+1 by DMA and stores tile t-1's result while all harts compute tile t:
+
+    setup, loads of tile 0
+    for t in tiles:  wait for the DMA; barrier
+                     stores of tile t-1; loads of tile t+1
+                     kernel(args of tile t)
+    barrier; stores of the last tile
+
+Buffers that a load or the kernel writes therefore exist twice. Addresses of a tile are data, not code: a
+record per tile, so the code is one loop whatever the shapes and the ragged last tile need nothing special.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from potluck.isa.assembler import Assembler
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One DMA command.
+
+    Attributes:
+        source: Address of the first byte read.
+        destination: Address of the first byte written.
+        bytes: Contiguous bytes per repetition.
+        repeats: Repetitions.
+        source_stride: Bytes between repetitions; 0 repeats the same bytes.
+        destination_stride: Bytes between repetitions.
+    """
+
+    source: int
+    destination: int
+    bytes: int
+    repeats: int = 1
+    source_stride: int = 0
+    destination_stride: int = 0
+
+    @property
+    def total(self) -> int:
+        """Bytes moved."""
+        return self.bytes * self.repeats
+
+    def __str__(self) -> str:
+        size = f"{self.bytes}"
+        if self.repeats > 1:
+            size += f" x {self.repeats} (+{self.source_stride:#x} -> +{self.destination_stride:#x})"
+        return f"{self.source:#x} -> {self.destination:#x}: {size}"
+
+
+class Memory(Protocol):
+    """Bytes by address; the NumPy evaluation of a schedule reads and writes through it."""
+
+    def view(self, address: int, count: int) -> NDArray[np.uint8]:
+        """A writable view of ``count`` bytes."""
+        ...
+
+
+class TileKernel(Protocol):
+    """A kernel as a layer uses it: arguments are words in a0, a1, ... ; s registers survive it."""
+
+    def emit(self, a: Assembler) -> None:
+        """Appends the code."""
+        ...
+
+    def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
+        """Does with NumPy, on memory, what the code does: the kernel's contract, bit for bit."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One step of a layer's loop.
+
+    Attributes:
+        loads: Transfers that must be complete before the kernel starts.
+        stores: Transfers of its results.
+        args: Words for a0, a1, ... of every hart.
+        name: Where in the iteration space, for the printed schedule.
+    """
+
+    loads: tuple[Transfer, ...]
+    stores: tuple[Transfer, ...]
+    args: tuple[tuple[int, ...], ...]
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One level of a tile loop nest: ``for name in range(0, extent, step)``."""
+
+    name: str
+    extent: int
+    step: int
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """(start, size) of every tile; the last may be smaller."""
+        return ((start, min(self.step, self.extent - start)) for start in range(0, self.extent, self.step))
+
+    def __len__(self) -> int:
+        return -(-self.extent // self.step)
+
+    def __str__(self) -> str:
+        return f"{self.name} 0..{self.extent} step {self.step}"
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A tensor, or one part of it, as a layer sees it in memory.
+
+    Attributes:
+        role: ``input``, ``weights``, ``bias``, ``output``...
+        tensor: Name of the ONNX tensor.
+        format: ``FP32``, an element format, ``E8M0`` or ``BYTES``.
+        layout: Order of the dimensions in memory, e.g. ``NHWC``.
+        shape: Size of these dimensions.
+        address: Of the first byte.
+        bytes: Size in memory.
+        region: ``dram`` or ``l1``.
+    """
+
+    role: str
+    tensor: str
+    format: str
+    layout: str
+    shape: tuple[int, ...]
+    address: int
+    bytes: int
+    region: str = "dram"
+
+    def __str__(self) -> str:
+        shape = "x".join(str(dim) for dim in self.shape)
+        what = f"{self.role:9s} {self.tensor} {self.format} {self.layout} {shape}"
+        return f"{what} @{self.address:#x} ({self.bytes} B)"
+
+
+@dataclass(frozen=True)
+class LoweredOp:
+    """One layer, ready for code generation.
+
+    Attributes:
+        name: Name of the ONNX node.
+        op: Its operator.
+        kernel: What a tile runs; None if the DMA does everything (then the tiles have no stores).
+        loops: The tile loop nest, outermost first; ``tiles`` is it unrolled.
+        setup: Transfers before the first tile (weights, borders).
+        tiles: In order, at least one.
+        operands: What it reads and writes.
+        macs: Multiply-accumulates, padding not counted.
+        format: Format of the products, ``fp32`` or an MX scheme.
+    """
+
+    name: str
+    op: str
+    kernel: TileKernel | None
+    loops: tuple[Loop, ...]
+    setup: tuple[Transfer, ...]
+    tiles: tuple[Tile, ...]
+    operands: tuple[Operand, ...] = field(default_factory=tuple)
+    macs: int = 0
+    format: str = "fp32"
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes that the DMA moves."""
+        every = [*self.setup]
+        for tile in self.tiles:
+            every += [*tile.loads, *tile.stores]
+        return sum(transfer.total for transfer in every)
+
+
+def describe(ops: Sequence[LoweredOp], tiles: int = 2) -> str:
+    """The schedule as text.
+
+    Args:
+        ops: Layers in order.
+        tiles: Tiles of each layer whose transfers are shown.
+    """
+    lines = []
+    for op in ops:
+        lines.append(f"{op.name}: {op.op} {op.format}, {op.macs} MAC, {op.bytes_moved} B by DMA")
+        lines.append(f"  kernel {op.kernel}")
+        lines.append(f"  for {', '.join(map(str, op.loops)) or 'once'}: {len(op.tiles)} tiles")
+        lines += [f"  {operand}" for operand in op.operands]
+        lines += [f"  setup {transfer}" for transfer in op.setup]
+        for tile in op.tiles[:tiles]:
+            lines.append(f"  tile {tile.name}")
+            lines += [f"    load  {transfer}" for transfer in tile.loads]
+            for hart, args in enumerate(tile.args):
+                lines.append(f"    hart {hart}({', '.join(f'{word:#x}' for word in args)})")
+            lines += [f"    store {transfer}" for transfer in tile.stores]
+        if len(op.tiles) > tiles:
+            lines.append(f"  ... {len(op.tiles) - tiles} more tiles")
+    return "\n".join(lines) + "\n"
