@@ -41,12 +41,12 @@ def canonical(x: Any) -> Any:
 
 
 def square_root(x: Any) -> Any:
-    """Square root; it is only taken where it is a number, as LLVM folds a choice between NaN and a root into the root."""
+    """Square root by magnitude, as LLVM folds a choice between NaN and the root of ``x`` itself into that root."""
     width = x.type.bits
-    invalid = isnan(x) | (x < 0.0)
-    root = bitcast(sqrt(select(invalid, 0.0, x)), f"u{width}")
+    root = bitcast(sqrt(fabs(x)), f"u{width}")
     quiet = {16: 0x7E00, 32: 0x7FC00000, 64: 0x7FF8 << 48}[width]
-    return bitcast(select(invalid, quiet, root), x.type)
+    bits = select(equal(x, 0.0), bitcast(x, f"u{width}"), root)  # the root of -0 is -0
+    return bitcast(select(isnan(x) | (x < 0.0), quiet, bits), x.type)
 
 
 def sign_bit(x: Any) -> Any:
