@@ -1,0 +1,393 @@
+"""The assembler that kernels and ``potluck asm`` share: calls or GNU source in, sections and symbols out.
+
+    a = Assembler()
+    a("li", "a0", 3)
+    a.label("loop")
+    a("addi", "a0", "a0", -1)
+    a("bnez", "a0", "loop")
+    program = a.assemble().program()
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from potluck.isa import pseudo
+from potluck.isa.directives import read_source
+from potluck.isa.disassembler import disassemble
+from potluck.isa.elf import Program, Section
+from potluck.isa.errors import ProgramError
+from potluck.isa.expressions import Expression, Node, evaluate, parse_expression
+from potluck.isa.insn import Insn, Kind
+from potluck.isa.layout import (
+    Align,
+    Fixup,
+    Jump,
+    SectionSource,
+    Where,
+    alignment,
+    contents,
+    pcrel_targets,
+    place,
+    relax,
+)
+from potluck.isa.manifest import Manifest
+from potluck.isa.operands import finish, parse
+from potluck.isa.table import TABLE
+
+TEXT_BASE = 0x8000_0000
+_CACHE: dict[tuple[str, tuple[str | int, ...]], bytes] = {}
+_CACHE_LIMIT = 1 << 18
+
+
+@dataclass(frozen=True)
+class Object:
+    """An assembled program.
+
+    Attributes:
+        sections: by name, in order of address.
+        symbols: addresses and constants by name.
+        entry: address of ``_start``, or the start of the text.
+        comments: remarks of the generator by address.
+    """
+
+    sections: dict[str, Section]
+    symbols: dict[str, int]
+    entry: int
+    comments: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def text(self) -> bytes:
+        """The code."""
+        return self.sections[".text"].data
+
+    def listing(self) -> str:
+        """The text disassembled, with labels and comments."""
+        section = self.sections[".text"]
+        return disassemble(section.data, section.address, self.symbols, self.comments)
+
+    def program(self, manifest: Manifest | None = None, more: list[Section] | None = None) -> Program:
+        """As an executable program, with further sections (weights, say)."""
+        return Program([*self.sections.values(), *(more or [])], dict(self.symbols), self.entry, manifest or Manifest())
+
+
+class Assembler:
+    """Collects instructions and data; see the module text and docs/architecture.md."""
+
+    def __init__(self) -> None:
+        self._sections: dict[str, SectionSource] = {}
+        self._labels: dict[str, tuple[SectionSource, int, int]] = {}
+        self._constants: dict[str, int] = {}
+        self._numeric: dict[str, int] = {}
+        self._fresh = 0
+        self._comments: list[tuple[SectionSource, int, int, str]] = []
+        self._where: Where | None = None
+        self._volatile = False
+        self.section(".text")
+
+    # what kernels call ----------------------------------------------------------------------------------------------
+    def __call__(self, mnemonic: str, *operands: str | int) -> None:
+        """Append an instruction or pseudo-instruction; operands in assembly order, as text or numbers.
+
+        Raises:
+            ProgramError: unknown mnemonic or unsuitable operands; says what was expected.
+        """
+        known = _CACHE.get((mnemonic, operands))
+        if known is not None and self._extend is not None:
+            self._extend(known)
+            return
+        try:
+            self._instruction(mnemonic, operands)
+        except (ValueError, KeyError) as problem:
+            raise self._here(mnemonic, operands).error(_message(problem)) from None
+
+    def label(self, name: str) -> None:
+        """Define a label here.
+
+        Raises:
+            ProgramError: the name is taken.
+        """
+        if name in self._labels or name in self._constants:
+            raise self._here(name + ":", ()).error(f"the symbol {name!r} is already defined")
+        self._labels[name] = (self._section, *self._section.here())
+        self._extend = self._section.run().data.extend
+
+    def fresh(self, prefix: str = "L") -> str:
+        """A label name that nobody else has."""
+        self._fresh += 1
+        return f".{prefix}.{self._fresh}"
+
+    def comment(self, text: str) -> None:
+        """A remark for the listing, at the next instruction."""
+        self._comments.append((self._section, *self._section.here(), text))
+
+    def text(self, source: str) -> None:
+        """Append GNU assembly source: instructions, labels and directives.
+
+        Raises:
+            ProgramError: names the line.
+        """
+        read_source(self, source)
+
+    # what directives call -------------------------------------------------------------------------------------------
+    def section(
+        self, name: str, executable: bool | None = None, writable: bool | None = None, address: int | None = None
+    ) -> None:
+        """Continue in a section; ``.text.*`` is part of ``.text``. ``address`` puts it somewhere of its own."""
+        if name.startswith(".text."):
+            name = ".text"
+        known = self._sections.get(name)
+        if known is None:
+            code = name == ".text" if executable is None else executable
+            data = not code and not name.startswith(".rodata") if writable is None else writable
+            known = self._sections[name] = SectionSource(name, code, data)
+        if address is not None:
+            known.address = address
+        self._section = known
+        self._extend: Callable[[bytes], None] | None = known.run().data.extend
+
+    def equ(self, name: str, value: int | str) -> None:
+        """Define a constant from numbers and constants defined before.
+
+        Raises:
+            ProgramError: not constant, or the name is a label.
+        """
+        if name in self._labels:
+            raise self._here(".equ", (name, value)).error(f"the symbol {name!r} is a label")
+        self._constants[name] = self.constant(value)
+
+    def constant(self, value: str | int) -> int:
+        """An expression that must be known now.
+
+        Raises:
+            ValueError: it refers to labels or unknown symbols.
+        """
+        return evaluate(parse_expression(value, self._local_label), self._constant_symbol)
+
+    def data(self, values: list[str | int] | list[str], size: int) -> None:
+        """Append integers of ``size`` bytes; expressions may name symbols."""
+        run = self._section.run()
+        for text in values:
+            where = self._here(".word", (text,))
+            value = self.expression(text)
+            run.fixups.append(Fixup(len(run.data), {"data": value}, where, None, size))
+            run.data.extend(bytes(size))
+
+    def floats(self, values: list[str], size: int) -> None:
+        """Append FP32 or FP64 numbers."""
+        self.bytes(b"".join(struct.pack("<f" if size == 4 else "<d", float(value)) for value in values))
+
+    def bytes(self, data: bytes) -> None:
+        """Append bytes as they are."""
+        self._section.run().data.extend(data)
+
+    def align(self, count: int, fill: int | None = None) -> None:
+        """Pad to a multiple of ``count`` bytes, a power of two; with nops in code unless ``fill`` is given."""
+        if count < 1 or count & (count - 1):
+            raise ValueError(f"alignment {count}: expected a power of two")
+        if fill is None and not self._section.executable:
+            fill = 0
+        self._section.items.append(Align(count, fill))
+        self._extend = self._section.run().data.extend
+
+    def numeric_label(self, number: str) -> None:
+        """Define ``1:``; later ``1b`` refers to it, earlier ``1f`` did."""
+        self._numeric[number] = self._numeric.get(number, 0) + 1
+        self.label(f".L{number}.{self._numeric[number]}")
+
+    def at(self, line: int, text: str) -> None:
+        """The place in the source that messages name from now on; line 0 ends it."""
+        self._where = Where(line, text) if line else None
+
+    def expression(self, text: str | int) -> Expression:
+        """Parse an expression; ``1f`` and ``1b`` are resolved to labels, constants defined so far to numbers."""
+        value = parse_expression(text, self._local_label)
+        if isinstance(value, Node):
+            self._volatile = True  # what the text means depends on the place
+            with suppress(ValueError):
+                return evaluate(value, self._constant_symbol)
+        return value
+
+    # inside ---------------------------------------------------------------------------------------------------------
+    def _local_label(self, text: str) -> str:
+        number = self._numeric.get(text[:-1], 0)
+        if text[-1] == "b" and not number:
+            raise ValueError(f"{text}: there is no label {text[:-1]}: before this line")
+        return f".L{text[:-1]}.{number + (text[-1] == 'f')}"
+
+    def _here(self, mnemonic: str, operands: tuple[str | int, ...]) -> Where:
+        return self._where or Where(0, f"{mnemonic} {', '.join(map(str, operands))}".strip())
+
+    def _constant_symbol(self, name: str) -> int:
+        if name not in self._constants:
+            raise ValueError(f"{name!r} is not known here: expected a constant (for a label's address use la)")
+        return self._constants[name]
+
+    def _instruction(self, mnemonic: str, operands: tuple[str | int, ...]) -> None:
+        run = self._section.run()
+        self._extend = run.data.extend
+        fixups, items, start = len(run.fixups), len(self._section.items), len(run.data)
+        self._volatile = False
+        mnemonic_ = mnemonic.lower()
+        if mnemonic_ in pseudo.SPECIAL:
+            getattr(self, "_" + mnemonic_)(*_counted(mnemonic_, operands))
+        else:
+            for name, filled in pseudo.expand(mnemonic_, operands):
+                self._one(name, filled)
+        same = len(self._section.items) == items and len(run.fixups) == fixups
+        if same and not self._volatile and len(_CACHE) < _CACHE_LIMIT:
+            _CACHE[mnemonic, operands] = bytes(run.data[start:])
+
+    def _one(self, mnemonic: str, operands: tuple[str | int, ...]) -> None:
+        insn = TABLE.get(mnemonic)
+        if insn is None:
+            raise ValueError(_unknown(mnemonic))
+        values = parse(insn, operands, self.expression)
+        where = self._here(mnemonic, operands)
+        run = self._section.run()
+        if not any(isinstance(value, Node) for value in values.values()):
+            word = insn.encode(finish(insn, values))  # type: ignore[arg-type]
+            run.data.extend(word.to_bytes(4, "little"))
+        elif insn.kind in (Kind.BRANCH, Kind.JUMP) and isinstance(values.get("off"), Node):
+            self._jump(insn, values, where)
+        else:
+            run.fixups.append(Fixup(len(run.data), values, where, insn))
+            run.data.extend(bytes(4))
+
+    def _jump(self, insn: Insn, values: dict[str, Expression], where: Where, far: str = "") -> None:
+        self._section.items.append(Jump(insn, values, where, far))
+        self._extend = self._section.run().data.extend
+
+    def _li(self, register: str | int, value: str | int) -> None:
+        number = evaluate(self.expression(value), self._constant_symbol)
+        for name, filled in pseudo.load_immediate(register, number):
+            self._one(name, filled)
+
+    def _la(self, register: str | int, target: str | int) -> None:
+        address = self.expression(target)
+        number = parse(TABLE["lui"], (register, 0), self.expression)["rd"]
+        where = self._here("la", (register, target))
+        here = Node("symbol", name=".")
+        run = self._section.run()
+        upper = {"rd": number, "imm": Node("pcrel_hi", (address,))}
+        distance = Node("+", (Node("-", (address, here)), 4))
+        lower = {"rd": number, "rs1": number, "imm": Node("lo", (distance,))}
+        for name, values in (("auipc", upper), ("addi", lower)):
+            run.fixups.append(Fixup(len(run.data), values, where, TABLE[name]))
+            run.data.extend(bytes(4))
+
+    _lla = _la
+
+    def _call(self, target: str | int) -> None:
+        values: dict[str, Expression] = {"rd": 1, "off": self.expression(target)}
+        self._jump(TABLE["jal"], values, self._here("call", (target,)), "1")
+
+    def _tail(self, target: str | int) -> None:
+        values: dict[str, Expression] = {"rd": 0, "off": self.expression(target)}
+        self._jump(TABLE["jal"], values, self._here("tail", (target,)), "6")
+
+    # the end --------------------------------------------------------------------------------------------------------
+    def assemble(self, text_base: int = TEXT_BASE, data_base: int | None = None) -> Object:
+        """Find addresses, relax jumps, resolve symbols.
+
+        Args:
+            text_base: address of ``.text``.
+            data_base: where the other sections begin; default: after the text.
+
+        Raises:
+            ProgramError: an undefined symbol, a value that does not fit, sections that overlap.
+        """
+        sections = [s for s in self._sections.values() if s.name == ".text" or any(s.items[1:]) or s.run().data]
+        while True:
+            bases = _bases(sections, text_base, data_base)
+            symbols = self._symbols(bases)
+            pcrel = {address: target for s in sections for address, target in pcrel_targets(s, bases[s.name])}
+
+            def lookup(name: str, here: int, known: dict[str, int] = symbols, pcrel: dict[int, Expression] = pcrel) -> int:
+                if name == ".":
+                    return here
+                if name.startswith("%pcrel_lo "):
+                    at = known.get(name.removeprefix("%pcrel_lo "), -1)
+                    if at not in pcrel:
+                        raise ValueError(f"{name[11:]!r} is not the label of an auipc with %pcrel_hi")
+                    return evaluate(pcrel[at], lambda n: lookup(n, at)) - at
+                if name not in known:
+                    raise ValueError(f"the symbol {name!r} is not defined")
+                return known[name]
+
+            if not any([relax(s, bases[s.name], lookup) for s in sections]):
+                break
+        done = {}
+        for s in sorted(sections, key=lambda s: bases[s.name]):
+            base = bases[s.name]
+            done[s.name] = Section(s.name, base, contents(s, base, lookup), s.executable, s.writable)
+        comments: dict[int, str] = {}
+        for section, item, offset, text in self._comments:
+            if section.name in bases:
+                address = place(section, bases[section.name])[0][item] + offset
+                comments[address] = f"{comments[address]}; {text}" if address in comments else text
+        public = {name: value for name, value in symbols.items() if not name.startswith(".")}
+        return Object(done, public, symbols.get("_start", text_base), comments)
+
+    def _symbols(self, bases: dict[str, int]) -> dict[str, int]:
+        symbols = dict(self._constants)
+        places = {name: place(self._sections[name], base)[0] for name, base in bases.items()}
+        for name, (section, item, offset) in self._labels.items():
+            if section.name not in bases:
+                symbols[name] = section.address or 0
+            else:
+                symbols[name] = places[section.name][item] + offset
+        return symbols
+
+
+def _bases(sections: list[SectionSource], text_base: int, data_base: int | None) -> dict[str, int]:
+    text = sections[0]
+    bases = {text.name: text.address if text.address is not None else text_base}
+    _, end = place(text, bases[text.name])
+    end = end if data_base is None else data_base
+    for section in sections[1:]:
+        step = alignment(section)
+        base = section.address if section.address is not None else end + -end % step
+        bases[section.name] = base
+        if section.address is None:
+            _, end = place(section, base)
+    return bases
+
+
+def _counted(mnemonic: str, operands: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    count = 1 if mnemonic in ("call", "tail") else 2
+    if len(operands) != count:
+        raise ValueError(f"{len(operands)} operands: expected {count}")
+    return operands
+
+
+def _unknown(mnemonic: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(mnemonic, pseudo.names(), 3)
+    return f"no instruction {mnemonic!r}" + (f"; near: {', '.join(near)}" if near else "")
+
+
+def _message(problem: Exception) -> str:
+    return str(problem.args[0]) if problem.args else str(problem)
+
+
+def assemble_file(path: str | Path) -> Program:
+    """Assemble a source file to a program for the default machine.
+
+    Raises:
+        ProgramError: an error in the source; names file and line.
+    """
+    path = Path(path)
+    a = Assembler()
+    try:
+        a.text(path.read_text())
+        return a.assemble().program()
+    except OSError as problem:
+        raise ProgramError(f"cannot read {path}: {problem.strerror}") from None
+    except ProgramError as problem:
+        raise ProgramError(f"{path}: {problem.message}", hint=problem.hint) from None

@@ -1,0 +1,44 @@
+"""Instruction words as assembly text, made from the same rows as everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from potluck.isa.decode import decoder
+from potluck.isa.operands import format_operands
+
+
+def disassemble_word(word: int) -> str:
+    """One instruction as text that the assembler reads back to the same word; ``.word`` if it is no instruction."""
+    found = decoder().decode(word)
+    if found is None:
+        return f".word {word:#010x}"
+    insn, values = found
+    operands = format_operands(insn, values)
+    return f"{insn.mnemonic} {operands}" if operands else insn.mnemonic
+
+
+def disassemble(
+    text: bytes, base: int = 0, symbols: Mapping[str, int] | None = None, comments: Mapping[int, str] | None = None
+) -> str:
+    """A listing: address, word and text of every instruction, labels, and the targets of branches by name."""
+    return "\n".join(listing(text, base, symbols or {}, comments or {}))
+
+
+def listing(text: bytes, base: int, symbols: Mapping[str, int], comments: Mapping[int, str]) -> Iterator[str]:
+    """Lines of :func:`disassemble`."""
+    labels: dict[int, list[str]] = {}
+    for name, address in symbols.items():
+        labels.setdefault(address, []).append(name)
+    for at in range(0, len(text) - len(text) % 4, 4):
+        pc = base + at
+        word = int.from_bytes(text[at : at + 4], "little")
+        yield from (f"\n{name}:" for name in labels.get(pc, ()))
+        if pc in comments:
+            yield f"                         # {comments[pc]}"
+        line = f"{pc:12x}: {word:08x}   {disassemble_word(word)}"
+        found = decoder().decode(word)
+        if found and "off" in found[1]:
+            target = pc + found[1]["off"]
+            line += f"  # {target:x}" + "".join(f" <{name}>" for name in labels.get(target, [])[:1])
+        yield line

@@ -1,0 +1,257 @@
+"""Programs as ELF64 little-endian RISC-V executables, with the manifest in a section of its own."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+from potluck.isa.disassembler import disassemble
+from potluck.isa.errors import ProgramError
+from potluck.isa.manifest import SECTION, Manifest
+
+_PAGE = 4096
+_MACHINE = 243  # EM_RISCV
+_DOUBLE_FLOAT_ABI, _COMPRESSED = 4, 1  # e_flags
+_LARGEST = 1 << 32  # bytes of one segment that we are ready to believe
+
+
+@dataclass(frozen=True)
+class Section:
+    """A contiguous piece of memory with its initial contents."""
+
+    name: str
+    address: int
+    data: bytes
+    executable: bool = False
+    writable: bool = True
+
+    @property
+    def end(self) -> int:
+        """First address after it."""
+        return self.address + len(self.data)
+
+
+@dataclass
+class Program:
+    """An executable: memory contents, symbols, entry and manifest."""
+
+    sections: list[Section]
+    symbols: dict[str, int]
+    entry: int
+    manifest: Manifest = field(default_factory=Manifest)
+
+    @property
+    def text_bytes(self) -> int:
+        """Size of the code."""
+        return sum(len(section.data) for section in self.sections if section.executable)
+
+    def symbol_at(self, pc: int) -> str | None:
+        """The symbol at or nearest before an address inside a section, if there is one in that section."""
+        section = next((s for s in self.sections if s.address <= pc < s.end), None)
+        if section is None:
+            return None
+        inside = sorted((a, n) for n, a in self.symbols.items() if section.address <= a < section.end)
+        index = bisect_right(inside, (pc, "\U0010ffff")) - 1
+        return inside[index][1] if index >= 0 else None
+
+    def disassemble(self) -> str:
+        """All code as text."""
+        return "\n".join(
+            disassemble(section.data, section.address, self.symbols) for section in self.sections if section.executable
+        )
+
+    def to_bytes(self) -> bytes:
+        """The ELF file.
+
+        Raises:
+            ProgramError: two sections overlap.
+        """
+        return _write(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write the ELF file; nothing partial is left behind.
+
+        Raises:
+            ProgramError: two sections overlap, or the file cannot be written.
+        """
+        path = Path(path)
+        data = self.to_bytes()
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        except OSError as problem:
+            temporary.unlink(missing_ok=True)
+            raise ProgramError(f"cannot write: {problem.strerror}", elf=str(path)) from None
+
+    @staticmethod
+    def load(path: str | Path) -> Program:
+        """Read an ELF executable, ours or any other RV64 one.
+
+        Raises:
+            ProgramError: not an ELF file for this machine, truncated, or with a bad manifest.
+        """
+        try:
+            data = Path(path).read_bytes()
+        except OSError as problem:
+            raise ProgramError(f"cannot read: {problem.strerror}", elf=str(path)) from None
+        try:
+            return read(data)
+        except ProgramError as problem:
+            raise ProgramError(problem.message, elf=str(path), pc=problem.pc, hint=problem.hint) from None
+
+
+def _padded(data: bytearray, step: int, remainder: int = 0) -> None:
+    data.extend(bytes((remainder - len(data)) % step))
+
+
+def _write(program: Program) -> bytes:
+    sections = sorted((s for s in program.sections if s.data), key=lambda s: s.address)
+    for before, after in zip(sections, sections[1:], strict=False):
+        if before.end > after.address:
+            raise ProgramError(
+                f"sections {before.name} ({before.address:#x}..{before.end:#x}) and {after.name} "
+                f"(from {after.address:#x}) overlap"
+            )
+    out = bytearray(64 + 56 * len(sections))
+    segments, headers, names = bytearray(), bytearray(64), bytearray(1)
+
+    def header(name: str, kind: int, flags: int, address: int, offset: int, size: int, link: int = 0, info: int = 0,
+               align: int = 1, entry: int = 0) -> None:  # fmt: skip
+        at = len(names)
+        names.extend(name.encode() + b"\0")
+        headers.extend(struct.pack("<IIQQQQIIQQ", at, kind, flags, address, offset, size, link, info, align, entry))
+
+    for section in sections:
+        _padded(out, _PAGE, section.address % _PAGE)
+        flags = 4 | (2 if section.writable else 0) | (1 if section.executable else 0)
+        size = len(section.data)
+        segments += struct.pack(
+            "<IIQQQQQQ", 1, flags, len(out), section.address, section.address, size, size, _PAGE
+        )
+        align = min(section.address & -section.address or 64, 64)
+        kept = 2 | (1 if section.writable else 0) | (4 if section.executable else 0)
+        header(section.name, 1, kept, section.address, len(out), size, align=align)
+        out += section.data
+    manifest = program.manifest.to_json().encode()
+    header(SECTION, 1, 0, 0, len(out), len(manifest))
+    out += manifest
+    symbols, strings = _symbols(program, sections)
+    _padded(out, 8)
+    header(".symtab", 2, 0, 0, len(out), len(symbols), link=len(sections) + 3, info=1, align=8, entry=24)
+    out += symbols
+    header(".strtab", 3, 0, 0, len(out), len(strings))
+    out += strings
+    at = len(out)
+    header(".shstrtab", 3, 0, 0, at, len(names) + len(".shstrtab") + 1)
+    out += names
+    _padded(out, 8)
+    ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    count = len(headers) // 64
+    out[:64] = ident + struct.pack(
+        "<HHIQQQIHHHHHH", 2, _MACHINE, 1, program.entry, 64, len(out), _DOUBLE_FLOAT_ABI, 64, 56, len(sections), 64,
+        count, count - 1,
+    )  # fmt: skip
+    out[64 : 64 + len(segments)] = segments
+    return bytes(out + headers)
+
+
+def _symbols(program: Program, sections: list[Section]) -> tuple[bytes, bytes]:
+    symbols, strings = bytearray(24), bytearray(1)
+    for name, address in sorted(program.symbols.items(), key=lambda item: item[1]):
+        index = next((k + 1 for k, s in enumerate(sections) if s.address <= address <= s.end), 0xFFF1)  # or absolute
+        symbols += struct.pack("<IBBHQQ", len(strings), 1 << 4, 0, index, address & (1 << 64) - 1, 0)
+        strings += name.encode() + b"\0"
+    return bytes(symbols), bytes(strings)
+
+
+def read(data: bytes) -> Program:
+    """A program from the bytes of an ELF file.
+
+    Raises:
+        ProgramError: see :meth:`Program.load`.
+    """
+    if data[:4] != b"\x7fELF":
+        raise ProgramError("not an ELF file", hint="Compile one with `potluck compile` or assemble one with `potluck asm`.")
+    try:
+        elf = ELFFile(io.BytesIO(data))
+        _check_header(elf, data)
+        sections = list(_segments(elf, data))
+        symbols = _read_symbols(elf)
+        found = elf.get_section_by_name(SECTION)
+        manifest = Manifest.from_json(found.data()) if found is not None else Manifest()
+    except ProgramError:
+        raise
+    # pyelftools answers damaged tables with whatever exception the nonsense leads to.
+    except (ELFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, struct.error,
+            AssertionError, UnicodeError, EOFError, MemoryError, RecursionError) as problem:  # fmt: skip
+        raise ProgramError(f"damaged ELF file: {problem or type(problem).__name__}") from None
+    entry = int(elf.header["e_entry"])
+    if not any(s.executable and s.address <= entry < s.end for s in sections):
+        raise ProgramError(f"the entry {entry:#x} is not inside an executable segment")
+    return Program(sections, symbols, entry, manifest)
+
+
+def _check_header(elf: ELFFile, data: bytes) -> None:
+    if elf.elfclass != 64 or not elf.little_endian:
+        order = "little" if elf.little_endian else "big"
+        raise ProgramError(f"a {elf.elfclass}-bit {order}-endian ELF file, expected 64-bit little-endian")
+    machine = struct.unpack_from("<H", data, 18)[0]
+    if machine != _MACHINE:
+        raise ProgramError(f"an ELF file for machine {elf.header['e_machine']}, expected RISC-V ({_MACHINE})")
+    if elf.header["e_type"] != "ET_EXEC":
+        raise ProgramError(
+            f"ELF type {elf.header['e_type']}, expected an executable", hint="Link it statically at fixed addresses."
+        )
+    if elf.header["e_flags"] & _COMPRESSED:
+        raise ProgramError(
+            "the program uses compressed instructions", hint="Compile it for rv64gv without the C extension."
+        )
+
+
+def _segments(elf: ELFFile, data: bytes) -> Iterable[Section]:
+    names = {int(s["sh_addr"]): s.name for s in elf.iter_sections() if s["sh_flags"] & 2}
+    pieces = []
+    for segment in elf.iter_segments():
+        if segment["p_type"] != "PT_LOAD" or not segment["p_memsz"]:
+            continue
+        offset, size, memory = (int(segment[key]) for key in ("p_offset", "p_filesz", "p_memsz"))
+        address = int(segment["p_vaddr"])
+        if offset + size > len(data):
+            raise ProgramError(f"truncated: the segment at {address:#x} ends at byte {offset + size} of {len(data)}")
+        if size > memory or memory > _LARGEST or address + memory > 1 << 64:
+            raise ProgramError(f"the segment at {address:#x} has impossible sizes {size} (file), {memory} (memory)")
+        flags = segment["p_flags"]
+        content = data[offset : offset + size] + bytes(memory - size)
+        if flags & 1:
+            content += bytes(-len(content) % 4)
+        name = names.get(address, f"segment{len(pieces)}")
+        pieces.append(Section(name, address, content, bool(flags & 1), bool(flags & 2)))
+    if not pieces:
+        raise ProgramError("the ELF file has no loadable segment")
+    pieces.sort(key=lambda piece: piece.address)
+    for before, after in zip(pieces, pieces[1:], strict=False):
+        if before.end > after.address:
+            raise ProgramError(f"the segments at {before.address:#x} and {after.address:#x} overlap")
+    return pieces
+
+
+def _read_symbols(elf: ELFFile) -> dict[str, int]:
+    table = elf.get_section_by_name(".symtab")
+    if not isinstance(table, SymbolTableSection):
+        return {}
+    return {
+        symbol.name: int(symbol["st_value"])
+        for symbol in table.iter_symbols()
+        if symbol.name and symbol["st_info"]["type"] not in ("STT_FILE", "STT_SECTION")
+        and symbol["st_shndx"] != "SHN_UNDEF" and not symbol.name.startswith("$")
+    }  # fmt: skip

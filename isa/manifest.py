@@ -1,0 +1,127 @@
+"""What a program says about itself: tensors, layers and buffers, as JSON in the section ``.potluck.manifest``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
+
+from potluck.isa.errors import ProgramError
+
+SECTION = ".potluck.manifest"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output in memory.
+
+    Attributes:
+        name: the network's name for it.
+        dtype: NumPy's name of the type.
+        shape: logical shape.
+        layout: order in memory, ``NHWC`` (of a logical NCHW tensor) or ``row``.
+        address: of its first byte.
+        bytes: that it occupies.
+    """
+
+    name: str
+    dtype: str
+    shape: list[int]
+    layout: str
+    address: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer's code: pc range ``[start, end)``, multiply-accumulates of one run, element format."""
+
+    name: str
+    op: str
+    start: int
+    end: int
+    macs: int = 0
+    format: str = ""
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A range of memory with its tensor, number format and block layout; ``region`` is ``dram`` or ``l1``."""
+
+    name: str
+    tensor: str
+    address: int
+    bytes: int
+    format: str
+    shape: list[int]
+    layout: str
+    region: str = "dram"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All of it; see docs/architecture.md."""
+
+    version: int = VERSION
+    machine: str = "spatz-mx"
+    inputs: list[Tensor] = field(default_factory=list)
+    outputs: list[Tensor] = field(default_factory=list)
+    layers: list[Layer] = field(default_factory=list)
+    buffers: list[Buffer] = field(default_factory=list)
+
+    def to_json(self) -> str:
+        """As JSON text."""
+        return json.dumps(asdict(self), indent=1)
+
+    @staticmethod
+    def from_json(text: str | bytes) -> Manifest:
+        """Read and check JSON text.
+
+        Raises:
+            ProgramError: not JSON, an unknown version, an unknown or missing key; names the key.
+        """
+        try:
+            raw = json.loads(text)
+        except ValueError as problem:
+            raise ProgramError(f"the manifest is not JSON: {problem}") from None
+        if not isinstance(raw, dict):
+            raise ProgramError("the manifest is not a JSON object")
+        if raw.get("version") != VERSION:
+            raise ProgramError(f"manifest version {raw.get('version')!r}, this Potluck reads {VERSION}")
+        lists: dict[str, type[Tensor] | type[Layer] | type[Buffer]] = {
+            "inputs": Tensor, "outputs": Tensor, "layers": Layer, "buffers": Buffer,
+        }  # fmt: skip
+        values: dict[str, Any] = dict(raw)
+        for key, kind in lists.items():
+            items = values.get(key, [])
+            if not isinstance(items, list):
+                raise ProgramError(f"manifest key {key} is not a list")
+            values[key] = [_read(kind, item, f"{key}[{index}]") for index, item in enumerate(items)]
+        return _read(Manifest, values, "")
+
+
+Record = TypeVar("Record")
+_TYPES: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "list[int]": list}
+
+
+def _read(kind: type[Record], raw: Any, where: str) -> Record:
+    if not isinstance(raw, dict):
+        raise ProgramError(f"manifest key {where} is not an object")
+    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
+    prefix = where + "." if where else ""
+    for key in raw:
+        if key not in known:
+            raise ProgramError(f"unknown manifest key {prefix}{key}; known are {', '.join(known)}")
+    for name, item in known.items():
+        if name in raw:
+            expected = _TYPES.get(str(item.type))
+            good = expected is None or (isinstance(raw[name], expected) and not isinstance(raw[name], bool))
+            if good and item.type == "list[int]":
+                good = all(isinstance(n, int) for n in raw[name])
+            if not good:
+                raise ProgramError(f"manifest key {prefix}{name} is {raw[name]!r}, expected {item.type}")
+    try:
+        return kind(**raw)
+    except TypeError as problem:
+        raise ProgramError(f"manifest {where or 'key'}: {problem}") from None
