@@ -65,13 +65,11 @@ class DepthwiseFp32(Kernel):
     def emit(self, a: Assembler) -> None:
         """Append the kernel's code; control leaves at its end."""
         window, pixel = self.window, 4 * self.channels
-        names = ("full", "channels", "row", "begin", "done")
-        full, channels, row, begin, done = (a.fresh(f"depthwise_{name}") for name in names)
+        names = ("full", "channels", "row", "done")
+        full, channels, row, done = (a.fresh(f"depthwise_{name}") for name in names)
         a.comment(f"depthwise FP32 convolution, {window}")
         activation_bounds(a, self.low, self.high)
-        a("bgtz", "a4", begin)
-        a("j", done)
-        a.label(begin)
+        a("blez", "a4", done)
         a("li", "a5", self.channels)
         a.label(channels)
         a("li", "t4", self.tile)

@@ -105,10 +105,8 @@ class ConvTile(Kernel):
             pitch = self.window.stride[1] * self.pixel_bytes
             most = min(8, 4 * bases(8, pitch, self.plan.span)[0])
             groups, column = split_pixels(self.window.out_width, most), 0
-            begin, done = a.fresh("conv"), a.fresh("conv_done")
-            a("bgtz", "a6", begin)
-            a("j", done)
-            a.label(begin)
+            done = a.fresh("conv_done")
+            a("blez", "a6", done)
             for i, (pixels, count) in enumerate(groups):
                 Tiles(self, a, pixels, count, column).emit(again=i + 1 < len(groups))
                 column += pixels * count

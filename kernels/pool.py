@@ -87,14 +87,11 @@ class Pool(Kernel):
         """Append the kernel's code; control leaves at its end."""
         window, pixel = self.window, 4 * self.channels
         strip, row, done = a.fresh("pool_channels"), a.fresh("pool_row"), a.fresh("pool_done")
-        begin = a.fresh("pool")
         a.comment(f"{'average' if self.average else 'maximum'} pooling, {window}")
         float_constant(a, "ft8", float(self.factor) if self.average else -np.inf)
         if self.average:
             a("fmv.w.x", "ft9", "zero")
-        a("bgtz", "a2", begin)
-        a("j", done)
-        a.label(begin)
+        a("blez", "a2", done)
         a("li", "a4", self.channels)
         a.label(strip)
         a("vsetvli", "t6", "a4", "e32", f"m{self.lmul}", "ta", "ma")

@@ -25,7 +25,7 @@ from potluck.kernels.emission import advance, float_constant
 from potluck.kernels.fp32math import F32
 
 EXP_ULP = 1.0
-"""Bound of exp's error in ulp of the result, z in [-87.33, 0]; measured 0.76 on every float there."""
+"""Bound of exp's error in ulp of the result, z in [-87.33, 0]; 0.86 measured on every 23rd float there."""
 
 LANES = 16
 CLAMP = -200.0  # keeps n small; anything below -87.68 gives 0
@@ -120,10 +120,7 @@ class Softmax(Kernel):
         row, done = a.fresh("softmax_row"), a.fresh("softmax_done")
         a.comment(f"softmax of rows of {self.columns}")
         emit_constants(a)
-        begin = a.fresh("softmax")
-        a("bgtz", "a2", begin)
-        a("j", done)
-        a.label(begin)
+        a("blez", "a2", done)
         a.label(row)
         self._maximum(a)
         body: list[tuple[str, ...]] = [("vle32.v", "v0", "(a3)"), ("vfsub.vf", "v0", "v0", "ft0")]
