@@ -1,11 +1,11 @@
 """The assembler that kernels and ``potluck asm`` share: calls or GNU source in, sections and symbols out.
 
-    a = Assembler()
-    a("li", "a0", 3)
-    a.label("loop")
-    a("addi", "a0", "a0", -1)
-    a("bnez", "a0", "loop")
-    program = a.assemble().program()
+a = Assembler()
+a("li", "a0", 3)
+a.label("loop")
+a("addi", "a0", "a0", -1)
+a("bnez", "a0", "loop")
+program = a.assemble().program()
 """
 
 from __future__ import annotations
@@ -13,29 +13,16 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from potluck.isa import pseudo
 from potluck.isa.directives import read_source
-from potluck.isa.disassembler import disassemble
-from potluck.isa.elf import Program, Section
+from potluck.isa.elf import Program
 from potluck.isa.errors import ProgramError
 from potluck.isa.expressions import Expression, Node, evaluate, parse_expression
 from potluck.isa.insn import Insn, Kind
-from potluck.isa.layout import (
-    Align,
-    Fixup,
-    Jump,
-    SectionSource,
-    Where,
-    alignment,
-    contents,
-    pcrel_targets,
-    place,
-    relax,
-)
-from potluck.isa.manifest import Manifest
+from potluck.isa.layout import Align, Fixup, Jump, SectionSource, Where
+from potluck.isa.link import Object, Place, link
 from potluck.isa.operands import finish, parse
 from potluck.isa.table import TABLE
 
@@ -44,47 +31,17 @@ _CACHE: dict[tuple[str, tuple[str | int, ...]], bytes] = {}
 _CACHE_LIMIT = 1 << 18
 
 
-@dataclass(frozen=True)
-class Object:
-    """An assembled program.
-
-    Attributes:
-        sections: by name, in order of address.
-        symbols: addresses and constants by name.
-        entry: address of ``_start``, or the start of the text.
-        comments: remarks of the generator by address.
-    """
-
-    sections: dict[str, Section]
-    symbols: dict[str, int]
-    entry: int
-    comments: dict[int, str] = field(default_factory=dict)
-
-    @property
-    def text(self) -> bytes:
-        """The code."""
-        return self.sections[".text"].data
-
-    def listing(self) -> str:
-        """The text disassembled, with labels and comments."""
-        section = self.sections[".text"]
-        return disassemble(section.data, section.address, self.symbols, self.comments)
-
-    def program(self, manifest: Manifest | None = None, more: list[Section] | None = None) -> Program:
-        """As an executable program, with further sections (weights, say)."""
-        return Program([*self.sections.values(), *(more or [])], dict(self.symbols), self.entry, manifest or Manifest())
-
-
 class Assembler:
     """Collects instructions and data; see the module text and docs/architecture.md."""
 
     def __init__(self) -> None:
         self._sections: dict[str, SectionSource] = {}
-        self._labels: dict[str, tuple[SectionSource, int, int]] = {}
+        self._labels: dict[str, Place] = {}
         self._constants: dict[str, int] = {}
         self._numeric: dict[str, int] = {}
         self._fresh = 0
-        self._comments: list[tuple[SectionSource, int, int, str]] = []
+        self._comments: list[tuple[Place, str]] = []
+        self._extend: Callable[[bytes], None] | None = None
         self._where: Where | None = None
         self._volatile = False
         self.section(".text")
@@ -123,7 +80,7 @@ class Assembler:
 
     def comment(self, text: str) -> None:
         """A remark for the listing, at the next instruction."""
-        self._comments.append((self._section, *self._section.here(), text))
+        self._comments.append(((self._section, *self._section.here()), text))
 
     def text(self, source: str) -> None:
         """Append GNU assembly source: instructions, labels and directives.
@@ -135,7 +92,11 @@ class Assembler:
 
     # what directives call -------------------------------------------------------------------------------------------
     def section(
-        self, name: str, executable: bool | None = None, writable: bool | None = None, address: int | None = None
+        self,
+        name: str,
+        executable: bool | None = None,
+        writable: bool | None = None,
+        address: int | None = None,
     ) -> None:
         """Continue in a section; ``.text.*`` is part of ``.text``. ``address`` puts it somewhere of its own."""
         if name.startswith(".text."):
@@ -148,7 +109,7 @@ class Assembler:
         if address is not None:
             known.address = address
         self._section = known
-        self._extend: Callable[[bytes], None] | None = known.run().data.extend
+        self._extend = known.run().data.extend
 
     def equ(self, name: str, value: int | str) -> None:
         """Define a constant from numbers and constants defined before.
@@ -224,7 +185,9 @@ class Assembler:
 
     def _constant_symbol(self, name: str) -> int:
         if name not in self._constants:
-            raise ValueError(f"{name!r} is not known here: expected a constant (for a label's address use la)")
+            raise ValueError(
+                f"{name!r} is not known here: expected a constant (for a label's address use la)"
+            )
         return self._constants[name]
 
     def _instruction(self, mnemonic: str, operands: tuple[str | int, ...]) -> None:
@@ -290,7 +253,7 @@ class Assembler:
         values: dict[str, Expression] = {"rd": 0, "off": self.expression(target)}
         self._jump(TABLE["jal"], values, self._here("tail", (target,)), "6")
 
-    # the end --------------------------------------------------------------------------------------------------------
+    # the end --------------------------------------------------------------------------------------------------
     def assemble(self, text_base: int = TEXT_BASE, data_base: int | None = None) -> Object:
         """Find addresses, relax jumps, resolve symbols.
 
@@ -299,63 +262,10 @@ class Assembler:
             data_base: where the other sections begin; default: after the text.
 
         Raises:
-            ProgramError: an undefined symbol, a value that does not fit, sections that overlap.
+            ProgramError: an undefined symbol, a value that does not fit.
         """
-        sections = [s for s in self._sections.values() if s.name == ".text" or any(s.items[1:]) or s.run().data]
-        while True:
-            bases = _bases(sections, text_base, data_base)
-            symbols = self._symbols(bases)
-            pcrel = {address: target for s in sections for address, target in pcrel_targets(s, bases[s.name])}
-
-            def lookup(name: str, here: int, known: dict[str, int] = symbols, pcrel: dict[int, Expression] = pcrel) -> int:
-                if name == ".":
-                    return here
-                if name.startswith("%pcrel_lo "):
-                    at = known.get(name.removeprefix("%pcrel_lo "), -1)
-                    if at not in pcrel:
-                        raise ValueError(f"{name[11:]!r} is not the label of an auipc with %pcrel_hi")
-                    return evaluate(pcrel[at], lambda n: lookup(n, at)) - at
-                if name not in known:
-                    raise ValueError(f"the symbol {name!r} is not defined")
-                return known[name]
-
-            if not any([relax(s, bases[s.name], lookup) for s in sections]):
-                break
-        done = {}
-        for s in sorted(sections, key=lambda s: bases[s.name]):
-            base = bases[s.name]
-            done[s.name] = Section(s.name, base, contents(s, base, lookup), s.executable, s.writable)
-        comments: dict[int, str] = {}
-        for section, item, offset, text in self._comments:
-            if section.name in bases:
-                address = place(section, bases[section.name])[0][item] + offset
-                comments[address] = f"{comments[address]}; {text}" if address in comments else text
-        public = {name: value for name, value in symbols.items() if not name.startswith(".")}
-        return Object(done, public, symbols.get("_start", text_base), comments)
-
-    def _symbols(self, bases: dict[str, int]) -> dict[str, int]:
-        symbols = dict(self._constants)
-        places = {name: place(self._sections[name], base)[0] for name, base in bases.items()}
-        for name, (section, item, offset) in self._labels.items():
-            if section.name not in bases:
-                symbols[name] = section.address or 0
-            else:
-                symbols[name] = places[section.name][item] + offset
-        return symbols
-
-
-def _bases(sections: list[SectionSource], text_base: int, data_base: int | None) -> dict[str, int]:
-    text = sections[0]
-    bases = {text.name: text.address if text.address is not None else text_base}
-    _, end = place(text, bases[text.name])
-    end = end if data_base is None else data_base
-    for section in sections[1:]:
-        step = alignment(section)
-        base = section.address if section.address is not None else end + -end % step
-        bases[section.name] = base
-        if section.address is None:
-            _, end = place(section, base)
-    return bases
+        sections = list(self._sections.values())
+        return link(sections, self._labels, self._constants, self._comments, text_base, data_base)
 
 
 def _counted(mnemonic: str, operands: tuple[str | int, ...]) -> tuple[str | int, ...]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _LABEL = re.compile(r"\s*([A-Za-z_.$][\w.$]*|\d+)\s*:")
 _IGNORED = frozenset(
-    ".globl .global .local .weak .type .size .option .attribute .file .ident .loc .cfi_startproc .cfi_endproc".split()
+    [".globl", ".global", ".local", ".weak", ".type", ".size", ".option", ".attribute", ".file", ".ident", ".loc", ".cfi_startproc", ".cfi_endproc"]
 )
 _SIZES = {
     ".byte": 1, ".half": 2, ".short": 2, ".2byte": 2, ".word": 4, ".long": 4, ".4byte": 4, ".dword": 8, ".quad": 8,
@@ -111,7 +111,9 @@ def _directive(a: Assembler, name: str, operands: list[str]) -> None:
         fill = a.constant(operands[1]) if len(operands) > 1 else 0
         a.bytes(bytes([fill & 0xFF]) * _positive(count))
     elif name == ".fill":
-        count, size, value = (a.constant(text) for text in [*operands, "1", "0"][:3]) if operands else (0, 1, 0)
+        count, size, value = (
+            (a.constant(text) for text in [*operands, "1", "0"][:3]) if operands else (0, 1, 0)
+        )
         a.bytes((value & (1 << 8 * size) - 1).to_bytes(size, "little") * _positive(count))
     elif name in (".string", ".asciz", ".ascii"):
         for text in operands:
@@ -156,7 +158,7 @@ def _positive(count: int) -> int:
 
 def _string(text: str) -> bytes:
     if len(text) < 2 or text[0] != '"' or text[-1] != '"':
-        raise ValueError(f'{text}: expected a string in double quotes')
+        raise ValueError(f"{text}: expected a string in double quotes")
     body = re.sub(
         r"\\(x[0-9a-fA-F]{1,2}|[0-7]{1,3}|.)",
         lambda m: chr(int(m[1][1:], 16)) if m[1][0] == "x" and len(m[1]) > 1

@@ -19,7 +19,10 @@ def disassemble_word(word: int) -> str:
 
 
 def disassemble(
-    text: bytes, base: int = 0, symbols: Mapping[str, int] | None = None, comments: Mapping[int, str] | None = None
+    text: bytes,
+    base: int = 0,
+    symbols: Mapping[str, int] | None = None,
+    comments: Mapping[int, str] | None = None,
 ) -> str:
     """A listing: address, word and text of every instruction, labels, and the targets of branches by name."""
     return "\n".join(listing(text, base, symbols or {}, comments or {}))

@@ -13,7 +13,6 @@ from pathlib import Path
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
-
 from potluck.isa.disassembler import disassemble
 from potluck.isa.errors import ProgramError
 from potluck.isa.manifest import SECTION, Manifest
@@ -66,7 +65,9 @@ class Program:
     def disassemble(self) -> str:
         """All code as text."""
         return "\n".join(
-            disassemble(section.data, section.address, self.symbols) for section in self.sections if section.executable
+            disassemble(section.data, section.address, self.symbols)
+            for section in self.sections
+            if section.executable
         )
 
     def to_bytes(self) -> bytes:
@@ -129,7 +130,9 @@ def _write(program: Program) -> bytes:
                align: int = 1, entry: int = 0) -> None:  # fmt: skip
         at = len(names)
         names.extend(name.encode() + b"\0")
-        headers.extend(struct.pack("<IIQQQQIIQQ", at, kind, flags, address, offset, size, link, info, align, entry))
+        headers.extend(
+            struct.pack("<IIQQQQIIQQ", at, kind, flags, address, offset, size, link, info, align, entry)
+        )
 
     for section in sections:
         _padded(out, _PAGE, section.address % _PAGE)
@@ -168,7 +171,9 @@ def _write(program: Program) -> bytes:
 def _symbols(program: Program, sections: list[Section]) -> tuple[bytes, bytes]:
     symbols, strings = bytearray(24), bytearray(1)
     for name, address in sorted(program.symbols.items(), key=lambda item: item[1]):
-        index = next((k + 1 for k, s in enumerate(sections) if s.address <= address <= s.end), 0xFFF1)  # or absolute
+        index = next(
+            (k + 1 for k, s in enumerate(sections) if s.address <= address <= s.end), 0xFFF1
+        )  # or absolute
         symbols += struct.pack("<IBBHQQ", len(strings), 1 << 4, 0, index, address & (1 << 64) - 1, 0)
         strings += name.encode() + b"\0"
     return bytes(symbols), bytes(strings)
@@ -181,7 +186,9 @@ def read(data: bytes) -> Program:
         ProgramError: see :meth:`Program.load`.
     """
     if data[:4] != b"\x7fELF":
-        raise ProgramError("not an ELF file", hint="Compile one with `potluck compile` or assemble one with `potluck asm`.")
+        raise ProgramError(
+            "not an ELF file", hint="Compile one with `potluck compile` or assemble one with `potluck asm`."
+        )
     try:
         elf = ELFFile(io.BytesIO(data))
         _check_header(elf, data)
@@ -210,7 +217,8 @@ def _check_header(elf: ELFFile, data: bytes) -> None:
         raise ProgramError(f"an ELF file for machine {elf.header['e_machine']}, expected RISC-V ({_MACHINE})")
     if elf.header["e_type"] != "ET_EXEC":
         raise ProgramError(
-            f"ELF type {elf.header['e_type']}, expected an executable", hint="Link it statically at fixed addresses."
+            f"ELF type {elf.header['e_type']}, expected an executable",
+            hint="Link it statically at fixed addresses.",
         )
     if elf.header["e_flags"] & _COMPRESSED:
         raise ProgramError(
@@ -220,16 +228,20 @@ def _check_header(elf: ELFFile, data: bytes) -> None:
 
 def _segments(elf: ELFFile, data: bytes) -> Iterable[Section]:
     names = {int(s["sh_addr"]): s.name for s in elf.iter_sections() if s["sh_flags"] & 2}
-    pieces = []
+    pieces: list[Section] = []
     for segment in elf.iter_segments():
         if segment["p_type"] != "PT_LOAD" or not segment["p_memsz"]:
             continue
         offset, size, memory = (int(segment[key]) for key in ("p_offset", "p_filesz", "p_memsz"))
         address = int(segment["p_vaddr"])
         if offset + size > len(data):
-            raise ProgramError(f"truncated: the segment at {address:#x} ends at byte {offset + size} of {len(data)}")
+            raise ProgramError(
+                f"truncated: the segment at {address:#x} ends at byte {offset + size} of {len(data)}"
+            )
         if size > memory or memory > _LARGEST or address + memory > 1 << 64:
-            raise ProgramError(f"the segment at {address:#x} has impossible sizes {size} (file), {memory} (memory)")
+            raise ProgramError(
+                f"the segment at {address:#x} has impossible sizes {size} (file), {memory} (memory)"
+            )
         flags = segment["p_flags"]
         content = data[offset : offset + size] + bytes(memory - size)
         if flags & 1:

@@ -22,7 +22,11 @@ _LEVELS: list[dict[str, Callable[[int, int], int]]] = [
     {"&": operator.and_},
     {"<<": operator.lshift, ">>": operator.rshift},
     {"+": operator.add, "-": operator.sub},
-    {"*": operator.mul, "/": lambda a, b: int(a / b) if b else _zero(), "%": lambda a, b: a % b if b else _zero()},
+    {
+        "*": operator.mul,
+        "/": lambda a, b: int(a / b) if b else _zero(),
+        "%": lambda a, b: a % b if b else _zero(),
+    },
 ]
 _ESCAPES = {"\\n": 10, "\\t": 9, "\\0": 0, "\\\\": 92, "\\'": 39, "\\r": 13}
 FUNCTIONS = ("hi", "lo", "pcrel_hi", "pcrel_lo")
@@ -56,14 +60,18 @@ class _Parser:
             if not found:
                 raise ValueError(f"cannot read the expression {text.strip()!r} at {text[at:].strip()!r}")
             at = found.end()
-            kind = ("number", "local", "function", "symbol", "character", "operator")[(found.lastindex or 1) - 1]
+            kind = ("number", "local", "function", "symbol", "character", "operator")[
+                (found.lastindex or 1) - 1
+            ]
             self._tokens.append((kind, found[found.lastindex or 1]))
         self._at = 0
 
     def parse(self) -> Expression:
         value = self._binary(0)
         if self._at < len(self._tokens):
-            raise ValueError(f"unexpected {self._tokens[self._at][1]!r} in the expression {self._text.strip()!r}")
+            raise ValueError(
+                f"unexpected {self._tokens[self._at][1]!r} in the expression {self._text.strip()!r}"
+            )
         return value
 
     def _next(self) -> tuple[str, str]:
@@ -79,7 +87,11 @@ class _Parser:
         if level == len(_LEVELS):
             return self._unary()
         left = self._binary(level + 1)
-        while self._at < len(self._tokens) and self._tokens[self._at][0] == "operator" and self._peek() in _LEVELS[level]:
+        while (
+            self._at < len(self._tokens)
+            and self._tokens[self._at][0] == "operator"
+            and self._peek() in _LEVELS[level]
+        ):
             symbol = self._next()[1]
             right = self._binary(level + 1)
             if isinstance(left, int) and isinstance(right, int):

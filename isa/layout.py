@@ -76,7 +76,9 @@ class Jump:
             return _word(self.insn, {**values, "off": distance})
         if self.far:
             upper = _word(TABLE["auipc"], {"rd": int(self.far), "imm": high20(distance)})
-            return upper + _word(TABLE["jalr"], {"rd": values["rd"], "rs1": int(self.far), "imm": low12(distance)})
+            return upper + _word(
+                TABLE["jalr"], {"rd": values["rd"], "rs1": int(self.far), "imm": low12(distance)}
+            )
         if self.insn.mnemonic == "jal":
             raise ValueError(f"the target is {distance} bytes away: beyond 1 MiB use tail or call")
         inverted = _word(TABLE[_INVERSE[self.insn.mnemonic]], {**values, "off": 8})

@@ -7,7 +7,16 @@ from collections.abc import Callable, Sequence
 
 from potluck.isa.expressions import Expression
 from potluck.isa.insn import Insn
-from potluck.isa.registers import CSR_NAMES, CSRS, NAMES, NUMBERS, ROUNDING, ROUNDING_NAMES, format_vtype, parse_vtype
+from potluck.isa.registers import (
+    CSR_NAMES,
+    CSRS,
+    NAMES,
+    NUMBERS,
+    ROUNDING,
+    ROUNDING_NAMES,
+    format_vtype,
+    parse_vtype,
+)
 
 ParseExpression = Callable[["str | int"], Expression]
 _FENCE = "iorw"
@@ -49,7 +58,11 @@ def check_range(insn: Insn, name: str, value: int) -> int:
 def _register(bank: str, text: str | int, name: str) -> int:
     number = NUMBERS[bank].get(str(text).strip()) if not isinstance(text, int) else None
     if number is None:
-        kind = {"x": "an integer register (a0, x10)", "f": "a floating register (fa0, f10)", "v": "a vector register"}
+        kind = {
+            "x": "an integer register (a0, x10)",
+            "f": "a floating register (fa0, f10)",
+            "v": "a vector register",
+        }
         raise ValueError(f"{text!r} for {name}: expected {kind[bank]}")
     return number
 
@@ -86,7 +99,9 @@ def parse(insn: Insn, texts: Sequence[str | int], expression: ParseExpression) -
             values["vm"] = 0 if masked else 1
             rest = rest[1:] if masked else rest
         elif operand.name == "rm":
-            values["rm"] = ROUNDING[str(rest.pop(0))] if rest and rest[0] in ROUNDING else default_rounding(insn)
+            values["rm"] = (
+                ROUNDING[str(rest.pop(0))] if rest and rest[0] in ROUNDING else default_rounding(insn)
+            )
         elif not rest:
             raise ValueError(f"operand {operand.name} is missing: expected {syntax_text(insn)}")
         elif operand.name == "v0":
@@ -109,8 +124,8 @@ def parse(insn: Insn, texts: Sequence[str | int], expression: ParseExpression) -
         elif operand.bank in NUMBERS:
             values[operand.name] = _register(operand.bank, rest.pop(0), operand.name)
         elif operand.name == "csr":
-            text = rest.pop(0)
-            values["csr"] = CSRS[text] if isinstance(text, str) and text in CSRS else expression(text)
+            csr = rest.pop(0)
+            values["csr"] = CSRS[csr] if isinstance(csr, str) and csr in CSRS else expression(csr)
         elif operand.name in ("pred", "succ"):
             values[operand.name] = _fence(rest.pop(0), operand.name)
         else:
@@ -147,7 +162,11 @@ def syntax_text(insn: Insn) -> str:
             offset = parts.pop() if previous == "imm" else ""
             parts.append(f"{offset}({operand.name})")
         else:
-            parts.append({"vm": "[v0.t]", "rm": "[rm]", "vtypei": "e8..e64, m1.., ta|tu, ma|mu"}.get(operand.name, operand.name))
+            parts.append(
+                {"vm": "[v0.t]", "rm": "[rm]", "vtypei": "e8..e64, m1.., ta|tu, ma|mu"}.get(
+                    operand.name, operand.name
+                )
+            )
         previous = operand.name
     return f"{insn.mnemonic} {', '.join(parts)}".strip()
 

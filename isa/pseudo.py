@@ -74,7 +74,9 @@ SPECIAL = ("li", "la", "lla", "call", "tail")
 @lru_cache(maxsize=1)
 def names() -> frozenset[str]:
     """Every mnemonic the assembler knows."""
-    return frozenset([*TABLE, *(key.partition("/")[0] for key in EXPANSIONS), *_LESS_THAN_IMMEDIATE, *SPECIAL])
+    return frozenset(
+        [*TABLE, *(key.partition("/")[0] for key in EXPANSIONS), *_LESS_THAN_IMMEDIATE, *SPECIAL]
+    )
 
 
 def expand(mnemonic: str, operands: tuple[str | int, ...]) -> Iterator[Written]:
@@ -89,7 +91,9 @@ def expand(mnemonic: str, operands: tuple[str | int, ...]) -> Iterator[Written]:
         return
     if mnemonic in ("jr", "jalr") and len(operands) == 1 and "(" in str(operands[0]):
         text = text.replace("0($0)", "$0")
-    count = text.count("$") and 1 + max(int(c) for c, before in zip(text[1:], text, strict=False) if before == "$" and c.isdigit())
+    count = text.count("$") and 1 + max(
+        int(c) for c, before in zip(text[1:], text, strict=False) if before == "$" and c.isdigit()
+    )
     if len(operands) < count or (len(operands) > count and "$*" not in text):
         raise ValueError(f"{len(operands)} operands: expected {count}")
     for one in text.split(";"):
