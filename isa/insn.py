@@ -76,6 +76,10 @@ def parse_type(text: str) -> OperandType:
     return OperandType(kind, 0, int(multiple or 1) / int(divisor or 1))
 
 
+_BANKS = {f"{letter}{role}": bank for letter, bank in (("r", "x"), ("f", "f"), ("v", "v"))
+          for role in ("d", "s1", "s2", "s3", "s4")}  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Operand:
     """One operand of the assembly syntax."""
@@ -88,9 +92,7 @@ class Operand:
     @property
     def bank(self) -> str:
         """``x``, ``f`` or ``v`` for a register, else the operand's own name (``imm``, ``vm``, ...)."""
-        if re.fullmatch(r"[rfv](d|s[1-4])", self.name):
-            return {"r": "x", "f": "f", "v": "v"}[self.name[0]]
-        return self.name
+        return _BANKS.get(self.name, self.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.context import VILL, Context, legal_vtype
-from potluck.isa.decode import Decoder
+from potluck.isa.decode import decoder
 from potluck.isa.errors import TrapError
 from potluck.isa.insn import Insn, Kind
 from potluck.isa.legality import check
@@ -48,6 +48,8 @@ class _Decoded:
     """An instruction under a context, ready to be put into a block."""
 
     variant: Variant
+    name: str
+    fields: dict[str, int]
     offsets: dict[str, int]
     immediate: int
     key: int
@@ -60,7 +62,7 @@ class BlockStore:
     def __init__(self, text: bytes, base: int, machine: Machine) -> None:
         self.base, self.machine = base, machine
         self._words = np.frombuffer(text, np.uint32)
-        self._decoder = Decoder()
+        self._decoder = decoder()
         self._compiler = compiler()
         self._lock = threading.Lock()
         self._cache: dict[tuple[int, Context], _Decoded] = {}
@@ -147,7 +149,7 @@ class BlockStore:
             if not legal_vtype(immediate):
                 immediate = 1 << 63
         timing = timing_row(insn, fields, context, self.machine)
-        return _Decoded(variant, offsets, immediate, key, timing)
+        return _Decoded(variant, variant.name, fields, offsets, immediate, key, timing)
 
     def _prepare_vset(self, insn: Insn, fields: dict[str, int], variant: Variant) -> tuple[Variant, int, int]:
         """AVL mode and, for a static type, the variant under the new type (whose VLMAX it needs)."""
@@ -204,7 +206,7 @@ class BlockStore:
         return self._enter(start, context, decoded)
 
     def _enter(self, pc: int, context: Context, decoded: list[_Decoded]) -> int:
-        addresses = self._compiler.addresses([one.variant for one in decoded])
+        addresses = self._compiler.addresses({one.name: one.variant for one in decoded})
         count = len(decoded)
         raw = np.zeros((count + 2) * st.ROW.itemsize, np.uint8)
         skip = -raw.ctypes.data % 64
@@ -215,7 +217,7 @@ class BlockStore:
         slot = 0
         for index, one in enumerate(decoded):
             row = rows[index]
-            row["handler"] = addresses[one.variant.name]
+            row["handler"] = addresses[one.name]
             for column, offset in one.offsets.items():
                 row[column] = offset
             insn = one.variant.insn
@@ -233,8 +235,7 @@ class BlockStore:
         self._rows_used += count
         self.info[number] = first, count
         self.pointers[number] = rows.ctypes.data
-        insns = [(one.variant.insn, self._decoder.decode(self.word(pc + 4 * k))[1])  # type: ignore[index]
-                 for k, one in enumerate(decoded)]  # fmt: skip
+        insns = [(one.variant.insn, one.fields) for one in decoded]
         self.blocks.append(Block(number, pc, context, insns, rows))
         self._known[pc, context] = number
         return number
@@ -260,7 +261,7 @@ def _grown(array: NDArray[np.generic], fill: int) -> NDArray[np.generic]:
 
 
 def _signed(value: int) -> int:
-    return value - (1 << 64) if value >> 63 else value
+    return value - (1 << 64) if value >> 63 == 1 else value
 
 
 def _offset(insn: Insn, name: str, register: int, vlen: int) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -73,9 +73,8 @@ class Compiler:
             for name in json.loads(index.read_text()):
                 self._on_disk[name] = index.with_suffix(".o")
 
-    def addresses(self, variants: Iterable[Variant]) -> dict[str, int]:
-        """Addresses of the variants' handlers and of ``end``, loading or compiling what is missing."""
-        wanted = {variant.name: variant for variant in variants}
+    def addresses(self, wanted: Mapping[str, Variant]) -> dict[str, int]:
+        """Addresses of handlers (by ``Variant.name``) and of ``end``, loading or compiling what is missing."""
         missing = [name for name in wanted if name not in self._addresses]
         for path in {self._on_disk[name] for name in missing if name in self._on_disk}:
             names = json.loads(path.with_suffix(".json").read_text())

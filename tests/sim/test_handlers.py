@@ -59,7 +59,7 @@ def random_bytes(generator: np.random.Generator, count: int) -> np.ndarray:
 
 
 def run_handler(variant: Variant, hart: st.HartState, fields: dict[str, int]) -> None:
-    address = compiler().addresses([variant])
+    address = compiler().addresses({variant.name: variant})
     raw = np.zeros(4 * 64, np.uint8)
     rows = raw[-raw.ctypes.data % 64 :][: 2 * 64].view(st.ROW)
     rows[0]["handler"], rows[1]["handler"] = address[variant.name], address["end"]
