@@ -1,10 +1,10 @@
 """What all kernels share: the kernel's interface, register lists, loops and constants.
 
-Calling convention. A kernel's code is entered at its first instruction and falls through at its end. Arguments
-are in a0-a7 (each kernel documents its own). It clobbers a0-a7, t0-t6, every f and v register, vtype, vl and the
-format bits of fcsr; it preserves sp, ra, gp, tp and s0-s11 (a kernel that needs more registers saves them below sp
-with `saved`). The outermost count (rows) is an argument, so that harts share one code with different ranges; all
-other dimensions are static fields.
+Calling convention. A kernel's code is entered at its first instruction and falls through at its end.
+Arguments are in a0-a7 (each kernel documents its own). It clobbers a0-a7, t0-t6, every f and v register,
+vtype, vl and the format bits of fcsr; it preserves sp, ra, gp, tp and s0-s11 (a kernel that needs more
+registers saves them below sp with `saved`). The outermost count (rows) is an argument, so that harts share
+one code with different ranges; all other dimensions are static fields.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Kernel(ABC):
 
 @contextmanager
 def loop(a: Assembler, counter: str, step: int = 1, name: str = "loop") -> Iterator[str]:
-    """A loop that runs while ``counter`` stays above 0, at least once; ``counter`` drops by ``step`` at its end.
+    """A loop that runs while ``counter`` stays above 0, at least once; its end subtracts ``step``.
 
     Yields:
         The label of the loop's head.
@@ -146,7 +146,7 @@ def saved(a: Assembler, registers: Sequence[str]) -> Iterator[None]:
 
 
 def add_immediate(a: Assembler, register: str, value: int, scratch: str = "t6", source: str = "") -> None:
-    """``register = source + value`` (``source`` defaults to ``register``); large values overwrite ``scratch``."""
+    """``register = source + value`` (default: ``register``); large values overwrite ``scratch``."""
     origin = source or register
     if -2048 <= value <= 2047:
         if value or origin != register:
@@ -164,8 +164,10 @@ def float_constant(a: Assembler, register: str, value: float, scratch: str = "t6
     a("fmv.w.x", register, scratch if bits else "zero")
 
 
-def set_format(a: Assembler, element: Element, accumulator: Accumulator = "fp32", scratch: str = "t6") -> None:
-    """Choose VMXDOTP's formats in fcsr: round to nearest even, flags cleared (it waits for the vector unit)."""
+def set_format(
+    a: Assembler, element: Element, accumulator: Accumulator = "fp32", scratch: str = "t6"
+) -> None:
+    """Choose VMXDOTP's formats in fcsr: round to nearest even, flags cleared; waits for the vector unit."""
     bits = FCSR[element] | (FCSR_BF16 if accumulator == "bf16" else 0)
     a("li", scratch, bits)
     a("csrw", "fcsr", scratch)
