@@ -25,6 +25,14 @@ def operator(node: ir.Node) -> str:
     return f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
 
 
+def title(node: ir.Node) -> str:
+    """The operator for people: ``Conv`` for a fused one too, since that is what their network holds."""
+    name = operator(node)
+    if name == f"{DOMAIN}.MxQuantizeDequantize":
+        return "QuantizeMx"
+    return name.removeprefix(f"{DOMAIN}.Fused")
+
+
 def is_op(node: ir.Node | None, *op_types: str, domain: str = "") -> bool:
     """Whether the node is one of the named operators of a domain."""
     return node is not None and (node.domain or "") == domain and node.op_type in op_types

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 
 import onnx_ir as ir
 from potluck.compiler.importer import Source, load
@@ -13,6 +16,22 @@ from potluck.isa.errors import ModelError
 
 SCHEMES = ("fp32", *ELEMENTS)
 """What ``scheme`` may be; ``fp32`` folds and fuses but quantizes nothing."""
+
+
+class QuantizedModel(ir.Model):
+    """An onnx-ir model that can write itself."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the model as ONNX, all of it or nothing.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        target = Path(path)
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            draft = Path(folder) / target.name
+            ir.save(self, draft)
+            draft.replace(target)
 
 
 def pipeline(
@@ -41,8 +60,8 @@ def quantize_model(
     min_channels: int = 16,
     print_after: Collection[str] = (),
     write: Callable[[str], object] = print,
-) -> ir.Model:
-    """Quantizes a network; ``ir.save(result, path)`` writes it as standard ONNX.
+) -> QuantizedModel:
+    """Quantizes a network; ``result.save(path)`` writes it as standard ONNX.
 
     Args:
         source: Path or model, see `potluck.compiler.importer.load`.
@@ -61,6 +80,10 @@ def quantize_model(
     """
     model = load(source, dims)
     run_passes(model, pipeline(scheme, exclude, min_channels), print_after, write)
-    model.producer_name = "potluck"
-    model.metadata_props["potluck.scheme"] = scheme
-    return model
+    return QuantizedModel(
+        model.graph,
+        ir_version=model.ir_version,
+        producer_name="potluck",
+        functions=list(model.functions.values()),
+        metadata_props={**model.metadata_props, "potluck.scheme": scheme},
+    )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
-from potluck.compiler.graph import DOMAIN, constant, integer, ints, label, operator, real, shape_of
+from potluck.compiler.graph import DOMAIN, constant, integer, ints, label, operator, real, shape_of, title
 from potluck.compiler.lowering.adapters import AddTile, ClipTile, ColumnTile, SoftmaxTile
 from potluck.compiler.lowering.base import LayerPlan, Target, Tensor, tensor_bytes
 from potluck.compiler.lowering.base import constant as make_constant
@@ -96,7 +96,7 @@ class Selector:
         bias, bias_name = _bias(node, y.shape[1])
         name = node.inputs[1].name if node.inputs[1] is not None else None
         geometry = _geometry(node, x.shape, y.shape)
-        common = (label(node), operator(node), x, y, geometry)
+        common = (label(node), title(node), x, y, geometry)
         if integer(node, "group", 1) > 1:
             assert not isinstance(weights, MxTensor)
             self.plans.append(
@@ -105,7 +105,7 @@ class Selector:
             return
         self.plans.append(
             ConvPlan(
-                label(node), operator(node), x, y, x.shape[0], geometry, weights, name or "", bias, bias_name,
+                label(node), title(node), x, y, x.shape[0], geometry, weights, name or "", bias, bias_name,
                 self._bounds(node), self.target,
             )
         )  # fmt: skip
@@ -130,7 +130,7 @@ class Selector:
         geometry = Geometry(rows // width, width, ones, ones, ones, zeros, rows // width, width)
         self.plans.append(
             ConvPlan(
-                label(node), operator(node), x, y, 1, geometry, weights, name or "", bias, bias_name,
+                label(node), title(node), x, y, 1, geometry, weights, name or "", bias, bias_name,
                 self._bounds(node), self.target,
             )
         )  # fmt: skip
@@ -156,7 +156,7 @@ class Selector:
             shared = make_constant(node.inputs[at].name or "", "bias", values)  # type: ignore[union-attr]
             kernel = ColumnTile(ColumnAffine(x.channels, False, low, high))
             plan = StreamPlan(
-                label(node), operator(node), (Stream(x, 4 * x.channels),), (Stream(y, 4 * x.channels),),
+                label(node), title(node), (Stream(x, 4 * x.channels),), (Stream(y, 4 * x.channels),),
                 x.pixels, kernel, shared=(shared,),
             )  # fmt: skip
             self.plans.append(plan)
@@ -190,7 +190,7 @@ class Selector:
         format: str = "fp32",
     ) -> None:
         self.plans.append(
-            StreamPlan(label(node), operator(node), inputs, outputs, units, kernel, granule, format)
+            StreamPlan(label(node), title(node), inputs, outputs, units, kernel, granule, format)
         )
 
     def pool(self, node: ir.Node) -> None:
@@ -200,13 +200,13 @@ class Selector:
         count_pad = bool(integer(node, "count_include_pad", 0))
         geometry = _geometry(node, x.shape, y.shape)
         self.plans.append(
-            PoolPlan(label(node), operator(node), x, y, geometry, average, count_pad, self.target.vlen)
+            PoolPlan(label(node), title(node), x, y, geometry, average, count_pad, self.target.vlen)
         )
 
     def global_pool(self, node: ir.Node) -> None:
         """GlobalAveragePool and the mean over height and width."""
         x, y = self.tensor(node.inputs[0], node), self._new(node.outputs[0])
-        self.plans.append(GlobalPoolPlan(label(node), operator(node), x, y))
+        self.plans.append(GlobalPoolPlan(label(node), title(node), x, y))
 
     def reshape(self, node: ir.Node) -> None:
         """Flatten, Reshape, Squeeze, Unsqueeze, Identity: an alias where the order in memory stays."""
@@ -219,18 +219,18 @@ class Selector:
             last = _ordered(shape)
             flat = self._new(value) if last else self._fresh(f"{value.name}_flat", (math.prod(shape),))
             n, c, h, w = x.shape
-            self.plans.append(RelayoutPlan(label(node), operator(node), x, flat, (n, c, h, w), to_row=True))
+            self.plans.append(RelayoutPlan(label(node), title(node), x, flat, (n, c, h, w), to_row=True))
             if last:
                 return
             x = flat
         y = self._new(value)
         if not _ordered(shape) and x.shape != shape:
             n, c, h, w = shape
-            self.plans.append(RelayoutPlan(label(node), operator(node), x, y, (n, c, h, w), to_row=False))
+            self.plans.append(RelayoutPlan(label(node), title(node), x, y, (n, c, h, w), to_row=False))
             return
         # A graph output needs memory of its own: one image of one channel in, the same order out.
         size = math.prod(shape)
-        self.plans.append(RelayoutPlan(label(node), operator(node), x, y, (1, 1, 1, size), to_row=True))
+        self.plans.append(RelayoutPlan(label(node), title(node), x, y, (1, 1, 1, size), to_row=True))
 
 
 def _ordered(shape: tuple[int, ...]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
-from potluck.compiler.graph import label, operator
+from potluck.compiler.graph import label, operator, title
 from potluck.isa.errors import ModelError
 
 
@@ -45,7 +45,7 @@ def unsupported(model: ir.Model, rules: dict[str, Rule]) -> list[Unsupported]:
         rule = rules.get(op)
         reason = f"the operator {op} has no kernel" if rule is None else rule(node)
         if reason:
-            found.append(Unsupported(label(node), op, reason))
+            found.append(Unsupported(label(node), title(node), reason))
     return found
 
 

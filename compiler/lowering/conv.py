@@ -211,7 +211,11 @@ class ConvPlan(LayerPlan):
         moved += inputs * (row_tiles if not tiling.groups_outer or row_tiles == 1 else groups * row_tiles)
         steps = g.kernel[0] * g.kernel[1] * (self.x.pixel_bytes / 8 if self.mx else self.in_channels)
         rate = target.lanes * (1 if self.mx else 2)  # elements of the accumulator per cycle
-        per_row = g.out_width * tiling.channels * steps / rate / EFFICIENCY
+        strip = min(32, target.vlen // 16)
+        strips = [strip] * (tiling.channels // strip) + [tiling.channels % strip]
+        # A product instruction comes with the load of a scalar: below two cycles, issue is the limit.
+        vectors = sum(max(count / rate, 2) for count in strips if count)
+        per_row = g.out_width * vectors * steps / EFFICIENCY
         compute = groups * row_tiles * (-(-tiling.rows // target.harts) * per_row + TILE_OVERHEAD)
         exposed = weights + inputs + self.out_bytes(tiling.rows, tiling.channels)
         return max(compute, moved / target.dma_rate) + exposed / target.dma_rate

@@ -88,7 +88,7 @@ class DepthwisePlan(LayerPlan):
         g, total = self.geometry, self.x.channels
         free = self.target.l1().size - SLACK
         best: tuple[float, int, int] | None = None
-        for channels in sorted({total, *range(32, total, 32)}):
+        for channels in sorted({total, *(c for c in (8, 16, *range(32, total, 32)) if c < total)}):
             for rows in range(1, g.out_height + 1):
                 if 2 * sum(align(size) for size in self._sizes(rows, channels)) > free:
                     break
@@ -102,7 +102,7 @@ class DepthwisePlan(LayerPlan):
                     best = cost, rows, channels
         if best is None:
             raise MachineError(
-                f"layer {self.name!r}: one output row of 32 channels does not fit L1", key="memory.l1_bytes"
+                f"layer {self.name!r}: one output row of 8 channels does not fit L1", key="memory.l1_bytes"
             )
         return best[1], best[2]
 

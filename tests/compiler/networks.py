@@ -5,7 +5,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 
-def network(text, seed=0, opset=20, **shapes):
+def network(text, seed=0, opset=20, integers=None, **shapes):
     """Parses a graph body and adds initializers of the given shapes (scaled like a trained layer)."""
     model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : {opset}]>\n{text}')
     rng = np.random.default_rng(seed)
@@ -15,14 +15,9 @@ def network(text, seed=0, opset=20, **shapes):
         if name.startswith("var"):
             array = np.abs(array) + 0.5
         model.graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), name))
-    onnx.checker.check_model(model, full_check=True)
-    return model
-
-
-def ints(model, **arrays):
-    """Adds int64 initializers."""
-    for name, value in arrays.items():
+    for name, value in (integers or {}).items():
         model.graph.initializer.append(numpy_helper.from_array(np.array(value, np.int64), name))
+    onnx.checker.check_model(model, full_check=True)
     return model
 
 

@@ -5,9 +5,11 @@ import pytest
 from networks import network, residual
 from onnx.reference import ReferenceEvaluator
 from potluck.compiler.graph import constant
+from potluck.compiler.lowering.conv import pack_mx
 from potluck.compiler.quantize import quantize_model
 from potluck.isa import blocks, mx
 from potluck.isa.errors import ModelError
+from potluck.kernels.conv_mx import pack_weights
 
 SCHEMES = ["mxfp8", "mxfp8_e5m2", "mxfp4"]
 
@@ -50,7 +52,8 @@ def test_a_saved_model_is_standard_onnx(scheme, tmp_path):
     """Checker, save and load, and the reference evaluator against NumPy on dequantized tensors."""
     model = quantize_model(residual(), scheme)
     path = tmp_path / "q.onnx"
-    ir.save(model, path)
+    model.save(path)
+    assert list(tmp_path.iterdir()) == [path]
     onnx.checker.check_model(str(path), full_check=True)
     x = np.random.default_rng(3).standard_normal((1, 3, 8, 8)).astype(np.float32)
     again = ReferenceEvaluator(str(path))
@@ -128,3 +131,14 @@ def test_weights_are_the_machines_codes(scheme, tmp_path):
     np.testing.assert_array_equal(codes, expected.codes)
     np.testing.assert_array_equal(scales, expected.scales)
     assert expected.scales.shape == (32, 1, 3, 3)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("shape", [(24, 16, 3, 3), (10, 33, 1, 1), (7, 100, 1, 2)])
+def test_packed_codes_are_what_the_kernel_packs_from_values(scheme, shape):
+    weights = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    layout = blocks.layout(scheme)
+    for ours, theirs in zip(
+        pack_mx(mx.quantize(weights, layout, axis=1)), pack_weights(weights, layout), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)

@@ -1,0 +1,131 @@
+"""The compiler's entry: a network and a machine in, an ELF program with its manifest out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from potluck.compiler.build import TEXT_BYTES, Schedule, build, prepare
+from potluck.compiler.codegen import emit_program, layer_label
+from potluck.compiler.importer import Source
+from potluck.compiler.lowering.base import Tensor
+from potluck.compiler.schedule import Operand, describe
+from potluck.isa.assembler import Assembler, Object
+from potluck.isa.elf import Program, Section
+from potluck.isa.errors import MachineError
+from potluck.isa.manifest import Buffer, Layer, Manifest
+from potluck.isa.manifest import Tensor as ManifestTensor
+
+if TYPE_CHECKING:
+    from potluck.isa.machine import Machine
+
+
+def compile_model(
+    source: Source,
+    machine: Machine,
+    scheme: str | None = None,
+    *,
+    dims: Mapping[str, int] | None = None,
+    exclude: Sequence[str] = (),
+    min_channels: int = 16,
+    print_after: Collection[str] = (),
+    write: Callable[[str], object] = print,
+) -> Program:
+    """Compiles a network for a machine.
+
+    Args:
+        source: Path of an ONNX file, an onnx-ir model (quantized or not) or a ModelProto.
+        machine: What to compile for.
+        scheme: Quantize first, see `potluck.compiler.quantize.SCHEMES`; None takes the network as it is.
+        dims: Sizes of dynamic dimensions; ``batch`` and ``N`` are 1 unless given.
+        exclude: Nodes or weights, by name, that are not quantized.
+        min_channels: Products that contract fewer elements are not quantized.
+        print_after: Passes after which the graph is written as text; ``all`` for every one, ``schedule`` for
+            the layers with their tiles, transfers and addresses.
+        write: Takes that text.
+
+    Returns:
+        The program; its manifest names inputs, outputs, layers and buffers.
+
+    Raises:
+        ModelError: The network is invalid, or nodes of it cannot be compiled: one error lists them all.
+        MachineError: A layer does not fit L1, or the network DRAM.
+    """
+    shown = [name for name in print_after if name != "schedule"]
+    model = prepare(
+        source, scheme, dims=dims, exclude=exclude, min_channels=min_channels, print_after=shown, write=write
+    )
+    schedule = build(model, machine)
+    if "schedule" in print_after or "all" in print_after:
+        write(describe(schedule.ops))
+    return generate(schedule)
+
+
+def generate(schedule: Schedule) -> Program:
+    """Machine code, data and manifest of a schedule.
+
+    Raises:
+        MachineError: The code does not fit below the data.
+    """
+    a = Assembler()
+    emit_program(a, schedule.ops, [address for address, _ in schedule.records], schedule.target)
+    base = int(schedule.target.machine.memory.dram_base)
+    code = a.assemble(text_base=base)
+    if len(code.text) > TEXT_BYTES:
+        raise MachineError(
+            f"the program's code takes {len(code.text)} bytes, more than the {TEXT_BYTES} set aside for it",
+            key="memory.dram_base",
+        )
+    sections = [_section(".data", schedule.constants), _section(".tiles", schedule.records)]
+    return code.program(_manifest(schedule, code), [item for item in sections if item is not None])
+
+
+def _section(name: str, parts: Sequence[tuple[int, bytes]]) -> Section | None:
+    """One section of several pieces of memory, with zeros between them."""
+    if not parts:
+        return None
+    start, end = parts[0][0], parts[-1][0] + len(parts[-1][1])
+    data = bytearray(end - start)
+    for address, piece in parts:
+        data[address - start : address - start + len(piece)] = piece
+    return Section(name, start, bytes(data), False, True)
+
+
+def _manifest(schedule: Schedule, code: Object) -> Manifest:
+    layers = []
+    for index, op in enumerate(schedule.ops):
+        label = layer_label(index)
+        start, end = code.symbols[label], code.symbols[f"{label}_end"]
+        layers.append(Layer(op.name, op.op, start, end, op.macs, op.format))
+    buffers: dict[tuple[int, str], Buffer] = {}
+    for op in schedule.ops:
+        for operand in op.operands:
+            buffers.setdefault((operand.address, operand.tensor), _buffer(operand))
+    machine = schedule.target.machine
+    return Manifest(
+        machine=machine.name,
+        inputs=[_tensor(item) for item in schedule.inputs],
+        outputs=[_tensor(item) for item in schedule.outputs],
+        layers=layers,
+        buffers=sorted(buffers.values(), key=lambda buffer: buffer.address),
+    )
+
+
+def _buffer(operand: Operand) -> Buffer:
+    name = f"{operand.tensor}.{operand.layout.split()[-1]}" if " " in operand.layout else operand.tensor
+    return Buffer(
+        name,
+        operand.tensor,
+        operand.address,
+        operand.bytes,
+        operand.format,
+        list(operand.shape),
+        operand.layout,
+        operand.region,
+    )
+
+
+def _tensor(tensor: Tensor) -> ManifestTensor:
+    return ManifestTensor(
+        tensor.name, "float32", list(tensor.shape), tensor.layout, tensor.address, 4 * tensor.elements
+    )

@@ -1,0 +1,44 @@
+"""Runs networks three ways: by the schedule in NumPy, on the simulator, and by ONNX's reference evaluator."""
+
+import numpy as np
+import onnx_ir as ir
+from onnx.reference import ReferenceEvaluator
+from potluck.compiler.evaluate import FlatMemory, evaluate
+
+
+def feeds(schedule, seed=0):
+    """Seeded inputs by name."""
+    rng = np.random.default_rng(seed)
+    return {tensor.name: rng.standard_normal(tensor.shape).astype(np.float32) for tensor in schedule.inputs}
+
+
+def by_schedule(schedule, inputs):
+    """Outputs of the schedule run in NumPy by the kernels' contracts."""
+    layout = schedule.target.machine.memory
+    memory = FlatMemory(
+        (layout.l1_base, layout.l1_bytes), (layout.dram_base, schedule.end - layout.dram_base)
+    )
+    for address, data in (*schedule.constants, *schedule.records):
+        memory.write(address, data)
+    for tensor in schedule.inputs:
+        value = inputs[tensor.name]
+        memory.write(tensor.address, value.transpose(0, 2, 3, 1) if tensor.image else value)
+    evaluate(schedule.ops, memory)
+    outputs = []
+    for tensor in schedule.outputs:
+        raw = memory.view(tensor.address, 4 * tensor.elements).copy().view(np.float32)
+        value = raw.reshape(tensor.stored_shape)
+        outputs.append(value.transpose(0, 3, 1, 2) if tensor.image else value)
+    return outputs
+
+
+def by_reference(schedule, inputs):
+    """Outputs of the lowered graph on ONNX's reference evaluator."""
+    with np.errstate(all="ignore"):
+        return ReferenceEvaluator(ir.to_proto(schedule.model)).run(None, inputs)
+
+
+def with_l1(machine, l1_bytes):
+    """The machine with another L1."""
+    memory = machine.memory.model_copy(update={"l1_bytes": l1_bytes})
+    return machine.model_copy(update={"memory": memory})

@@ -1,0 +1,241 @@
+"""Schedules against ONNX's reference evaluator: every operator, many shapes, small L1s, several tiles."""
+
+import numpy as np
+import pytest
+from networks import network, residual
+from potluck.compiler.build import build, prepare
+from potluck.compiler.schedule import describe
+from potluck.isa.errors import MachineError
+from potluck.isa.machine import load_machine
+from running import by_reference, by_schedule, feeds, with_l1
+
+MACHINE = load_machine("spatz-mx")
+
+
+def check(source, scheme=None, machine=MACHINE, rtol=2e-5, atol=2e-5, **options):
+    schedule = build(prepare(source, scheme, **options), machine)
+    inputs = feeds(schedule)
+    for got, expected in zip(by_schedule(schedule, inputs), by_reference(schedule, inputs), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=rtol, atol=atol)
+    return schedule
+
+
+def conv(shape, out, kernel, strides=(1, 1), pads=(0, 0, 0, 0), dilations=(1, 1), group=1, relu=True):
+    n, c, h, w = shape
+    sizes = [
+        (size + pads[i] + pads[i + 2] - (kernel[i] - 1) * dilations[i] - 1) // strides[i] + 1
+        for i, size in enumerate((h, w))
+    ]
+    attributes = f"kernel_shape = {list(kernel)}, strides = {list(strides)}, pads = {list(pads)}"
+    return network(
+        f"""g (float[{n}, {c}, {h}, {w}] x) => (float[{n}, {out}, {sizes[0]}, {sizes[1]}] y) {{
+          r = Conv <{attributes}, dilations = {list(dilations)}, group = {group}> (x, w, b)
+          y = {"Relu" if relu else "Identity"} (r)
+        }}""",
+        w=(out, c // group, *kernel),
+        b=(out,),
+    )
+
+
+CONVOLUTIONS = {
+    "1x1": ((1, 16, 5, 7), 24, (1, 1)),
+    "3x3 padded": ((1, 20, 9, 8), 33, (3, 3), (1, 1), (1, 1, 1, 1)),
+    "stride 2, odd pads": ((2, 32, 11, 10), 16, (3, 3), (2, 2), (0, 1, 1, 0)),
+    "dilated": ((1, 17, 12, 12), 8, (3, 3), (1, 1), (2, 2, 2, 2), (2, 2)),
+    "5x1 taps": ((1, 40, 10, 6), 12, (5, 1), (1, 1), (2, 0, 2, 0)),
+    "1x7 taps, stride (1, 3)": ((1, 64, 4, 23), 40, (1, 7), (1, 3), (0, 3, 0, 3)),
+    "stride leaves columns": ((1, 16, 7, 8), 16, (1, 1), (2, 2)),
+    "one pixel": ((3, 48, 1, 1), 10, (1, 1)),
+    "pads larger than the image": ((1, 16, 2, 2), 8, (3, 3), (1, 1), (2, 2, 2, 2)),
+}
+
+
+@pytest.mark.parametrize("scheme", [None, "mxfp8", "mxfp8_e5m2", "mxfp4"])
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_convolutions(name, scheme):
+    check(conv(*CONVOLUTIONS[name]), scheme)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "kilobytes"), [(None, 48), (None, 64), (None, 80), ("mxfp8", 24), ("mxfp8", 32), ("mxfp4", 20)]
+)
+def test_convolutions_in_a_small_l1_use_channel_groups(scheme, kilobytes):
+    """Groups of output channels, the last one overlapping, with either loop outermost."""
+    schedule = check(
+        conv((2, 40, 12, 9), 52, (3, 3), (1, 1), (1, 1, 1, 1)), scheme, with_l1(MACHINE, kilobytes << 10)
+    )
+    assert len(schedule.ops[-1].tiles) > 2
+
+
+def test_a_layer_too_large_for_l1_is_named():
+    with pytest.raises(MachineError, match="Conv"):
+        check(conv((1, 64, 200, 400), 32, (3, 3), (1, 1), (1, 1, 1, 1)), None, with_l1(MACHINE, 16 << 10))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ((1, 24, 9, 8), (3, 3), (1, 1), (1, 1, 1, 1)),
+        ((2, 40, 9, 9), (3, 3), (2, 2), (0, 0, 1, 1)),
+        ((1, 70, 8, 14), (5, 5), (1, 1), (2, 2, 2, 2)),
+        ((1, 70, 8, 14), (3, 3), (1, 1), (0, 0, 0, 0)),
+    ],
+)
+@pytest.mark.parametrize("kilobytes", [20, 128])
+def test_depthwise(case, kilobytes):
+    shape, kernel, strides, pads = case
+    machine = with_l1(MACHINE, kilobytes << 10)
+    source = conv(shape, shape[1], kernel, strides, pads, group=shape[1])
+    schedule = check(source, "mxfp8", machine)  # stays in FP32
+    assert schedule.ops[0].format == "fp32"
+
+
+POOLS = {
+    "max 2x2": ("MaxPool", "kernel_shape = [2, 2], strides = [2, 2]", (1, 20, 8, 6), (4, 3)),
+    "max padded": (
+        "MaxPool",
+        "kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]",
+        (2, 33, 9, 9),
+        (5, 5),
+    ),
+    "max ceil": ("MaxPool", "kernel_shape = [3, 3], strides = [2, 2], ceil_mode = 1", (1, 8, 8, 8), (4, 4)),
+    "mean": ("AveragePool", "kernel_shape = [2, 3], strides = [2, 1]", (1, 20, 8, 6), (4, 4)),
+    "mean padded": ("AveragePool", "kernel_shape = [3, 3], pads = [1, 1, 1, 1]", (2, 9, 6, 7), (6, 7)),
+    "mean counting pads": (
+        "AveragePool",
+        "kernel_shape = [3, 3], pads = [1, 1, 1, 1], count_include_pad = 1",
+        (1, 9, 6, 7),
+        (6, 7),
+    ),
+}
+
+
+@pytest.mark.parametrize("kilobytes", [24, 128])
+@pytest.mark.parametrize("name", POOLS)
+def test_pools(name, kilobytes):
+    op, attributes, (n, c, h, w), (oh, ow) = POOLS[name]
+    source = network(
+        f"""g (float[{n}, {c}, {h}, {w}] x) => (float[{n}, {c}, {oh}, {ow}] y) {{
+          y = {op} <{attributes}> (x)
+        }}"""
+    )
+    check(source, machine=with_l1(MACHINE, kilobytes << 10))
+
+
+@pytest.mark.parametrize("op", ["GlobalAveragePool (x)", "ReduceMean <keepdims = 1> (x, axes)"])
+@pytest.mark.parametrize(
+    ("shape", "kilobytes"), [((1, 64, 7, 7), 128), ((3, 30, 5, 4), 128), ((2, 96, 12, 12), 32)]
+)
+def test_global_pools(op, shape, kilobytes):
+    n, c, h, w = shape
+    integers = {"axes": [-1, 2]} if "axes" in op else {}
+    text = f"g (float[{n}, {c}, {h}, {w}] x) => (float[{n}, {c}, 1, 1] y) {{ y = {op} }}"
+    source = network(text, integers=integers)
+    check(source, machine=with_l1(MACHINE, kilobytes << 10))
+
+
+@pytest.mark.parametrize("scheme", [None, "mxfp8", "mxfp4"])
+@pytest.mark.parametrize("rows", [1, 7, 24, 65])
+def test_gemm_and_matmul(rows, scheme):
+    source = network(
+        f"""g (float[{rows}, 72] x) => (float[{rows}, 19] y) {{
+          h = Gemm <transB = 1, alpha = 1.0> (x, w1, b1)
+          r = Clip (h, low, high)
+          y = MatMul (r, w2)
+        }}""",
+        w1=(50, 72), b1=(50,), w2=(50, 19), low=(), high=(),
+    )  # fmt: skip
+    source.graph.initializer[3].raw_data = np.float32(-0.5).tobytes()
+    source.graph.initializer[4].raw_data = np.float32(1.5).tobytes()
+    check(source, scheme)
+
+
+def test_a_gemm_with_alpha_and_beta():
+    source = network(
+        "g (float[3, 8] x) => (float[3, 5] y) { y = Gemm <alpha = 0.5, beta = 2.0> (x, w, b) }",
+        w=(8, 5),
+        b=(1, 5),
+    )
+    check(source)
+
+
+def test_matmul_of_three_dimensions_with_bias_and_softmax():
+    source = network(
+        """g (float[2, 9, 48] x) => (float[2, 9, 21] y) {
+          m = MatMul (x, w)
+          s = Add (m, b)
+          y = Softmax <axis = -1> (s)
+        }""",
+        w=(48, 21), b=(21,),
+    )  # fmt: skip
+    check(source, "mxfp8")
+
+
+@pytest.mark.parametrize("elements", [3, 500, 90000])
+def test_elementwise(elements):
+    source = network(
+        f"""g (float[2, {elements}] x, float[2, {elements}] z) =>
+            (float[2, {elements}] y, float[2, {elements}] r) {{
+          s = Add (x, z)
+          y = Relu (s)
+          r = Clip (x, low, high)
+        }}""",
+        low=(), high=(),
+    )  # fmt: skip
+    source.graph.initializer[0].raw_data = np.float32(-1).tobytes()
+    check(source)
+
+
+def test_flatten_of_an_image_changes_the_order_in_memory():
+    source = network(
+        """g (float[2, 5, 3, 4] x) => (float[2, 7] y, float[2, 60] f, float[2, 60] i) {
+          c = Relu (x)
+          f = Flatten (c)
+          i = Identity (f)
+          y = Gemm (f, w, b)
+        }""",
+        w=(60, 7), b=(7,),
+    )  # fmt: skip
+    check(source)
+
+
+def test_reshape_back_to_an_image():
+    source = network(
+        """g (float[2, 30] x) => (float[2, 3, 5, 2] y, float[1, 6, 2, 5] z) {
+          i = Reshape (x, shape)
+          y = Relu (i)
+          z = Reshape (i, other)
+        }""",
+        integers={"shape": [2, 3, 5, 2], "other": [1, 6, 2, 5]},
+    )
+    check(source)
+
+
+@pytest.mark.parametrize("scheme", [None, "mxfp8", "mxfp8_e5m2", "mxfp4"])
+def test_a_residual_network(scheme):
+    schedule = check(residual(channels=24, size=14), scheme)
+    text = describe(schedule.ops)
+    assert "image 0 rows" in text and "@0x801" in text
+
+
+def test_buffers_share_memory_only_when_their_lives_do_not_meet():
+    schedule = build(prepare(residual(channels=32, size=16), None), MACHINE)
+    spans = [(t.storage, t.address, t.address + t.storage.bytes) for t in schedule.tensors]
+    shared = 0
+    for index, (a, low, high) in enumerate(spans):
+        for b, start, end in spans[:index]:
+            if low < end and start < high:
+                assert a.last < b.first or b.last < a.first
+                shared += 1
+    assert shared
+
+
+def test_what_a_layer_writes_to_l1_is_not_what_the_dma_moves_meanwhile():
+    """While tile t is computed, transfers touch no byte that its kernel reads or writes."""
+    schedule = build(
+        prepare(conv((2, 40, 12, 9), 52, (3, 3), (1, 1), (1, 1, 1, 1)), "mxfp8"), with_l1(MACHINE, 24 << 10)
+    )
+    op = schedule.ops[-1]
+    for before, tile in zip(op.tiles, op.tiles[1:], strict=False):
+        outs = [(t.source, t.source + t.total) for t in before.stores]
+        assert all(args[5] not in range(*out) for args in tile.args for out in outs)

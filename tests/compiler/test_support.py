@@ -1,0 +1,124 @@
+import itertools
+
+import numpy as np
+import pytest
+from networks import conv_bn, network, residual
+from potluck.compiler.build import build, prepare
+from potluck.compiler.compile import compile_model
+from potluck.compiler.rules import RULES
+from potluck.compiler.selection import BUILDERS
+from potluck.compiler.support import UnsupportedError
+from potluck.isa.errors import ModelError
+from potluck.isa.machine import load_machine
+
+MACHINE = load_machine("spatz-mx")
+
+
+def test_every_rule_has_a_builder():
+    assert RULES.keys() == BUILDERS.keys()
+
+
+def test_one_error_lists_every_unsupported_node():
+    source = network(
+        """g (float[1, 4, 6, 6] x) => (float[1, 4, 6, 6] y) {
+          [odd] a = Elu (x)
+          [grouped] b = Conv <kernel_shape = [1, 1], group = 2> (a, w)
+          [fine] c = Relu (b)
+          [across] d = Softmax <axis = 3> (c)
+          [dynamic] e = MatMul (d, c)
+          [turn] f = Transpose <perm = [0, 1, 3, 2]> (e)
+          [spread] y = Add (f, s)
+        }""",
+        w=(4, 2, 1, 1), s=(1, 1, 1, 6),
+    )  # fmt: skip
+    with pytest.raises(ModelError) as caught:
+        compile_model(source, MACHINE)
+    error = caught.value
+    assert isinstance(error, UnsupportedError)
+    assert [item.node for item in error.unsupported] == [
+        "odd",
+        "grouped",
+        "across",
+        "dynamic",
+        "turn",
+        "spread",
+    ]
+    text = str(error)
+    for line in (
+        "6 nodes cannot be compiled",
+        "odd (Elu): the operator Elu has no kernel",
+        "grouped (Conv): it has 2 groups of 4 channels",
+        "across (Softmax): its axis 3",
+        "dynamic (MatMul): its weights are computed at run time",
+        "turn (Transpose)",
+        "spread (Add): its constant operand is not one value per channel",
+    ):
+        assert line in text, line
+
+
+def test_a_lone_batchnorm_is_listed():
+    source = network(
+        """g (float[1, 4, 3, 3] x) => (float[1, 4, 3, 3] y) {
+          r = Relu (x)
+          y = BatchNormalization (r, gamma, beta, mean, variance)
+        }""",
+        gamma=(4,), beta=(4,), mean=(4,), variance=(4,),
+    )  # fmt: skip
+    with pytest.raises(ModelError, match="BatchNormalization"):
+        compile_model(source, MACHINE)
+
+
+@pytest.mark.parametrize("scheme", [None, "fp32"])
+def test_the_manifest_names_layers_buffers_and_tensors(scheme):
+    program = compile_model(residual(), MACHINE, scheme)
+    manifest = program.manifest
+    assert [tensor.name for tensor in manifest.inputs] == ["x"]
+    x = manifest.inputs[0]
+    assert (x.shape, x.layout, x.bytes, x.dtype) == ([1, 3, 8, 8], "NHWC", 768, "float32")
+    assert (manifest.outputs[0].shape, manifest.outputs[0].layout) == ([1, 10], "row")
+    text = next(section for section in program.sections if section.executable)
+    layers = manifest.layers
+    assert [layer.op for layer in layers].count("Conv") == 4
+    for before, layer in itertools.pairwise(layers):
+        assert before.start < before.end == layer.start
+    assert text.address < layers[0].start and layers[-1].end <= text.address + len(text.data)
+    assert layers[0].macs == 8 * 8 * 27 * 16
+    weights = {buffer.tensor: buffer for buffer in manifest.buffers}
+    assert weights["w0"].format == "FP32" and weights["w0"].shape == [3, 3, 3, 16]
+    data = next(section for section in program.sections if section.name == ".data")
+    at = weights["w0"].address - data.address
+    values = np.frombuffer(data.data[at : at + weights["w0"].bytes], np.float32)
+    source = {t.name: t for t in residual().graph.initializer}["w0"]
+    expected = np.frombuffer(source.raw_data, np.float32).reshape(16, 3, 3, 3)
+    np.testing.assert_array_equal(values.reshape(3, 3, 3, 16), expected.transpose(2, 3, 1, 0))
+
+
+def test_the_program_is_the_same_every_time():
+    first, second = (compile_model(conv_bn(), MACHINE, "fp32", dims={"batch": 2}) for _ in range(2))
+    assert [s.data for s in first.sections] == [s.data for s in second.sections]
+    assert first.manifest == second.manifest
+
+
+def test_loops_stay_loops():
+    """Twice the rows make more tiles, not more code."""
+
+    def text(height):
+        source = network(
+            f"""g (float[1, 16, {height}, 32] x) => (float[1, 32, {height}, 32] y) {{
+              y = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w)
+            }}""",
+            w=(32, 16, 3, 3),
+        )
+        program = compile_model(source, MACHINE)
+        tiles = len(build(prepare(source), MACHINE).ops[0].tiles)
+        return tiles, len(next(s.data for s in program.sections if s.executable))
+
+    (few, small), (many, large) = text(64), text(512)
+    assert many > 4 * few
+    assert abs(large - small) < 100  # immediates of different length
+
+
+def test_print_after_schedule():
+    shown = []
+    compile_model(residual(), MACHINE, "fp32", print_after=["schedule"], write=shown.append)
+    assert len(shown) == 1 and "tile image 0 rows 0+" in shown[0]
