@@ -135,7 +135,8 @@ SYSTEM = [
     *(Insn(name, f"csr uimm[4:0] {funct3} rd 1110011", "rd, csr, uimm", Kind.CSR, "csr", None, doc, "Zicsr")
       for name, funct3, doc in (("csrrwi", "101", "Write a CSR."), ("csrrsi", "110", "Set bits of a CSR."),
                                 ("csrrci", "111", "Clear bits of a CSR."))),
-    Insn("fence", "imm[11:0] 00000 000 00000 0001111", "imm", Kind.SYSTEM, "fence", None, "Order memory accesses.", "I"),
+    Insn("fence", "0000 pred[3:0] succ[3:0] 00000 000 00000 0001111", "pred, succ", Kind.SYSTEM, "fence", None,
+         "Order memory accesses.", "I"),
     Insn("fence.i", "000000000000 00000 001 00000 0001111", "", Kind.SYSTEM, "fence", None,
          "Order instruction fetches.", "Zifencei"),
     Insn("ecall", "000000000000 00000 000 00000 1110011", "", Kind.SYSTEM, "system", None, "Environment call.", "I"),
