@@ -4,8 +4,9 @@
     pip install '.[train]'
     python examples/train_resnet8.py
 
-About ten minutes on one core. The network: 3x3 convolutions, three residual stages of 16, 32 and 64 channels,
-BatchNorm kept as nodes (folding it is the compiler's job), global average pooling, one linear layer.
+About eight minutes on one core. The network: 3x3 convolutions, three residual stages of 16, 32 and 64 channels,
+BatchNorm kept as nodes (folding it is the compiler's job), global average pooling, one linear layer. It is kept as
+the last epoch leaves it; the accuracy on the 10,000 test images is printed after each epoch and chooses nothing.
 """
 
 from __future__ import annotations
@@ -14,17 +15,22 @@ import argparse
 import gzip
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-MEAN, STD = 0.2860, 0.3530
-CLASSES = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
-ASSETS = Path(__file__).parents[1] / "potluck" / "assets"
+from potluck import assets
+
+CLASSES = [
+    "T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"
+]  # fmt: skip
+BLACK = -assets.MEAN / assets.STD
 
 
 class Residual(nn.Module):
@@ -36,7 +42,9 @@ class Residual(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
         self.shortcut = nn.Sequential()
         if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
@@ -60,37 +68,60 @@ class ResNet8(nn.Module):
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """An IDX file of bytes, gzipped or not."""
+    """The bytes of an IDX file, gzipped or not; byte 3 counts its dimensions, which follow big-endian."""
     raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     shape = np.frombuffer(raw, ">i4", raw[3], 4)
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
 
 
 def load(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-    found = {kind: sorted(folder.rglob(f"{part}-{kind}*")) for kind in ("images", "labels")}
-    if not all(found.values()):
-        sys.exit(f"no {part} images under {folder}: apt-get install dataset-fashion-mnist, or --data FOLDER")
+    found = {kind: sorted(folder.rglob(f"{part}-{kind}-idx*")) for kind in ("images", "labels")}
+    for kind, paths in found.items():
+        if not paths:
+            sys.exit(
+                f"{folder}: no {part}-{kind}-idx* file. "
+                "Run `apt-get install dataset-fashion-mnist`, or name the folder with --data DIR"
+            )
     return read_idx(found["images"][0]), read_idx(found["labels"][0])
 
 
 def augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Shift by up to two pixels, flip half of the batch."""
-    dy, dx = torch.randint(-2, 3, (2,), generator=generator).tolist()
-    x = torch.roll(nn.functional.pad(x, (2, 2, 2, 2), value=-MEAN / STD), (dy, dx), (2, 3))[:, :, 2:-2, 2:-2]
+    """Shift the batch by up to two pixels each way, then flip half of its images left to right."""
+    dy, dx = torch.randint(0, 5, (2,), generator=generator).tolist()
+    x = nn.functional.pad(x, (2, 2, 2, 2), value=BLACK)[:, :, dy : dy + x.shape[2], dx : dx + x.shape[3]]
     flip = torch.rand(len(x), generator=generator) < 0.5
     return torch.where(flip[:, None, None, None], x.flip(3), x)
 
 
-def accuracy(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
+def predict(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     model.eval()
     with torch.no_grad():
-        right = sum(int((model(images[i : i + 500]).argmax(1) == labels[i : i + 500]).sum())
-                    for i in range(0, len(images), 500))  # fmt: skip
-    return right / len(images)
+        return torch.cat([model(part) for part in images.split(500)])
 
 
-def export(model: ResNet8, path: Path) -> None:
-    """Write the network as ONNX node by node: no exporter artefacts, names that a reader recognises."""
+def accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    return float((logits.argmax(1) == labels).float().mean())
+
+
+def train(model: nn.Module, x: torch.Tensor, y: torch.Tensor, epochs: int, generator: torch.Generator,
+          after_epoch: Callable[[int], None], batch: int = 128) -> None:  # fmt: skip
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, epochs * (len(x) // batch))
+    for epoch in range(1, epochs + 1):
+        model.train()
+        order = torch.randperm(len(x), generator=generator)
+        for pick in order[: len(x) // batch * batch].split(batch):
+            logits = model(augment(x[pick], generator))
+            loss = nn.functional.cross_entropy(logits, y[pick], label_smoothing=0.05)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        after_epoch(epoch)
+
+
+def to_onnx(model: ResNet8) -> onnx.ModelProto:
+    """The network node by node: no exporter artefacts, names that a reader recognises."""
     nodes, weights = [], []
 
     def constant(name: str, value: torch.Tensor) -> str:
@@ -126,49 +157,48 @@ def export(model: ResNet8, path: Path) -> None:
     )  # fmt: skip
     result = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     onnx.checker.check_model(result, full_check=True)
-    onnx.save(result, path)
+    return result
+
+
+def verify(model: onnx.ModelProto, images: torch.Tensor, expected: torch.Tensor) -> None:
+    """Stop unless the ONNX model says what the torch model says, up to the order of float32 sums."""
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (logits,) = session.run(["logits"], {"input": images.numpy()})
+    np.testing.assert_allclose(logits, expected.numpy(), rtol=0, atol=1e-3)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("/usr/share"))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--output", type=Path, default=ASSETS)
+    parser.add_argument("--output", type=Path, default=assets.model_path().parent)
     options = parser.parse_args()
     torch.manual_seed(options.seed)
     torch.set_num_threads(1)
-    generator = torch.Generator().manual_seed(options.seed)
     (train_x, train_y), (test_x, test_y) = load(options.data, "train"), load(options.data, "t10k")
-
-    def tensor(images: np.ndarray) -> torch.Tensor:
-        return ((torch.from_numpy(images.astype(np.float32)) / 255 - MEAN) / STD)[:, None]
-
-    x, y = tensor(train_x), torch.from_numpy(train_y.astype(np.int64))
-    held_x, held_y = tensor(test_x), torch.from_numpy(test_y.astype(np.int64))
+    x, held_x = (torch.from_numpy(assets.normalize(images)) for images in (train_x, test_x))
+    y, held_y = (torch.from_numpy(labels.astype(np.int64)) for labels in (train_y, test_y))
     model = ResNet8().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    batch = 128
-    steps = options.epochs * (len(x) // batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, steps)
     start = time.time()
-    for epoch in range(options.epochs):
-        model.train()
-        order = torch.randperm(len(x), generator=generator)
-        for i in range(0, len(order) - batch + 1, batch):
-            pick = order[i : i + batch]
-            loss = nn.functional.cross_entropy(model(augment(x[pick], generator)), y[pick], label_smoothing=0.05)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-        print(f"epoch {epoch + 1}: test {accuracy(model, held_x, held_y):.4f}, {time.time() - start:.0f} s", flush=True)
-    model.eval()
+
+    def report(epoch: int) -> None:
+        figure = accuracy(predict(model, held_x), held_y)
+        print(f"epoch {epoch}: test accuracy {figure:.4f}, {time.time() - start:.0f} s", flush=True)
+
+    train(model, x, y, options.epochs, torch.Generator().manual_seed(options.seed), report)
+    network = to_onnx(model)
+    verify(network, held_x[:1000], predict(model, held_x[:1000]))
+
     options.output.mkdir(parents=True, exist_ok=True)
-    export(model, options.output / "resnet8_fashion.onnx")
-    np.savez_compressed(
-        options.output / "fashion_test1000.npz", images=test_x[:1000], labels=test_y[:1000], classes=np.array(CLASSES)
-    )
+    target, partial = options.output / assets.model_path().name, options.output / "partial.onnx"
+    onnx.save(network, partial)
+    partial.replace(target)
+    target, partial = options.output / assets.images_path().name, options.output / "partial.npz"
+    np.savez_compressed(partial, images=test_x[:1000], labels=test_y[:1000], classes=np.array(CLASSES))
+    partial.replace(target)
 
 
 if __name__ == "__main__":
