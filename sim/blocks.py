@@ -6,7 +6,9 @@ inside it. Its rows are the direct-threaded code that the handlers walk.
 
 from __future__ import annotations
 
+import hashlib
 import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
@@ -281,3 +283,18 @@ def _is_event(variant: Variant) -> bool:
 
 def _has_flags(insn: Insn) -> bool:
     return bool(insn.attributes.get("flags"))
+
+
+_STORES: OrderedDict[tuple[bytes, int, str], BlockStore] = OrderedDict()
+KEPT_STORES = 8
+
+
+def block_store(text: bytes, base: int, machine: Machine) -> BlockStore:
+    """The blocks of a program on a machine; those of the last few programs are kept for the next run."""
+    key = (hashlib.sha256(text).digest(), base, repr(machine))
+    if key not in _STORES:
+        _STORES[key] = BlockStore(text, base, machine)
+        if len(_STORES) > KEPT_STORES:
+            _STORES.popitem(last=False)
+    _STORES.move_to_end(key)
+    return _STORES[key]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from potluck.isa.elf import Program
 from potluck.isa.errors import DataError, PotluckError, ProgramError, TrapError
 from potluck.isa.machine import Machine
-from potluck.sim.blocks import BlockStore
+from potluck.sim.blocks import block_store
 from potluck.sim.dma import Dma
 from potluck.sim.hart import Event, Hart
 from potluck.sim.memory import Memory
@@ -34,16 +34,17 @@ class Cluster:
         timed: whether cycles are counted.
         budget: retired instructions per hart after which the run is given up as endless.
         threads: host threads; the result does not depend on it.
+        memoized: False times every instruction anew, the slow reference for tests.
     """
 
     def __init__(
         self, program: Program, machine: Machine, timed: bool = True, budget: int = DEFAULT_BUDGET,
-        threads: int | None = None,
+        threads: int | None = None, memoized: bool = True,
     ) -> None:  # fmt: skip
         self.program, self.machine, self.timed = program, machine, timed
         self.memory = Memory(machine, program)
-        self.store = BlockStore(self.memory.text, self.memory.text_base, machine)
-        self.harts = [Hart(n, self.store, timed, budget) for n in range(machine.cluster.cores)]
+        self.store = block_store(self.memory.text, self.memory.text_base, machine)
+        self.harts = [Hart(n, self.store, timed, budget, memoized) for n in range(machine.cluster.cores)]
         self.dma = Dma(machine, self.memory)
         self.threads = threads or min(len(self.harts), os.cpu_count() or 1)
         self.exit_code: int | None = None

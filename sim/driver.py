@@ -115,8 +115,21 @@ def account(
     timing_rows: NDArray[Any], code_slots: NDArray[Any], state_codes: NDArray[Any], scratch: NDArray[Any],
     row_codes: NDArray[Any],
 ) -> int:  # fmt: skip
-    """Charge one execution of a block; 0, or TABLE_FULL before anything was charged."""
+    """Charge one execution of a block; 0, or TABLE_FULL before anything was charged.
+
+    A memo of one entry means no memo: every block is timed instruction by instruction (``scratch`` is the state), the
+    reference that memoization must agree with.
+    """
     vl = peek(np.uint64(hart + _VL))
+    if memo.shape[0] == 1:
+        start, count = block_info[block, 0], block_info[block, 1]
+        for k in range(count):
+            slot = code_slots[start + k]
+            row_codes[k] = state_codes[slot] if slot >= 0 else 0
+        record[R_CYCLES] += time_block(
+            timing_rows[start : start + count], np.int64(vl), row_codes[:count], taken, scratch, causes[0]
+        )
+        return 0
     k1 = (np.int64(block) << 38) | (np.int64(taken) << 37) | (np.int64(vl) << 20) | record[R_STATE]
     k2 = np.int64(peek(np.uint64(hart + _CODE_KEY)))
     mask = np.uint64(memo.shape[0] - 1)

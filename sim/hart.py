@@ -60,15 +60,15 @@ class Usage:
 class Hart:
     """A hart with its timing memo."""
 
-    def __init__(self, number: int, store: BlockStore, timed: bool, budget: int) -> None:
-        self.number, self.store, self.timed = number, store, timed
+    def __init__(self, number: int, store: BlockStore, timed: bool, budget: int, memoized: bool = True) -> None:
+        self.number, self.store, self.timed, self.memoized = number, store, timed, memoized
         self.state = st.HartState(number, store.machine.isa.vlen)
         self.record = np.zeros(8, np.int64)
         self.record[R_BUDGET] = budget
         self.jumps = np.full((WAYS, 2), -1, np.int64)
         self.counts = np.zeros(store.pointers.size, np.int64)
         self.waited: dict[tuple[int, str], int] = {}  # (pc, cause) -> cycles spent idle
-        entries = MEMO_ENTRIES if timed else 1
+        entries = MEMO_ENTRIES if timed and memoized else 1
         self._memo = np.zeros((entries, 8), np.int64)
         self._codes = np.zeros((entries, st.MAX_CODES), np.uint8)
         self._causes = np.zeros((entries, len(CAUSES)), np.int64)
@@ -198,6 +198,11 @@ class Hart:
         """Let time pass at ``pc``."""
         if not self.timed or cycles <= 0:
             return
+        if not self.memoized:
+            wait(self._scratch, cycles)
+            self.record[R_CYCLES] += cycles
+            self.waited[pc, cause] = self.waited.get((pc, cause), 0) + cycles
+            return
         self._scratch[:] = self._states[self.record[R_STATE]]
         wait(self._scratch, cycles)
         number = intern(self._scratch, self._states, self._state_index, self.record)
@@ -226,6 +231,15 @@ class Hart:
                   int(self._memo[k, COUNT]), self._causes[k] * self._memo[k, COUNT])
             for k in used
         ]  # fmt: skip
+
+    @property
+    def causes(self) -> dict[str, int]:
+        """Cycles by cause; their sum is the clock."""
+        total = self._causes[0].copy() if not self.memoized else sum((u.causes for u in self.usage()), self._causes[0] * 0)
+        found = dict(zip(CAUSES, (int(c) for c in total), strict=True))
+        for (_, cause), cycles in self.waited.items():
+            found[cause] += cycles
+        return found
 
     def usage(self) -> list[Usage]:
         """All executed (block, vl, classes) with counts; empty in functional mode."""

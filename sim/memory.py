@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,21 @@ class Memory:
         count = int(np.prod(shape, dtype=np.int64)) * np.dtype(tensor.dtype).itemsize
         raw = self.view(tensor.address, count, f"output {tensor.name}").copy()
         return _from_layout(raw.view(tensor.dtype).reshape(stored), tensor.layout)
+
+    def write_signature(self, path: Path) -> None:
+        """Write memory between ``begin_signature`` and ``end_signature``, a 32-bit hex word a line.
+
+        Raises:
+            ProgramError: a symbol is missing.
+        """
+        symbols = self.program.symbols
+        if not {"begin_signature", "end_signature"} <= symbols.keys():
+            raise ProgramError("a signature needs the symbols begin_signature and end_signature")
+        begin, end = symbols["begin_signature"], symbols["end_signature"]
+        words = self.view(begin, (end - begin) // 4 * 4, "signature").view(np.uint32)
+        temporary = path.with_name(path.name + ".part")
+        temporary.write_text("".join(f"{word:08x}\n" for word in words))
+        temporary.replace(path)
 
     def is_tohost(self, address: int) -> bool:
         """Whether an address is the HTIF exit word."""
