@@ -72,6 +72,8 @@ class Jump:
             ValueError: out of reach in any form.
         """
         values = {name: value for name, value in self.values.items() if isinstance(value, int)}
+        if not self.far and not -(1 << 20) <= distance - 4 * self.long < (1 << 20) - 4 * self.long:
+            raise ValueError(f"the target is {distance} bytes away: beyond 1 MiB use tail or call")
         if not self.long:
             return _word(self.insn, {**values, "off": distance})
         if self.far:
@@ -79,8 +81,6 @@ class Jump:
             return upper + _word(
                 TABLE["jalr"], {"rd": values["rd"], "rs1": int(self.far), "imm": low12(distance)}
             )
-        if self.insn.mnemonic == "jal":
-            raise ValueError(f"the target is {distance} bytes away: beyond 1 MiB use tail or call")
         inverted = _word(TABLE[_INVERSE[self.insn.mnemonic]], {**values, "off": 8})
         return inverted + _word(TABLE["jal"], {"rd": 0, "off": distance - 4})
 

@@ -24,7 +24,7 @@ _SCALAR = {
     "beqz": "beq $0 zero $1", "bnez": "bne $0 zero $1", "blez": "bge zero $0 $1", "bgez": "bge $0 zero $1",
     "bltz": "blt $0 zero $1", "bgtz": "blt zero $0 $1", "bgt": "blt $1 $0 $2", "ble": "bge $1 $0 $2",
     "bgtu": "bltu $1 $0 $2", "bleu": "bgeu $1 $0 $2",
-    "j": "jal zero $0", "jal/1": "jal ra $0", "jr/1": "jalr zero 0($0)", "jalr/1": "jalr ra 0($0)",
+    "j": "jal zero $0", "jal/1": "jal ra $0", "jr/1": "jalr zero 0($0)", "jalr/1": "jalr ra 0($0)", "jalr/2": "jalr $0 0($1)",
     "jalr/3": "jalr $0 $2($1)", "ret": "jalr zero 0(ra)", "unimp": "csrrw zero cycle zero",
     "fence/0": "fence iorw iorw",
     "csrr": "csrrs $0 $1 zero", "csrw": "csrrw zero $0 $1", "csrs": "csrrs zero $0 $1", "csrc": "csrrc zero $0 $1",
@@ -89,8 +89,8 @@ def expand(mnemonic: str, operands: tuple[str | int, ...]) -> Iterator[Written]:
     if text is None:
         yield _immediate_form(mnemonic, operands)
         return
-    if mnemonic in ("jr", "jalr") and len(operands) == 1 and "(" in str(operands[0]):
-        text = text.replace("0($0)", "$0")
+    if mnemonic in ("jr", "jalr") and operands and "(" in str(operands[-1]):
+        text = text.replace("0($", "$").replace(")", "")
     count = text.count("$") and 1 + max(
         int(c) for c, before in zip(text[1:], text, strict=False) if before == "$" and c.isdigit()
     )
