@@ -1,21 +1,19 @@
 """Machine code of a schedule: start, one loop over tiles per layer, end.
 
-Registers that live across kernels: s2 hart id, s3 address of the barrier, s4 next tile record in DRAM, s5
-this tile's record in L1, s6 tiles left, s7 distance of the two record slots (their addresses differ in these
-bits only).
+Registers that live across kernels: s0 hart id, s1 number of harts (`potluck.kernels.runtime`), s4 next tile record
+in DRAM, s5 this tile's record in L1, s6 tiles left, s7 distance of the two record slots (their addresses differ in
+this bit only).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from potluck.compiler.lowering.base import RING_BYTES, STACK_BYTES, Target
+from potluck.compiler.lowering.base import RING_BYTES, Target
 from potluck.compiler.records import HEADER, TRANSFER, Records
 from potluck.compiler.schedule import LoweredOp, Transfer
 from potluck.isa.assembler import Assembler
-
-BARRIER = 8
-EXIT = 93
+from potluck.kernels import runtime
 
 
 def layer_label(index: int) -> str:
@@ -32,32 +30,19 @@ def emit_program(a: Assembler, ops: Sequence[LoweredOp], records: Sequence[int],
         records: DRAM address of each layer's tile records.
         target: The machine.
     """
-    memory = target.machine.memory
-    a.label("_start")
-    a("mv", "s2", "a0")
-    a("li", "s3", int(memory.registers_base) + BARRIER)
+    runtime.start(a, int(target.machine.memory.l1_bytes))
     a("li", "s7", RING_BYTES // 2)
-    a("li", "sp", int(memory.l1_base + memory.l1_bytes))
-    a("li", "t0", STACK_BYTES // target.harts // 16 * 16)
-    a("mul", "t0", "t0", "s2")
-    a("sub", "sp", "sp", "t0")
     for index, (op, address) in enumerate(zip(ops, records, strict=True)):
         a.label(layer_label(index))
         a.comment(f"{op.name}: {op.op} {op.format}")
         _Layer(a, op, address, target.ring).emit()
         a.label(f"{layer_label(index)}_end")
     stop = a.fresh("stop")
-    _barrier(a)
-    a("bnez", "s2", stop)
-    a("wfi")
+    runtime.barrier(a)
+    a("bnez", runtime.HART, stop)
+    runtime.dma_wait(a)
     a.label(stop)
-    a("li", "a0", 0)
-    a("li", "a7", EXIT)
-    a("ecall")
-
-
-def _barrier(a: Assembler) -> None:
-    a("ld", "t0", "0(s3)")
+    runtime.leave(a)
 
 
 def emit_transfer(a: Assembler, transfer: Transfer) -> None:
@@ -91,11 +76,11 @@ class _Layer:
         self._first(op)
         a.label(loop)
         issue = a.fresh("issue")
-        a("bnez", "s2", issue)
-        a("wfi")
+        a("bnez", runtime.HART, issue)
+        runtime.dma_wait(a)
         a.label(issue)
-        _barrier(a)
-        a("bnez", "s2", compute)
+        runtime.barrier(a)
+        a("bnez", runtime.HART, compute)
         self._issue()
         a.label(compute)
         if op.kernel is not None:
@@ -106,9 +91,9 @@ class _Layer:
         a("beqz", "s6", end)
         a("j", loop)
         a.label(end)
-        _barrier(a)
+        runtime.barrier(a)
         if op.tiles[-1].stores:
-            a("bnez", "s2", over)
+            a("bnez", runtime.HART, over)
             for transfer in op.tiles[-1].stores:
                 emit_transfer(a, transfer)
             a.label(over)
@@ -118,7 +103,7 @@ class _Layer:
         a, ready, size = self.a, self.a.fresh("ready"), self.records.bytes
         a("li", "s5", self.ring)
         a("li", "s6", len(op.tiles))
-        a("bnez", "s2", ready)
+        a("bnez", runtime.HART, ready)
         for transfer in (Transfer(self.address, self.ring, size), *op.setup, *op.tiles[0].loads):
             emit_transfer(a, transfer)
         a("li", "s4", self.address + size)
@@ -156,7 +141,7 @@ class _Layer:
     def _arguments(self) -> None:
         a, count = self.a, self.records.arguments
         a("li", "t0", 4 * count)
-        a("mul", "t0", "t0", "s2")
+        a("mul", "t0", "t0", runtime.HART)
         a("add", "t0", "t0", "s5")
         for word in range(count):
             a("lwu", f"a{word}", f"{self.records.arguments_offset + 4 * word}(t0)")

@@ -10,9 +10,10 @@ from potluck.compiler.codegen import emit_program, layer_label
 from potluck.compiler.importer import Source
 from potluck.compiler.lowering.base import Tensor
 from potluck.compiler.schedule import Operand, describe
-from potluck.isa.assembler import Assembler, Object
+from potluck.isa.assembler import Assembler
 from potluck.isa.elf import Program, Section
 from potluck.isa.errors import MachineError
+from potluck.isa.link import Object
 from potluck.isa.manifest import Buffer, Layer, Manifest
 from potluck.isa.manifest import Tensor as ManifestTensor
 

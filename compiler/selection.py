@@ -15,8 +15,10 @@ from potluck.compiler.graph import DOMAIN, constant, integer, ints, label, opera
 from potluck.compiler.lowering.adapters import AddTile, ClipTile, ColumnTile, SoftmaxTile
 from potluck.compiler.lowering.base import LayerPlan, Target, Tensor, tensor_bytes
 from potluck.compiler.lowering.base import constant as make_constant
-from potluck.compiler.lowering.conv import ConvPlan, Weights
+from potluck.compiler.lowering.conv import ConvPlan
+from potluck.compiler.lowering.dense import DensePlan
 from potluck.compiler.lowering.depthwise import DepthwisePlan
+from potluck.compiler.lowering.packing import Weights
 from potluck.compiler.lowering.pool import GlobalPoolPlan, PoolPlan
 from potluck.compiler.lowering.quantize import QuantizeTile
 from potluck.compiler.lowering.stream import RelayoutPlan, Stream, StreamPlan
@@ -25,7 +27,7 @@ from potluck.compiler.memory import Storage
 from potluck.compiler.passes.fuse_activation import clip_bounds
 from potluck.compiler.rules import MX_ELEMENTS, column_constant, dequantizer
 from potluck.isa.blocks import BlockLayout, layout
-from potluck.isa.errors import ModelError
+from potluck.isa.errors import MachineError, ModelError
 from potluck.isa.mx import MxTensor
 from potluck.kernels.elementwise import Add, Clip, ColumnAffine
 from potluck.kernels.softmax import Softmax
@@ -125,15 +127,24 @@ class Selector:
         bias = np.asarray(bias * np.float32(beta), np.float32)
         name = node.inputs[1].name if node.inputs[1] is not None else None
         rows = math.prod(y.shape[:-1])
-        width = next((size for size in range(8, 3, -1) if rows % size == 0), rows if rows < 64 else 1)
-        ones, zeros = (1, 1), (0, 0, 0, 0)
-        geometry = Geometry(rows // width, width, ones, ones, ones, zeros, rows // width, width)
+        bounds, name = self._bounds(node), name or ""
+        if rows > 1:
+            width = next((size for size in range(8, 3, -1) if rows % size == 0), rows if rows < 64 else 1)
+            ones, zeros = (1, 1), (0, 0, 0, 0)
+            geometry = Geometry(rows // width, width, ones, ones, ones, zeros, rows // width, width)
+            try:
+                self.plans.append(
+                    ConvPlan(
+                        label(node), title(node), x, y, 1, geometry, weights, name, bias, bias_name, bounds,
+                        self.target,
+                    )
+                )  # fmt: skip
+                return
+            except MachineError:  # even 8 columns of weights are too many: take them in pieces
+                pass
         self.plans.append(
-            ConvPlan(
-                label(node), title(node), x, y, 1, geometry, weights, name or "", bias, bias_name,
-                self._bounds(node), self.target,
-            )
-        )  # fmt: skip
+            DensePlan(label(node), title(node), x, y, weights, name, bias, bias_name, bounds, self.target)
+        )
 
     def quantize(self, node: ir.Node) -> None:
         """Activation to MX codes and scales."""

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from potluck.compiler.memory import L1, Storage, align
 from potluck.compiler.schedule import LoweredOp, Operand, Transfer
 from potluck.isa.blocks import BlockLayout
+from potluck.kernels.runtime import L1_BASE, l1_free
 
 if TYPE_CHECKING:
     from potluck.isa.machine import Machine
 
-STACK_BYTES = 4096
-"""Kept free at the top of L1 for the stacks of all harts."""
 RECORD_BYTES = 2040
 """Largest record of a tile (`potluck.compiler.codegen`), so that a 12-bit offset reaches all of it."""
 RING_BYTES = 4096
@@ -53,8 +52,10 @@ class Target:
     def ring(self) -> int:
         """Address of the tile records' two slots."""
         memory = self.machine.memory
-        top = int(memory.l1_base + memory.l1_bytes) - STACK_BYTES - RING_BYTES
-        return top // RING_BYTES * RING_BYTES  # aligned, so that the slots' addresses differ in one bit
+        stacks = l1_free(self.harts, int(memory.l1_bytes)) - L1_BASE + int(memory.l1_base)
+        return (
+            (stacks - RING_BYTES) // RING_BYTES * RING_BYTES
+        )  # aligned, so that the slots' addresses differ in one bit
 
     @property
     def vlen(self) -> int:

@@ -16,22 +16,18 @@ from numpy.typing import NDArray
 from potluck.compiler.lowering.adapters import ConvFp32Tile, ConvMxTile
 from potluck.compiler.lowering.base import SLACK, Constant, LayerPlan, Target, Tensor, constant
 from potluck.compiler.lowering.conv_tiles import ConvTiles
+from potluck.compiler.lowering.packing import ELEMENTS, Weights, pack_mx, pick
 from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.memory import align
 from potluck.compiler.schedule import Loop, LoweredOp, TileKernel
-from potluck.isa.blocks import BlockLayout, pack
+from potluck.isa.blocks import BlockLayout
 from potluck.isa.errors import MachineError
 from potluck.isa.mx import MxTensor
-from potluck.kernels.base import Element
 from potluck.kernels.conv_fp32 import ConvFp32, pack_weights_fp32
 from potluck.kernels.conv_mx import ConvMx
 
 F32 = NDArray[np.float32]
-Weights = F32 | MxTensor
-"""[Cout, C, KH, KW]; MX ones with blocks along C."""
 
-ELEMENTS: dict[str, Element] = {"E4M3": "e4m3", "E5M2": "e5m2", "E2M1": "e2m1"}
-"""Names of the element formats in `potluck.kernels`."""
 TILE_OVERHEAD = 400
 """Cycles of a tile that compute nothing: barrier, transfers' commands, kernel entry. Only ranks tilings."""
 EFFICIENCY = 0.8
@@ -51,23 +47,6 @@ class Tiling:
     rows: int
     channels: int
     groups_outer: bool
-
-
-def pack_mx(weights: MxTensor) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Codes and scales in the order of `potluck.kernels.conv_mx.pack_weights`, which starts from values.
-
-    Returns:
-        Codes [KH, KW, chunks of C, Cout, 8] and scales [KH, KW, blocks of C, Cout to a multiple of 8].
-    """
-    bits = weights.layout.element.bits
-    codes = weights.codes.transpose(2, 3, 0, 1)
-    codes = np.pad(codes, [(0, 0)] * 3 + [(0, -codes.shape[-1] % (64 // bits))])
-    rows = pack(codes, bits)
-    chunks = rows.reshape(*rows.shape[:3], -1, 8).transpose(0, 1, 3, 2, 4)
-    scales = weights.scales.transpose(2, 3, 1, 0)
-    return np.ascontiguousarray(chunks), np.pad(
-        scales, [(0, 0)] * 3 + [(0, -scales.shape[-1] % 8)], constant_values=127
-    )
 
 
 @dataclass(eq=False)
@@ -225,18 +204,18 @@ class ConvPlan(LayerPlan):
         return [min(start, self.out_channels - count) for start in range(0, self.out_channels, count)]
 
     def _group(self, start: int) -> _Group:
-        pick = slice(start, start + self.tiling.channels)
+        weights = pick(self.weights, slice(start, start + self.tiling.channels))
         name = self.weights_name
-        if isinstance(self.weights, MxTensor):
-            w = self.weights
-            codes, scales = pack_mx(MxTensor(w.codes[pick], w.scales[pick], w.layout, w.axis))
+        if isinstance(weights, MxTensor):
+            codes, scales = pack_mx(weights)
             made = [
-                constant(name, "codes", codes, w.layout.element.name, "HWIO chunks"),
+                constant(name, "codes", codes, weights.layout.element.name, "HWIO chunks"),
                 constant(name, "scales", scales, "E8M0", "HWIO blocks"),
             ]
         else:
-            made = [constant(name, "values", pack_weights_fp32(self.weights[pick]), "FP32", "HWIO")]
-        return _Group(start, [*made, constant(self.bias_name, "bias", self.bias[pick].astype(np.float32))])
+            made = [constant(name, "values", pack_weights_fp32(weights), "FP32", "HWIO")]
+        bias = self.bias[start : start + self.tiling.channels].astype(np.float32)
+        return _Group(start, [*made, constant(self.bias_name, "bias", bias)])
 
     def order(self) -> Iterator[tuple[int, int, int, int]]:
         """(group, image, first row, rows) of every tile."""

@@ -1,5 +1,7 @@
 """Runs networks three ways: by the schedule in NumPy, on the simulator, and by ONNX's reference evaluator."""
 
+import dataclasses
+
 import numpy as np
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
@@ -40,5 +42,13 @@ def by_reference(schedule, inputs):
 
 def with_l1(machine, l1_bytes):
     """The machine with another L1."""
-    memory = machine.memory.model_copy(update={"l1_bytes": l1_bytes})
-    return machine.model_copy(update={"memory": memory})
+    memory = _changed(machine.memory, l1_bytes=l1_bytes)
+    return _changed(machine, memory=memory)
+
+
+def _changed(thing, **values):
+    if hasattr(thing, "model_copy"):
+        return thing.model_copy(update=values)
+    if dataclasses.is_dataclass(thing):
+        return dataclasses.replace(thing, **values)
+    return type(thing)(**{**vars(thing), **values})

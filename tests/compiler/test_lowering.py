@@ -159,6 +159,25 @@ def test_a_gemm_with_alpha_and_beta():
     check(source)
 
 
+@pytest.mark.parametrize("scheme", [None, "mxfp8", "mxfp4"])
+@pytest.mark.parametrize(("k", "n"), [(500, 10), (1000, 70), (33, 5), (4000, 33)])
+def test_a_vector_times_a_large_matrix_is_split_along_k(k, n, scheme):
+    source = network(
+        f"""g (float[1, {k}] x) => (float[1, {n}] y) {{
+          h = Gemm <transB = 1> (x, w, b)
+          y = Relu (h)
+        }}""",
+        w=(n, k), b=(n,),
+    )  # fmt: skip
+    schedule = check(source, scheme, with_l1(MACHINE, 32 << 10))
+    assert len(schedule.ops[-1].tiles) > 1 or k < 1000
+
+
+def test_several_rows_times_a_large_matrix():
+    source = network("g (float[3, 6000] x) => (float[3, 40] y) { y = MatMul (x, w) }", w=(6000, 40))
+    check(source)
+
+
 def test_matmul_of_three_dimensions_with_bias_and_softmax():
     source = network(
         """g (float[2, 9, 48] x) => (float[2, 9, 21] y) {

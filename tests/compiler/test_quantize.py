@@ -5,7 +5,7 @@ import pytest
 from networks import network, residual
 from onnx.reference import ReferenceEvaluator
 from potluck.compiler.graph import constant
-from potluck.compiler.lowering.conv import pack_mx
+from potluck.compiler.lowering.packing import pack_mx
 from potluck.compiler.quantize import quantize_model
 from potluck.isa import blocks, mx
 from potluck.isa.errors import ModelError

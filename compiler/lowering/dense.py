@@ -1,0 +1,256 @@
+"""Products whose weights dwarf the activation: a vector times a matrix, in pieces of K and slices of channels.
+
+Each hart has a slice of the output channels of its own. The sum over K continues from piece to piece, because the
+kernel starts from a bias that is the result of the piece before: one value per channel, which is all that one row of
+the activation needs. The order of the additions is that of the whole product, so splitting changes no bit. The last
+piece is filled up with zeros, which add nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from potluck.compiler.lowering.adapters import ConvFp32Tile, ConvMxTile
+from potluck.compiler.lowering.base import SLACK, Constant, LayerPlan, Target, Tensor, constant
+from potluck.compiler.lowering.packing import ELEMENTS, Weights, pack_mx, pick
+from potluck.compiler.memory import align
+from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, TileKernel, Transfer
+from potluck.isa.assembler import Assembler
+from potluck.isa.errors import MachineError
+from potluck.isa.mx import MxTensor
+from potluck.kernels.conv_fp32 import ConvFp32, pack_weights_fp32
+from potluck.kernels.conv_mx import ConvMx
+from potluck.kernels.conv_window import Window
+
+F32 = NDArray[np.float32]
+BLOCK = 32
+
+
+@dataclass(frozen=True)
+class DenseTile:
+    """Arguments: those of the convolution, and whether the piece of K is the last, which alone is clipped."""
+
+    kernel: ConvMx | ConvFp32
+
+    def _tile(self, last: bool) -> TileKernel:
+        kernel = self.kernel if last else replace(self.kernel, low=None, high=None)
+        return ConvMxTile(kernel) if isinstance(kernel, ConvMx) else ConvFp32Tile(kernel)
+
+    def emit(self, a: Assembler) -> None:
+        """See `TileKernel`."""
+        if self.kernel.low is None and self.kernel.high is None:
+            self._tile(True).emit(a)
+            return
+        last, done = a.fresh("last_piece"), a.fresh("piece_done")
+        a("bnez", "a7", last)
+        self._tile(False).emit(a)
+        a("j", done)
+        a.label(last)
+        self._tile(True).emit(a)
+        a.label(done)
+
+    def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
+        """See `TileKernel`."""
+        self._tile(bool(args[7])).evaluate(memory, args[:7])
+
+
+@dataclass(eq=False)
+class DensePlan(LayerPlan):
+    """y = clip(x W + bias), row by row of x.
+
+    Attributes:
+        name: Node.
+        op: Operator.
+        x: Rows, FP32 or MX.
+        y: Rows, FP32.
+        weights: [N, K, 1, 1], MX if ``x`` is.
+        weights_name: ONNX name.
+        bias: [N].
+        bias_name: ONNX name.
+        bounds: Of the fused activation.
+        target: The machine.
+    """
+
+    name: str
+    op: str
+    x: Tensor
+    y: Tensor
+    weights: Weights
+    weights_name: str
+    bias: F32
+    bias_name: str
+    bounds: tuple[float, float]
+    target: Target
+
+    def __post_init__(self) -> None:
+        array = self.weights.codes if isinstance(self.weights, MxTensor) else self.weights
+        self.n, self.k = int(array.shape[0]), int(array.shape[1])
+        self.mx = self.weights.layout if isinstance(self.weights, MxTensor) else None
+        harts = self.target.harts
+        self.slice = min(32, self.n, align(-(-self.n // harts), 8))
+        free = self.target.l1().size - SLACK - 64 * 8
+        per_block = 2 * (harts * self._weight_bytes(BLOCK) + BLOCK * 4) + 2 * 64
+        most = (free - 16 * harts * align(4 * self.slice)) // per_block
+        if most < 1:
+            raise MachineError(
+                f"layer {self.name!r}: a block of weights does not fit L1", key="memory.l1_bytes"
+            )
+        blocks = -(-self.k // BLOCK)
+        self.pieces = -(-blocks // most)
+        self.piece = -(-blocks // self.pieces) * BLOCK
+        low, high = (None if np.isinf(bound) else bound for bound in self.bounds)
+        window = Window(1, 1, (1, 1))
+        tile = min(32, self.target.vlen // 16)
+        if self.mx is None:
+            self.kernel: ConvMx | ConvFp32 = ConvFp32(window, self.piece, self.slice, low, high, tile)
+        else:
+            element = ELEMENTS[self.mx.element.name]
+            self.kernel = ConvMx(window, self.piece, self.slice, low, high, tile, element=element)
+        self.starts = [min(at, self.n - self.slice) for at in range(0, self.n, self.slice)]
+        self.groups = [self.starts[at : at + harts] for at in range(0, len(self.starts), harts)]
+        self.packed = [[self._pack(group, j) for j in range(self.pieces)] for group in self.groups]
+        self.biases = [
+            constant(self.bias_name, "bias", np.concatenate([self._slice_bias(start) for start in group]))
+            for group in self.groups
+        ]
+
+    def _weight_bytes(self, k: int) -> int:
+        if self.mx is None:
+            return k * (self.slice + self.slice % 2) * 4
+        return k * self.slice * self.mx.element.bits // 8 + -(-k // BLOCK) * align(self.slice, 8)
+
+    def _slice_bias(self, start: int) -> F32:
+        values = self.bias[start : start + self.slice].astype(np.float32)
+        return np.pad(values, (0, align(4 * self.slice) // 4 - self.slice))
+
+    def _pack(self, group: Sequence[int], piece: int) -> list[Constant]:
+        """Weights of one piece of K for the slices of a group, one after the other: codes and scales, or values."""
+        parts: list[list[NDArray[np.generic]]] = []
+        for start in group:
+            weights = pick(self.weights, slice(start, start + self.slice), piece * self.piece, self.piece)
+            parts.append(
+                list(pack_mx(weights)) if isinstance(weights, MxTensor) else [pack_weights_fp32(weights)]
+            )
+        name = self.weights_name
+        if self.mx is None:
+            return [constant(name, "values", np.stack([part[0] for part in parts]), "FP32", "slice HWIO")]
+        element = self.mx.element.name
+        return [
+            constant(name, "codes", np.stack([part[0] for part in parts]), element, "slice HWIO chunks"),
+            constant(name, "scales", np.stack([part[1] for part in parts]), "E8M0", "slice HWIO blocks"),
+        ]
+
+    def reads(self) -> Sequence[Tensor]:
+        """See `LayerPlan`."""
+        return (self.x,)
+
+    def writes(self) -> Sequence[Tensor]:
+        """See `LayerPlan`."""
+        return (self.y,)
+
+    def constants(self) -> Sequence[Constant]:
+        """See `LayerPlan`."""
+        return [*(item for group in self.packed for piece in group for item in piece), *self.biases]
+
+    def fill_bytes(self) -> dict[str, int]:
+        """See `LayerPlan`."""
+        return {"zero": 4 * self.piece}
+
+    def lower(self, target: Target) -> LoweredOp:
+        """See `LayerPlan`."""
+        operands = [*self.x.operands("input"), *(item.operand("weights") for item in self.constants())]
+        return LoweredOp(
+            self.name,
+            self.op,
+            DenseTile(self.kernel),
+            (
+                Loop("channel", self.n, self.slice * target.harts),
+                Loop("row", self.x.pixels, 1),
+                Loop("k", self.k, self.piece),
+            ),
+            (),
+            tuple(_DenseTiles(self, target).tiles()),
+            (*operands, *self.y.operands("output")),
+            self.x.pixels * self.n * self.k,
+            self.mx.name if self.mx is not None else "fp32",
+        )
+
+
+class _DenseTiles:
+    """Addresses and transfers."""
+
+    def __init__(self, plan: DensePlan, target: Target) -> None:
+        self.plan, self.target = plan, target
+        l1, harts = target.l1(), target.harts
+        self.weights = [[l1.take("weights", len(part.data)) for part in plan.packed[0][0]] for _ in range(2)]
+        self.rows = [
+            (l1.take("row", 4 * plan.piece), l1.take("scales", plan.piece // BLOCK)) for _ in range(2)
+        ]
+        self.slice_bytes = align(4 * plan.slice)
+        self.biases = [l1.take("bias", harts * self.slice_bytes) for _ in range(2)]
+        self.sums = [l1.take("sums", harts * self.slice_bytes) for _ in range(2)]
+
+    def tiles(self) -> Iterator[Tile]:
+        """Groups of slices outermost, then rows, then pieces of K."""
+        plan = self.plan
+        loaded, weight_turn, step, turn = (-1, -1), -1, 0, 0
+        for group, starts in enumerate(plan.groups):
+            for row in range(plan.x.pixels):
+                turn += 1
+                for piece in range(plan.pieces):
+                    loads = self._row(self.rows[step % 2], row, piece)
+                    if (group, piece) != loaded:
+                        loaded, weight_turn = (group, piece), weight_turn + 1
+                        for part, to in zip(
+                            plan.packed[group][piece], self.weights[weight_turn % 2], strict=True
+                        ):
+                            loads.append(Transfer(part.address, to, len(part.data)))
+                    bias, sums = self.biases[turn % 2], self.sums[turn % 2]
+                    if not piece:
+                        item = plan.biases[group]
+                        loads.append(Transfer(item.address, bias, len(item.data)))
+                    last = piece + 1 == plan.pieces
+                    origin = sums if piece else bias
+                    args = tuple(
+                        self._args(hart, len(starts), self.weights[weight_turn % 2], step, origin, sums, last)
+                        for hart in range(self.target.harts)
+                    )
+                    stores = tuple(self._stores(starts, row, sums)) if last else ()
+                    yield Tile(tuple(loads), stores, args, f"channels {starts[0]}.. row {row} piece {piece}")
+                    step += 1
+
+    def _row(self, at: tuple[int, int], row: int, piece: int) -> list[Transfer]:
+        plan, x, zero = self.plan, self.plan.x, self.target.fills["zero"]
+        bits = 32 if plan.mx is None else plan.mx.element.bits
+        parts = [(x.address, x.pixel_bytes, plan.piece * bits // 8, at[0])]
+        if plan.mx is not None:
+            parts.append((x.scales_address, x.scales, plan.piece // BLOCK, at[1]))
+        made = []
+        for base, length, size, to in parts:
+            have = min(size, length - piece * size)
+            made.append(Transfer(base + row * length + piece * size, to, have))
+            if have < size:
+                made.append(Transfer(zero, to + have, size - have))
+        return made
+
+    def _args(
+        self, hart: int, slices: int, weights: list[int], step: int, bias: int, sums: int, last: bool
+    ) -> tuple[int, ...]:
+        plan = self.plan
+        shares = [
+            at + hart * (len(part.data) // len(plan.groups[0]))
+            for at, part in zip(weights, plan.packed[0][0], strict=True)
+        ]
+        row, scales = self.rows[step % 2]
+        at, mine = hart * self.slice_bytes, int(hart < slices)
+        codes, blocks = (shares[0], shares[1]) if plan.mx is not None else (shares[0], 0)
+        return row, scales if plan.mx is not None else 0, codes, blocks, bias + at, sums + at, mine, int(last)
+
+    def _stores(self, starts: Sequence[int], row: int, sums: int) -> Iterator[Transfer]:
+        plan = self.plan
+        for hart, start in enumerate(starts):
+            to = plan.y.address + 4 * (row * plan.n + start)
+            yield Transfer(sums + hart * self.slice_bytes, to, 4 * plan.slice)

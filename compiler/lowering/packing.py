@@ -1,0 +1,52 @@
+"""Weights as they are kept until they are packed for a kernel."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from potluck.isa.blocks import pack
+from potluck.isa.mx import MxTensor
+from potluck.kernels.base import Element
+
+Weights = NDArray[np.float32] | MxTensor
+"""[Cout, C, KH, KW]; MX ones with blocks along C."""
+ELEMENTS: dict[str, Element] = {"E4M3": "e4m3", "E5M2": "e5m2", "E2M1": "e2m1"}
+"""Names of the element formats in `potluck.kernels`."""
+
+
+def pick(weights: Weights, channels: slice, first: int = 0, count: int | None = None) -> Weights:
+    """Some output channels, and of these ``count`` input channels from ``first`` (a block's start) on.
+
+    Input channels that do not exist are zero.
+    """
+    if isinstance(weights, MxTensor):
+        size = weights.layout.block_size
+        blocks = None if count is None else -(-count // size)
+        codes = _part(weights.codes[channels], first, count)
+        scales = _part(weights.scales[channels], first // size, blocks)
+        return MxTensor(codes.view(np.uint8), scales.view(np.uint8), weights.layout, weights.axis)
+    return np.asarray(_part(weights[channels], first, count), np.float32)
+
+
+def _part(array: NDArray[np.generic], first: int, count: int | None) -> NDArray[np.generic]:
+    if count is None:
+        return array[:, first:]
+    part = array[:, first : first + count]
+    return np.pad(part, [(0, 0), (0, count - part.shape[1]), (0, 0), (0, 0)])
+
+
+def pack_mx(weights: MxTensor) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Codes and scales in the order of `potluck.kernels.conv_mx.pack_weights`, which starts from values.
+
+    Returns:
+        Codes [KH, KW, chunks of C, Cout, 8] and scales [KH, KW, blocks of C, Cout to a multiple of 8].
+    """
+    bits = weights.layout.element.bits
+    codes = weights.codes.transpose(2, 3, 0, 1)
+    codes = np.pad(codes, [(0, 0)] * 3 + [(0, -codes.shape[-1] % (64 // bits))])
+    rows = pack(codes, bits)
+    chunks = rows.reshape(*rows.shape[:3], -1, 8).transpose(0, 1, 3, 2, 4)
+    scales = weights.scales.transpose(2, 3, 1, 0)
+    return np.ascontiguousarray(chunks), np.pad(
+        scales, [(0, 0)] * 3 + [(0, -scales.shape[-1] % 8)], constant_values=127
+    )
