@@ -392,7 +392,9 @@ def test_every_pseudo_instruction_is_exercised() -> None:
     others = {"zext.b", "sext.h", "fsflags", "vmcpy.m", "vmandnot.mm", "vmornot.mm", "vpopc.m", "vfredsum.vs"}
     others |= {"vle1.v", "vse1.v", "vl2r.v", "vl4r.v", "fgt.d", "fge.s"}
     assert {key.partition("/")[0] for key in pseudo.EXPANSIONS} <= written | others
-    rest = "zext.b a0, a1\nvmandnot.mm v1, v2, v3\nvpopc.m a0, v2, v0.t\nvfredsum.vs v1, v2, v3\nvle1.v v1, (a0)"
+    rest = (
+        "zext.b a0, a1\nvmandnot.mm v1, v2, v3\nvpopc.m a0, v2, v0.t\nvfredsum.vs v1, v2, v3\nvle1.v v1, (a0)"
+    )
     assert len(words(rest)) == 5
 
 

@@ -164,7 +164,10 @@ def test_absent_files(tmp_path: Path) -> None:
         ('{"version": 1, "machina": "x"}', "unknown manifest key machina"),
         ('{"version": 1, "inputs": 3}', "inputs is not a list"),
         ('{"version": 1, "inputs": [{"name": "x"}]}', r"inputs\[0\].*missing"),
-        ('{"version": 1, "layers": [{"name": "x", "op": "y", "start": "0", "end": 1}]}', r"layers\[0\]\.start"),
+        (
+            '{"version": 1, "layers": [{"name": "x", "op": "y", "start": "0", "end": 1}]}',
+            r"layers\[0\]\.start",
+        ),
     ],
 )
 def test_bad_manifests(text: str, message: str) -> None:
