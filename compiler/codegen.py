@@ -13,6 +13,7 @@ from potluck.compiler.lowering.base import RING_BYTES, Target
 from potluck.compiler.records import HEADER, TRANSFER, Records
 from potluck.compiler.schedule import LoweredOp, Transfer
 from potluck.isa.assembler import Assembler
+from potluck.isa.errors import DataError, ModelError
 from potluck.kernels import runtime
 
 
@@ -29,13 +30,19 @@ def emit_program(a: Assembler, ops: Sequence[LoweredOp], records: Sequence[int],
         ops: Layers in order.
         records: DRAM address of each layer's tile records.
         target: The machine.
+
+    Raises:
+        ModelError: A kernel cannot be emitted for a layer's shape.
     """
     runtime.start(a, int(target.machine.memory.l1_bytes))
     a("li", "s7", RING_BYTES // 2)
     for index, (op, address) in enumerate(zip(ops, records, strict=True)):
         a.label(layer_label(index))
         a.comment(f"{op.name}: {op.op} {op.format}")
-        _Layer(a, op, address, target.ring).emit()
+        try:
+            _Layer(a, op, address, target.ring).emit()
+        except DataError as error:  # a kernel refuses the shape
+            raise ModelError(error.message, node=op.name, hint=error.hint) from error
         a.label(f"{layer_label(index)}_end")
     stop = a.fresh("stop")
     runtime.barrier(a)

@@ -11,35 +11,29 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
-from potluck.compiler.graph import DOMAIN, constant, integer, ints, label, operator, real, shape_of, title
+from potluck.compiler.graph import DOMAIN, constant, integer, label, operator, real, shape_of, title
 from potluck.compiler.lowering.adapters import AddTile, ClipTile, ColumnTile, SoftmaxTile
 from potluck.compiler.lowering.base import LayerPlan, Target, Tensor, tensor_bytes
 from potluck.compiler.lowering.base import constant as make_constant
 from potluck.compiler.lowering.conv import ConvPlan
 from potluck.compiler.lowering.dense import DensePlan
 from potluck.compiler.lowering.depthwise import DepthwisePlan
-from potluck.compiler.lowering.packing import Weights
 from potluck.compiler.lowering.pool import GlobalPoolPlan, PoolPlan
 from potluck.compiler.lowering.quantize import QuantizeTile
 from potluck.compiler.lowering.stream import RelayoutPlan, Stream, StreamPlan
 from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.memory import Storage
 from potluck.compiler.passes.fuse_activation import clip_bounds
-from potluck.compiler.rules import MX_ELEMENTS, column_constant, dequantizer
+from potluck.compiler.reading import as_conv, bias_of, geometry_of, open_bounds, ordered, weights_of
+from potluck.compiler.rules import MX_ELEMENTS, column_constant
 from potluck.isa.blocks import BlockLayout, layout
-from potluck.isa.errors import MachineError, ModelError
+from potluck.isa.errors import DataError, MachineError, ModelError
 from potluck.isa.mx import MxTensor
 from potluck.kernels.elementwise import Add, Clip, ColumnAffine
 from potluck.kernels.softmax import Softmax
 
 F32 = NDArray[np.float32]
 NO_BOUNDS = (-math.inf, math.inf)
-
-
-def _open(bounds: tuple[float, float]) -> tuple[float | None, float | None]:
-    """Bounds as kernels take them: None where there is none."""
-    low, high = bounds
-    return (None if math.isinf(low) else low), (None if math.isinf(high) else high)
 
 
 class Selector:
@@ -62,7 +56,10 @@ class Selector:
         for value in self.model.graph.inputs:
             self._new(value)
         for node in self.model.graph:
-            BUILDERS[operator(node)](self, node)
+            try:
+                BUILDERS[operator(node)](self, node)
+            except DataError as error:  # a kernel refuses the shape
+                raise ModelError(error.message, node=label(node), hint=error.hint) from error
         return self.plans
 
     def tensor(self, value: ir.Value | None, node: ir.Node) -> Tensor:
@@ -94,10 +91,10 @@ class Selector:
     def conv(self, node: ir.Node) -> None:
         """Conv and its fused form."""
         x, y = self.tensor(node.inputs[0], node), self._new(node.outputs[0])
-        weights = _weights(node.inputs[1], x.mx)
-        bias, bias_name = _bias(node, y.shape[1])
+        weights = weights_of(node.inputs[1], x.mx)
+        bias, bias_name = bias_of(node, y.shape[1])
         name = node.inputs[1].name if node.inputs[1] is not None else None
-        geometry = _geometry(node, x.shape, y.shape)
+        geometry = geometry_of(node, x.shape, y.shape)
         common = (label(node), title(node), x, y, geometry)
         if integer(node, "group", 1) > 1:
             assert not isinstance(weights, MxTensor)
@@ -115,15 +112,15 @@ class Selector:
     def product(self, node: ir.Node) -> None:
         """Gemm and MatMul: a 1x1 convolution whose image is the rows of the matrix."""
         x, y = self.tensor(node.inputs[0], node), self._new(node.outputs[0])
-        matrix = _weights(node.inputs[1], x.mx)
+        matrix = weights_of(node.inputs[1], x.mx)
         transposed = bool(integer(node, "transB", 0))
         alpha, beta = real(node, "alpha", 1.0), real(node, "beta", 1.0)
-        weights = _as_conv(matrix, transposed)
+        weights = as_conv(matrix, transposed)
         if alpha != 1.0 and not isinstance(weights, MxTensor):
             weights = np.asarray(weights * np.float32(alpha), np.float32)
         elif alpha != 1.0:
             raise ModelError(f"alpha is {alpha} in an MX product", node=label(node), hint="Fold it into B")
-        bias, bias_name = _bias(node, y.shape[-1])
+        bias, bias_name = bias_of(node, y.shape[-1])
         bias = np.asarray(bias * np.float32(beta), np.float32)
         name = node.inputs[1].name if node.inputs[1] is not None else None
         rows = math.prod(y.shape[:-1])
@@ -157,7 +154,7 @@ class Selector:
 
     def add(self, node: ir.Node) -> None:
         """Sum of two activations, or of one and a constant per channel."""
-        low, high = _open(self._bounds(node))
+        low, high = open_bounds(self._bounds(node))
         at = column_constant(node)
         if at is not None:
             x, y = self.tensor(node.inputs[1 - at], node), self._new(node.outputs[0])
@@ -180,7 +177,7 @@ class Selector:
     def clip(self, node: ir.Node) -> None:
         """Relu and Clip that could not be fused."""
         x, y = self.tensor(node.inputs[0], node), self._new(node.outputs[0])
-        kernel = ClipTile(Clip(*_open(clip_bounds(node) or NO_BOUNDS)))
+        kernel = ClipTile(Clip(*open_bounds(clip_bounds(node) or NO_BOUNDS)))
         self._stream(node, (Stream(x, 4),), (Stream(y, 4),), y.elements, kernel, 16)
 
     def softmax(self, node: ir.Node) -> None:
@@ -209,7 +206,7 @@ class Selector:
         x, y = self.tensor(node.inputs[0], node), self._new(node.outputs[0])
         average = node.op_type == "AveragePool"
         count_pad = bool(integer(node, "count_include_pad", 0))
-        geometry = _geometry(node, x.shape, y.shape)
+        geometry = geometry_of(node, x.shape, y.shape)
         self.plans.append(
             PoolPlan(label(node), title(node), x, y, geometry, average, count_pad, self.target.vlen)
         )
@@ -223,11 +220,11 @@ class Selector:
         """Flatten, Reshape, Squeeze, Unsqueeze, Identity: an alias where the order in memory stays."""
         x, value = self.tensor(node.inputs[0], node), node.outputs[0]
         shape = shape_of(value, node)
-        if not value.is_graph_output() and ((_ordered(x.shape) and _ordered(shape)) or x.shape == shape):
+        if not value.is_graph_output() and ((ordered(x.shape) and ordered(shape)) or x.shape == shape):
             self.tensors[value] = Tensor(value.name or "", shape, x.storage)
             return
-        if not _ordered(x.shape) and x.shape != shape:
-            last = _ordered(shape)
+        if not ordered(x.shape) and x.shape != shape:
+            last = ordered(shape)
             flat = self._new(value) if last else self._fresh(f"{value.name}_flat", (math.prod(shape),))
             n, c, h, w = x.shape
             self.plans.append(RelayoutPlan(label(node), title(node), x, flat, (n, c, h, w), to_row=True))
@@ -235,74 +232,13 @@ class Selector:
                 return
             x = flat
         y = self._new(value)
-        if not _ordered(shape) and x.shape != shape:
+        if not ordered(shape) and x.shape != shape:
             n, c, h, w = shape
             self.plans.append(RelayoutPlan(label(node), title(node), x, y, (n, c, h, w), to_row=False))
             return
         # A graph output needs memory of its own: one image of one channel in, the same order out.
         size = math.prod(shape)
         self.plans.append(RelayoutPlan(label(node), title(node), x, y, (1, 1, 1, size), to_row=True))
-
-
-def _ordered(shape: tuple[int, ...]) -> bool:
-    """Whether NHWC is the order of the ONNX dimensions anyway."""
-    return len(shape) != 4 or shape[1] == 1 or shape[2] * shape[3] == 1
-
-
-def _weights(value: ir.Value | None, mx: BlockLayout | None) -> Weights:
-    """The weights as they are stored in the graph; MX ones as values if the activation is FP32."""
-    array = constant(value)
-    if array is not None:
-        return np.asarray(array, np.float32)
-    node = dequantizer(value)
-    assert node is not None and value is not None
-    codes, scales = constant(node.inputs[0]), constant(node.inputs[1])
-    assert codes is not None and scales is not None and node.inputs[0] is not None
-    element = node.inputs[0].dtype
-    assert element is not None
-    kind = layout(MX_ELEMENTS[element], integer(node, "block_size", 32))
-    axis = integer(node, "axis", 1) % codes.ndim
-    made = MxTensor(codes.view(np.uint8), scales.view(np.uint8), kind, axis)
-    return made if mx is not None else made.dequantize()
-
-
-def _as_conv(matrix: Weights, transposed: bool) -> Weights:
-    """[K, N] (or [N, K] if transposed) as [Cout, C, 1, 1]."""
-
-    def turn(array: NDArray[np.generic]) -> NDArray[np.generic]:
-        return np.ascontiguousarray(array if transposed else array.T)[:, :, None, None]
-
-    if isinstance(matrix, MxTensor):
-        codes, scales = turn(matrix.codes), turn(matrix.scales)
-        return MxTensor(codes.view(np.uint8), scales.view(np.uint8), matrix.layout, 1)
-    return np.asarray(turn(matrix), np.float32)
-
-
-def _bias(node: ir.Node, channels: int) -> tuple[F32, str]:
-    value = node.inputs[2] if len(node.inputs) > 2 else None
-    array = constant(value)
-    if array is None:
-        return np.zeros(channels, np.float32), f"{label(node)}_bias"
-    full = np.broadcast_to(np.asarray(array, np.float32).reshape(-1), (channels,))
-    return np.ascontiguousarray(full), (value.name if value is not None else None) or ""
-
-
-def _pair(values: tuple[int, ...]) -> tuple[int, int]:
-    return values[0], values[1]
-
-
-def _geometry(node: ir.Node, x: tuple[int, ...], y: tuple[int, ...]) -> Geometry:
-    top, left, bottom, right = ints(node, "pads", (0, 0, 0, 0))
-    return Geometry(
-        x[2],
-        x[3],
-        _pair(ints(node, "kernel_shape", (1, 1))),
-        _pair(ints(node, "strides", (1, 1))),
-        _pair(ints(node, "dilations", (1, 1))),
-        (top, left, bottom, right),
-        y[2],
-        y[3],
-    )
 
 
 BUILDERS: dict[str, Callable[[Selector, ir.Node], None]] = {

@@ -5,7 +5,9 @@ import dataclasses
 import numpy as np
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
+from potluck.compiler.compile import generate
 from potluck.compiler.evaluate import FlatMemory, evaluate
+from potluck.sim.cluster import Cluster
 
 
 def feeds(schedule, seed=0):
@@ -32,6 +34,21 @@ def by_schedule(schedule, inputs):
         value = raw.reshape(tensor.stored_shape)
         outputs.append(value.transpose(0, 3, 1, 2) if tensor.image else value)
     return outputs
+
+
+def by_simulator(schedule, inputs):
+    """Outputs of the compiled program on the simulated machine."""
+    cluster = Cluster(generate(schedule), schedule.target.machine, timed=False)
+    outputs = cluster.run(inputs)
+    return [outputs[tensor.name] for tensor in schedule.outputs]
+
+
+def same_bits(got, expected):
+    """Whether two lists of float32 arrays are equal, NaN and signs of zero included."""
+    return all(
+        np.array_equal(np.ascontiguousarray(a).view(np.uint32), np.ascontiguousarray(b).view(np.uint32))
+        for a, b in zip(got, expected, strict=True)
+    )
 
 
 def by_reference(schedule, inputs):

@@ -7,7 +7,7 @@ from potluck.compiler.build import build, prepare
 from potluck.compiler.schedule import describe
 from potluck.isa.errors import MachineError
 from potluck.isa.machine import load_machine
-from running import by_reference, by_schedule, feeds, with_l1
+from running import by_reference, by_schedule, by_simulator, feeds, same_bits, with_l1
 
 MACHINE = load_machine("spatz-mx")
 
@@ -15,8 +15,13 @@ MACHINE = load_machine("spatz-mx")
 def check(source, scheme=None, machine=MACHINE, rtol=2e-5, atol=2e-5, **options):
     schedule = build(prepare(source, scheme, **options), machine)
     inputs = feeds(schedule)
-    for got, expected in zip(by_schedule(schedule, inputs), by_reference(schedule, inputs), strict=True):
+    outputs = by_schedule(schedule, inputs)
+    for got, expected in zip(outputs, by_reference(schedule, inputs), strict=True):
         np.testing.assert_allclose(got, expected, rtol=rtol, atol=atol)
+    try:
+        assert same_bits(by_simulator(schedule, inputs), outputs)
+    except NotImplementedError:
+        pass
     return schedule
 
 

@@ -1,0 +1,86 @@
+"""What layers are made of, read from a node: weights, bias, geometry, bounds."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from potluck.compiler.graph import constant, integer, ints, label
+from potluck.compiler.lowering.packing import Weights
+from potluck.compiler.lowering.windows import Geometry
+from potluck.compiler.rules import MX_ELEMENTS, dequantizer
+from potluck.isa.blocks import BlockLayout, layout
+from potluck.isa.mx import MxTensor
+
+F32 = NDArray[np.float32]
+
+
+def open_bounds(bounds: tuple[float, float]) -> tuple[float | None, float | None]:
+    """Bounds as kernels take them: None where there is none."""
+    low, high = bounds
+    return (None if math.isinf(low) else low), (None if math.isinf(high) else high)
+
+
+def ordered(shape: tuple[int, ...]) -> bool:
+    """Whether NHWC is the order of the ONNX dimensions anyway."""
+    return len(shape) != 4 or shape[1] == 1 or shape[2] * shape[3] == 1
+
+
+def weights_of(value: ir.Value | None, mx: BlockLayout | None) -> Weights:
+    """The weights as they are stored in the graph; MX ones as values if the activation is FP32."""
+    array = constant(value)
+    if array is not None:
+        return np.asarray(array, np.float32)
+    node = dequantizer(value)
+    assert node is not None and value is not None
+    codes, scales = constant(node.inputs[0]), constant(node.inputs[1])
+    assert codes is not None and scales is not None and node.inputs[0] is not None
+    element = node.inputs[0].dtype
+    assert element is not None
+    kind = layout(MX_ELEMENTS[element], integer(node, "block_size", 32))
+    axis = integer(node, "axis", 1) % codes.ndim
+    made = MxTensor(codes.view(np.uint8), scales.view(np.uint8), kind, axis)
+    return made if mx is not None else made.dequantize()
+
+
+def as_conv(matrix: Weights, transposed: bool) -> Weights:
+    """[K, N] (or [N, K] if transposed) as [Cout, C, 1, 1]."""
+
+    def turn(array: NDArray[np.generic]) -> NDArray[np.generic]:
+        return np.ascontiguousarray(array if transposed else array.T)[:, :, None, None]
+
+    if isinstance(matrix, MxTensor):
+        codes, scales = turn(matrix.codes), turn(matrix.scales)
+        return MxTensor(codes.view(np.uint8), scales.view(np.uint8), matrix.layout, 1)
+    return np.asarray(turn(matrix), np.float32)
+
+
+def bias_of(node: ir.Node, channels: int) -> tuple[F32, str]:
+    """The bias of a convolution or Gemm, zeros if it has none, and its name."""
+    value = node.inputs[2] if len(node.inputs) > 2 else None
+    array = constant(value)
+    if array is None:
+        return np.zeros(channels, np.float32), f"{label(node)}_bias"
+    full = np.broadcast_to(np.asarray(array, np.float32).reshape(-1), (channels,))
+    return np.ascontiguousarray(full), (value.name if value is not None else None) or ""
+
+
+def _pair(values: tuple[int, ...]) -> tuple[int, int]:
+    return values[0], values[1]
+
+
+def geometry_of(node: ir.Node, x: tuple[int, ...], y: tuple[int, ...]) -> Geometry:
+    """The geometry of a convolution or pool from input and output shape."""
+    top, left, bottom, right = ints(node, "pads", (0, 0, 0, 0))
+    return Geometry(
+        x[2],
+        x[3],
+        _pair(ints(node, "kernel_shape", (1, 1))),
+        _pair(ints(node, "strides", (1, 1))),
+        _pair(ints(node, "dilations", (1, 1))),
+        (top, left, bottom, right),
+        y[2],
+        y[3],
+    )
