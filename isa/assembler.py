@@ -46,7 +46,7 @@ class Assembler:
         self._volatile = False
         self.section(".text")
 
-    # what kernels call ----------------------------------------------------------------------------------------------
+    # what kernels call --------------------------------------------------------------------------------
     def __call__(self, mnemonic: str, *operands: str | int) -> None:
         """Append an instruction or pseudo-instruction; operands in assembly order, as text or numbers.
 
@@ -90,7 +90,7 @@ class Assembler:
         """
         read_source(self, source)
 
-    # what directives call -------------------------------------------------------------------------------------------
+    # what directives call -----------------------------------------------------------------------------
     def section(
         self,
         name: str,
@@ -98,7 +98,7 @@ class Assembler:
         writable: bool | None = None,
         address: int | None = None,
     ) -> None:
-        """Continue in a section; ``.text.*`` is part of ``.text``. ``address`` puts it somewhere of its own."""
+        """Continue in a section (``.text.*`` is part of ``.text``); ``address`` puts it somewhere of its own."""
         if name.startswith(".text."):
             name = ".text"
         known = self._sections.get(name)
@@ -147,7 +147,7 @@ class Assembler:
         self._section.run().data.extend(data)
 
     def align(self, count: int, fill: int | None = None) -> None:
-        """Pad to a multiple of ``count`` bytes, a power of two; with nops in code unless ``fill`` is given."""
+        """Pad to a multiple of ``count`` (a power of two) bytes; with nops in code unless ``fill`` is given."""
         if count < 1 or count & (count - 1):
             raise ValueError(f"alignment {count}: expected a power of two")
         if fill is None and not self._section.executable:
@@ -165,7 +165,7 @@ class Assembler:
         self._where = Where(line, text) if line else None
 
     def expression(self, text: str | int) -> Expression:
-        """Parse an expression; ``1f`` and ``1b`` are resolved to labels, constants defined so far to numbers."""
+        """Parse; ``1f`` and ``1b`` are resolved to labels, constants defined so far to numbers."""
         value = parse_expression(text, self._local_label)
         if isinstance(value, Node):
             self._volatile = True  # what the text means depends on the place
@@ -173,7 +173,7 @@ class Assembler:
                 return evaluate(value, self._constant_symbol)
         return value
 
-    # inside ---------------------------------------------------------------------------------------------------------
+    # inside -------------------------------------------------------------------------------------------
     def _local_label(self, text: str) -> str:
         number = self._numeric.get(text[:-1], 0)
         if text[-1] == "b" and not number:
@@ -253,7 +253,7 @@ class Assembler:
         values: dict[str, Expression] = {"rd": 0, "off": self.expression(target)}
         self._jump(TABLE["jal"], values, self._here("tail", (target,)), "6")
 
-    # the end --------------------------------------------------------------------------------------------------
+    # the end ------------------------------------------------------------------------------------------
     def assemble(self, text_base: int = TEXT_BASE, data_base: int | None = None) -> Object:
         """Find addresses, relax jumps, resolve symbols.
 

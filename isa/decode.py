@@ -25,7 +25,8 @@ class DecodedText:
 
     Attributes:
         index: int16 [n], position in ``Decoder.insns``, -1 where the word is no instruction.
-        operands: operand name -> int64 [n], values as :meth:`Insn.decode` gives them, 0 where a row lacks the operand.
+        operands: operand name -> int64 [n], values as :meth:`Insn.decode` gives them, 0 where a row
+            lacks the operand.
     """
 
     index: NDArray[np.int16]

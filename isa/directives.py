@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from potluck.isa.assembler import Assembler
 
 _LABEL = re.compile(r"\s*([A-Za-z_.$][\w.$]*|\d+)\s*:")
-_IGNORED = frozenset(
-    [".globl", ".global", ".local", ".weak", ".type", ".size", ".option", ".attribute", ".file", ".ident", ".loc", ".cfi_startproc", ".cfi_endproc"]
-)
+_IGNORED = frozenset({
+    ".globl", ".global", ".local", ".weak", ".type", ".size", ".option", ".attribute", ".file", ".ident", ".loc",
+    ".cfi_startproc", ".cfi_endproc",
+})  # fmt: skip
 _SIZES = {
-    ".byte": 1, ".half": 2, ".short": 2, ".2byte": 2, ".word": 4, ".long": 4, ".4byte": 4, ".dword": 8, ".quad": 8,
-    ".8byte": 8,
+    ".byte": 1, ".half": 2, ".short": 2, ".2byte": 2, ".word": 4, ".long": 4, ".4byte": 4,
+    ".dword": 8, ".quad": 8, ".8byte": 8,
 }  # fmt: skip
 _SECTIONS = (".text", ".data", ".rodata", ".bss")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "\\": "\\", '"': '"'}

@@ -9,7 +9,7 @@ from potluck.isa.operands import format_operands
 
 
 def disassemble_word(word: int) -> str:
-    """One instruction as text that the assembler reads back to the same word; ``.word`` if it is no instruction."""
+    """One instruction as text that the assembler reads back to the same word; ``.word`` if it is none."""
     found = decoder().decode(word)
     if found is None:
         return f".word {word:#010x}"

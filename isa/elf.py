@@ -8,6 +8,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from elftools.common.exceptions import ELFError
@@ -20,6 +21,10 @@ from potluck.isa.manifest import SECTION, Manifest
 _PAGE = 4096
 _MACHINE = 243  # EM_RISCV
 _DOUBLE_FLOAT_ABI, _COMPRESSED = 4, 1  # e_flags
+_DAMAGE = (
+    ELFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, struct.error,
+    AssertionError, EOFError, MemoryError, RecursionError,
+)  # fmt: skip
 _LARGEST = 1 << 32  # bytes of one segment that we are ready to believe
 
 
@@ -117,7 +122,7 @@ def _padded(data: bytearray, step: int, remainder: int = 0) -> None:
 
 def _write(program: Program) -> bytes:
     sections = sorted((s for s in program.sections if s.data), key=lambda s: s.address)
-    for before, after in zip(sections, sections[1:], strict=False):
+    for before, after in pairwise(sections):
         if before.end > after.address:
             raise ProgramError(
                 f"sections {before.name} ({before.address:#x}..{before.end:#x}) and {after.name} "
@@ -126,8 +131,10 @@ def _write(program: Program) -> bytes:
     out = bytearray(64 + 56 * len(sections))
     segments, headers, names = bytearray(), bytearray(64), bytearray(1)
 
-    def header(name: str, kind: int, flags: int, address: int, offset: int, size: int, link: int = 0, info: int = 0,
-               align: int = 1, entry: int = 0) -> None:  # fmt: skip
+    def header(
+        name: str, kind: int, flags: int, address: int, offset: int, size: int,
+        link: int = 0, info: int = 0, align: int = 1, entry: int = 0,
+    ) -> None:  # fmt: skip
         at = len(names)
         names.extend(name.encode() + b"\0")
         headers.extend(
@@ -161,8 +168,8 @@ def _write(program: Program) -> bytes:
     ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
     count = len(headers) // 64
     out[:64] = ident + struct.pack(
-        "<HHIQQQIHHHHHH", 2, _MACHINE, 1, program.entry, 64, len(out), _DOUBLE_FLOAT_ABI, 64, 56, len(sections), 64,
-        count, count - 1,
+        "<HHIQQQIHHHHHH", 2, _MACHINE, 1, program.entry, 64, len(out), _DOUBLE_FLOAT_ABI, 64, 56,
+        len(sections), 64, count, count - 1,
     )  # fmt: skip
     out[64 : 64 + len(segments)] = segments
     return bytes(out + headers)
@@ -199,8 +206,7 @@ def read(data: bytes) -> Program:
     except ProgramError:
         raise
     # pyelftools answers damaged tables with whatever exception the nonsense leads to.
-    except (ELFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, struct.error,
-            AssertionError, UnicodeError, EOFError, MemoryError, RecursionError) as problem:  # fmt: skip
+    except _DAMAGE as problem:
         raise ProgramError(f"damaged ELF file: {problem or type(problem).__name__}") from None
     entry = int(elf.header["e_entry"])
     if not any(s.executable and s.address <= entry < s.end for s in sections):
@@ -251,7 +257,7 @@ def _segments(elf: ELFFile, data: bytes) -> Iterable[Section]:
     if not pieces:
         raise ProgramError("the ELF file has no loadable segment")
     pieces.sort(key=lambda piece: piece.address)
-    for before, after in zip(pieces, pieces[1:], strict=False):
+    for before, after in pairwise(pieces):
         if before.end > after.address:
             raise ProgramError(f"the segments at {before.address:#x} and {after.address:#x} overlap")
     return pieces

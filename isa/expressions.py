@@ -1,7 +1,8 @@
 """Assembly expressions: numbers, symbols, operators and ``%hi``-like functions.
 
-A parsed expression is an ``int`` or a :class:`Node`; constants are folded while parsing. Operators and precedence are
-those of C (``* / %``, ``+ -``, ``<< >>``, ``&``, ``^``, ``|``, unary ``- ~ +``, parentheses); ``.`` is the address here.
+A parsed expression is an ``int`` or a :class:`Node`; constants are folded while parsing. Operators and precedence
+are those of C (``* / %``, ``+ -``, ``<< >>``, ``&``, ``^``, ``|``, unary ``- ~ +``, parentheses); ``.`` is the
+address here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Union
+from typing import TypeAlias
 
 _TOKEN = re.compile(
     r"\s*(?:(0[xX][0-9a-fA-F]+|0[bB][01]+|\d+(?![\w.]))|(\d+[fb])(?!\w)|(%\w+)|([A-Za-z_.$][\w.$]*)"
@@ -38,14 +39,14 @@ def _zero() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """``operation`` is an operator, ``symbol`` (with ``name``), ``neg``, ``inv`` or a function of ``FUNCTIONS``."""
+    """``operation``: an operator, ``symbol`` (with ``name``), ``neg``, ``inv`` or one of ``FUNCTIONS``."""
 
     operation: str
     arguments: tuple[Expression, ...] = ()
     name: str = ""
 
 
-Expression = Union[int, Node]
+Expression: TypeAlias = int | Node
 Lookup = Callable[[str], int]
 
 
@@ -148,7 +149,7 @@ def parse_expression(text: str | int, local: Callable[[str], str] = _no_locals) 
 
 
 def high20(value: int) -> int:
-    """What ``lui`` or ``auipc`` must add so that a signed 12-bit addition reaches ``value``; in units of 4 KiB."""
+    """What ``lui`` or ``auipc`` takes (4 KiB units) for a signed 12-bit addition to reach ``value``."""
     if not -(1 << 31) - 2048 <= value < (1 << 31) - 2048:
         raise ValueError(f"{value:#x} is not in reach of a 32-bit signed pair of immediates")
     return (value + 0x800) >> 12 & 0xFFFFF

@@ -140,7 +140,7 @@ def alignment(section: SectionSource) -> int:
 
 
 def relax(section: SectionSource, base: int, lookup: Callable[[str, int], int]) -> bool:
-    """Lengthen the jumps that do not reach; whether any was. ``lookup`` takes a name and the current address."""
+    """Lengthen the jumps that do not reach; whether there was one. ``lookup`` takes name and address."""
     changed = False
     addresses, _ = place(section, base)
     for item, address in zip(section.items, addresses, strict=True):

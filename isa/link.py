@@ -106,7 +106,7 @@ class _Symbols:
         return items[item] + offset if items else section.address or 0
 
     def find(self, name: str, here: int) -> int:
-        """A symbol's value, ``.``, or what ``%pcrel_lo`` of a label stands for (see ``expressions.evaluate``)."""
+        """A symbol's value, ``.``, or what ``%pcrel_lo NAME`` stands for (see ``expressions.evaluate``)."""
         if name == ".":
             return here
         if name.startswith("%pcrel_lo "):

@@ -1,4 +1,4 @@
-"""What a program says about itself: tensors, layers and buffers, as JSON in the section ``.potluck.manifest``."""
+"""What a program says of itself: tensors, layers and buffers, as JSON in section ``.potluck.manifest``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operands of one instruction: assembly text to values and back; the classes are those of ``potluck.isa.insn``."""
+"""Operands of one instruction, text to values and back; the classes are those of ``potluck.isa.insn``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FENCE = "iorw"
 
 
 def default_rounding(insn: Insn) -> int:
-    """The rm field when none is written: dynamic, but 0 for conversions that are always exact (as GNU as does)."""
+    """The rm field when none is written: dynamic, but 0 for always exact conversions (as GNU as does)."""
     return 7 if insn.attributes.get("rounds") or "frm" in insn.parameters else 0
 
 
@@ -82,7 +82,7 @@ def parse(insn: Insn, texts: Sequence[str | int], expression: ParseExpression) -
         expression: parser of expressions.
 
     Returns:
-        Values by operand name: raw encodings for registers and the like, unchecked expressions for immediates.
+        Values by operand name: raw encodings of registers and the like, unchecked expressions of immediates.
 
     Raises:
         ValueError: an operand is missing, superfluous or of the wrong kind; says what was expected.

@@ -1,7 +1,8 @@
 """Pseudo-instructions: their expansions into rows of the table.
 
-An expansion is text with ``;`` between instructions and spaces between operands; ``$0``.. are the operands as written,
-``$*`` those after the last numbered one (an optional mask). Keys carry the number of operands where it matters.
+An expansion is text with ``;`` between instructions and spaces between operands; ``$0``.. are the operands as
+written, ``$*`` those after the last numbered one (an optional mask). Keys carry the number of operands where it
+matters.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ _SCALAR = {
     "beqz": "beq $0 zero $1", "bnez": "bne $0 zero $1", "blez": "bge zero $0 $1", "bgez": "bge $0 zero $1",
     "bltz": "blt $0 zero $1", "bgtz": "blt zero $0 $1", "bgt": "blt $1 $0 $2", "ble": "bge $1 $0 $2",
     "bgtu": "bltu $1 $0 $2", "bleu": "bgeu $1 $0 $2",
-    "j": "jal zero $0", "jal/1": "jal ra $0", "jr/1": "jalr zero 0($0)", "jalr/1": "jalr ra 0($0)", "jalr/2": "jalr $0 0($1)",
+    "j": "jal zero $0", "jal/1": "jal ra $0", "jr/1": "jalr zero 0($0)", "jalr/1": "jalr ra 0($0)",
+    "jalr/2": "jalr $0 0($1)",
     "jalr/3": "jalr $0 $2($1)", "ret": "jalr zero 0(ra)", "unimp": "csrrw zero cycle zero",
     "fence/0": "fence iorw iorw",
-    "csrr": "csrrs $0 $1 zero", "csrw": "csrrw zero $0 $1", "csrs": "csrrs zero $0 $1", "csrc": "csrrc zero $0 $1",
+    "csrr": "csrrs $0 $1 zero", "csrw": "csrrw zero $0 $1", "csrs": "csrrs zero $0 $1",
+    "csrc": "csrrc zero $0 $1",
     "csrwi": "csrrwi zero $0 $1", "csrsi": "csrrsi zero $0 $1", "csrci": "csrrci zero $0 $1",
     "frcsr": "csrrs $0 fcsr zero", "fscsr/1": "csrrw zero fcsr $0", "fscsr/2": "csrrw $0 fcsr $1",
     "frrm": "csrrs $0 frm zero", "fsrm/1": "csrrw zero frm $0", "fsrm/2": "csrrw $0 frm $1",
@@ -37,18 +40,23 @@ _SCALAR = {
     "fmv.x.s": "fmv.x.w $0 $1", "fmv.s.x": "fmv.w.x $0 $1",
 }  # fmt: skip
 _FLOAT = {
-    "fmv": "fsgnj.? $0 $1 $1", "fabs": "fsgnjx.? $0 $1 $1", "fneg": "fsgnjn.? $0 $1 $1", "fgt": "flt.? $0 $2 $1",
+    "fmv": "fsgnj.? $0 $1 $1", "fabs": "fsgnjx.? $0 $1 $1", "fneg": "fsgnjn.? $0 $1 $1",
+    "fgt": "flt.? $0 $2 $1",
     "fge": "fle.? $0 $2 $1",
 }  # fmt: skip
 _VECTOR = {
-    "vneg.v": "vrsub.vx $0 $1 zero $*", "vnot.v": "vxor.vi $0 $1 -1 $*", "vwcvt.x.x.v": "vwadd.vx $0 $1 zero $*",
+    "vneg.v": "vrsub.vx $0 $1 zero $*", "vnot.v": "vxor.vi $0 $1 -1 $*",
+    "vwcvt.x.x.v": "vwadd.vx $0 $1 zero $*",
     "vwcvtu.x.x.v": "vwaddu.vx $0 $1 zero $*", "vncvt.x.x.w": "vnsrl.wx $0 $1 zero $*",
-    "vmsgt.vv": "vmslt.vv $0 $2 $1 $*", "vmsgtu.vv": "vmsltu.vv $0 $2 $1 $*", "vmsge.vv": "vmsle.vv $0 $2 $1 $*",
-    "vmsgeu.vv": "vmsleu.vv $0 $2 $1 $*", "vmfgt.vv": "vmflt.vv $0 $2 $1 $*", "vmfge.vv": "vmfle.vv $0 $2 $1 $*",
+    "vmsgt.vv": "vmslt.vv $0 $2 $1 $*", "vmsgtu.vv": "vmsltu.vv $0 $2 $1 $*",
+    "vmsge.vv": "vmsle.vv $0 $2 $1 $*",
+    "vmsgeu.vv": "vmsleu.vv $0 $2 $1 $*", "vmfgt.vv": "vmflt.vv $0 $2 $1 $*",
+    "vmfge.vv": "vmfle.vv $0 $2 $1 $*",
     "vfneg.v": "vfsgnjn.vv $0 $1 $1 $*", "vfabs.v": "vfsgnjx.vv $0 $1 $1 $*",
     "vmmv.m": "vmand.mm $0 $1 $1", "vmcpy.m": "vmand.mm $0 $1 $1", "vmnot.m": "vmnand.mm $0 $1 $1",
     "vmclr.m": "vmxor.mm $0 $0 $0", "vmset.m": "vmxnor.mm $0 $0 $0", "vmandnot.mm": "vmandn.mm $0 $1 $2",
-    "vmornot.mm": "vmorn.mm $0 $1 $2", "vpopc.m": "vcpop.m $0 $1 $*", "vfredsum.vs": "vfredusum.vs $0 $1 $2 $*",
+    "vmornot.mm": "vmorn.mm $0 $1 $2", "vpopc.m": "vcpop.m $0 $1 $*",
+    "vfredsum.vs": "vfredusum.vs $0 $1 $2 $*",
     "vle1.v": "vlm.v $0 $1", "vse1.v": "vsm.v $0 $1", "vl1r.v": "vl1re8.v $0 $1", "vl2r.v": "vl2re8.v $0 $1",
     "vl4r.v": "vl4re8.v $0 $1", "vl8r.v": "vl8re8.v $0 $1",
 }  # fmt: skip
@@ -121,7 +129,7 @@ def _immediate_form(mnemonic: str, operands: tuple[str | int, ...]) -> Written:
 
 
 def load_immediate(register: str | int, value: int) -> Iterator[Written]:
-    """A shortest-known sequence that sets a register to a 64-bit constant (as LLVM's and GNU's assemblers do).
+    """The sequence that sets a register to a 64-bit constant, as LLVM's and GNU's assemblers do.
 
     Raises:
         ValueError: the value has more than 64 bits.

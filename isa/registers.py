@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import re
 
-X_NAMES = ["zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5", "t6"]
-F_NAMES = ["ft0", "ft1", "ft2", "ft3", "ft4", "ft5", "ft6", "ft7", "fs0", "fs1", "fa0", "fa1", "fa2", "fa3", "fa4", "fa5", "fa6", "fa7", "fs2", "fs3", "fs4", "fs5", "fs6", "fs7", "fs8", "fs9", "fs10", "fs11", "ft8", "ft9", "ft10", "ft11"]
+X_NAMES = [
+    "zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1",
+    *(f"a{n}" for n in range(8)), *(f"s{n}" for n in range(2, 12)), *(f"t{n}" for n in range(3, 7)),
+]  # fmt: skip
+F_NAMES = [
+    *(f"ft{n}" for n in range(8)), "fs0", "fs1", *(f"fa{n}" for n in range(8)),
+    *(f"fs{n}" for n in range(2, 12)), *(f"ft{n}" for n in range(8, 12)),
+]  # fmt: skip
 V_NAMES = [f"v{n}" for n in range(32)]
 NAMES = {"x": X_NAMES, "f": F_NAMES, "v": V_NAMES}
 """Preferred (ABI) names by bank."""
@@ -18,7 +24,8 @@ NUMBERS: dict[str, dict[str, int]] = {
 """Register numbers by bank and name, ABI and numeric."""
 
 CSRS = {
-    "fflags": 0x001, "frm": 0x002, "fcsr": 0x003, "vstart": 0x008, "vxsat": 0x009, "vxrm": 0x00A, "vcsr": 0x00F,
+    "fflags": 0x001, "frm": 0x002, "fcsr": 0x003,
+    "vstart": 0x008, "vxsat": 0x009, "vxrm": 0x00A, "vcsr": 0x00F,
     "fmode": 0x800, "mcycle": 0xB00, "minstret": 0xB02, "cycle": 0xC00, "time": 0xC01, "instret": 0xC02,
     "vl": 0xC20, "vtype": 0xC21, "vlenb": 0xC22, "mhartid": 0xF14,
 }  # fmt: skip
@@ -55,4 +62,5 @@ def format_vtype(value: int) -> str:
     if value >> 9 or value & 7 == 4 or value >> 5 & 1:
         return str(value)
     sew = f"e{8 << (value >> 3 & 3)}{'alt' if value >> 8 & 1 else ''}"
-    return f"{sew}, {_LMUL_NAMES[value & 7]}, {'ta' if value >> 6 & 1 else 'tu'}, {'ma' if value >> 7 & 1 else 'mu'}"
+    tail, mask = ("ta" if value >> 6 & 1 else "tu"), ("ma" if value >> 7 & 1 else "mu")
+    return f"{sew}, {_LMUL_NAMES[value & 7]}, {tail}, {mask}"

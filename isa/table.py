@@ -1,7 +1,7 @@
 """The instruction table: every row of ``potluck.isa.rows`` and of installed packages, by mnemonic.
 
-A third-party package adds rows through an entry point of the group ``potluck.instructions`` that names a list of
-:class:`~potluck.isa.insn.Insn`.
+A third-party package adds rows through an entry point of the group ``potluck.instructions`` that names a list
+of :class:`~potluck.isa.insn.Insn`.
 """
 
 from __future__ import annotations

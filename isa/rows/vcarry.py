@@ -76,7 +76,14 @@ def _wide_float_sum(acc: Any, vs2: Any) -> Any:
 
 
 def _reduction(
-    name: str, code: str, funct3: str, kind: str, timing: str, f: Callable[..., Any], doc: str, **attributes: Any
+    name: str,
+    code: str,
+    funct3: str,
+    kind: str,
+    timing: str,
+    f: Callable[..., Any],
+    doc: str,
+    **attributes: Any,
 ) -> Insn:
     return Insn(name, f"{code} vm vs2 vs1 {funct3} vd {OP}", f"vd[0]:2{kind}, vs2:{kind}, vs1[0]:2{kind}, vm",
                 Kind.REDUCE, timing, f, doc, "V", attributes)  # fmt: skip

@@ -10,9 +10,11 @@ from potluck.isa.element import (
     cast,
     different,
     equal,
+    fabs,
     fconvert,
     fdiv,
     fma,
+    isnan,
     select,
     to_float,
 )
@@ -114,12 +116,27 @@ def _bf16(x: Any) -> Any:
     return bitcast(cast(x, "u32") << 16, "f32")
 
 
+def _unbox(raw: Any) -> Any:
+    """BF16 bits of a float register; the canonical NaN if they are not NaN-boxed."""
+    return select(equal(raw >> 16, (1 << 48) - 1), cast(raw, "u16"), 0x7FC0)
+
+
+def _round_to_odd(x: Any, sew: int) -> Any:
+    """Toward zero, with the last bit set if anything was lost."""
+    nearest = fconvert(x, f"f{sew}")
+    back = fconvert(nearest, x.type)
+    bits = bitcast(nearest, f"u{sew}")
+    bits = select(fabs(back) > fabs(x), bits - 1, bits)
+    odd = bitcast(select(different(back, x), bits | 1, bits), f"f{sew}")
+    return select(isnan(x), float("nan"), odd)
+
+
 BFLOAT = [
     Insn("vfwmaccbf16.vv", f"111011 vm vs2 vs1 001 vd {OP}", "vd:f32, vs1:u16, vs2:u16, vm", Kind.MAP, "vfma",
          lambda vd, vs1, vs2: canonical(fma(_bf16(vs1), _bf16(vs2), vd)), "BF16 multiply-add into FP32.", "Zvfbfwma",
          {**ROUNDS, "sew": 16}),
-    Insn("vfwmaccbf16.vf", f"111011 vm vs2 fs1 101 vd {OP}", "vd:f32, fs1:u16, vs2:u16, vm", Kind.MAP, "vfma",
-         lambda vd, fs1, vs2: canonical(fma(_bf16(fs1), _bf16(vs2), vd)), "BF16 multiply-add into FP32.", "Zvfbfwma",
+    Insn("vfwmaccbf16.vf", f"111011 vm vs2 fs1 101 vd {OP}", "vd:f32, fs1:u64, vs2:u16, vm", Kind.MAP, "vfma",
+         lambda vd, fs1, vs2: canonical(fma(_bf16(_unbox(fs1)), _bf16(vs2), vd)), "BF16 multiply-add into FP32.", "Zvfbfwma",
          {**ROUNDS, "sew": 16}),
 ]  # fmt: skip
 
@@ -166,6 +183,8 @@ def _conversions() -> list[Insn]:
     rows.append(_unary("vfwcvt.f.f.v", "01100", "2f", "f", lambda vs2: canonical(_up(vs2)), "Widen.", RAISES))
     rows.append(_unary("vfncvt.f.f.w", "10100", "f", "2f",
                        lambda vs2, sew: canonical(fconvert(vs2, f"f{sew}")), "Narrow."))  # fmt: skip
+    rows.append(_unary("vfncvt.rod.f.f.w", "10101", "f", "2f", lambda vs2, sew: _round_to_odd(vs2, sew),
+                       "Narrow, rounding to odd.", RAISES))  # fmt: skip
     return rows
 
 

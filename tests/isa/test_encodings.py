@@ -53,7 +53,7 @@ def llvm_takes(insn: Insn, values: dict[str, int]) -> bool:
     vectors = [values[operand.name] for operand in insn.syntax if operand.bank == "v"]
     group = insn.attributes.get("whole_registers", 1)
     exact = default_rounding(insn) == 0 and values.get("rm", 0) != 0
-    aligned = not vectors or vectors[0] % group == 0
+    aligned = all(register % group == 0 for register in vectors)
     return not exact and 0 not in vectors and len({*vectors}) == len(vectors) and aligned
 
 

@@ -337,3 +337,31 @@ def test_arithmetic_is_canonical(name: str) -> None:
         wanted = function(np.array(a, raw).view(kind), np.array(b, raw).view(kind))
     expected = [canonical(bits) if math.isnan(v) else int(v.view(raw)) for v in wanted]
     assert run_bits(name, bits, fs1=a, fs2=b) == expected
+
+
+def test_round_to_odd() -> None:
+    """Toward zero, then the last bit set if anything was lost; never to infinity."""
+    raw = patterns(64) + [
+        value_of(x) for x in (1.0 + 2**-30, 1.0 + 2**-23, 1.0 + 3 * 2**-24, 1e-40, 1e300, 3.4e38)
+    ]
+    got = run_bits("vfncvt.rod.f.f.w", 64, vs2=raw, sew=32)
+    for p, g in zip(raw, got, strict=True):
+        x, y = value(p, 64), value(g, 32)
+        if math.isnan(x) or math.isinf(x):
+            assert g == (canonical(32) if math.isnan(x) else (p >> 63 << 31) | 0x7F800000)
+            continue
+        assert math.isfinite(y) and g >> 31 == p >> 63
+        if x != y:
+            assert g & 1
+            neighbours = [value((g & 0x7FFFFFFF) + step, 32) for step in (-1, 1)]
+            assert neighbours[0] < abs(x) < neighbours[1]
+
+
+def value_of(x: float) -> int:
+    return int(struct.unpack("<Q", struct.pack("<d", x))[0])
+
+
+def test_bfloat_scalars_are_unboxed() -> None:
+    boxed = 0xFFFF_FFFF_FFFF_0000 | 0x4000
+    got = call("vfwmaccbf16.vf", 16, vd=[1.0, 1.0], fs1=[boxed, 0x4000], vs2=[0x4040, 0x4040])
+    assert got[0] == 7.0 and math.isnan(got[1])
