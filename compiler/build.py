@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +11,7 @@ import onnx_ir as ir
 from potluck.compiler.importer import Source, load
 from potluck.compiler.lowering.base import Target, Tensor
 from potluck.compiler.memory import align, place
+from potluck.compiler.overlap import overlap
 from potluck.compiler.passes import run_passes
 from potluck.compiler.quantize import pipeline
 from potluck.compiler.records import Records
@@ -123,14 +124,14 @@ def build(model: ir.Model, machine: Machine, data_base: int | None = None) -> Sc
     at = align(place(selector.storages, at, limit))
 
     target = Target(machine, fills)
-    ops = tuple(plan.lower(target) for plan in plans)
+    ops = overlap([plan.lower(replace(target, downward=bool(turn % 2))) for turn, plan in enumerate(plans)])
     records = []
     for op in ops:
         data = Records(op).data().tobytes()
         records.append((at, data))
         at = align(at + len(data))
     return Schedule(
-        model, target, ops, tuple(constants), tuple(records), inputs, outputs, _tensors(selector), at
+        model, target, tuple(ops), tuple(constants), tuple(records), inputs, outputs, _tensors(selector), at
     )
 
 

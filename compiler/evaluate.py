@@ -58,9 +58,7 @@ def evaluate(ops: Sequence[LoweredOp], memory: FlatMemory) -> None:
         for command in (*op.setup, *op.tiles[0].loads):
             transfer(memory, command)
         for index, tile in enumerate(op.tiles):
-            stores = op.tiles[index - 1].stores if index else ()
-            loads = op.tiles[index + 1].loads if index + 1 < len(op.tiles) else ()
-            for command in (*stores, *loads):
+            for command in op.beside(index):
                 transfer(memory, command)
             if op.kernel is not None:
                 for args in tile.args:

@@ -87,20 +87,23 @@ def place(storages: Sequence[Storage], base: int, limit: int) -> int:
 class L1:
     """A bump allocator for one layer.
 
+    Layers take turns at allocating from the bottom and from the top: then the weights of the next layer often find
+    room while a layer still runs.
+
     Attributes:
         base: First address.
-        limit: First address that is not ours (the stacks are above).
-        top: Next free address.
-        names: What was allocated: (name, address, bytes).
+        limit: First address that is not ours (tile records and stacks are above).
+        downward: Allocate from the top.
+        taken: (address, first address behind) of what was allocated.
     """
 
     base: int
     limit: int
-    top: int = field(init=False)
-    names: list[tuple[str, int, int]] = field(default_factory=list)
+    downward: bool = False
+    taken: list[tuple[int, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.top = self.base
+        self._low, self._high = align(self.base), self.limit
 
     @property
     def size(self) -> int:
@@ -113,12 +116,15 @@ class L1:
         Raises:
             MachineError: L1 is full; planners check sizes before, so the layer is too large for L1.
         """
-        address = align(self.top)
-        if address + size > self.limit:
+        address = (self._high - size) // ALIGN * ALIGN if self.downward else self._low
+        if address < self._low or address + size > self._high:
             raise MachineError(
-                f"{name} of {size} bytes does not fit in what is left of L1, {self.limit - self.top} bytes",
+                f"{name} of {size} bytes does not fit in what is left of L1, {self._high - self._low} bytes",
                 key="memory.l1_bytes",
             )
-        self.top = address + size
-        self.names.append((name, address, size))
+        if self.downward:
+            self._high = address
+        else:
+            self._low = align(address + size)
+        self.taken.append((address, address + size))
         return address

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from potluck.compiler.lowering.base import RECORD_BYTES
-from potluck.compiler.schedule import LoweredOp, Transfer
+from potluck.compiler.schedule import LoweredOp
 from potluck.isa.errors import MachineError
 
 HEADER = 8
@@ -30,17 +30,10 @@ class Records:
 
     op: LoweredOp
 
-    def transfers(self, index: int) -> tuple[Transfer, ...]:
-        """Transfers that run while tile ``index`` is computed."""
-        tiles = self.op.tiles
-        stores = tiles[index - 1].stores if index else ()
-        loads = tiles[index + 1].loads if index + 1 < len(tiles) else ()
-        return (*stores, *loads)
-
     @property
     def slots(self) -> int:
         """Transfers that a record has room for."""
-        return max(len(self.transfers(index)) for index in range(len(self.op.tiles)))
+        return max(len(self.op.beside(index)) for index in range(len(self.op.tiles)))
 
     @property
     def arguments(self) -> int:
@@ -77,7 +70,7 @@ class Records:
         size = self.bytes
         words = np.zeros((len(self.op.tiles), size // 4), np.int64)
         for index, tile in enumerate(self.op.tiles):
-            transfers = self.transfers(index)
+            transfers = self.op.beside(index)
             words[index, 0] = len(transfers)
             flat = [
                 word

@@ -9,6 +9,9 @@ NumPy). Hart 0 fetches tile t+1 by DMA and stores tile t-1's result while all ha
                      kernel(args of tile t)
     barrier; stores of the last tile
 
+What the next layer loads and this one does not produce (its weights) comes while the last tile is computed, if
+there is room (`potluck.compiler.overlap`).
+
 Buffers that a load or the kernel writes therefore exist twice. Addresses of a tile are data, not code: a
 record per tile, so the code is one loop whatever the shapes and the ragged last tile need nothing special.
 """
@@ -156,6 +159,8 @@ class LoweredOp:
         operands: What it reads and writes.
         macs: Multiply-accumulates, padding not counted.
         format: Format of the products, ``fp32`` or an MX scheme.
+        footprint: Ranges of L1 that it uses: (first address, first address behind).
+        ahead: Transfers for the next layer that run while the last tile is computed.
     """
 
     name: str
@@ -167,11 +172,19 @@ class LoweredOp:
     operands: tuple[Operand, ...] = field(default_factory=tuple)
     macs: int = 0
     format: str = "fp32"
+    footprint: tuple[tuple[int, int], ...] = ()
+    ahead: tuple[Transfer, ...] = ()
+
+    def beside(self, index: int) -> tuple[Transfer, ...]:
+        """Transfers that run while tile ``index`` is computed."""
+        stores = self.tiles[index - 1].stores if index else ()
+        last = index + 1 == len(self.tiles)
+        return (*stores, *(self.ahead if last else self.tiles[index + 1].loads))
 
     @property
     def bytes_moved(self) -> int:
         """Bytes that the DMA moves."""
-        every = [*self.setup]
+        every = [*self.setup, *self.ahead]
         for tile in self.tiles:
             every += [*tile.loads, *tile.stores]
         return sum(transfer.total for transfer in every)
@@ -199,4 +212,5 @@ def describe(ops: Sequence[LoweredOp], tiles: int = 2) -> str:
             lines += [f"    store {transfer}" for transfer in tile.stores]
         if len(op.tiles) > tiles:
             lines.append(f"  ... {len(op.tiles) - tiles} more tiles")
+        lines += [f"  ahead {transfer}" for transfer in op.ahead]
     return "\n".join(lines) + "\n"

@@ -33,10 +33,12 @@ class Target:
     Attributes:
         machine: Its description.
         fills: DRAM addresses of the patterns that borders are filled from (``zero``, ``-inf``).
+        downward: Whether L1 is allocated from the top.
     """
 
     machine: Machine
     fills: dict[str, int] = field(default_factory=dict)
+    downward: bool = False
 
     @property
     def harts(self) -> int:
@@ -46,7 +48,7 @@ class Target:
     def l1(self) -> L1:
         """An empty L1 for a layer."""
         base = int(self.machine.memory.l1_base)
-        return L1(base, self.ring)
+        return L1(base, self.ring, self.downward)
 
     @property
     def ring(self) -> int:

@@ -30,7 +30,9 @@ F32 = NDArray[np.float32]
 
 TILE_OVERHEAD = 400
 """Cycles of a tile that compute nothing: barrier, transfers' commands, kernel entry. Only ranks tilings."""
-EFFICIENCY = 0.8
+ISSUE = 2.4
+"""Instructions that a core issues per product instruction. Only ranks tilings."""
+EFFICIENCY = 0.9
 """Share of the peak that kernels reach. Only ranks tilings."""
 
 
@@ -42,11 +44,13 @@ class Tiling:
         rows: Output rows of a tile.
         channels: Output channels of a group.
         groups_outer: Whether groups are the outer loop (weights stay) or rows are (rows stay).
+        single: Whether the groups share one buffer of weights: then nothing is computed while they change.
     """
 
     rows: int
     channels: int
     groups_outer: bool
+    single: bool = False
 
 
 @dataclass(eq=False)
@@ -148,7 +152,7 @@ class ConvPlan(LayerPlan):
         """Numbers of buffers of weights, inputs and outputs: two of what changes during the layer."""
         groups = -(-self.out_channels // tiling.channels)
         row_tiles = self.images * -(-self.geometry.out_height // tiling.rows)
-        return 1 + (groups > 1), 1 + (row_tiles > 1), 1 + (groups * row_tiles > 1)
+        return 1 + (groups > 1 and not tiling.single), 1 + (row_tiles > 1), 1 + (groups * row_tiles > 1)
 
     def _choose(self) -> Tiling:
         size = self.target.l1().size - SLACK
@@ -162,12 +166,12 @@ class ConvPlan(LayerPlan):
         )
         for count in channels:
             for rows in range(1, self.geometry.out_height + 1):
-                for outer in (True, False):
-                    tiling = Tiling(rows, count, outer)
+                for outer, single in ((True, False), (False, False), (True, True)):
+                    tiling = Tiling(rows, count, outer, single)
                     weights, inputs, outputs = self.copies(tiling)
                     need = weights * self._weight_bytes(count) + inputs * self._in_bytes(rows)
                     if need + outputs * self.out_bytes(rows, count) > size:
-                        break
+                        continue
                     cost = self._cost(tiling)
                     if best is None or cost < best[0]:
                         best = cost, tiling
@@ -192,11 +196,15 @@ class ConvPlan(LayerPlan):
         rate = target.lanes * (1 if self.mx else 2)  # elements of the accumulator per cycle
         strip = min(32, target.vlen // 16)
         strips = [strip] * (tiling.channels // strip) + [tiling.channels % strip]
-        # A product instruction comes with the load of a scalar: below two cycles, issue is the limit.
-        vectors = sum(max(count / rate, 2) for count in strips if count)
+        # A product comes with the load of a scalar and a share of the step's other instructions: short vectors
+        # are limited by issue.
+        vectors = sum(max(count / rate, ISSUE) for count in strips if count)
         per_row = g.out_width * vectors * steps / EFFICIENCY
         compute = groups * row_tiles * (-(-tiling.rows // target.harts) * per_row + TILE_OVERHEAD)
-        exposed = weights + inputs + self.out_bytes(tiling.rows, tiling.channels)
+        if tiling.single:
+            compute += (groups - 1) * (weights / target.dma_rate + target.dma_latency + TILE_OVERHEAD)
+        # The first weights usually come while the layer before still runs.
+        exposed = weights / 4 + inputs + self.out_bytes(tiling.rows, tiling.channels)
         return max(compute, moved / target.dma_rate) + exposed / target.dma_rate
 
     def _starts(self) -> list[int]:

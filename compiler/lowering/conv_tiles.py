@@ -61,6 +61,7 @@ class ConvTiles:
             operands=(*operands, *plan.y.operands("output")),
             macs=plan.macs,
             format=plan.mx.name if plan.mx is not None else "fp32",
+            footprint=tuple(self.l1.taken),
         )
 
     def _tiles(self) -> Iterator[Tile]:
@@ -69,6 +70,8 @@ class ConvTiles:
         weight_turn = input_turn = -1
         for step, (group, image, first, count) in enumerate(plan.order()):
             loads: list[Transfer] = []
+            if group != group_at and group_at >= 0 and self.tiling.single:
+                yield Tile((), (), ((0,) * 7,) * self.target.harts, "weights change")
             if group != group_at:
                 group_at, weight_turn = group, weight_turn + 1
                 to = self.weights[weight_turn % len(self.weights)]

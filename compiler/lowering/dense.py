@@ -162,6 +162,7 @@ class DensePlan(LayerPlan):
     def lower(self, target: Target) -> LoweredOp:
         """See `LayerPlan`."""
         operands = [*self.x.operands("input"), *(item.operand("weights") for item in self.constants())]
+        made = _DenseTiles(self, target)
         return LoweredOp(
             self.name,
             self.op,
@@ -172,10 +173,11 @@ class DensePlan(LayerPlan):
                 Loop("k", self.k, self.piece),
             ),
             (),
-            tuple(_DenseTiles(self, target).tiles()),
+            tuple(made.tiles()),
             (*operands, *self.y.operands("output")),
             self.x.pixels * self.n * self.k,
             self.mx.name if self.mx is not None else "fp32",
+            tuple(made.l1.taken),
         )
 
 
@@ -184,7 +186,8 @@ class _DenseTiles:
 
     def __init__(self, plan: DensePlan, target: Target) -> None:
         self.plan, self.target = plan, target
-        l1, harts = target.l1(), target.harts
+        self.l1 = l1 = target.l1()
+        harts = target.harts
         self.weights = [[l1.take("weights", len(part.data)) for part in plan.packed[0][0]] for _ in range(2)]
         self.rows = [
             (l1.take("row", 4 * plan.piece), l1.take("scales", plan.piece // BLOCK)) for _ in range(2)

@@ -135,6 +135,7 @@ class DepthwisePlan(LayerPlan):
             tuple(tiles),
             (*operands, *self.y.operands("output")),
             macs,
+            footprint=tuple(l1.taken),
         )
 
     def _tile(

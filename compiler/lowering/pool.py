@@ -95,6 +95,7 @@ class PoolPlan(LayerPlan):
             tuple(transfer for at in buffers for transfer in part.sides(at[0], rows)),
             tuple(tiles),
             (*self.x.operands("input"), *self.y.operands("output")),
+            footprint=tuple(l1.taken),
         )
 
     def _rows(self, part: RowBuffer, target: Target) -> int:
@@ -210,4 +211,5 @@ class GlobalPoolPlan(LayerPlan):
             (),
             tuple(tiles),
             (*self.x.operands("input"), *self.y.operands("output")),
+            footprint=tuple(l1.taken),
         )

@@ -119,8 +119,8 @@ class StreamPlan(LayerPlan):
             tuple(setup),
             tuple(tiles),
             self._operands(),
-            0,
-            self.format,
+            format=self.format,
+            footprint=tuple(l1.taken),
         )
 
     def _args(

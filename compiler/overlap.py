@@ -1,0 +1,53 @@
+"""Moves what a layer can load early into the end of the layer before it.
+
+Weights, borders and older tensors do not depend on the layer that is running. Their transfers may run while its last
+tile is computed, if they write to L1 that this layer does not use, and read nothing that it writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from potluck.compiler.schedule import LoweredOp, Transfer
+
+MOST = 32
+"""Transfers that may move, so that the record of the last tile stays small."""
+Span = tuple[int, int]
+
+
+def overlap(ops: Sequence[LoweredOp]) -> list[LoweredOp]:
+    """The same layers with transfers moved; their number and order of effect stay."""
+    result = list(ops)
+    for index in range(len(result) - 1):
+        op, following = result[index], result[index + 1]
+        written = [_span(store.destination, store, True) for tile in op.tiles for store in tile.stores]
+        if op.kernel is None:  # its loads are its stores
+            written += [_span(load.destination, load, True) for tile in op.tiles for load in tile.loads]
+        hull = (min(low for low, _ in written), max(high for _, high in written))
+        early: list[Transfer] = []
+        late: list[Transfer] = []
+        first = following.tiles[0]
+        for transfer in (*following.setup, *first.loads):
+            free = not _meets(_span(transfer.destination, transfer, True), op.footprint)
+            ready = not _meets(_span(transfer.source, transfer, False), [hull])
+            # Order matters between transfers to the same bytes: a border under a row.
+            clear = not _meets(
+                _span(transfer.destination, transfer, True), (_span(t.destination, t, True) for t in late)
+            )
+            good = following.kernel is not None and free and ready and clear and len(early) < MOST
+            (early if good else late).append(transfer)
+        result[index] = replace(op, ahead=tuple(early))
+        # What is left of setup and loads runs at the start of the layer, in the old order.
+        tiles = (replace(first, loads=tuple(late)), *following.tiles[1:])
+        result[index + 1] = replace(following, setup=(), tiles=tiles)
+    return result
+
+
+def _span(start: int, transfer: Transfer, destination: bool) -> Span:
+    stride = transfer.destination_stride if destination else transfer.source_stride
+    return start, start + (transfer.repeats - 1) * stride + transfer.bytes
+
+
+def _meets(span: Span, others: Iterable[Span]) -> bool:
+    return any(span[0] < high and low < span[1] for low, high in others)
