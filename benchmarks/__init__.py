@@ -1,1 +1,74 @@
-"""The project's own figures; each module prints JSON rows."""
+"""The project's own figures, each beside its reference: ``potluck bench [NAME ...]``.
+
+A benchmark is a module with ``run(report)``, which calls ``report`` once per figure. Timings are ratios or rates
+measured in this run; none of them is a test.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from typing import Any
+
+from rich.console import Console
+
+from potluck.isa.errors import DataError
+
+BENCHMARKS = ("spine",)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number.
+
+    Attributes:
+        bench: benchmark it belongs to.
+        figure: its name.
+        value: measured.
+        unit: of value and target.
+        reference: what it is compared with, and where that comes from.
+        target: what the project aims at, as text.
+        met: whether it does; None if there is no target.
+        seconds: host time that the measurement took.
+    """
+
+    bench: str
+    figure: str
+    value: float
+    unit: str
+    reference: str
+    target: str
+    met: bool | None
+    seconds: float
+
+
+Report = Callable[..., None]
+
+
+def run_benchmarks(names: list[str], console: Console) -> list[dict[str, Any]]:
+    """Run the named benchmarks (all if none are named), print a line per figure, return the JSON rows.
+
+    Raises:
+        DataError: unknown name.
+    """
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        raise DataError(f"no benchmark {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}")
+    figures: list[Figure] = []
+    for name in names or BENCHMARKS:
+        clock = [time.perf_counter()]
+
+        def report(
+            figure: str, value: float, unit: str = "", reference: str = "", target: str = "",
+            met: bool | None = None, name: str = name, clock: list[float] = clock,
+        ) -> None:  # fmt: skip
+            now = time.perf_counter()
+            figures.append(Figure(name, figure, float(value), unit, reference, target, met, now - clock[0]))
+            clock[0] = now
+            mark = {True: "[green]met[/]", False: "[red]not met[/]", None: ""}[met]
+            console.print(f"{figure:42} {value:>12,.4g} {unit:14} {target:24} {mark}  {reference}", highlight=False)
+
+        import_module(f"potluck.benchmarks.{name}").run(report)
+    return [asdict(figure) for figure in figures]

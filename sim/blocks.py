@@ -141,7 +141,7 @@ class BlockStore:
         masked = fields.get("vm") == 0 and insn.maskable
         rm = fields.get("rm", 7)
         variant = Variant(insn, context, masked, self.flags and _has_flags(insn), csr, rm)
-        offsets = {column: _offset(insn, name, fields[name], self.machine.isa.vlen)
+        offsets = {column: _offset(insn, name, fields[name], self.machine.vector.vlen)
                    for name, column in assign_slots(insn).items()}  # fmt: skip
         immediate = next((fields[n] for n in ("imm", "uimm", "shamt", "off", "vtypei") if n in fields), 0)
         key = 0

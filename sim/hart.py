@@ -62,7 +62,7 @@ class Hart:
 
     def __init__(self, number: int, store: BlockStore, timed: bool, budget: int, memoized: bool = True) -> None:
         self.number, self.store, self.timed, self.memoized = number, store, timed, memoized
-        self.state = st.HartState(number, store.machine.isa.vlen)
+        self.state = st.HartState(number, store.machine.vector.vlen)
         self.record = np.zeros(8, np.int64)
         self.record[R_BUDGET] = budget
         self.jumps = np.full((WAYS, 2), -1, np.int64)

@@ -1,0 +1,199 @@
+"""Machine descriptions: a TOML file, validated on load, with dotted overrides.
+
+Every key is declared here once, with its unit; its value and the source of its value stand in ``isa/machines/*.toml``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from potluck.isa.errors import MachineError
+
+PRESETS = Path(__file__).parent / "machines"
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Isa(_Group):
+    """Instruction set."""
+
+    xlen: int = 64
+    vmxdotp_encoding: str = "spatz"
+    vmxdotp: bool = True
+
+
+class ClusterKeys(_Group):
+    """Cores and clock (Hz)."""
+
+    cores: int = Field(2, ge=1, le=64)
+    clock_hz: float = Field(1e9, gt=0)
+
+
+class MemoryKeys(_Group):
+    """Addresses and sizes in bytes."""
+
+    l1_base: int = 0x1000_0000
+    l1_bytes: int = Field(131072, ge=4096)
+    l1_banks: int = 16
+    registers_base: int = 0x1100_0000
+    dram_base: int = 0x8000_0000
+    dram_bytes: int = Field(1 << 30, ge=1 << 20)
+
+
+class Vector(_Group):
+    """Vector unit: VLEN in bits; lanes of 64 bits; instructions in flight; entries per unit queue; L1 ports."""
+
+    vlen: int = 512
+    lanes: int = 4
+    integer_lanes: int = 1
+    in_flight: int = Field(4, ge=1, le=8)
+    queue_depth: int = Field(2, ge=1, le=2)
+    ports: int = 4
+    chaining: bool = True
+
+
+class Timing(_Group):
+    """Latencies in cycles; vector latencies are operand read to result write."""
+
+    load: int
+    mul: int
+    div: int
+    branch_taken: int
+    jump: int
+    float_load: int
+    offload: int
+    float_result: int
+    fma: int
+    noncomp: int
+    convert: int
+    integer: int
+    vmxdotp: int
+    move: int
+    vector_load: int
+    vector_store: int
+    divide_per_element: int
+    reduction_tail: int
+    gather_per_element: int
+    unit_switch: int
+
+
+class Dma(_Group):
+    """Cluster DMA: width in bits, cycles to set a transfer up."""
+
+    width_bits: int = 512
+    setup_cycles: int = 10
+
+
+class Dram(_Group):
+    """DRAM behind the DMA: latency in cluster cycles, bandwidth in bytes per cycle."""
+
+    latency_cycles: int = 60
+    bytes_per_cycle: float = 64.0
+
+
+class EnergyEntry(_Group):
+    """One energy: picojoules with the node, voltage, source and band it stands on."""
+
+    pj: float
+    low: float
+    high: float
+    node: str
+    voltage: float
+    source: str
+
+
+class Machine(_Group):
+    """A machine; see the groups for keys and units."""
+
+    name: str
+    description: str = ""
+    timing_error_band: str
+    isa: Isa = Isa()
+    cluster: ClusterKeys = ClusterKeys()
+    memory: MemoryKeys = MemoryKeys()
+    vector: Vector = Vector()
+    timing: Timing
+    dma: Dma = Dma()
+    dram: Dram = Dram()
+    energy: dict[str, EnergyEntry]
+
+    def peak_macs_per_cycle(self, element: str) -> float:
+        """Multiply-accumulates per cycle of the whole cluster for an element format.
+
+        MX formats use ``vmxdotp`` (8 FP8 or 16 FP4 products per lane), others the vector multiply-add.
+        """
+        lanes = self.cluster.cores * self.vector.lanes
+        name = element.lower()
+        if "fp8" in name or name.startswith("mxfp6"):
+            return 8.0 * lanes
+        if "fp4" in name:
+            return 16.0 * lanes
+        return {"int8": 8.0, "fp16": 4.0, "bf16": 4.0, "fp64": 1.0}.get(name, 2.0) * lanes
+
+
+def presets() -> list[str]:
+    """Names of the machines that ship with Potluck."""
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+def load_machine(name: str | Path = "spatz-mx", overrides: Mapping[str, Any] | None = None) -> Machine:
+    """Read a preset or a TOML file.
+
+    Args:
+        name: preset name or path.
+        overrides: dotted key to value, e.g. ``{"vector.vlen": "1024"}``; text is converted to the key's type.
+
+    Raises:
+        MachineError: no such machine, an unknown key (suggesting the nearest), or a value of the wrong type.
+    """
+    path = Path(name) if str(name).endswith(".toml") else PRESETS / f"{name}.toml"
+    try:
+        data = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise MachineError(f"no machine {str(name)!r}", hint=f"Presets: {', '.join(presets())}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise MachineError(f"{path} is not TOML: {error}") from None
+    for key, value in (overrides or {}).items():
+        _set(data, key, value)
+    try:
+        return Machine.model_validate(data)
+    except ValidationError as error:
+        raise _explain(error) from None
+
+
+def _set(data: dict[str, Any], key: str, value: Any) -> None:
+    group = data
+    *path, last = key.split(".")
+    for part in path:
+        group = group.setdefault(part, {})
+        if not isinstance(group, dict):
+            raise MachineError(f"{part!r} is a value, not a group of keys", key=key)
+    group[last] = value
+
+
+def _explain(error: ValidationError) -> MachineError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return MachineError(first["msg"], key=key)
+    near = difflib.get_close_matches(key, _keys(Machine), 1, 0.4)
+    return MachineError("unknown key", key=key, hint=f"Did you mean {near[0]!r}?" if near else "")
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    found = []
+    for name, info in model.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            found += _keys(kind, f"{prefix}{name}.")
+        else:
+            found.append(prefix + name)
+    return found

@@ -1,0 +1,151 @@
+"""Timing rows: what the timer needs to know of one decoded instruction, as integers."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+from potluck.isa.context import Context
+from potluck.isa.insn import Insn, Kind
+from potluck.isa.legality import group
+from potluck.isa.machine import Machine
+
+# What kind of path the instruction takes.
+SCALAR, LOAD, STORE, BRANCH, DRAIN, FLOAT_LOAD, FLOAT_STORE, FLOAT, VSET, VECTOR, VECTOR_LOAD, VECTOR_STORE = range(12)
+VFU, VLSU, VSLDU = range(3)
+FPU, IPU = range(2)
+
+# Columns.
+(
+    PATH, LATENCY, XD, XS1, XS2, FD, FS1, FS2, FS3, UNIT, MODE, NUMERATOR, DENOMINATOR, EXTRA, CHAINS, CREDIT, READS,
+    FIRST_READ,
+) = range(18)  # fmt: skip
+IN_FLIGHT = 27
+VD, VD_COUNT = 28, 29
+TAKEN_PENALTY = 30
+DRAM_LATENCY = 31
+ROW = 32
+
+_SCALAR_LATENCY = {"mul": "mul", "div": "div"}
+_FLOAT_LATENCY = {"fma": "fma", "fcvt": "convert", "fmove": "noncomp"}
+_VECTOR_LATENCY = {
+    "vfma": "fma", "vfnoncomp": "noncomp", "vfcvt": "convert", "vmxdotp": "vmxdotp", "vint": "integer",
+    "vimul": "integer", "vwint": "integer", "vmask": "integer", "vmove": "move", "vslide": "move", "vgather": "move",
+    "vxs": "move", "vidiv": "integer", "vfdiv": "fma", "vred": "integer", "vfred": "fma",
+}  # fmt: skip
+_INTEGER = ("vint", "vimul", "vwint", "vmask", "vidiv", "vred")
+_SLIDE = ("vmove", "vslide", "vgather", "vxs")
+_FCSR = (0x001, 0x002, 0x003, 0x800)
+
+
+def timing_row(insn: Insn, fields: dict[str, int], context: Context, machine: Machine) -> NDArray[np.int32]:
+    """The row of an instruction under a context; int32 [ROW]."""
+    row = np.zeros(ROW, np.int32)
+    row[[XD, XS1, XS2, FD, FS1, FS2, FS3, VD]] = -1
+    row[NUMERATOR] = row[DENOMINATOR] = 1
+    _scalar_operands(row, insn, fields)
+    t = machine.timing
+    row[DRAM_LATENCY], row[IN_FLIGHT] = machine.dram.latency_cycles, machine.vector.in_flight
+    if insn.timing in ("load", "store", "fload", "fstore"):
+        row[PATH] = {"load": LOAD, "store": STORE, "fload": FLOAT_LOAD, "fstore": FLOAT_STORE}[insn.timing]
+        row[LATENCY] = t.float_load if insn.timing == "fload" else t.load
+    elif insn.kind in (Kind.BRANCH, Kind.JUMP):
+        row[PATH] = BRANCH
+        row[LATENCY] = 1
+        row[TAKEN_PENALTY] = t.branch_taken if insn.kind is Kind.BRANCH else t.jump
+    elif insn.kind is Kind.CSR:
+        row[PATH] = DRAIN if fields["csr"] in _FCSR else SCALAR
+        row[LATENCY] = 1
+    elif insn.kind is Kind.VSET:
+        row[PATH], row[LATENCY] = VSET, 2
+    elif insn.is_vector:
+        _vector(row, insn, fields, context, machine)
+    elif insn.timing in ("fma", "fcvt", "fdiv", "fmove"):
+        row[PATH] = FLOAT
+        latency = t.divide_per_element if insn.timing == "fdiv" else getattr(t, _FLOAT_LATENCY[insn.timing])
+        row[LATENCY] = latency + t.float_result
+    else:
+        row[PATH] = SCALAR
+        row[LATENCY] = getattr(t, _SCALAR_LATENCY[insn.timing]) if insn.timing in _SCALAR_LATENCY else 1
+    return row
+
+
+def _scalar_operands(row: NDArray[np.int32], insn: Insn, fields: dict[str, int]) -> None:
+    xs, fs = [XS1, XS2], [FS1, FS2, FS3]
+    for operand in insn.syntax:
+        number = fields.get(operand.name, -1)
+        if operand.bank == "x" and number:  # x0 is always ready and never written
+            row[XD if operand.name == "rd" else xs.pop(0)] = number
+        elif operand.bank == "f":
+            row[FD if operand.name == "fd" else fs.pop(0)] = number
+
+
+def _vector(row: NDArray[np.int32], insn: Insn, fields: dict[str, int], context: Context, machine: Machine) -> None:
+    t, vector = machine.timing, machine.vector
+    row[CHAINS] = int(vector.chaining)
+    _groups(row, insn, fields, context, machine)
+    if insn.kind in (Kind.VLOAD, Kind.VSTORE):
+        load = insn.kind is Kind.VLOAD
+        row[PATH], row[UNIT] = VECTOR_LOAD if load else VECTOR_STORE, VLSU
+        row[LATENCY] = t.vector_load if load else t.vector_store
+        eew = insn.syntax[0].type.at(context.sew).bits
+        whole = insn.attributes.get("whole_registers")
+        if whole:  # vl does not matter: a fixed number of bytes
+            row[EXTRA], row[NUMERATOR] = int(whole) * vector.vlen // (64 * vector.ports), 0
+        else:
+            row[NUMERATOR], row[DENOMINATOR] = (1 if insn.attributes.get("mask") else eew), 64 * vector.ports
+        # One element per port and cycle instead, times the bank conflicts of the access class.
+        row[MODE] = vector.ports
+        if insn.attributes.get("strided") or insn.attributes.get("indexed"):
+            row[CHAINS] = 0
+        return
+    row[PATH] = VECTOR
+    row[UNIT] = VSLDU if insn.timing in _SLIDE else VFU
+    row[MODE] = IPU if insn.timing in _INTEGER else FPU
+    row[LATENCY] = getattr(t, _VECTOR_LATENCY[insn.timing])
+    widest = _width(insn, context)
+    lanes = vector.integer_lanes if insn.timing in _INTEGER else vector.lanes
+    row[NUMERATOR], row[DENOMINATOR] = widest, 64 * lanes
+    if insn.timing == "vmxdotp":
+        row[NUMERATOR], row[DENOMINATOR] = 1, vector.lanes
+        if "vs1" in fields:  # .ww and .qq: a scale word may share a bank port with elements, one cycle in eight
+            row[NUMERATOR], row[DENOMINATOR] = 9, 8 * vector.lanes
+    elif insn.timing in ("vfdiv", "vidiv"):
+        row[NUMERATOR], row[DENOMINATOR] = t.divide_per_element, lanes
+    elif insn.timing == "vgather":
+        row[NUMERATOR], row[DENOMINATOR] = t.gather_per_element, 1
+    elif insn.timing in ("vred", "vfred"):
+        row[EXTRA] = t.reduction_tail
+    elif insn.syntax[0].element0 or insn.syntax[0].bank != "v":
+        row[NUMERATOR], row[EXTRA] = 0, 1
+    sources = [operand.type.at(context.sew).bits for operand in insn.syntax if operand.bank == "v"]
+    row[CREDIT] = 2 if len(set(sources)) > 1 else 1
+    if insn.mnemonic.startswith("vslideup"):
+        row[CHAINS] = 0
+
+
+def _width(insn: Insn, context: Context) -> int:
+    """Bits per element that pace the datapath: the widest vector operand."""
+    widths = [o.type.at(context.sew).bits for o in insn.syntax if o.bank == "v" and not o.element0]
+    return max(widths, default=context.sew)
+
+
+def _groups(row: NDArray[np.int32], insn: Insn, fields: dict[str, int], context: Context, machine: Machine) -> None:
+    """Vector register groups read and written; a masked instruction reads v0."""
+    reads: list[tuple[int, int]] = []
+    for operand in insn.syntax:
+        if operand.bank != "v":
+            continue
+        _, emul = group(operand, insn, context)
+        span = fields[operand.name], max(1, ceil(emul))
+        source = operand.name != "vd"
+        if not source:
+            row[VD], row[VD_COUNT] = span
+        if source or "vd" in insn.parameters:
+            reads.append(span)
+    if fields.get("vm") == 0 or "v0" in insn.parameters:
+        reads.append((0, 1))
+    row[READS] = len(reads)
+    for index, (first, count) in enumerate(reads[:5]):
+        row[FIRST_READ + 2 * index], row[FIRST_READ + 2 * index + 1] = first, count
