@@ -125,6 +125,16 @@ class Machine(_Group):
     dram: Dram = Dram()
     energy: dict[str, EnergyEntry]
 
+    def pj(self, entry: str) -> float:
+        """The energy of an entry in picojoules.
+
+        Raises:
+            MachineError: the machine has no such entry.
+        """
+        if entry not in self.energy:
+            raise MachineError("the energy table lacks this entry", key=f"energy.{entry}")
+        return self.energy[entry].pj
+
     def peak_macs_per_cycle(self, element: str) -> float:
         """Multiply-accumulates per cycle of the whole cluster for an element format.
 

@@ -21,6 +21,7 @@ from potluck.isa.insn import Insn, Kind
 from potluck.isa.legality import check
 from potluck.isa.machine import Machine
 from potluck.sim import state as st
+from potluck.sim.energy import instruction_energy
 from potluck.sim.jit.compile import compiler
 from potluck.sim.jit.control import COUNTERS, FCSR, FFLAGS, KNOWN_CSRS, READ_ONLY
 from potluck.sim.jit.handler import Variant, assign_slots
@@ -43,6 +44,7 @@ class Block:
     context: Context
     insns: list[tuple[Insn, dict[str, int]]]
     rows: NDArray[np.void]  # keeps the memory alive that ``pointers`` refers to
+    energy: NDArray[np.float64]  # picojoules [2, components]: fixed and per element of vl
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class _Decoded:
     immediate: int
     key: int
     timing: NDArray[np.int32]
+    energy: NDArray[np.float64]
 
 
 class BlockStore:
@@ -151,7 +154,8 @@ class BlockStore:
             if not legal_vtype(immediate):
                 immediate = 1 << 63
         timing = timing_row(insn, fields, context, self.machine)
-        return _Decoded(variant, variant.name, fields, offsets, immediate, key, timing)
+        energy = instruction_energy(insn, context, self.machine)
+        return _Decoded(variant, variant.name, fields, offsets, immediate, key, timing, energy)
 
     def _prepare_vset(self, insn: Insn, fields: dict[str, int], variant: Variant) -> tuple[Variant, int, int]:
         """AVL mode and, for a static type, the variant under the new type (whose VLMAX it needs)."""
@@ -238,7 +242,8 @@ class BlockStore:
         self.info[number] = first, count
         self.pointers[number] = rows.ctypes.data
         insns = [(one.variant.insn, one.fields) for one in decoded]
-        self.blocks.append(Block(number, pc, context, insns, rows))
+        energy = np.sum([one.energy for one in decoded], axis=0)
+        self.blocks.append(Block(number, pc, context, insns, rows, energy))
         self._known[pc, context] = number
         return number
 

@@ -15,6 +15,7 @@ from potluck.isa.errors import ProgramError
 from potluck.isa.machine import Machine
 from potluck.isa.manifest import Layer
 from potluck.sim.cluster import DEFAULT_BUDGET, Cluster
+from potluck.sim.energy import COMPONENTS
 from potluck.sim.result import LayerResult, Result
 from potluck.sim.timing import CAUSES
 
@@ -66,8 +67,10 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
         for use in hart.usage():
             where = find(cluster.store.blocks[use.block].pc)
             instructions[where] += use.count * len(cluster.store.blocks[use.block].insns)
-            for component, picojoules in cluster.store.energy(use).items():
-                energy[where][component] += picojoules * use.count
+            block = cluster.store.blocks[use.block]
+            picojoules = (block.energy[0] + use.vl * block.energy[1]) * use.count
+            for component, value in zip(COMPONENTS, picojoules.tolist(), strict=True):
+                energy[where][component] += value
             if hart.number == 0:
                 for cause, cycles in zip(CAUSES, use.causes.tolist(), strict=True):
                     stalls[where][cause] += cycles
@@ -77,11 +80,11 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
     moved = [0] * len(layers)
     for pc, count in cluster.dma.moved.items():
         moved[find(pc)] += count
-        energy[find(pc)]["dma"] += count * machine.energy.dma_pj_per_byte
+        energy[find(pc)]["dma"] += count * machine.pj("dma")
     results = []
     for k, layer in enumerate(layers):
         cycles = sum(stalls[k].values())
-        energy[k]["static"] += cycles * machine.energy.static_pj_per_cycle
+        energy[k]["static"] += cycles * machine.pj("static") * machine.cluster.cores
         ideal = layer.macs / machine.peak_macs_per_cycle(layer.format) if layer.macs else 0.0
         results.append(
             LayerResult(
@@ -94,7 +97,7 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
     components = {name: 1e-12 * sum(e.get(name, 0.0) for e in energy) for name in _names(energy)} if timed else {}
     if timed:
         traffic = cluster.dma.bytes["dram_read"] + cluster.dma.bytes["dram_write"]
-        components["dram"] = 1e-12 * traffic * machine.energy.dram_pj_per_byte
+        components["dram"] = 1e-12 * traffic * machine.pj("dram")
     ideal = sum(x.utilization * x.cycles for x in results)
     return Result(
         outputs=outputs, mode=mode, machine=machine.name, clock_hz=machine.cluster.clock_hz, cycles=total,
