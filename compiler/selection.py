@@ -18,6 +18,7 @@ from potluck.compiler.lowering.base import constant as make_constant
 from potluck.compiler.lowering.conv import ConvPlan
 from potluck.compiler.lowering.dense import DensePlan
 from potluck.compiler.lowering.depthwise import DepthwisePlan
+from potluck.compiler.lowering.packing import ELEMENTS
 from potluck.compiler.lowering.pool import GlobalPoolPlan, PoolPlan
 from potluck.compiler.lowering.quantize import QuantizeTile
 from potluck.compiler.lowering.stream import RelayoutPlan, Stream, StreamPlan
@@ -30,6 +31,7 @@ from potluck.isa.blocks import BlockLayout, layout
 from potluck.isa.errors import DataError, MachineError, ModelError
 from potluck.isa.mx import MxTensor
 from potluck.kernels.elementwise import Add, Clip, ColumnAffine
+from potluck.kernels.quantize_mx import QuantizeMx
 from potluck.kernels.softmax import Softmax
 
 F32 = NDArray[np.float32]
@@ -149,7 +151,8 @@ class Selector:
         mx = layout(MX_ELEMENTS[ir.DataType(integer(node, "to", 0))], integer(node, "block_size", 32))
         y = self._new(node.outputs[0], mx)
         outputs = (Stream(y, y.pixel_bytes), Stream(y, y.scales, scales=True))
-        kernel = QuantizeTile(x.channels, mx)
+        element = ELEMENTS[mx.element.name]
+        kernel = QuantizeTile(QuantizeMx(x.channels, element, mx.block_size, self.target.vlen))
         self._stream(node, (Stream(x, x.pixel_bytes),), outputs, x.pixels, kernel, 1, mx.name)
 
     def add(self, node: ir.Node) -> None:
