@@ -26,8 +26,8 @@ HARTS = 2
 class Bench:
     """Arrays in L1 and a program that runs one kernel on them."""
 
-    def __init__(self, kernel):
-        self.kernel = kernel
+    def __init__(self, kernel, machine=MACHINE):
+        self.kernel, self.machine = kernel, machine
         self.top = MACHINE.memory.l1_base
         self.sections, self.outputs, self.guards = [], {}, 0
 
@@ -94,7 +94,7 @@ class Bench:
         a("ecall")
         manifest = Manifest(outputs=list(self.outputs.values()))
         program = a.assemble().program(manifest, self.sections)
-        result = simulate(program, {}, machine=MACHINE, mode="timed")
+        result = simulate(program, {}, machine=self.machine, mode="timed")
         for name, value in result.outputs.items():
             if "guard" in name:
                 assert (value == 0xA5).all(), f"{name} was overwritten"
@@ -325,3 +325,56 @@ def test_im2col(seed):
         for first, n in halves(rows)
     ]  # fmt: skip
     same(bench.run(*parts).outputs["out"], want)
+
+
+@pytest.mark.parametrize("vlen", [128, 256, 1024])
+def test_results_do_not_depend_on_vlen(vlen):
+    rng = np.random.default_rng(vlen)
+    machine = load_machine("spatz-mx", {"vector.vlen": vlen})
+    window = Window(9, 7, (3, 3))
+    x, bias, weights = normal(rng, 4, 9, 40), normal(rng, 40), normal(rng, 40, 40, 3, 3)
+    mx = quantize(x, layout("mxfp8"))
+    codes, (packed, scales) = pack_activations(mx.codes, "e4m3"), pack_weights(weights, layout("mxfp8"))
+    kernel = ConvMx(window, 40, 40, low=0.0, tile=vlen // 16)
+    want = kernel.contract(codes, mx.scales, packed, scales, bias, 2)
+    bench = Bench(kernel, machine)
+    at, out = (
+        list(map(bench.place, (codes, mx.scales, packed, scales, bias))),
+        bench.output("out", np.zeros_like(want)),
+    )
+    same(bench.run((*at, out, 2)).outputs["out"], want)
+
+    kernel = DepthwiseFp32(window, 40, tile=vlen // 16)
+    weights = normal(rng, 3, 3, 40)
+    want = kernel.contract(x, weights, bias, 2)
+    bench = Bench(kernel, machine)
+    at, out = list(map(bench.place, (x, weights, bias))), bench.output("out", np.zeros_like(want))
+    same(bench.run((*at, out, 2)).outputs["out"], want)
+
+    for kernel, arguments in ((Pool(window, 40, average=True, vlen=vlen), (x, 2)), (Softmax(40), (x[0],))):
+        want = kernel.contract(*arguments)
+        bench = Bench(kernel, machine)
+        at, out = bench.place(arguments[0]), bench.output("out", np.zeros_like(want))
+        same(bench.run((at, out, len(want))).outputs["out"], want)
+
+
+@pytest.mark.parametrize(
+    ("channels", "filters", "taps", "element", "least"),
+    [
+        (64, 64, 3, "e4m3", 0.95),
+        (16, 16, 3, "e4m3", 0.85),
+        (64, 64, 1, "e4m3", 0.85),
+        (64, 32, 3, "e2m1", 0.95),
+    ],
+)
+def test_the_multipliers_of_a_core_are_busy(channels, filters, taps, element, least):
+    rng = np.random.default_rng(0)
+    window, mx = Window(15 + taps, 16, (taps, taps)), layout("mxfp8" if element == "e4m3" else "mxfp4")
+    kernel = ConvMx(window, channels, filters, low=0.0, element=element)
+    x = quantize(normal(rng, 3 + taps, window.in_width, channels), mx)
+    weights, scales = pack_weights(normal(rng, filters, channels, taps, taps), mx)
+    arrays = (pack_activations(x.codes, element), x.scales, weights, scales, normal(rng, filters))
+    bench = Bench(kernel)
+    at, out = list(map(bench.place, arrays)), bench.output("out", np.zeros((4, 16, filters), np.float32))
+    cycles = bench.run((*at, out, 4)).cycles - bench.run((*at, out, 0)).cycles
+    assert 4 * kernel.macs / (MACHINE.peak_macs_per_cycle(mx.name) / HARTS) > least * cycles
