@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+from potluck.isa.errors import DataError
+from potluck.kernels.quantize_mx import QuantizeMx
+
+CHUNK = {"e4m3": 8, "e5m2": 8, "e2m1": 16}
+TIES = np.float32([0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 7.99])
+
+
+def check(run, kernel, x, **options):
+    result = run(kernel, len(x), x=x, **options)
+    codes, scales = kernel.contract(x)
+    assert np.array_equal(result.outputs["scales"], scales), kernel
+    assert np.array_equal(result.outputs["codes"], codes), kernel
+
+
+def values(rng, rows, k, kind):
+    """Rows whose magnitudes differ, of one kind."""
+    if kind == "bits":  # every kind of number, NaN and infinity among them
+        return rng.integers(0, 2**32, (rows, k), dtype=np.uint64).astype(np.uint32).view(np.float32)
+    x = rng.standard_normal((rows, k)) * np.exp2(rng.integers(-148, 120, (rows, 1)))
+    if kind == "ties":
+        x = rng.choice(np.concatenate([TIES, -TIES, np.nextafter(TIES, np.float32(0))]), (rows, k))
+    x = x.astype(np.float32)
+    if kind == "zeros":
+        x[rng.random(x.shape) < 0.5] = -0.0
+        x[::2] = 0
+    if kind == "special":
+        x.flat[rng.integers(0, x.size, 3)] = rng.choice(np.float32([np.nan, np.inf, -np.inf]), 3)
+    return x
+
+
+@pytest.mark.parametrize("kind", ["normal", "ties", "zeros", "special", "bits"])
+@pytest.mark.parametrize("element", ["e4m3", "e5m2", "e2m1"])
+def test_equals_quantize(run, element, kind):
+    rng = np.random.default_rng([CHUNK[element], element == "e5m2", len(kind)])
+    for k in (
+        32,
+        64,
+        int(rng.choice([1, 3, 8, 15])),
+        int(rng.choice([16, 17, 24, 31])),
+        int(rng.choice([33, 40, 100])),
+    ):
+        check(run, QuantizeMx(k, element), values(rng, int(rng.integers(1, 150)), k, kind))
+    check(run, QuantizeMx(48, element, block=CHUNK[element]), values(rng, 9, 48, kind))
+
+
+@pytest.mark.parametrize("vlen", [128, 256, 1024, 2048])
+@pytest.mark.parametrize("element", ["e4m3", "e2m1"])
+def test_other_vector_lengths(run, element, vlen):
+    rng = np.random.default_rng(vlen)
+    for k in (64, 40):
+        check(run, QuantizeMx(k, element, vlen=vlen), values(rng, 37, k, "special"), vlen=vlen)
+
+
+@pytest.mark.parametrize("options", [{"k": 0}, {"block": 20}, {"block": 64}])
+def test_rejects_what_it_cannot_do(options):
+    with pytest.raises(DataError, match="QuantizeMx"):
+        QuantizeMx(**{"k": 64, **options})
