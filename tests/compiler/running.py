@@ -36,9 +36,9 @@ def by_schedule(schedule, inputs):
     return outputs
 
 
-def by_simulator(schedule, inputs):
+def by_simulator(schedule, inputs, timed=False):
     """Outputs of the compiled program on the simulated machine."""
-    cluster = Cluster(generate(schedule), schedule.target.machine, timed=False)
+    cluster = Cluster(generate(schedule), schedule.target.machine, timed=timed)
     outputs = cluster.run(inputs)
     return [outputs[tensor.name] for tensor in schedule.outputs]
 
