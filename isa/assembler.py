@@ -22,7 +22,7 @@ from potluck.isa.errors import ProgramError
 from potluck.isa.expressions import Expression, Node, evaluate, parse_expression
 from potluck.isa.insn import Insn, Kind
 from potluck.isa.layout import Align, Fixup, Jump, SectionSource, Where
-from potluck.isa.link import Object, Place, link
+from potluck.isa.link import Object, Place, link_sections
 from potluck.isa.operands import finish, parse
 from potluck.isa.table import TABLE
 
@@ -112,11 +112,7 @@ class Assembler:
         self._extend = known.run().data.extend
 
     def equ(self, name: str, value: int | str) -> None:
-        """Define a constant from numbers and constants defined before.
-
-        Raises:
-            ProgramError: not constant, or the name is a label.
-        """
+        """Define a constant from numbers and constants known so far; a ProgramError if the name is a label."""
         if name in self._labels:
             raise self._here(".equ", (name, value)).error(f"the symbol {name!r} is a label")
         self._constants[name] = self.constant(value)
@@ -245,13 +241,12 @@ class Assembler:
 
     _lla = _la
 
-    def _call(self, target: str | int) -> None:
-        values: dict[str, Expression] = {"rd": 1, "off": self.expression(target)}
-        self._jump(TABLE["jal"], values, self._here("call", (target,)), "1")
+    def _call(self, target: str | int, name: str = "call", link: int = 1, scratch: str = "1") -> None:
+        values: dict[str, Expression] = {"rd": link, "off": self.expression(target)}
+        self._jump(TABLE["jal"], values, self._here(name, (target,)), scratch)
 
     def _tail(self, target: str | int) -> None:
-        values: dict[str, Expression] = {"rd": 0, "off": self.expression(target)}
-        self._jump(TABLE["jal"], values, self._here("tail", (target,)), "6")
+        self._call(target, "tail", 0, "6")
 
     # the end ------------------------------------------------------------------------------------------
     def assemble(self, text_base: int = TEXT_BASE, data_base: int | None = None) -> Object:
@@ -265,7 +260,7 @@ class Assembler:
             ProgramError: an undefined symbol, a value that does not fit.
         """
         sections = list(self._sections.values())
-        return link(sections, self._labels, self._constants, self._comments, text_base, data_base)
+        return link_sections(sections, self._labels, self._constants, self._comments, text_base, data_base)
 
 
 def _counted(mnemonic: str, operands: tuple[str | int, ...]) -> tuple[str | int, ...]:

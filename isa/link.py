@@ -48,7 +48,7 @@ class Object:
         )
 
 
-def link(
+def link_sections(
     sources: Sequence[SectionSource],
     labels: Mapping[str, Place],
     constants: Mapping[str, int],
