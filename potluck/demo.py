@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from potluck import api
-from potluck.assets import model_path, test_images
+from potluck.assets import load_test_images, model_path
 from potluck.isa.elf import Program
 from potluck.report import layer_table
 from potluck.sim.result import Result
@@ -54,7 +54,7 @@ def run_scheme(program: Program, images: NDArray[Any], labels: NDArray[Any], mac
 
 def run_demo(count: int, machine: str, console: Console) -> dict[str, Any]:
     """Print and return the comparison of FP32, MXFP8 and MXFP4."""
-    images, labels = test_images(count)
+    images, labels = load_test_images(count)
     start = time.perf_counter()
     accuracy = {"fp32": reference_accuracy(images, labels)}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -108,6 +108,16 @@ def intern(times: NDArray[Any], states: NDArray[Any], index: NDArray[Any], recor
     return number
 
 
+@numba.njit(nogil=True, cache=True, inline="always")
+def _find(k1: int, k2: int, memo: NDArray[Any]) -> Any:
+    """The place of an entry, or the free place where it belongs."""
+    mask = np.uint64(memo.shape[0] - 1)
+    place = _mix(k1, k2) & mask
+    while memo[place, COUNT] > 0 and (memo[place, KEY1] != k1 or memo[place, KEY2] != k2):
+        place = (place + np.uint64(1)) & mask
+    return place
+
+
 @numba.njit(nogil=True, cache=True)
 def account(
     block: int, taken: int, hart: int, record: NDArray[Any], memo: NDArray[Any], entry_codes: NDArray[Any],
@@ -132,15 +142,12 @@ def account(
         return 0
     k1 = (np.int64(block) << 38) | (np.int64(taken) << 37) | (np.int64(vl) << 20) | record[R_STATE]
     k2 = np.int64(peek(np.uint64(hart + _CODE_KEY)))
-    mask = np.uint64(memo.shape[0] - 1)
-    place = _mix(k1, k2) & mask
-    while memo[place, COUNT] > 0:
-        if memo[place, KEY1] == k1 and memo[place, KEY2] == k2:
-            memo[place, COUNT] += 1
-            record[R_CYCLES] += memo[place, CYCLES]
-            record[R_STATE] = memo[place, NEXT]
-            return 0
-        place = (place + np.uint64(1)) & mask
+    place = _find(k1, k2, memo)
+    if memo[place, COUNT] > 0:
+        memo[place, COUNT] += 1
+        record[R_CYCLES] += memo[place, CYCLES]
+        record[R_STATE] = memo[place, NEXT]
+        return 0
     if record[R_ENTRIES] * 2 >= memo.shape[0]:
         return TABLE_FULL
     start, count = block_info[block, 0], block_info[block, 1]
@@ -181,6 +188,7 @@ def run_blocks(
     block = record[R_BLOCK]
     budget = record[R_BUDGET]
     instructions = record[R_INSTRUCTIONS]
+    cycles, state = record[R_CYCLES], record[R_STATE]
     while True:
         row = pointers[block]
         if timed:
@@ -191,10 +199,21 @@ def run_blocks(
         instructions += block_info[block, 1]
         if timed:
             taken = 1 if reason == TAKEN else 0
-            full = account(
-                block, taken, hart, record, memo, entry_codes, causes, states, state_index, block_info,
-                timing_rows, code_slots, state_codes, scratch, row_codes,
-            )  # fmt: skip
+            # The hit is written out here: passing all arrays to a function costs more than the look-up.
+            k1 = (np.int64(block) << 38) | (taken << 37) | (np.int64(peek(np.uint64(hart + _VL))) << 20) | state
+            place = _find(k1, np.int64(peek(np.uint64(hart + _CODE_KEY))), memo)
+            full = 0
+            if memo[place, COUNT] > 0 and memo.shape[0] > 1:
+                memo[place, COUNT] += 1
+                cycles += memo[place, CYCLES]
+                state = memo[place, NEXT]
+            else:
+                record[R_CYCLES], record[R_STATE] = cycles, state
+                full = account(
+                    block, taken, hart, record, memo, entry_codes, causes, states, state_index, block_info,
+                    timing_rows, code_slots, state_codes, scratch, row_codes,
+                )  # fmt: skip
+                cycles, state = record[R_CYCLES], record[R_STATE]
             if full != 0:
                 record[R_BLOCK] = block
                 record[R_INSTRUCTIONS] = instructions
@@ -211,16 +230,16 @@ def run_blocks(
         else:
             following = successors[block, reason]
         if following < 0:
-            record[R_BLOCK] = block
-            record[R_INSTRUCTIONS] = instructions
+            record[R_BLOCK], record[R_INSTRUCTIONS] = block, instructions
+            record[R_CYCLES], record[R_STATE] = cycles, state
             return NEED_BLOCK * 4 + reason
         block = following
         if instructions > budget:
-            record[R_BLOCK] = block
-            record[R_INSTRUCTIONS] = instructions
+            record[R_BLOCK], record[R_INSTRUCTIONS] = block, instructions
+            record[R_CYCLES], record[R_STATE] = cycles, state
             return BUDGET * 4
-    record[R_BLOCK] = block
-    record[R_INSTRUCTIONS] = instructions
+    record[R_BLOCK], record[R_INSTRUCTIONS] = block, instructions
+    record[R_CYCLES], record[R_STATE] = cycles, state
     return reason
 
 
