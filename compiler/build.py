@@ -19,6 +19,7 @@ from potluck.compiler.rules import RULES
 from potluck.compiler.schedule import LoweredOp
 from potluck.compiler.selection import Selector
 from potluck.compiler.support import check
+from potluck.isa.errors import MachineError
 
 if TYPE_CHECKING:
     from potluck.isa.machine import Machine
@@ -90,9 +91,15 @@ def build(model: ir.Model, machine: Machine, data_base: int | None = None) -> Sc
 
     Raises:
         ModelError: A node cannot be compiled.
-        MachineError: A layer does not fit L1 or the network DRAM.
+        MachineError: A layer does not fit L1 or the network DRAM, or the machine has no MX products.
     """
     check(model, RULES)
+    if not machine.isa.vmxdotp and any(node.op_type == "MxQuantizeDequantize" for node in model.graph):
+        raise MachineError(
+            f"{machine.name} has no VMXDOTP, which MX products need",
+            key="isa.vmxdotp",
+            hint="Compile the FP32 network, or choose a machine with VMXDOTP",
+        )
     memory = machine.memory
     selector = Selector(model, Target(machine))
     plans = selector.run()

@@ -210,9 +210,7 @@ class Selector:
         average = node.op_type == "AveragePool"
         count_pad = bool(integer(node, "count_include_pad", 0))
         geometry = geometry_of(node, x.shape, y.shape)
-        self.plans.append(
-            PoolPlan(label(node), title(node), x, y, geometry, average, count_pad, self.target.vlen)
-        )
+        self.plans.append(PoolPlan(label(node), title(node), x, y, geometry, average, count_pad, self.target))
 
     def global_pool(self, node: ir.Node) -> None:
         """GlobalAveragePool and the mean over height and width."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from potluck.compiler.lowering.adapters import GlobalPoolTile, PoolTile
@@ -27,7 +27,7 @@ class PoolPlan(LayerPlan):
         geometry: Window and sizes.
         average: Mean instead of maximum.
         count_pad: The mean divides by the window's taps even where they meet the border.
-        vlen: Of the machine, in bits.
+        target: The machine.
     """
 
     name: str
@@ -37,7 +37,7 @@ class PoolPlan(LayerPlan):
     geometry: Geometry
     average: bool
     count_pad: bool
-    vlen: int
+    target: Target
 
     def __post_init__(self) -> None:
         g = self.geometry
@@ -46,7 +46,9 @@ class PoolPlan(LayerPlan):
         if self.average and self.padded and not self.count_pad:
             factors = reciprocals(g.height, g.width, g.window, g.pads, g.out_height)
             self.factors = constant(self.name, "factors", factors)
-        self.kernel = Pool(g.window, self.x.channels, self.average, self.factors is not None, self.vlen)
+        self.rows, self.channels = self._choose()
+        counted = self.factors is not None
+        self.kernel = Pool(g.window, self.channels, self.average, counted, self.target.vlen)
 
     def reads(self) -> Sequence[Tensor]:
         """See `LayerPlan`."""
@@ -67,69 +69,94 @@ class PoolPlan(LayerPlan):
 
     def fill_bytes(self) -> dict[str, int]:
         """See `LayerPlan`."""
-        return {self.fill: self.geometry.in_width * self.x.pixel_bytes} if self.padded else {}
+        return {self.fill: self.geometry.in_width * 4 * self.channels} if self.padded else {}
 
-    def _sizes(self, part: RowBuffer, rows: int) -> tuple[int, int, int]:
-        line = self.geometry.out_width
-        return part.bytes(rows), rows * line * self.x.pixel_bytes, 4 * rows * line if self.factors else 0
+    def _sizes(self, rows: int, channels: int) -> tuple[int, int, int]:
+        g = self.geometry
+        factors = 4 * rows * g.out_width if self.factors else 0
+        return g.rows(rows) * g.in_width * 4 * channels, rows * g.out_width * 4 * channels, factors
+
+    def _choose(self) -> tuple[int, int]:
+        """(rows, channels) of a tile: the fewest bytes moved, and not so few tiles that the ends are exposed."""
+        g, total, harts = self.geometry, self.x.channels, self.target.harts
+        free = self.target.l1().size - SLACK
+        most = align(-(-g.out_height * self.x.shape[0] // 8), harts)
+        best: tuple[float, int, int] | None = None
+        for channels in sorted({total, *(c for c in (8, 16, *range(32, total, 32)) if c < total)}):
+            for rows in range(1, min(most, g.out_height) + 1):
+                sizes = self._sizes(rows, channels)
+                if 2 * sum(align(size) for size in sizes) > free:
+                    break
+                tiles = self.x.shape[0] * -(-g.out_height // rows) * -(-total // channels)
+                idle = -(-rows // harts) * harts / rows
+                cost = tiles * (sum(sizes) / self.target.dma_rate * idle + 400)
+                if best is None or cost < best[0]:
+                    best = cost, rows, channels
+        if best is None:
+            raise MachineError(
+                f"layer {self.name!r}: one row of 8 channels does not fit L1", key="memory.l1_bytes"
+            )
+        return best[1], best[2]
 
     def lower(self, target: Target) -> LoweredOp:
         """See `LayerPlan`."""
-        g, images, l1 = self.geometry, self.x.shape[0], target.l1()
-        part = RowBuffer(g, self.x.pixel_bytes, self.x.address, target.fills.get(self.fill, 0))
-        rows = self._rows(part, target)
-        loop = Loop("row", g.out_height, rows)
-        copies = 1 + (images * len(loop) > 1)
-        buffers = [[l1.take("pool", size) for size in self._sizes(part, rows)] for _ in range(copies)]
+        g, images, total, l1 = self.geometry, self.x.shape[0], self.x.channels, target.l1()
+        fill = target.fills.get(self.fill, 0)
+        part = RowBuffer(g, 4 * self.channels, self.x.address, fill, 4 * total)
+        starts = [min(at, total - self.channels) for at in range(0, total, self.channels)]
+        loop = Loop("row", g.out_height, self.rows)
+        copies = 1 + (len(starts) * images * len(loop) > 1)
+        buffers = [
+            [l1.take("pool", size) for size in self._sizes(self.rows, self.channels)] for _ in range(copies)
+        ]
         tiles: list[Tile] = []
-        for image in range(images):
-            for first, count in loop:
-                tiles.append(
-                    self._tile(part, buffers[len(tiles) % copies], image, first, count, target.harts)
-                )
+        for start in starts:
+            rows = replace(part, source=self.x.address + 4 * start)
+            for image in range(images):
+                for first, count in loop:
+                    at = buffers[len(tiles) % copies]
+                    tiles.append(self._tile(rows, at, start, image, first, count, target.harts))
+        constants = (item.operand("factors") for item in self.constants())
         return LoweredOp(
             self.name,
             self.op,
             PoolTile(self.kernel),
-            (Loop("image", images, 1), loop),
-            tuple(transfer for at in buffers for transfer in part.sides(at[0], rows)),
+            (Loop("channel", total, self.channels), Loop("image", images, 1), loop),
+            tuple(transfer for at in buffers for transfer in part.sides(at[0], self.rows)),
             tuple(tiles),
-            (*self.x.operands("input"), *self.y.operands("output")),
+            (*self.x.operands("input"), *constants, *self.y.operands("output")),
             footprint=tuple(l1.taken),
         )
 
-    def _rows(self, part: RowBuffer, target: Target) -> int:
-        free = target.l1().size - SLACK
-        fitting = [
-            rows
-            for rows in range(1, self.geometry.out_height + 1)
-            if 2 * sum(align(size) for size in self._sizes(part, rows)) <= free
-        ]
-        if not fitting:
-            raise MachineError(f"layer {self.name!r}: one row does not fit L1", key="memory.l1_bytes")
-        wanted = align(-(-self.geometry.out_height * self.x.shape[0] // 8), target.harts)
-        return min(wanted, fitting[-1])
-
-    def _tile(self, part: RowBuffer, at: list[int], image: int, first: int, count: int, harts: int) -> Tile:
-        g, pixel = self.geometry, self.x.pixel_bytes
+    def _tile(
+        self, part: RowBuffer, at: list[int], start: int, image: int, first: int, count: int, harts: int
+    ) -> Tile:
+        g, pixel, total = self.geometry, 4 * self.channels, 4 * self.x.channels
         loads = part.load(at[0], image, first, count)
         if self.factors is not None:
             line = 4 * g.out_width
             loads.append(Transfer(self.factors.address + first * line, at[2], count * line))
-        out = self.y.address + (image * g.out_height + first) * g.out_width * pixel
         args = []
         for hart in range(harts):
-            start, rows = share(count, harts, hart)
+            begin, rows = share(count, harts, hart)
             args.append(
                 (
-                    at[0] + start * g.stride[0] * part.pitch,
-                    at[1] + start * g.out_width * pixel,
+                    at[0] + begin * g.stride[0] * part.pitch,
+                    at[1] + begin * g.out_width * pixel,
                     rows,
-                    at[2] + 4 * start * g.out_width if self.factors is not None else 0,
+                    at[2] + 4 * begin * g.out_width if self.factors is not None else 0,
                 )
             )
-        store = Transfer(at[1], out, count * g.out_width * pixel)
-        return Tile(tuple(loads), (store,), tuple(args), f"image {image} rows {first}+{count}")
+        out = self.y.address + (image * g.out_height + first) * g.out_width * total + 4 * start
+        pixels = count * g.out_width
+        whole = pixel == total
+        store = (
+            Transfer(at[1], out, pixels * pixel)
+            if whole
+            else Transfer(at[1], out, pixel, pixels, pixel, total)
+        )
+        name = f"channels {start}+{self.channels} image {image} rows {first}+{count}"
+        return Tile(tuple(loads), (store,), tuple(args), name)
 
 
 @dataclass(eq=False)

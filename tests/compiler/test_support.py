@@ -8,7 +8,7 @@ from potluck.compiler.compile import compile_model
 from potluck.compiler.rules import RULES
 from potluck.compiler.selection import BUILDERS
 from potluck.compiler.support import UnsupportedError
-from potluck.isa.errors import ModelError
+from potluck.isa.errors import MachineError, ModelError
 from potluck.isa.machine import load_machine
 
 MACHINE = load_machine("spatz-mx")
@@ -122,3 +122,10 @@ def test_print_after_schedule():
     shown = []
     compile_model(residual(), MACHINE, "fp32", print_after=["schedule"], write=shown.append)
     assert len(shown) == 1 and "tile image 0 rows 0+" in shown[0]
+
+
+def test_mx_needs_a_machine_with_vmxdotp():
+    plain = load_machine("spatz-mx", {"isa.vmxdotp": False})
+    compile_model(residual(), plain, "fp32")
+    with pytest.raises(MachineError, match="VMXDOTP"):
+        compile_model(residual(), plain, "mxfp8")
