@@ -161,7 +161,10 @@ class Insn:
             ``altfmt``. A meaning that returns ``(value, flags)`` also raises fflags (a ``u8``).
         doc: one sentence.
         extension: the extension's name.
-        legal: optional predicate of (sew, emul dictionary) beyond the general register-group rules.
+        attributes: facts that few rows have. ``rounds``: the result depends on frm; ``raises``: may raise fflags;
+            ``flags``: the meaning computes them; ``sew``: the only legal SEW; ``no_overlap``: vd may overlap no source;
+            ``bf16_destination``: fcsr bit 8 must be set; ``strided``, ``indexed``, ``mask``, ``whole_registers``:
+            kinds of vector memory access; ``search``: a mask search starting from -1.
     """
 
     mnemonic: str

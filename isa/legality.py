@@ -30,8 +30,12 @@ def is_mask(operand: Operand, insn: Insn) -> bool:
 
 def check(insn: Insn, fields: dict[str, int], context: Context) -> str | None:
     """The reason why an instruction is illegal in this context, or None."""
-    if not insn.is_vector or insn.kind is Kind.VSET or insn.attributes.get("whole_registers"):
+    if not insn.is_vector or insn.kind is Kind.VSET:
         return None
+    whole = insn.attributes.get("whole_registers")
+    if whole:
+        wrong = [f"v{fields[o.name]}" for o in insn.syntax if o.bank == "v" and fields[o.name] % int(whole)]
+        return f"register {wrong[0]} is not aligned to {whole} registers" if wrong else None
     if context.vill:
         return "vtype.vill is set: no legal vset came before"
     wanted = insn.attributes.get("sew")
