@@ -10,7 +10,7 @@ from potluck.compiler.lowering.windows import RowBuffer
 from potluck.compiler.schedule import Loop, LoweredOp, Tile, Transfer
 
 if TYPE_CHECKING:
-    from potluck.compiler.lowering.conv import ConvPlan
+    from potluck.compiler.lowering.conv import ConvPlan, Group
 
 
 class ConvTiles:
@@ -24,14 +24,14 @@ class ConvTiles:
         self.parts = [RowBuffer(g, x.pixel_bytes, x.address, fill)]
         if plan.mx is not None:
             self.parts.append(RowBuffer(g, x.scales, x.scales_address, fill))
-        weights, inputs, outputs = plan.copies(self.tiling)
+        weights, inputs, outputs = plan.sizes.copies(self.tiling)
         sizes = [len(item.data) for item in plan.groups[0].constants]
         self.weights = [[self.l1.take("weights", size) for size in sizes] for _ in range(weights)]
         self.inputs = [
             [self.l1.take("input", part.bytes(self.tiling.rows)) for part in self.parts]
             for _ in range(inputs)
         ]
-        out = plan.out_bytes(self.tiling.rows, self.tiling.channels)
+        out = plan.sizes.out_bytes(self.tiling)
         self.outputs = [self.l1.take("output", out) for _ in range(outputs)]
 
     def result(self) -> LoweredOp:
@@ -45,7 +45,7 @@ class ConvTiles:
         ]
         g = plan.geometry
         loops = [
-            Loop("channel", plan.out_channels, self.tiling.channels),
+            Loop("channel", plan.out_channels, self.tiling.channels * self.tiling.slices),
             Loop("image", plan.images, 1),
             Loop("row", g.out_height, rows),
         ]
@@ -88,29 +88,47 @@ class ConvTiles:
             inputs = self.inputs[input_turn % len(self.inputs)]
             output = self.outputs[step % len(self.outputs)]
             args = tuple(
-                self._args(weights, inputs, output, *share(count, self.target.harts, hart))
+                self._args(weights, inputs, output, plan.groups[group], count, hart)
                 for hart in range(self.target.harts)
             )
-            channels = f"channels {plan.groups[group].start}+{self.tiling.channels}"
-            name = f"image {image} rows {first}+{count} {channels}"
-            yield Tile(tuple(loads), (self._store(output, group, image, first, count),), args, name)
+            starts = plan.groups[group].starts
+            name = f"image {image} rows {first}+{count} channels {starts[0]}+{len(starts) * self.tiling.channels}"
+            stores = tuple(self._stores(output, starts, image, first, count))
+            yield Tile(tuple(loads), stores, args, name)
 
     def _args(
-        self, weights: list[int], inputs: list[int], output: int, first: int, rows: int
+        self, weights: list[int], inputs: list[int], output: int, group: Group, count: int, hart: int
     ) -> tuple[int, ...]:
         g = self.plan.geometry
+        if self.tiling.slices > 1:
+            piece, first, rows = hart, 0, count if hart < len(group.starts) else 0
+        else:
+            piece, (first, rows) = 0, share(count, self.target.harts, hart)
+        packed = [
+            at + piece * (len(item.data) // len(group.starts))
+            for at, item in zip(weights, group.constants, strict=True)
+        ]
         starts = [at + first * g.stride[0] * part.pitch for part, at in zip(self.parts, inputs, strict=True)]
-        out = output + first * g.out_width * self.tiling.channels * 4
+        out = output + piece * self.slice_bytes + first * g.out_width * self.tiling.channels * 4
         if self.plan.mx is None:
-            return starts[0], 0, weights[0], 0, weights[1], out, rows
-        return starts[0], starts[1], weights[0], weights[1], weights[2], out, rows
+            return starts[0], 0, packed[0], 0, packed[1], out, rows
+        return starts[0], starts[1], packed[0], packed[1], packed[2], out, rows
 
-    def _store(self, output: int, group: int, image: int, first: int, count: int) -> Transfer:
+    @property
+    def slice_bytes(self) -> int:
+        """Bytes of a slice in the output buffer."""
+        return self.tiling.rows * self.plan.geometry.out_width * self.tiling.channels * 4
+
+    def _stores(
+        self, output: int, starts: list[int], image: int, first: int, count: int
+    ) -> Iterator[Transfer]:
         plan, g = self.plan, self.plan.geometry
         pixel, part = plan.out_channels * 4, self.tiling.channels * 4
-        to = plan.y.address + (image * g.out_height + first) * g.out_width * pixel
-        to += plan.groups[group].start * 4
+        base = plan.y.address + (image * g.out_height + first) * g.out_width * pixel
         pixels = count * g.out_width
-        if part == pixel:
-            return Transfer(output, to, pixels * pixel)
-        return Transfer(output, to, part, pixels, part, pixel)
+        for piece, start in enumerate(starts):
+            source, to = output + piece * self.slice_bytes, base + 4 * start
+            if part == pixel:
+                yield Transfer(source, to, pixels * pixel)
+            else:
+                yield Transfer(source, to, part, pixels, part, pixel)

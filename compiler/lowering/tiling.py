@@ -1,0 +1,169 @@
+"""The choice of a convolution's tiles: sizes in L1 and an estimate of the cycles for every candidate.
+
+The estimate only ranks candidates; the simulator counts cycles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from potluck.compiler.lowering.base import SLACK, Target
+from potluck.compiler.lowering.windows import Geometry
+from potluck.compiler.memory import align
+from potluck.isa.errors import MachineError
+
+OVERHEAD = 400
+"""Cycles of a tile that compute nothing: barrier, transfers' commands, kernel entry."""
+ISSUE = 2.4
+"""Instructions that a core issues per product instruction."""
+STEP = 0.1
+"""Cycles per product that do not depend on the vector's length."""
+EFFICIENCY = 0.9
+"""Share of the peak that kernels reach."""
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """A choice of tiles.
+
+    Attributes:
+        rows: Output rows of a tile.
+        channels: Output channels of a slice, which is what the kernel computes.
+        slices: Slices of a group: 1, then harts divide the rows; or one for each hart, then all compute all rows.
+        groups_outer: Whether groups are the outer loop (weights stay) or rows are (rows stay).
+        single: Whether the groups share one buffer of weights: then nothing is computed while they change.
+    """
+
+    rows: int
+    channels: int
+    slices: int = 1
+    groups_outer: bool = True
+    single: bool = False
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the bytes and cycles of a convolution's tiles follow from.
+
+    Attributes:
+        name: Of the layer, for messages.
+        geometry: Window and image.
+        images: Batch.
+        in_channels: C.
+        out_channels: Cout.
+        pixel_bytes: Bytes of an input pixel's values or codes.
+        scales: Scales of an input pixel, 0 for FP32.
+        element_bits: Bits of an MX element, 32 for FP32.
+        target: The machine.
+    """
+
+    name: str
+    geometry: Geometry
+    images: int
+    in_channels: int
+    out_channels: int
+    pixel_bytes: int
+    scales: int
+    element_bits: int
+    target: Target
+
+    def starts(self, channels: int) -> list[int]:
+        """First channels of all slices; the last one overlaps the one before it if it has to."""
+        return [min(start, self.out_channels - channels) for start in range(0, self.out_channels, channels)]
+
+    def groups(self, tiling: Tiling) -> int:
+        """Groups of slices."""
+        return -(-len(self.starts(tiling.channels)) // tiling.slices)
+
+    def row_tiles(self, tiling: Tiling) -> int:
+        """Tiles of rows over all images."""
+        return self.images * -(-self.geometry.out_height // tiling.rows)
+
+    def weight_bytes(self, tiling: Tiling) -> int:
+        """Weights, scales and bias of a group."""
+        taps, channels = self.geometry.kernel[0] * self.geometry.kernel[1], tiling.channels
+        bias = align(tiling.slices * channels * 4)
+        if not self.scales:
+            return align(tiling.slices * taps * self.in_channels * (channels + channels % 2) * 4) + bias
+        scales = align(tiling.slices * taps * self.scales * align(channels, 8))
+        return align(tiling.slices * taps * self.pixel_bytes * channels) + scales + bias
+
+    def in_bytes(self, rows: int) -> int:
+        """Input rows, borders included."""
+        pixels = self.geometry.rows(rows) * self.geometry.in_width
+        return align(pixels * self.pixel_bytes) + align(pixels * self.scales)
+
+    def out_bytes(self, tiling: Tiling) -> int:
+        """Output of a tile."""
+        return align(tiling.slices * tiling.rows * self.geometry.out_width * tiling.channels * 4)
+
+    def copies(self, tiling: Tiling) -> tuple[int, int, int]:
+        """Numbers of buffers of weights, inputs and outputs: two of what changes during the layer."""
+        groups, row_tiles = self.groups(tiling), self.row_tiles(tiling)
+        weights = 1 + (groups > 1 and not tiling.single)
+        return weights, 1 + (row_tiles > 1), 1 + (groups * row_tiles > 1)
+
+    def fits(self, tiling: Tiling) -> bool:
+        """Whether all buffers fit L1."""
+        weights, inputs, outputs = self.copies(tiling)
+        need = weights * self.weight_bytes(tiling) + inputs * self.in_bytes(tiling.rows)
+        return need + outputs * self.out_bytes(tiling) <= self.target.l1().size - SLACK
+
+    def candidates(self) -> Iterator[Tiling]:
+        """Tilings worth a look."""
+        total, harts = self.out_channels, self.target.harts
+        share = align(-(-total // harts), 8)
+        channels = sorted({c for c in (8, 16, share, *range(32, total, 32), total) if c <= total})
+        for count in channels:
+            for slices in sorted({1, harts}):
+                if slices > 1 and count * (slices - 1) >= total:
+                    continue  # a hart would have nothing to do
+                for rows in range(1, self.geometry.out_height + 1):
+                    for outer, single in ((True, False), (False, False), (True, True)):
+                        yield Tiling(rows, count, slices, outer, single)
+
+    def choose(self) -> Tiling:
+        """The fitting candidate with the lowest cost.
+
+        Raises:
+            MachineError: None fits; names the layer.
+        """
+        fitting = [tiling for tiling in self.candidates() if self.fits(tiling)]
+        if not fitting:
+            raise MachineError(
+                f"layer {self.name!r}: one output row with 8 channels does not fit L1",
+                key="memory.l1_bytes",
+                hint="Give the machine a larger L1 or the network smaller images",
+            )
+        return min(fitting, key=self.cost)
+
+    def cost(self, tiling: Tiling) -> float:
+        """Estimated cycles."""
+        g, target = self.geometry, self.target
+        groups, row_tiles = self.groups(tiling), self.row_tiles(tiling)
+        weights, inputs, outputs = (
+            self.weight_bytes(tiling),
+            self.in_bytes(tiling.rows),
+            self.out_bytes(tiling),
+        )
+        moved = groups * row_tiles * outputs
+        moved += weights * (groups if tiling.groups_outer or groups == 1 else groups * row_tiles)
+        moved += inputs * (row_tiles if not tiling.groups_outer or row_tiles == 1 else groups * row_tiles)
+
+        steps = g.kernel[0] * g.kernel[1] * (self.pixel_bytes / 8 if self.scales else self.in_channels)
+        rate = target.lanes * (1 if self.scales else 2)  # elements of the accumulator per cycle
+        strip = min(32, target.vlen // 16)
+        strips = [strip] * (tiling.channels // strip) + [tiling.channels % strip]
+        # A product comes with the load of a scalar and a share of the step's other instructions: short vectors
+        # are limited by issue.
+        vectors = sum(max(count / rate, ISSUE) + STEP for count in strips if count)
+        per_row = g.out_width * vectors * steps / EFFICIENCY
+        rows = [min(tiling.rows, g.out_height - at) for at in range(0, g.out_height, tiling.rows)]
+        busiest = sum(count if tiling.slices > 1 else -(-count // target.harts) for count in rows)
+        compute = groups * (self.images * busiest * per_row + row_tiles * OVERHEAD)
+        if tiling.single:
+            compute += (groups - 1) * (weights / target.dma_rate + target.dma_latency + OVERHEAD)
+        # The first weights usually come while the layer before still runs.
+        exposed = weights / 4 + inputs + outputs
+        return max(compute, moved / target.dma_rate) + exposed / target.dma_rate
