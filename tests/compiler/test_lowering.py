@@ -260,3 +260,25 @@ def test_what_a_layer_writes_to_l1_is_not_what_the_dma_moves_meanwhile():
     for before, tile in zip(op.tiles, op.tiles[1:], strict=False):
         outs = [(t.source, t.source + t.total) for t in before.stores]
         assert all(args[5] not in range(*out) for args in tile.args for out in outs)
+
+
+@pytest.mark.parametrize("scheme", [None, "mxfp8", "mxfp4"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cluster.cores": 1},
+        {"cluster.cores": 3},
+        {"cluster.cores": 4, "memory.l1_bytes": 65536},
+        {"vector.vlen": 256},
+        {"vector.vlen": 1024, "memory.l1_bytes": 262144},
+    ],
+    ids=str,
+)
+def test_other_machines(changes, scheme):
+    """The same bits on any number of harts and any VLEN; every program is run by `check`."""
+    source = residual(channels=40, size=14)
+    results = []
+    for machine in (MACHINE, load_machine("spatz-mx", changes)):
+        schedule = check(source, scheme, machine)
+        results.append(by_schedule(schedule, feeds(schedule)))
+    assert same_bits(*results)
