@@ -35,6 +35,7 @@ def random_inputs(program: Program, seed: int = 0) -> dict[str, NDArray[Any]]:
     inputs: dict[str, NDArray[Any]] = {}
     for tensor in program.manifest.inputs:
         dtype = np.dtype(tensor.dtype)
+        value: NDArray[Any]
         if dtype.kind == "f":
             value = generator.standard_normal(tensor.shape)
         elif "scale" in tensor.name:

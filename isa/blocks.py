@@ -130,7 +130,8 @@ def pack(codes: ArrayLike, bits: int) -> NDArray[np.uint8]:
     if bits == 8:
         return array
     if bits == 4 and array.shape[-1] % 2 == 0:
-        return array[..., 0::2] | (array[..., 1::2] << np.uint8(4))
+        paired: NDArray[np.uint8] = array[..., 0::2] | (array[..., 1::2] << np.uint8(4))
+        return paired
     stream = np.unpackbits(array[..., None], axis=-1, count=bits, bitorder="little")
     return np.packbits(stream.reshape(*array.shape[:-1], -1), axis=-1, bitorder="little")
 

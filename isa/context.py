@@ -68,4 +68,4 @@ def legal_vtype(vtype: int, elen: int = 64) -> bool:
     """Whether a vtype immediate is supported: known LMUL and SEW, SEW at most LMUL*ELEN."""
     context = Context(vtype)
     reserved = vtype >> 9 or vtype & 7 == 4 or vtype >> 3 & 7 > 3
-    return not reserved and context.sew <= min(context.lmul, 1) * elen
+    return not reserved and context.sew <= elen and context.sew <= context.lmul * elen

@@ -9,7 +9,7 @@ import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -33,19 +33,19 @@ class Isa(_Group):
 class ClusterKeys(_Group):
     """Cores and clock (Hz)."""
 
-    cores: int = Field(2, ge=1, le=64)
-    clock_hz: float = Field(1e9, gt=0)
+    cores: Annotated[int, Field(ge=1, le=64)] = 2
+    clock_hz: Annotated[float, Field(gt=0)] = 1e9
 
 
 class MemoryKeys(_Group):
     """Addresses and sizes in bytes."""
 
     l1_base: int = 0x1000_0000
-    l1_bytes: int = Field(131072, ge=4096)
+    l1_bytes: Annotated[int, Field(ge=4096)] = 131072
     l1_banks: int = 16
     registers_base: int = 0x1100_0000
     dram_base: int = 0x8000_0000
-    dram_bytes: int = Field(1 << 30, ge=1 << 20)
+    dram_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
 
 
 class Vector(_Group):
@@ -54,8 +54,8 @@ class Vector(_Group):
     vlen: int = 512
     lanes: int = 4
     integer_lanes: int = 1
-    in_flight: int = Field(4, ge=1, le=8)
-    queue_depth: int = Field(2, ge=1, le=2)
+    in_flight: Annotated[int, Field(ge=1, le=8)] = 4
+    queue_depth: Annotated[int, Field(ge=1, le=2)] = 2
     ports: int = 4
     chaining: bool = True
 

@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,4 +115,4 @@ def versions() -> dict[str, str]:
 
 
 def _machine(machine: str | Path | Machine) -> Machine:
-    return machine if isinstance(machine, Machine) else cast(Machine, load_machine(machine))
+    return machine if isinstance(machine, Machine) else load_machine(machine)

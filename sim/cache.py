@@ -34,4 +34,4 @@ def cache_directory() -> Path:
 
 def configure_numba() -> None:
     """Send Numba's on-disk cache to our folder; call before the first ``@njit(cache=True)``."""
-    numba.config.CACHE_DIR = str(cache_directory())
+    numba.config.CACHE_DIR = str(cache_directory())  # Numba looks here at decoration

@@ -119,6 +119,8 @@ def _vector(row: NDArray[np.int32], insn: Insn, fields: dict[str, int], context:
         row[EXTRA] = t.reduction_tail
     elif insn.syntax[0].element0 or insn.syntax[0].bank != "v":
         row[NUMERATOR], row[EXTRA] = 0, 1
+    if "whole_registers" in insn.attributes:
+        row[NUMERATOR], row[EXTRA] = 0, int(insn.attributes["whole_registers"]) * vector.vlen // (64 * vector.lanes)
     sources = [operand.type.at(context.sew).bits for operand in insn.syntax if operand.bank == "v"]
     row[CREDIT] = 2 if len(set(sources)) > 1 else 1
     if insn.mnemonic.startswith("vslideup"):

@@ -89,7 +89,8 @@ def _over_elements(h: Handler, destination: Operand, store: Store) -> None:
     """Whole chunks first, then one partial chunk that keeps the tail undisturbed."""
     lanes = chunk_lanes(h)
     insn, body = h.insn, h.body
-    vl = h.word("vl")
+    whole_registers = insn.attributes.get("whole_registers")
+    vl = h.word("vlenb") * int(whole_registers) if whole_registers else h.word("vl")
     scalars: dict[str, Any] = {}
     pointers: dict[str, str] = {}
     for operand in insn.syntax:
@@ -239,7 +240,23 @@ def emit_permute(h: Handler) -> None:
     if guard:
         h.end_when(guard)
     h.end_loop(tag)
+    if "insert" in insn.attributes:
+        _insert(h, vl, target)
     h.next()
+
+
+def _insert(h: Handler, vl: Symbol, target: str) -> None:
+    """The scalar of a slide by one enters at the first or the last element."""
+    body, insn = h.body, h.insn
+    some = h.when(vl > 0)
+    place = body.constant(0, "u64") if insn.attributes["insert"] == "first" else vl - 1
+    guard = h.when(active_bit(h, place)) if h.variant.masked else None
+    scalar = insn.syntax[2]
+    kind = operand_type(scalar, h.context)
+    body.store(h.read(scalar, kind), body.offset(target, place * (kind.bits // 8)))
+    if guard:
+        h.end_when(guard)
+    h.end_when(some)
 
 
 def emit_mask(h: Handler) -> None:

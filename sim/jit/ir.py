@@ -224,15 +224,17 @@ class Symbol:
         return self._make(f"fcmp uno {self.llvm} {self.name}, {self.name}", BOOL)
 
     def _p_select(self, a: Any, b: Any) -> Symbol:
+        x: Symbol
+        y: Symbol
         if isinstance(a, Symbol):
-            a, b = a._with(b)
+            x, y = a._with(b)
         elif isinstance(b, Symbol):
-            b, a = b._with(a)
+            y, x = b._with(a)
         else:
             raise TypeError("select() of two Python numbers: give one of them a type")
-        lanes = max(a.lanes, self.lanes)
-        a, b = a.splat(lanes), b.splat(lanes)
-        return a._make(f"select {self.llvm} {self.name}, {a.llvm} {a.name}, {b.llvm} {b.name}")
+        lanes = max(x.lanes, self.lanes)
+        x, y = x.splat(lanes), y.splat(lanes)
+        return x._make(f"select {self.llvm} {self.name}, {x.llvm} {x.name}, {y.llvm} {y.name}")
 
     def _convert(self, operation: str, to: Type) -> Symbol:
         return self._make(f"{operation} {self.llvm} {self.name} to {llvm_type(to, self.lanes)}", to)

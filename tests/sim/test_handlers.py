@@ -134,6 +134,7 @@ def test_handler_equals_meaning(insn: Insn, context: Context, masked: bool) -> N
         run_handler(Variant(insn, context, masked), hart, fields)
 
         lanes = vl if destination.bank == "v" and not destination.element0 else 1
+        lanes = int(insn.attributes.get("whole_registers", 0)) * VLEN // 8 or lanes
         value = expected_values(insn, context, before, fields, lanes)
         data = np.broadcast_to(value.data if isinstance(value, Array) else np.asarray(value), (lanes,))
         if insn.kind is Kind.COMPARE:
@@ -185,3 +186,31 @@ def test_high_products_of_64_bits(mnemonic: str, signs: str) -> None:
     words = hart.raw[st.V : st.V + 32 * VLEN // 8].view(np.uint64).reshape(32, -1)
     a, b, d = (words[r : r + 2].ravel() for r in (16, 24, 8))
     assert [int(v) for v in d[:15]] == [high(int(x), int(y)) for x, y in zip(a[:15], b[:15], strict=True)]
+
+
+PERMUTES = {
+    "vslideup.vx": lambda d, s, x: [d[i] if i < x else s[i - x] for i in range(len(d))],
+    "vslidedown.vx": lambda d, s, x: [s[i + x] if i + x < len(s) else 0 for i in range(len(d))],
+    "vslide1up.vx": lambda d, s, x: [x if i == 0 else s[i - 1] for i in range(len(d))],
+    "vslide1down.vx": lambda d, s, x: [x if i == len(d) - 1 else s[i + 1] for i in range(len(d))],
+    "vrgather.vx": lambda d, s, x: [s[x] if x < len(s) else 0 for _ in d],
+}
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("mnemonic", PERMUTES)
+@pytest.mark.parametrize("x", [0, 1, 3, 31, 32, 1000])
+def test_permutations_move_elements(mnemonic: str, x: int, masked: bool) -> None:
+    """Against the specification's element rules written out; tail and inactive elements stay."""
+    generator = np.random.Generator(np.random.Philox(x))
+    hart = st.HartState(0, VLEN)
+    hart.raw[st.V : st.V + 32 * VLEN // 8] = random_bytes(generator, 32 * VLEN // 8)
+    hart.x[11], vl, context = x, 27, Context(2 << 3 | 1)
+    hart["vl"] = vl
+    words = hart.raw[st.V : st.V + 32 * VLEN // 8].view(np.uint32).reshape(32, -1)
+    source, old = words[16:18].ravel().tolist(), words[8:10].ravel().tolist()
+    active = np.unpackbits(hart.v[0], bitorder="little")[:vl].astype(bool).tolist() if masked else [True] * vl
+    want = PERMUTES[mnemonic](old[:vl], source, x)
+    run_handler(Variant(TABLE[mnemonic], context, masked), hart, {**REGISTERS, "rs1": 11})
+    got = words[8:10].ravel().tolist()
+    assert got == [w if a else o for w, a, o in zip(want, active, old[:vl], strict=True)] + old[vl:]
