@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -29,6 +30,8 @@ class ConstantFold(GraphPass):
         from onnxscript.optimizer import _constant_folding  # half a second to import
 
         before = len(model.graph)
+        # It warns of every node in a function body whose attribute the caller gives; such nodes are simply kept.
+        _constant_folding.logger.setLevel(logging.ERROR)
         _constant_folding.FoldConstantsPass(
             shape_inference=True,
             input_size_limit=self.size_limit,
