@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
+
 from potluck.compiler.importer import Source, load
 from potluck.compiler.lowering.base import Target, Tensor
 from potluck.compiler.memory import align, place

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
 from potluck.compiler.schedule import LoweredOp, Transfer
 from potluck.isa.errors import ProgramError
 

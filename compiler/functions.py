@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import onnx
 import onnx_ir as ir
+
 from potluck.compiler.graph import DOMAIN, OPSET
 
 _MX = """

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+
 from potluck.isa.errors import ModelError
 
 OPSET = 24

@@ -19,6 +19,7 @@ from onnx_ir.passes.common import (
     RemoveInitializersFromInputsPass,
     ShapeInferencePass,
 )
+
 from potluck.compiler.explicit import make_explicit
 from potluck.compiler.graph import DOMAIN, OPSET, drop_unused
 from potluck.isa.errors import ModelError

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import onnx_ir as ir
+
 from potluck.compiler.importer import Source, load
 from potluck.compiler.passes import make, run_passes
 from potluck.compiler.passes.base import GraphPass

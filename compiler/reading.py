@@ -7,6 +7,7 @@ import math
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+
 from potluck.compiler.graph import constant, integer, ints, label
 from potluck.compiler.lowering.packing import Weights
 from potluck.compiler.lowering.windows import Geometry

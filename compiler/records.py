@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from potluck.compiler.lowering.base import RECORD_BYTES
 from potluck.compiler.schedule import LoweredOp
 from potluck.isa.errors import MachineError

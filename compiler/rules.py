@@ -6,6 +6,7 @@ The rules read only the graph, so that the whole network is judged before anythi
 from __future__ import annotations
 
 import onnx_ir as ir
+
 from potluck.compiler.graph import DOMAIN, constant, integer, ints, is_op, shape_of
 from potluck.compiler.passes.fuse_activation import clip_bounds
 from potluck.compiler.support import Rule

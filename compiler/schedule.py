@@ -24,6 +24,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
 from potluck.isa.assembler import Assembler
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+
 from potluck.compiler.graph import DOMAIN, constant, integer, label, operator, real, shape_of, title
 from potluck.compiler.lowering.adapters import AddTile, ClipTile, ColumnTile, SoftmaxTile
 from potluck.compiler.lowering.base import LayerPlan, Target, Tensor, tensor_bytes

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
+
 from potluck.compiler.graph import label, operator, title
 from potluck.isa.errors import ModelError
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from potluck.compiler.schedule import Memory
 from potluck.isa.assembler import Assembler
 from potluck.kernels.conv_depthwise import DepthwiseFp32

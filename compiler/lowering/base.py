@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
 from potluck.compiler.memory import L1, Storage, align
 from potluck.compiler.schedule import LoweredOp, Operand, Transfer
 from potluck.isa.blocks import BlockLayout

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from potluck.compiler.lowering.adapters import ConvFp32Tile, ConvMxTile
 from potluck.compiler.lowering.base import Constant, LayerPlan, Target, Tensor, constant
 from potluck.compiler.lowering.conv_tiles import ConvTiles
@@ -26,6 +27,23 @@ from potluck.kernels.conv_fp32 import ConvFp32, pack_weights_fp32
 from potluck.kernels.conv_mx import ConvMx
 
 F32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Place:
+    """The part of the output image that a tile computes.
+
+    Attributes:
+        image: Number in the batch.
+        row: First output row.
+        rows: Output rows.
+        column: First output column.
+    """
+
+    image: int
+    row: int
+    rows: int
+    column: int
 
 
 @dataclass(eq=False)
@@ -88,6 +106,7 @@ class ConvPlan(LayerPlan):
             self.target,
         )
         self.tiling = self.sizes.choose()
+        self.tile = self.sizes.tile(self.tiling)
         self.kernel = self._kernel(self.tiling.channels)
         starts, slices = self.sizes.starts(self.tiling.channels), self.tiling.slices
         self.groups = [self._group(starts[at : at + slices]) for at in range(0, len(starts), slices)]
@@ -112,11 +131,11 @@ class ConvPlan(LayerPlan):
     def fill_bytes(self) -> dict[str, int]:
         """See `LayerPlan`."""
         padded = any(self.geometry.pads) or self.geometry.in_width > self.geometry.width
-        return {"zero": self.geometry.in_width * self.x.pixel_bytes} if padded else {}
+        return {"zero": self.tile.in_width * self.x.pixel_bytes} if padded else {}
 
     def _kernel(self, channels: int) -> ConvMx | ConvFp32:
         low, high = (None if np.isinf(bound) else bound for bound in self.bounds)
-        window = self.geometry.window
+        window = self.tile.window
         tile = min(32, self.target.vlen // 16)
         if self.mx is None:
             return ConvFp32(window, self.in_channels, channels, low, high, tile)
@@ -143,14 +162,19 @@ class ConvPlan(LayerPlan):
         made.append(constant(self.bias_name, "bias", np.concatenate(biases)))
         return Group(starts, made)
 
-    def order(self) -> Iterator[tuple[int, int, int, int]]:
-        """(group, image, first row, rows) of every tile."""
-        rows = Loop("row", self.geometry.out_height, self.tiling.rows)
-        groups = range(len(self.groups))
+    def order(self) -> Iterator[tuple[int, Place]]:
+        """(group, place) of every tile."""
+        rows, groups = Loop("row", self.geometry.out_height, self.tiling.rows), range(len(self.groups))
+        places = [
+            Place(n, r, count, column)
+            for n in range(self.images)
+            for column in self.tile.strips
+            for r, count in rows
+        ]
         if self.tiling.groups_outer:
-            yield from ((g, n, r, count) for g in groups for n in range(self.images) for r, count in rows)
+            yield from ((group, place) for group in groups for place in places)
         else:
-            yield from ((g, n, r, count) for n in range(self.images) for r, count in rows for g in groups)
+            yield from ((group, place) for place in places for group in groups)
 
     def lower(self, target: Target) -> LoweredOp:
         """See `LayerPlan`."""

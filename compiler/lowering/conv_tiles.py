@@ -10,7 +10,7 @@ from potluck.compiler.lowering.windows import RowBuffer
 from potluck.compiler.schedule import Loop, LoweredOp, Tile, Transfer
 
 if TYPE_CHECKING:
-    from potluck.compiler.lowering.conv import ConvPlan, Group
+    from potluck.compiler.lowering.conv import ConvPlan, Group, Place
 
 
 class ConvTiles:
@@ -20,7 +20,7 @@ class ConvTiles:
         self.plan, self.target, self.tiling = plan, target, plan.tiling
         self.l1 = target.l1()
         fill = target.fills.get("zero", 0)
-        g, x = plan.geometry, plan.x
+        g, x = plan.tile, plan.x
         self.parts = [RowBuffer(g, x.pixel_bytes, x.address, fill)]
         if plan.mx is not None:
             self.parts.append(RowBuffer(g, x.scales, x.scales_address, fill))
@@ -47,6 +47,7 @@ class ConvTiles:
         loops = [
             Loop("channel", plan.out_channels, self.tiling.channels * self.tiling.slices),
             Loop("image", plan.images, 1),
+            Loop("column", g.out_width, self.tiling.columns),
             Loop("row", g.out_height, rows),
         ]
         ordered = loops if self.tiling.groups_outer else [*loops[1:], loops[0]]
@@ -66,9 +67,9 @@ class ConvTiles:
 
     def _tiles(self) -> Iterator[Tile]:
         plan = self.plan
-        group_at, rows_at = -1, (-1, -1)
+        group_at, place_at = -1, None
         weight_turn = input_turn = -1
-        for step, (group, image, first, count) in enumerate(plan.order()):
+        for step, (group, place) in enumerate(plan.order()):
             loads: list[Transfer] = []
             if group != group_at and group_at >= 0 and self.tiling.single:
                 yield Tile((), (), ((0,) * 7,) * self.target.harts, "weights change")
@@ -79,27 +80,27 @@ class ConvTiles:
                     Transfer(item.address, at, len(item.data))
                     for item, at in zip(plan.groups[group].constants, to, strict=True)
                 ]
-            if (image, first) != rows_at:
-                rows_at, input_turn = (image, first), input_turn + 1
+            if place != place_at:
+                place_at, input_turn = place, input_turn + 1
                 buffers = self.inputs[input_turn % len(self.inputs)]
                 for part, at in zip(self.parts, buffers, strict=True):
-                    loads += part.load(at, image, first, count)
+                    loads += part.load(at, place.image, place.row, place.rows, place.column)
             weights = self.weights[weight_turn % len(self.weights)]
             inputs = self.inputs[input_turn % len(self.inputs)]
             output = self.outputs[step % len(self.outputs)]
             args = tuple(
-                self._args(weights, inputs, output, plan.groups[group], count, hart)
+                self._args(weights, inputs, output, plan.groups[group], place.rows, hart)
                 for hart in range(self.target.harts)
             )
             starts = plan.groups[group].starts
-            name = f"image {image} rows {first}+{count} channels {starts[0]}+{len(starts) * self.tiling.channels}"
-            stores = tuple(self._stores(output, starts, image, first, count))
-            yield Tile(tuple(loads), stores, args, name)
+            where = f"image {place.image} rows {place.row}+{place.rows} columns {place.column}+{self.tiling.columns}"
+            name = f"{where} channels {starts[0]}+{len(starts) * self.tiling.channels}"
+            yield Tile(tuple(loads), tuple(self._stores(output, starts, place)), args, name)
 
     def _args(
         self, weights: list[int], inputs: list[int], output: int, group: Group, count: int, hart: int
     ) -> tuple[int, ...]:
-        g = self.plan.geometry
+        g = self.plan.tile
         if self.tiling.slices > 1:
             piece, first, rows = hart, 0, count if hart < len(group.starts) else 0
         else:
@@ -109,7 +110,7 @@ class ConvTiles:
             for at, item in zip(weights, group.constants, strict=True)
         ]
         starts = [at + first * g.stride[0] * part.pitch for part, at in zip(self.parts, inputs, strict=True)]
-        out = output + piece * self.slice_bytes + first * g.out_width * self.tiling.channels * 4
+        out = output + piece * self.slice_bytes + first * g.tile_width * self.tiling.channels * 4
         if self.plan.mx is None:
             return starts[0], 0, packed[0], 0, packed[1], out, rows
         return starts[0], starts[1], packed[0], packed[1], packed[2], out, rows
@@ -117,18 +118,21 @@ class ConvTiles:
     @property
     def slice_bytes(self) -> int:
         """Bytes of a slice in the output buffer."""
-        return self.tiling.rows * self.plan.geometry.out_width * self.tiling.channels * 4
+        return self.tiling.rows * self.plan.tile.tile_width * self.tiling.channels * 4
 
-    def _stores(
-        self, output: int, starts: list[int], image: int, first: int, count: int
-    ) -> Iterator[Transfer]:
-        plan, g = self.plan, self.plan.geometry
-        pixel, part = plan.out_channels * 4, self.tiling.channels * 4
-        base = plan.y.address + (image * g.out_height + first) * g.out_width * pixel
-        pixels = count * g.out_width
+    def _stores(self, output: int, starts: list[int], place: Place) -> Iterator[Transfer]:
+        plan, g = self.plan, self.plan.tile
+        pixel, part, width = plan.out_channels * 4, self.tiling.channels * 4, g.tile_width
+        line = g.out_width * pixel
+        base = plan.y.address + (place.image * g.out_height + place.row) * line + place.column * pixel
         for piece, start in enumerate(starts):
             source, to = output + piece * self.slice_bytes, base + 4 * start
-            if part == pixel:
-                yield Transfer(source, to, pixels * pixel)
+            if part == pixel and not g.strip:
+                yield Transfer(source, to, place.rows * line)
+            elif part == pixel:
+                yield Transfer(source, to, width * pixel, place.rows, width * pixel, line)
+            elif not g.strip:
+                yield Transfer(source, to, part, place.rows * width, part, pixel)
             else:
-                yield Transfer(source, to, part, pixels, part, pixel)
+                for row in range(place.rows):
+                    yield Transfer(source + row * width * part, to + row * line, part, width, part, pixel)

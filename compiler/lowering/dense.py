@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
 from potluck.compiler.lowering.adapters import ConvFp32Tile, ConvMxTile
 from potluck.compiler.lowering.base import SLACK, Constant, LayerPlan, Target, Tensor, constant
 from potluck.compiler.lowering.packing import ELEMENTS, Weights, pack_mx, pick

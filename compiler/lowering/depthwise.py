@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
 from potluck.compiler.lowering.adapters import DepthwiseTile
 from potluck.compiler.lowering.base import SLACK, Constant, LayerPlan, Target, Tensor, constant, share
 from potluck.compiler.lowering.windows import Geometry, RowBuffer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
 from potluck.isa.blocks import pack
 from potluck.isa.mx import MxTensor
 from potluck.kernels.base import Element

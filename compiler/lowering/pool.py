@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+
 from potluck.compiler.lowering.adapters import GlobalPoolTile, PoolTile
 from potluck.compiler.lowering.base import SLACK, Constant, LayerPlan, Target, Tensor, constant, share
 from potluck.compiler.lowering.windows import Geometry, RowBuffer

@@ -6,7 +6,7 @@ The estimate only ranks candidates; the simulator counts cycles.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from potluck.compiler.lowering.base import SLACK, Target
 from potluck.compiler.lowering.windows import Geometry
@@ -29,6 +29,7 @@ class Tiling:
 
     Attributes:
         rows: Output rows of a tile.
+        columns: Output columns of a tile.
         channels: Output channels of a slice, which is what the kernel computes.
         slices: Slices of a group: 1, then harts divide the rows; or one for each hart, then all compute all rows.
         groups_outer: Whether groups are the outer loop (weights stay) or rows are (rows stay).
@@ -36,6 +37,7 @@ class Tiling:
     """
 
     rows: int
+    columns: int
     channels: int
     slices: int = 1
     groups_outer: bool = True
@@ -77,8 +79,14 @@ class Sizes:
         return -(-len(self.starts(tiling.channels)) // tiling.slices)
 
     def row_tiles(self, tiling: Tiling) -> int:
-        """Tiles of rows over all images."""
-        return self.images * -(-self.geometry.out_height // tiling.rows)
+        """Tiles of rows (and strips of them) over all images."""
+        strips = -(-self.geometry.out_width // tiling.columns)
+        return self.images * strips * -(-self.geometry.out_height // tiling.rows)
+
+    def tile(self, tiling: Tiling) -> Geometry:
+        """The geometry with the tiling's strips."""
+        whole = tiling.columns >= self.geometry.out_width
+        return self.geometry if whole else replace(self.geometry, strip=tiling.columns)
 
     def weight_bytes(self, tiling: Tiling) -> int:
         """Weights, scales and bias of a group."""
@@ -89,14 +97,15 @@ class Sizes:
         scales = align(tiling.slices * taps * self.scales * align(channels, 8))
         return align(tiling.slices * taps * self.pixel_bytes * channels) + scales + bias
 
-    def in_bytes(self, rows: int) -> int:
-        """Input rows, borders included."""
-        pixels = self.geometry.rows(rows) * self.geometry.in_width
+    def in_bytes(self, tiling: Tiling) -> int:
+        """Input of a tile, borders included."""
+        tile = self.tile(tiling)
+        pixels = tile.rows(tiling.rows) * tile.in_width
         return align(pixels * self.pixel_bytes) + align(pixels * self.scales)
 
     def out_bytes(self, tiling: Tiling) -> int:
         """Output of a tile."""
-        return align(tiling.slices * tiling.rows * self.geometry.out_width * tiling.channels * 4)
+        return align(tiling.slices * tiling.rows * tiling.columns * tiling.channels * 4)
 
     def copies(self, tiling: Tiling) -> tuple[int, int, int]:
         """Numbers of buffers of weights, inputs and outputs: two of what changes during the layer."""
@@ -107,7 +116,7 @@ class Sizes:
     def fits(self, tiling: Tiling) -> bool:
         """Whether all buffers fit L1."""
         weights, inputs, outputs = self.copies(tiling)
-        need = weights * self.weight_bytes(tiling) + inputs * self.in_bytes(tiling.rows)
+        need = weights * self.weight_bytes(tiling) + inputs * self.in_bytes(tiling)
         return need + outputs * self.out_bytes(tiling) <= self.target.l1().size - SLACK
 
     def candidates(self) -> Iterator[Tiling]:
@@ -119,9 +128,15 @@ class Sizes:
             for slices in sorted({1, harts}):
                 if slices > 1 and count * (slices - 1) >= total:
                     continue  # a hart would have nothing to do
-                for rows in range(1, self.geometry.out_height + 1):
+                for columns, rows in self._shapes():
                     for outer, single in ((True, False), (False, False), (True, True)):
-                        yield Tiling(rows, count, slices, outer, single)
+                        yield Tiling(rows, columns, count, slices, outer, single)
+
+    def _shapes(self) -> Iterator[tuple[int, int]]:
+        """(columns, rows) of tiles: whole rows, or strips of 8 to 64 pixels if rows are long."""
+        width, height = self.geometry.out_width, self.geometry.out_height
+        for columns in (width, *(c for c in (8, 16, 32, 64) if 2 * c <= width and width > 32)):
+            yield from ((columns, rows) for rows in range(1, min(height, 64) + 1))
 
     def choose(self) -> Tiling:
         """The fitting candidate with the lowest cost.
@@ -144,7 +159,7 @@ class Sizes:
         groups, row_tiles = self.groups(tiling), self.row_tiles(tiling)
         weights, inputs, outputs = (
             self.weight_bytes(tiling),
-            self.in_bytes(tiling.rows),
+            self.in_bytes(tiling),
             self.out_bytes(tiling),
         )
         moved = groups * row_tiles * outputs
@@ -153,12 +168,13 @@ class Sizes:
 
         steps = g.kernel[0] * g.kernel[1] * (self.pixel_bytes / 8 if self.scales else self.in_channels)
         rate = target.lanes * (1 if self.scales else 2)  # elements of the accumulator per cycle
-        strip = min(32, target.vlen // 16)
-        strips = [strip] * (tiling.channels // strip) + [tiling.channels % strip]
+        strip = min(32, target.vlen // 16)  # of channels, which a vector holds
+        lengths = [strip] * (tiling.channels // strip) + [tiling.channels % strip]
         # A product comes with the load of a scalar and a share of the step's other instructions: short vectors
         # are limited by issue.
-        vectors = sum(max(count / rate, ISSUE) + STEP for count in strips if count)
-        per_row = g.out_width * vectors * steps / EFFICIENCY
+        vectors = sum(max(count / rate, ISSUE) + STEP for count in lengths if count)
+        strips = -(-g.out_width // tiling.columns)
+        per_row = strips * tiling.columns * vectors * steps / EFFICIENCY
         rows = [min(tiling.rows, g.out_height - at) for at in range(0, g.out_height, tiling.rows)]
         busiest = sum(count if tiling.slices > 1 else -(-count // target.harts) for count in rows)
         compute = groups * (self.images * busiest * per_row + row_tiles * OVERHEAD)

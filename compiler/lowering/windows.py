@@ -21,6 +21,7 @@ class Geometry:
         pads: Borders (top, left, bottom, right).
         out_height: Output rows.
         out_width: Output columns.
+        strip: Output columns of a tile; 0 for whole rows.
     """
 
     height: int
@@ -31,17 +32,28 @@ class Geometry:
     pads: tuple[int, int, int, int]
     out_height: int
     out_width: int
+    strip: int = 0
+
+    @property
+    def tile_width(self) -> int:
+        """Output columns of a tile."""
+        return self.strip or self.out_width
 
     @property
     def in_width(self) -> int:
         """Pixels of a row in L1: the image, the borders, and what a ceil-mode window reaches beyond."""
-        reach = (self.out_width - 1) * self.stride[1] + (self.kernel[1] - 1) * self.dilation[1] + 1
-        return max(self.width + self.pads[1] + self.pads[3], reach)
+        reach = (self.tile_width - 1) * self.stride[1] + (self.kernel[1] - 1) * self.dilation[1] + 1
+        return reach if self.strip else max(self.width + self.pads[1] + self.pads[3], reach)
+
+    @property
+    def strips(self) -> list[int]:
+        """First output column of every strip; the last one overlaps the one before it if it has to."""
+        return [min(at, self.out_width - self.tile_width) for at in range(0, self.out_width, self.tile_width)]
 
     @property
     def window(self) -> Window:
         """The geometry of a row as kernels want it."""
-        return Window(self.in_width, self.out_width, self.kernel, self.stride, self.dilation)
+        return Window(self.in_width, self.tile_width, self.kernel, self.stride, self.dilation)
 
     def rows(self, out_rows: int) -> int:
         """Input rows, borders included, that ``out_rows`` output rows read."""
@@ -53,11 +65,18 @@ class Geometry:
         Returns:
             (border rows above, first image row, image rows, border rows below).
         """
-        start = first * self.stride[0] - self.pads[0]
-        end = start + self.rows(count)
-        low, high = min(max(start, 0), self.height), min(max(end, 0), self.height)
-        above = min(max(-start, 0), end - start)
-        return above, low, high - low, end - start - above - (high - low)
+        return _span(first * self.stride[0] - self.pads[0], self.rows(count), self.height)
+
+    def columns(self, first: int) -> tuple[int, int, int, int]:
+        """As `span`, for the input columns of the strip that starts at an output column."""
+        return _span(first * self.stride[1] - self.pads[1], self.in_width, self.width)
+
+
+def _span(start: int, count: int, size: int) -> tuple[int, int, int, int]:
+    end = start + count
+    low, high = min(max(start, 0), size), min(max(end, 0), size)
+    before = min(max(-start, 0), count)
+    return before, low, high - low, count - before - (high - low)
 
 
 @dataclass(frozen=True)
@@ -88,43 +107,56 @@ class RowBuffer:
         return self.geometry.rows(out_rows) * self.pitch
 
     def sides(self, buffer: int, out_rows: int) -> list[Transfer]:
-        """Fills the left and right borders, which no load touches: once per buffer."""
-        g = self.geometry
-        left, right = g.pads[1] * self.pixel, (g.in_width - g.pads[1] - g.width) * self.pixel
-        rows = g.rows(out_rows)
-        pieces = ((buffer, left), (buffer + self.pitch - right, right))
-        return [Transfer(self.fill, at, size, rows, 0, self.pitch) for at, size in pieces if size]
+        """Fills the left and right borders of whole rows, which no load touches: once per buffer."""
+        if self.geometry.strip:
+            return []
+        left, _, _, right = self.geometry.columns(0)
+        return self._borders(buffer, self.geometry.rows(out_rows), left, right)
 
-    def load(self, buffer: int, image: int, first: int, count: int) -> list[Transfer]:
-        """Brings in the rows of a tile: border rows above and below, image rows between."""
+    def load(self, buffer: int, image: int, first: int, count: int, column: int = 0) -> list[Transfer]:
+        """Brings in the rows of a tile: border rows above and below, image rows between.
+
+        Args:
+            buffer: Address in L1.
+            image: Number in the batch.
+            first: First output row.
+            count: Output rows.
+            column: First output column, with strips; their left and right borders are filled, too.
+        """
         g = self.geometry
         above, row, rows, below = g.span(first, count)
+        left, start, columns, right = g.columns(column)
         made = []
         if above:
             made.append(Transfer(self.fill, buffer, self.pitch, above, 0, self.pitch))
-        made += self._rows(buffer + above * self.pitch + g.pads[1] * self.pixel, image * g.height + row, rows)
+        middle = buffer + above * self.pitch
+        if g.strip and rows:
+            made += self._borders(middle, rows, left, right)
+        if rows and columns:
+            at = (image * g.height + row) * g.width + start
+            made += self._rows(middle + left * self.pixel, at, rows, columns)
         if below:
-            made.append(
-                Transfer(self.fill, buffer + (above + rows) * self.pitch, self.pitch, below, 0, self.pitch)
-            )
+            made.append(Transfer(self.fill, middle + rows * self.pitch, self.pitch, below, 0, self.pitch))
         return made
 
-    def _rows(self, inside: int, row: int, rows: int) -> list[Transfer]:
-        """Image rows, as few transfers as two dimensions allow."""
-        width = self.geometry.width
-        line, apart = width * self.pixel, self.source_pixel or self.pixel
-        source, source_line = self.source + row * width * apart, width * apart
-        if not rows:
-            return []
-        if apart == self.pixel and line == self.pitch:
+    def _borders(self, buffer: int, rows: int, left: int, right: int) -> list[Transfer]:
+        pieces = ((buffer, left), (buffer + self.pitch - right * self.pixel, right))
+        return [Transfer(self.fill, at, n * self.pixel, rows, 0, self.pitch) for at, n in pieces if n]
+
+    def _rows(self, inside: int, at: int, rows: int, columns: int) -> list[Transfer]:
+        """Image rows from pixel ``at`` on, as few transfers as two dimensions allow."""
+        line, apart = columns * self.pixel, self.source_pixel or self.pixel
+        source, source_line = self.source + at * apart, self.geometry.width * apart
+        dense = line == self.pitch and columns == self.geometry.width
+        if apart == self.pixel and dense:
             return [Transfer(source, inside, rows * line)]
         if apart == self.pixel:
-            return [Transfer(source, inside, line, rows, line, self.pitch)]
-        if line == self.pitch:
-            return [Transfer(source, inside, self.pixel, rows * width, apart, self.pixel)]
+            return [Transfer(source, inside, line, rows, source_line, self.pitch)]
+        if dense:
+            return [Transfer(source, inside, self.pixel, rows * columns, apart, self.pixel)]
         return [
             Transfer(
-                source + at * source_line, inside + at * self.pitch, self.pixel, width, apart, self.pixel
+                source + n * source_line, inside + n * self.pitch, self.pixel, columns, apart, self.pixel
             )
-            for at in range(rows)
+            for n in range(rows)
         ]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import onnx_ir as ir
+
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.printer import render
 from potluck.isa.errors import ModelError

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
+
 from potluck.compiler.graph import drop_unused, is_op
 from potluck.compiler.passes.base import GraphPass
 

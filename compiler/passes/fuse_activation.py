@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
+
 from potluck.compiler.functions import FUSED, require
 from potluck.compiler.graph import (
     DOMAIN,

@@ -20,6 +20,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+
 from potluck.compiler.functions import require
 from potluck.compiler.graph import DOMAIN, add_constant, constant, drop_unused, integer, label, shape_of
 from potluck.compiler.passes.base import GraphPass

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
+
 from potluck.compiler.compile import generate
 from potluck.compiler.evaluate import FlatMemory, evaluate
 from potluck.sim.cluster import Cluster

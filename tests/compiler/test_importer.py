@@ -5,6 +5,7 @@ import onnxruntime as ort
 import pytest
 from networks import constant_weights, conv_bn, network, residual
 from onnx.reference import ReferenceEvaluator
+
 from potluck.compiler.importer import load
 from potluck.compiler.passes import make, run_passes
 from potluck.compiler.printer import render

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 from networks import network, residual
+from running import by_reference, by_schedule, by_simulator, feeds, same_bits, with_l1
+
 from potluck.compiler.build import build, prepare
 from potluck.compiler.schedule import describe
 from potluck.isa.errors import MachineError
 from potluck.isa.machine import load_machine
-from running import by_reference, by_schedule, by_simulator, feeds, same_bits, with_l1
 
 MACHINE = load_machine("spatz-mx")
 
@@ -69,9 +70,24 @@ def test_convolutions_in_a_small_l1_use_channel_groups(scheme, kilobytes):
     assert len(schedule.ops[-1].tiles) > 2
 
 
+@pytest.mark.parametrize("scheme", [None, "mxfp8"])
+@pytest.mark.parametrize(
+    ("shape", "out", "kernel", "strides", "pads", "dilations"),
+    [
+        ((1, 16, 9, 150), 24, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
+        ((2, 16, 7, 141), 48, (3, 5), (2, 2), (1, 0, 1, 3), (1, 1)),
+        ((1, 20, 6, 90), 8, (1, 3), (1, 1), (0, 12, 0, 12), (1, 12)),
+    ],
+)
+def test_long_rows_are_cut_into_strips(shape, out, kernel, strides, pads, dilations, scheme):
+    machine = with_l1(MACHINE, 28 << 10)
+    schedule = check(conv(shape, out, kernel, strides, pads, dilations), scheme, machine)
+    assert any(loop.name == "column" for loop in schedule.ops[-1].loops)
+
+
 def test_a_layer_too_large_for_l1_is_named():
     with pytest.raises(MachineError, match="Conv"):
-        check(conv((1, 64, 200, 400), 32, (3, 3), (1, 1), (1, 1, 1, 1)), None, with_l1(MACHINE, 16 << 10))
+        check(conv((1, 640, 20, 40), 32, (3, 3), (1, 1), (1, 1, 1, 1)), None, with_l1(MACHINE, 16 << 10))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import onnx_ir as ir
 import pytest
 from networks import network, residual
 from onnx.reference import ReferenceEvaluator
+
 from potluck.compiler.graph import constant
 from potluck.compiler.lowering.packing import pack_mx
 from potluck.compiler.quantize import quantize_model

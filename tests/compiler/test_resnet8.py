@@ -7,6 +7,9 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 from onnx.reference import ReferenceEvaluator
+from running import by_simulator, same_bits
+
+import potluck
 from potluck.compiler.build import build, prepare
 from potluck.compiler.graph import constant, integer, ints, real
 from potluck.compiler.lowering.packing import pack_mx
@@ -17,9 +20,6 @@ from potluck.kernels.conv_mx import ConvMx, pack_activations
 from potluck.kernels.conv_window import Window
 from potluck.kernels.elementwise import Add
 from potluck.kernels.pool import GlobalAveragePool
-from running import by_simulator, same_bits
-
-import potluck
 
 ASSETS = Path(potluck.__file__).parent / "assets"
 MODEL = ASSETS / "resnet8_fashion.onnx"

@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 from networks import conv_bn, network, residual
+
 from potluck.compiler.build import build, prepare
 from potluck.compiler.compile import compile_model
 from potluck.compiler.rules import RULES
