@@ -16,7 +16,8 @@ def layer_table(result: Result) -> Table:
     """One line per layer: cycles, work, utilization, energy and the largest stall cause."""
     table = Table(title=f"{result.machine}, {result.mode}")
     for name in ("layer", "op", "format", "cycles", "MMAC", "util %", "energy µJ", "mostly"):
-        table.add_column(name, justify="left" if name in ("layer", "op", "format", "mostly") else "right")
+        left = name in ("layer", "op", "format", "mostly")
+        table.add_column(name, justify="left" if left else "right", no_wrap=True, overflow="ellipsis")
     for layer in result.layers:
         cause, share = max(layer.stalls.items(), key=lambda item: item[1], default=("", 0))
         table.add_row(
