@@ -15,9 +15,10 @@ from potluck.sim.result import Result
 def layer_table(result: Result) -> Table:
     """One line per layer: cycles, work, utilization, energy and the largest stall cause."""
     table = Table(title=f"{result.machine}, {result.mode}")
-    for name in ("layer", "op", "format", "cycles", "MMAC", "util %", "energy µJ", "mostly"):
+    widths = {"layer": 0, "op": 0, "format": 5, "cycles": 9, "MMAC": 6, "util %": 6, "energy µJ": 9, "mostly": 10}
+    for name, width in widths.items():  # on a narrow terminal only names are cut
         left = name in ("layer", "op", "format", "mostly")
-        table.add_column(name, justify="left" if left else "right", no_wrap=True, overflow="ellipsis")
+        table.add_column(name, justify="left" if left else "right", no_wrap=True, min_width=width or None)
     for layer in result.layers:
         cause, share = max(layer.stalls.items(), key=lambda item: item[1], default=("", 0))
         table.add_row(

@@ -120,7 +120,7 @@ def _find(k1: int, k2: int, memo: NDArray[Any]) -> Any:
 
 @numba.njit(nogil=True, cache=True)
 def account(
-    block: int, taken: int, hart: int, record: NDArray[Any], memo: NDArray[Any], entry_codes: NDArray[Any],
+    block: int, taken: int, hart: int, record: NDArray[Any], memo: NDArray[Any],
     causes: NDArray[Any], states: NDArray[Any], state_index: NDArray[Any], block_info: NDArray[Any],
     timing_rows: NDArray[Any], code_slots: NDArray[Any], state_codes: NDArray[Any], scratch: NDArray[Any],
     row_codes: NDArray[Any],
@@ -165,7 +165,6 @@ def account(
     memo[place, KEY1], memo[place, KEY2] = k1, k2
     memo[place, CYCLES], memo[place, NEXT], memo[place, COUNT] = cycles, following, 1
     memo[place, ENTRY_BLOCK], memo[place, ENTRY_VL] = block, np.int64(vl)
-    entry_codes[place, :] = state_codes
     record[R_ENTRIES] += 1
     record[R_CYCLES] += cycles
     record[R_STATE] = following
@@ -175,7 +174,7 @@ def account(
 @numba.njit(nogil=True, cache=True)
 def run_blocks(
     timed: bool, hart: int, record: NDArray[Any], pointers: NDArray[Any], successors: NDArray[Any],
-    jumps: NDArray[Any], counts: NDArray[Any], memo: NDArray[Any], entry_codes: NDArray[Any],
+    jumps: NDArray[Any], counts: NDArray[Any], memo: NDArray[Any],
     causes: NDArray[Any], states: NDArray[Any], state_index: NDArray[Any], block_info: NDArray[Any],
     timing_rows: NDArray[Any], code_slots: NDArray[Any], state_codes: NDArray[Any], scratch: NDArray[Any],
     row_codes: NDArray[Any],
@@ -210,7 +209,7 @@ def run_blocks(
             else:
                 record[R_CYCLES], record[R_STATE] = cycles, state
                 full = account(
-                    block, taken, hart, record, memo, entry_codes, causes, states, state_index, block_info,
+                    block, taken, hart, record, memo, causes, states, state_index, block_info,
                     timing_rows, code_slots, state_codes, scratch, row_codes,
                 )  # fmt: skip
                 cycles, state = record[R_CYCLES], record[R_STATE]

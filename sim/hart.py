@@ -48,12 +48,18 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How often one (block, vl, access classes) was executed, and its cycles by cause."""
+    """What was executed: parallel arrays, one place per (block, vl, access classes, state) that occurred.
 
-    block: int
-    vl: int
-    codes: bytes
-    count: int
+    Attributes:
+        block: block numbers.
+        vl: vector length at block entry.
+        count: executions.
+        causes: int64 [n, causes], cycles by cause of all executions.
+    """
+
+    block: NDArray[np.int64]
+    vl: NDArray[np.int64]
+    count: NDArray[np.int64]
     causes: NDArray[np.int64]
 
 
@@ -70,7 +76,6 @@ class Hart:
         self.waited: dict[tuple[int, str], int] = {}  # (pc, cause) -> cycles spent idle
         entries = MEMO_ENTRIES if timed and memoized else 1
         self._memo = np.zeros((entries, 8), np.int64)
-        self._codes = np.zeros((entries, st.MAX_CODES), np.uint8)
         self._causes = np.zeros((entries, len(CAUSES)), np.int64)
         self._states = np.zeros((MEMO_STATES if timed else 1, STATE_SIZE), np.int64)
         self._state_index = np.full(2 * MEMO_STATES if timed else 2, -1, np.int64)
@@ -133,7 +138,7 @@ class Hart:
         return int(
             run_blocks(
                 self.timed, self.state.address, self.record, s.pointers, s.successors, self.jumps, self.counts,
-                self._memo, self._codes, self._causes, self._states, self._state_index, s.info, s.timing_rows,
+                self._memo, self._causes, self._states, self._state_index, s.info, s.timing_rows,
                 s.code_slots, self.state.codes, self._scratch, self._row_codes,
             )
         )  # fmt: skip
@@ -145,7 +150,7 @@ class Hart:
             self.counts[number] += 1
             return
         full = account(
-            number, taken, self.state.address, self.record, self._memo, self._codes, self._causes, self._states,
+            number, taken, self.state.address, self.record, self._memo, self._causes, self._states,
             self._state_index, s.info, s.timing_rows, s.code_slots, self.state.codes, self._scratch, self._row_codes,
         )  # fmt: skip
         if full:
@@ -217,30 +222,29 @@ class Hart:
 
     def _flush(self) -> None:
         """Harvest the memo's counts and start it anew from the present state."""
-        self._flushed.extend(self._usage())
+        self._flushed.append(self._usage())
         self._scratch[:] = self._states[self.record[R_STATE]]
         self._memo[:] = 0
         self._state_index[:] = -1
         self.record[4:6] = 0
         self.record[R_STATE] = intern(self._scratch, self._states, self._state_index, self.record)
 
-    def _usage(self) -> list[Usage]:
+    def _usage(self) -> Usage:
         used = np.flatnonzero(self._memo[:, COUNT])
-        return [
-            Usage(int(self._memo[k, ENTRY_BLOCK]), int(self._memo[k, ENTRY_VL]), self._codes[k].tobytes(),
-                  int(self._memo[k, COUNT]), self._causes[k] * self._memo[k, COUNT])
-            for k in used
-        ]  # fmt: skip
+        memo = self._memo[used]
+        causes = self._causes[used] * memo[:, COUNT, None]
+        return Usage(memo[:, ENTRY_BLOCK], memo[:, ENTRY_VL], memo[:, COUNT], causes)
 
     @property
     def causes(self) -> dict[str, int]:
         """Cycles by cause; their sum is the clock."""
-        total = self._causes[0].copy() if not self.memoized else sum((u.causes for u in self.usage()), self._causes[0] * 0)
-        found = dict(zip(CAUSES, (int(c) for c in total), strict=True))
+        total = self.usage().causes.sum(0) if self.memoized else self._causes[0]
+        found = dict(zip(CAUSES, total.tolist(), strict=True))
         for (_, cause), cycles in self.waited.items():
             found[cause] += cycles
         return found
 
-    def usage(self) -> list[Usage]:
-        """All executed (block, vl, classes) with counts; empty in functional mode."""
-        return self._flushed + self._usage()
+    def usage(self) -> Usage:
+        """All that was executed; empty in functional mode."""
+        parts = [*self._flushed, self._usage()]
+        return Usage(*(np.concatenate([getattr(part, name) for part in parts]) for name in Usage.__slots__))

@@ -60,27 +60,32 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
     machine, program = cluster.machine, cluster.program
     layers = [*program.manifest.layers, OUTSIDE]
     find = _LayerOf(program.manifest.layers)
-    stalls = [dict.fromkeys(CAUSES, 0) for _ in layers]
-    instructions = [0] * len(layers)
-    energy: list[dict[str, float]] = [defaultdict(float) for _ in layers]
+    cycles_by = np.zeros((len(layers), len(CAUSES)), np.int64)
+    instructions = np.zeros(len(layers), np.int64)
+    dynamic = np.zeros((len(layers), len(COMPONENTS)))
+    blocks = cluster.store.blocks
+    layer_of = np.array([find(block.pc) for block in blocks], np.int64)
+    length = np.array([len(block.insns) for block in blocks], np.int64)
+    fixed, per_element = (np.array([block.energy[k] for block in blocks]) for k in range(2))
     for hart in cluster.harts:
-        for use in hart.usage():
-            where = find(cluster.store.blocks[use.block].pc)
-            instructions[where] += use.count * len(cluster.store.blocks[use.block].insns)
-            block = cluster.store.blocks[use.block]
-            picojoules = (block.energy[0] + use.vl * block.energy[1]) * use.count
-            for component, value in zip(COMPONENTS, picojoules.tolist(), strict=True):
-                energy[where][component] += value
-            if hart.number == 0:
-                for cause, cycles in zip(CAUSES, use.causes.tolist(), strict=True):
-                    stalls[where][cause] += cycles
-        if hart.number == 0:
+        use = hart.usage()
+        where = layer_of[use.block]
+        np.add.at(instructions, where, use.count * length[use.block])
+        joules = (fixed[use.block] + use.vl[:, None] * per_element[use.block]) * use.count[:, None]
+        np.add.at(dynamic, where, joules)
+        if hart.number == 0:  # its clock is the run's
+            np.add.at(cycles_by, where, use.causes)
             for (pc, cause), cycles in hart.waited.items():
-                stalls[find(pc)][cause] += cycles
+                cycles_by[find(pc), CAUSES.index(cause)] += cycles
+    stalls = [dict(zip(CAUSES, row, strict=True)) for row in cycles_by.tolist()]
+    energy: list[dict[str, float]] = [
+        defaultdict(float, zip(COMPONENTS, row, strict=True)) for row in dynamic.tolist()
+    ]
     moved = [0] * len(layers)
-    for pc, count in cluster.dma.moved.items():
+    for pc, (count, dram) in cluster.dma.moved.items():
         moved[find(pc)] += count
         energy[find(pc)]["dma"] += count * machine.pj("dma")
+        energy[find(pc)]["dram"] += dram * machine.pj("dram")
     results = []
     for k, layer in enumerate(layers):
         cycles = sum(stalls[k].values())
@@ -89,15 +94,12 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
         results.append(
             LayerResult(
                 layer.name, layer.op, layer.format, cycles, layer.macs, ideal / cycles if cycles else 0.0,
-                1e-12 * sum(energy[k].values()), instructions[k], stalls[k], moved[k],
+                1e-12 * sum(energy[k].values()), int(instructions[k]), stalls[k], moved[k],
             )
         )  # fmt: skip
     timed = mode == "timed"
     total = cluster.cycles if timed else 0
     components = {name: 1e-12 * sum(e.get(name, 0.0) for e in energy) for name in _names(energy)} if timed else {}
-    if timed:
-        traffic = cluster.dma.bytes["dram_read"] + cluster.dma.bytes["dram_write"]
-        components["dram"] = 1e-12 * traffic * machine.pj("dram")
     ideal = sum(x.utilization * x.cycles for x in results)
     return Result(
         outputs=outputs, mode=mode, machine=machine.name, clock_hz=machine.cluster.clock_hz, cycles=total,

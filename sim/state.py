@@ -17,6 +17,7 @@ _WORDS = [
     "write_bytes", "hart", "vlenb", "dma_source", "dma_target", "dma_source_stride", "dma_target_stride",
     "dma_repeat",
 ]  # fmt: skip
+_INDEX = {name: index for index, name in enumerate(_WORDS)}
 WORD = {name: 528 + 8 * index for index, name in enumerate(_WORDS)}
 CODES = 768  # access class of each memory instruction of the current block, one byte each
 MAX_CODES = 64
@@ -56,7 +57,7 @@ class HartState:
         self["vtype"] = 1 << 63  # vill until the first vset
 
     def __getitem__(self, name: str) -> int:
-        return int(self._words[_WORDS.index(name)])
+        return int(self._words[_INDEX[name]])
 
     def __setitem__(self, name: str, value: int) -> None:
-        self._words[_WORDS.index(name)] = value & (1 << 64) - 1
+        self._words[_INDEX[name]] = value & (1 << 64) - 1
