@@ -68,7 +68,9 @@ def run_benchmarks(names: list[str], console: Console) -> list[dict[str, Any]]:
             figures.append(Figure(name, figure, float(value), unit, reference, target, met, now - clock[0]))
             clock[0] = now
             mark = {True: "[green]met[/]", False: "[red]not met[/]", None: ""}[met]
-            console.print(f"{figure:42} {value:>12,.4g} {unit:14} {target:24} {mark}  {reference}", highlight=False)
+            console.print(
+                f"{figure:42} {value:>12,.4g} {unit:14} {target:24} {mark}  {reference}", highlight=False
+            )
 
         import_module(f"potluck.benchmarks.{name}").run(report)
     return [asdict(figure) for figure in figures]

@@ -28,7 +28,9 @@ def resnet18(size: int = 224, seed: int = 0) -> onnx.ModelProto:
         return f"{name}.relu"
 
     x = conv("input", 3, 64, 7, 2, "stem", True)
-    nodes.append(helper.make_node("MaxPool", [x], ["pool"], "pool", kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4))
+    nodes.append(
+        helper.make_node("MaxPool", [x], ["pool"], "pool", kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
+    )
     x, channels = "pool", 64
     for stage, (width, first) in enumerate(STAGES, 1):
         for block in range(2):

@@ -200,7 +200,9 @@ def _sgemm(size: int) -> float:
         f"print({size}**3 / best / 1e9)"
     )
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    return float(subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True).stdout)
+    return float(
+        subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True).stdout
+    )
 
 
 def cold_start(report: Report) -> None:
@@ -215,7 +217,9 @@ def cold_start(report: Report) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, limit in (("first ever run, all compilation", 30.0), ("cached", 1.0)):
             environment = {**os.environ, "POTLUCK_CACHE_DIR": folder}
-            done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
+            done = subprocess.run(
+                [sys.executable, "-c", code], env=environment, capture_output=True, check=True
+            )
             seconds = float(done.stdout)
             report(f"start: {name}", seconds, "s", "imports, build and run of a small kernel", f"<= {limit:g}",
                    seconds <= limit)  # fmt: skip
@@ -239,7 +243,9 @@ def network_speed(report: Report) -> None:
     report("ResNet-18 MXFP8: simulation", result.host_seconds, "s",
            f"{result.macs / 1e9:.2f} GMAC, {result.instructions / 1e6:.0f} M instructions, all executed", "<= 2",
            result.host_seconds <= 2)  # fmt: skip
-    report("ResNet-18 MXFP8: cycles", result.cycles, "cycles", f"utilization {100 * result.utilization:.1f} %")
+    report(
+        "ResNet-18 MXFP8: cycles", result.cycles, "cycles", f"utilization {100 * result.utilization:.1f} %"
+    )
 
 
 def run(report: Report) -> None:

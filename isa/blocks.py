@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
 from potluck.isa.errors import DataError
 from potluck.isa.formats import E2M1, E2M3, E3M2, E4M3, E5M2, E8M0, INT8, ElementFormat
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+
 from potluck.isa.insn import Insn, Piece
 from potluck.isa.table import TABLE
 

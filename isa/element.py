@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """A scalar type: kind ``s`` (signed), ``u`` (unsigned), ``f`` (IEEE or bfloat) or ``b`` (one bit), and its width."""
+    """A scalar type: kind ``s`` (signed), ``u`` (unsigned), ``f`` (IEEE) or ``b`` (one bit), and its width."""
 
     kind: str
     bits: int

@@ -14,6 +14,7 @@ from pathlib import Path
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
+
 from potluck.isa.disassembler import disassemble
 from potluck.isa.errors import ProgramError
 from potluck.isa.manifest import SECTION, Manifest

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import ml_dtypes
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
 from potluck.isa.errors import DataError
 from potluck.isa.rounding import Codes, Rounding, encode
 

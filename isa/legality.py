@@ -1,4 +1,4 @@
-"""Which register groups an instruction may name under a decode context (V specification §3.4, §5.2, §10; facts vmxdotp §1.2)."""
+"""Which register groups an instruction may name under a decode context (V specification §3.4, §5.2)."""
 
 from __future__ import annotations
 
@@ -71,7 +71,9 @@ def _span(register: int, emul: Fraction) -> range:
     return range(register, register + max(1, int(emul)))
 
 
-def _mask_overlap(insn: Insn, fields: dict[str, int], groups: dict[str, tuple[int, int, Fraction]]) -> str | None:
+def _mask_overlap(
+    insn: Insn, fields: dict[str, int], groups: dict[str, tuple[int, int, Fraction]]
+) -> str | None:
     destination = insn.syntax[0]
     masked = fields.get("vm") == 0 or "v0" in insn.parameters
     if not masked or destination.name != "vd" or destination.element0 or insn.kind is Kind.COMPARE:

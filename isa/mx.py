@@ -39,6 +39,7 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
 from potluck.isa.blocks import BlockLayout
 from potluck.isa.errors import DataError
 from potluck.isa.formats import E8M0, FP32, ElementFormat

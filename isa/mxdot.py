@@ -30,6 +30,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
 from potluck.isa.errors import DataError
 from potluck.isa.formats import BF16, E2M1, E4M3, E5M2, FP32, ElementFormat
 from potluck.isa.rounding import ROUNDINGS, Codes, Rounding

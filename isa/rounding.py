@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
 from potluck.isa.errors import DataError
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+
 from potluck.isa.assembler import Assembler
 
 Element = Literal["e4m3", "e5m2", "e2m1"]

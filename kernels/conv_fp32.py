@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from potluck.isa.assembler import Assembler
 from potluck.isa.errors import DataError
 from potluck.kernels import fp32math

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from potluck.isa.assembler import Assembler
 from potluck.isa.blocks import BlockLayout, pack, unpack
 from potluck.isa.errors import DataError

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from potluck.isa.assembler import Assembler
 from potluck.kernels.gemm_tile import ACC, AHEAD, GemmTile
 

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
 from potluck.isa.assembler import Assembler
 from potluck.isa.errors import DataError
 from potluck.kernels.base import F, add_immediate

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from potluck.isa.assembler import Assembler
 from potluck.kernels import fp32math
 from potluck.kernels.base import Kernel

@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from potluck.isa.assembler import Assembler
 from potluck.kernels import fp32math
 from potluck.kernels.base import Kernel

@@ -80,7 +80,9 @@ def simulate(
 
     if not isinstance(program, Program):
         program = load_program(program)
-    return execute(program, dict(inputs or {}), _machine(machine or program.manifest.machine), mode=mode, **options)
+    return execute(
+        program, dict(inputs or {}), _machine(machine or program.manifest.machine), mode=mode, **options
+    )
 
 
 def run(

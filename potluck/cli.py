@@ -36,9 +36,13 @@ def demo(
 @app.command()
 def run(
     model: Path,
-    scheme: Annotated[str | None, typer.Option(help="mxfp8, mxfp8_e5m2 or mxfp4; none keeps the file's types.")] = None,
+    scheme: Annotated[
+        str | None, typer.Option(help="mxfp8, mxfp8_e5m2 or mxfp4; none keeps the file's types.")
+    ] = None,
     machine: MachineName = "spatz-mx",
-    inputs: Annotated[Path | None, typer.Option("--input", help="Inputs as .npz; otherwise seeded noise.")] = None,
+    inputs: Annotated[
+        Path | None, typer.Option("--input", help="Inputs as .npz; otherwise seeded noise.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the outputs as .npz.")] = None,
     mode: Mode = "timed",
     settings: Settings = None,
@@ -83,7 +87,9 @@ def compile_command(
     source: Any = api.quantize(model, scheme) if scheme else model
     program = api.compile(source, _machine(machine, settings))
     program.save(output)
-    console.print(f"wrote {output}: {len(program.manifest.layers)} layers, {program.text_bytes} bytes of code")
+    console.print(
+        f"wrote {output}: {len(program.manifest.layers)} layers, {program.text_bytes} bytes of code"
+    )
 
 
 @app.command()
@@ -91,9 +97,13 @@ def simulate(
     program: Path,
     inputs: Annotated[Path | None, typer.Option("--input", help="Inputs as .npz.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the outputs as .npz.")] = None,
-    machine: Annotated[str | None, typer.Option("--machine", "-m", help="Default: the program's own.")] = None,
+    machine: Annotated[
+        str | None, typer.Option("--machine", "-m", help="Default: the program's own.")
+    ] = None,
     mode: Mode = "timed",
-    signature: Annotated[Path | None, typer.Option(help="Write memory from begin_signature to end_signature.")] = None,
+    signature: Annotated[
+        Path | None, typer.Option(help="Write memory from begin_signature to end_signature.")
+    ] = None,
     budget: Annotated[int, typer.Option(help="Instructions per hart before giving up.")] = 20_000_000_000,
     settings: Settings = None,
     json_path: JsonPath = None,

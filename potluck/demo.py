@@ -29,7 +29,9 @@ def reference_accuracy(images: NDArray[Any], labels: NDArray[Any]) -> float:
     return float((logits.argmax(1) == labels).mean())
 
 
-def run_scheme(program: Program, images: NDArray[Any], labels: NDArray[Any], machine: str, step: Any) -> dict[str, Any]:
+def run_scheme(
+    program: Program, images: NDArray[Any], labels: NDArray[Any], machine: str, step: Any
+) -> dict[str, Any]:
     """Run all images through one program; every instruction of every image is executed.
 
     Returns:
@@ -63,14 +65,24 @@ def run_demo(count: int, machine: str, console: Console) -> dict[str, Any]:
         for scheme in SCHEMES:
             task = progress.add_task(f"{scheme} on {machine}", total=count)
             program = api.compile(api.quantize(model_path(), scheme), machine)
-            found[scheme] = run_scheme(program, images, labels, machine, lambda task=task: progress.advance(task))
+            found[scheme] = run_scheme(
+                program, images, labels, machine, lambda task=task: progress.advance(task)
+            )
             accuracy[scheme] = found[scheme]["accuracy"]
     for scheme in SCHEMES:
         table = layer_table(found[scheme]["first"])
         table.title = f"{scheme}: layers, first image"
         console.print(table)
     table = Table(title=f"ResNet-8 on {count} held-out Fashion-MNIST images")
-    for name in ("format", "where", "accuracy %", "cycles/image", "utilization %", "energy/image µJ", "host s"):
+    for name in (
+        "format",
+        "where",
+        "accuracy %",
+        "cycles/image",
+        "utilization %",
+        "energy/image µJ",
+        "host s",
+    ):
         table.add_column(name, justify="left" if name in ("format", "where") else "right")
     table.add_row("FP32", "onnxruntime", f"{100 * accuracy['fp32']:.1f}", "", "", "", "")
     for scheme in SCHEMES:

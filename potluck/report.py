@@ -15,7 +15,16 @@ from potluck.sim.result import Result
 def layer_table(result: Result) -> Table:
     """One line per layer: cycles, work, utilization, energy and the largest stall cause."""
     table = Table(title=f"{result.machine}, {result.mode}")
-    widths = {"layer": 0, "op": 0, "format": 5, "cycles": 9, "MMAC": 6, "util %": 6, "energy µJ": 9, "mostly": 10}
+    widths = {
+        "layer": 0,
+        "op": 0,
+        "format": 5,
+        "cycles": 9,
+        "MMAC": 6,
+        "util %": 6,
+        "energy µJ": 9,
+        "mostly": 10,
+    }
     for name, width in widths.items():  # on a narrow terminal only names are cut
         left = name in ("layer", "op", "format", "mostly")
         table.add_column(name, justify="left" if left else "right", no_wrap=True, min_width=width or None)
@@ -70,5 +79,7 @@ def print_instruction(console: Console, mnemonic: str) -> None:
         near = difflib.get_close_matches(mnemonic, list(TABLE), 3)
         raise DataError(f"no instruction {mnemonic!r}; near: {', '.join(near) or 'none'}")
     console.print(f"[bold]{insn.mnemonic}[/] {insn.operands}\n{insn.doc}")
-    console.print(f"encoding  {insn.encoding}\nmask      {insn.mask:#010x}  match {insn.match:#010x}", highlight=False)
+    console.print(
+        f"encoding  {insn.encoding}\nmask      {insn.mask:#010x}  match {insn.match:#010x}", highlight=False
+    )
     console.print(f"extension {insn.extension}, timing class {insn.timing}, kind {insn.kind.value}")

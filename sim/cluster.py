@@ -100,7 +100,9 @@ class Cluster:
             else:
                 events = [_run_or_error(hart) for hart in running]
             parallel = time.perf_counter() - begin > LONG_SEGMENT
-            for hart, event in zip(running, events, strict=True):  # in hart order: errors and DMA are deterministic
+            for hart, event in zip(
+                running, events, strict=True
+            ):  # in hart order: errors and DMA are deterministic
                 if isinstance(event, Exception):
                     raise event
                 self._handle(hart, event, waiting)
@@ -176,7 +178,10 @@ class Cluster:
         if pc is None:
             return error
         layer = next((x.name for x in self.program.manifest.layers if x.start <= pc < x.end), None)
-        return TrapError(error.message, hint=error.hint, pc=pc, symbol=self.program.symbol_at(pc), layer=layer, address=error.address)
+        symbol = self.program.symbol_at(pc)
+        return TrapError(
+            error.message, hint=error.hint, pc=pc, symbol=symbol, layer=layer, address=error.address
+        )
 
     @property
     def cycles(self) -> int:

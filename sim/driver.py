@@ -199,7 +199,12 @@ def run_blocks(
         if timed:
             taken = 1 if reason == TAKEN else 0
             # The hit is written out here: passing all arrays to a function costs more than the look-up.
-            k1 = (np.int64(block) << 38) | (taken << 37) | (np.int64(peek(np.uint64(hart + _VL))) << 20) | state
+            k1 = (
+                (np.int64(block) << 38)
+                | (taken << 37)
+                | (np.int64(peek(np.uint64(hart + _VL))) << 20)
+                | state
+            )
             place = _find(k1, np.int64(peek(np.uint64(hart + _CODE_KEY))), memo)
             full = 0
             if memo[place, COUNT] > 0 and memo.shape[0] > 1:

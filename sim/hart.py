@@ -66,7 +66,9 @@ class Usage:
 class Hart:
     """A hart with its timing memo."""
 
-    def __init__(self, number: int, store: BlockStore, timed: bool, budget: int, memoized: bool = True) -> None:
+    def __init__(
+        self, number: int, store: BlockStore, timed: bool, budget: int, memoized: bool = True
+    ) -> None:
         self.number, self.store, self.timed, self.memoized = number, store, timed, memoized
         self.state = st.HartState(number, store.machine.vector.vlen)
         self.record = np.zeros(8, np.int64)
@@ -134,7 +136,9 @@ class Hart:
     def _run_blocks(self) -> int:
         s = self.store
         if self.counts.size < s.pointers.size:
-            self.counts = np.concatenate([self.counts, np.zeros(s.pointers.size - self.counts.size, np.int64)])
+            self.counts = np.concatenate(
+                [self.counts, np.zeros(s.pointers.size - self.counts.size, np.int64)]
+            )
         return int(
             run_blocks(
                 self.timed, self.state.address, self.record, s.pointers, s.successors, self.jumps, self.counts,
@@ -165,7 +169,7 @@ class Hart:
             key, way = jump_key(pc, self.state["vtype"], self.state["fcsr"])
             self.jumps[way] = key, target
             return target
-        insn, fields = block.insns[-1]
+        _, fields = block.insns[-1]
         last = block.pc + 4 * (len(block.insns) - 1)
         pc = (last + fields["off"]) & (1 << 64) - 1 if code == st.TAKEN else last + 4
         target = self.store.find(pc, self.context())
@@ -180,7 +184,9 @@ class Hart:
         insn, fields = block.insns[index]
         pc = block.pc + 4 * index
         if reason == st.MISALIGNED:
-            raise TrapError(f"misaligned access by {insn.mnemonic}", pc=pc, address=self.state["event_address"])
+            raise TrapError(
+                f"misaligned access by {insn.mnemonic}", pc=pc, address=self.state["event_address"]
+            )
         if index > 0:
             before, here = self.store.split(number, pc)
             self._charge(before, 0)

@@ -88,7 +88,9 @@ class Memory:
         if value.shape != shape:
             raise DataError(f"shape {value.shape}, the program expects {shape}", tensor=tensor.name)
         data = np.ascontiguousarray(_to_layout(value.astype(tensor.dtype), tensor.layout))
-        self.view(tensor.address, tensor.bytes, f"input {tensor.name}")[: data.nbytes] = data.view(np.uint8).ravel()
+        self.view(tensor.address, tensor.bytes, f"input {tensor.name}")[: data.nbytes] = data.view(
+            np.uint8
+        ).ravel()
 
     def read_tensor(self, tensor: Tensor) -> NDArray[Any]:
         """A tensor in its logical shape."""

@@ -99,7 +99,9 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
         )  # fmt: skip
     timed = mode == "timed"
     total = cluster.cycles if timed else 0
-    components = {name: 1e-12 * sum(e.get(name, 0.0) for e in energy) for name in _names(energy)} if timed else {}
+    components = (
+        {name: 1e-12 * sum(e.get(name, 0.0) for e in energy) for name in _names(energy)} if timed else {}
+    )
     ideal = sum(x.utilization * x.cycles for x in results)
     return Result(
         outputs=outputs, mode=mode, machine=machine.name, clock_hz=machine.cluster.clock_hz, cycles=total,

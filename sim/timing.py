@@ -12,6 +12,7 @@ from typing import Any
 import numba
 import numpy as np
 from numpy.typing import NDArray
+
 from potluck.sim.cache import configure_numba
 from potluck.sim.timing_rows import (
     BRANCH,
@@ -57,9 +58,10 @@ configure_numba()
 
 CAUSES = ("issue", "vfu", "vlsu", "vsldu", "chaining", "scalar", "fcsr", "branch", "bank_conflict", "dram", "dma",
           "sync")  # fmt: skip
-ISSUE, WAIT_VFU, WAIT_VLSU, WAIT_VSLDU, WAIT_CHAIN, WAIT_SCALAR, WAIT_FCSR, WAIT_BRANCH, WAIT_BANK, WAIT_DRAM = range(10)
+ISSUE, WAIT_VFU, WAIT_VLSU, WAIT_VSLDU, WAIT_CHAIN = range(5)
+WAIT_SCALAR, WAIT_FCSR, WAIT_BRANCH, WAIT_BANK, WAIT_DRAM = range(5, 10)
 
-# Places in the state vector. Everything below MODES is a time; MODES and after are plain numbers.
+# Places in the state vector: times below TIMES, plain numbers from there on.
 X, F = 0, 32
 V_FIRST, V_DONE, V_READ = 64, 96, 128  # per vector register: first word written, last word written, last read
 SEQUENCER, REGISTER, CONTROLLER, BUFFER = 160, 161, 162, 163
@@ -69,7 +71,8 @@ FLIGHT = 173  # completion times of the instructions in flight, up to eight
 LOADS_DONE, STORES_DONE, INT_LOAD, FLOAT_LOADS = 181, 182, 183, 184  # four outstanding float loads
 FPU_DONE, IPU_DONE = 188, 189  # completion of the last work of each kind in the VFU
 TIMES = 190
-BLOCKER, HELD, CAUSE_OF = 190, 191, 192  # causes: of the request register, of the controller's buffer, of each instruction in flight
+# Causes, not times: what holds the request register, the controller's buffer, each instruction in flight.
+BLOCKER, HELD, CAUSE_OF = 190, 191, 192
 STATE_SIZE = CAUSE_OF + 8
 
 
@@ -103,7 +106,10 @@ def _forget(times: NDArray[Any]) -> None:
     for i in range(1, 4):
         j = i
         while j > 0 and times[FLOAT_LOADS + j - 1] > times[FLOAT_LOADS + j]:
-            times[FLOAT_LOADS + j - 1], times[FLOAT_LOADS + j] = times[FLOAT_LOADS + j], times[FLOAT_LOADS + j - 1]
+            times[FLOAT_LOADS + j - 1], times[FLOAT_LOADS + j] = (
+                times[FLOAT_LOADS + j],
+                times[FLOAT_LOADS + j - 1],
+            )
             j -= 1
 
 
@@ -138,10 +144,10 @@ def time_block(
         if row[XD] >= 0 and times[X + row[XD]] > start:
             start = times[X + row[XD]]
         memory_wait = WAIT_DRAM if code & 8 else WAIT_SCALAR
-        if path == SCALAR or path == BRANCH:
+        if path in (SCALAR, BRANCH):
             if row[XD] >= 0:
                 times[X + row[XD]] = start + row[LATENCY]
-        elif path == LOAD or path == STORE:
+        elif path in (LOAD, STORE):
             order = times[STORES_DONE] if path == LOAD else max(times[STORES_DONE], times[LOADS_DONE])
             if order > start:
                 start, cause = order, WAIT_VLSU

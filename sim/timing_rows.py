@@ -6,13 +6,27 @@ from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
+
 from potluck.isa.context import Context
 from potluck.isa.insn import Insn, Kind
 from potluck.isa.legality import group
 from potluck.isa.machine import Machine
 
 # What kind of path the instruction takes.
-SCALAR, LOAD, STORE, BRANCH, DRAIN, FLOAT_LOAD, FLOAT_STORE, FLOAT, VSET, VECTOR, VECTOR_LOAD, VECTOR_STORE = range(12)
+(
+    SCALAR,
+    LOAD,
+    STORE,
+    BRANCH,
+    DRAIN,
+    FLOAT_LOAD,
+    FLOAT_STORE,
+    FLOAT,
+    VSET,
+    VECTOR,
+    VECTOR_LOAD,
+    VECTOR_STORE,
+) = range(12)
 VFU, VLSU, VSLDU = range(3)
 FPU, IPU = range(2)
 
@@ -81,7 +95,9 @@ def _scalar_operands(row: NDArray[np.int32], insn: Insn, fields: dict[str, int])
             row[FD if operand.name == "fd" else fs.pop(0)] = number
 
 
-def _vector(row: NDArray[np.int32], insn: Insn, fields: dict[str, int], context: Context, machine: Machine) -> None:
+def _vector(
+    row: NDArray[np.int32], insn: Insn, fields: dict[str, int], context: Context, machine: Machine
+) -> None:
     t, vector = machine.timing, machine.vector
     row[CHAINS] = int(vector.chaining)
     _groups(row, insn, fields, context, machine)
@@ -109,7 +125,9 @@ def _vector(row: NDArray[np.int32], insn: Insn, fields: dict[str, int], context:
     row[NUMERATOR], row[DENOMINATOR] = widest, 64 * lanes
     if insn.timing == "vmxdotp":
         row[NUMERATOR], row[DENOMINATOR] = 1, vector.lanes
-        if "vs1" in fields:  # .ww and .qq: a scale word may share a bank port with elements, one cycle in eight
+        if (
+            "vs1" in fields
+        ):  # .ww and .qq: a scale word may share a bank port with elements, one cycle in eight
             row[NUMERATOR], row[DENOMINATOR] = 9, 8 * vector.lanes
     elif insn.timing in ("vfdiv", "vidiv"):
         row[NUMERATOR], row[DENOMINATOR] = t.divide_per_element, lanes
@@ -120,7 +138,10 @@ def _vector(row: NDArray[np.int32], insn: Insn, fields: dict[str, int], context:
     elif insn.syntax[0].element0 or insn.syntax[0].bank != "v":
         row[NUMERATOR], row[EXTRA] = 0, 1
     if "whole_registers" in insn.attributes:
-        row[NUMERATOR], row[EXTRA] = 0, int(insn.attributes["whole_registers"]) * vector.vlen // (64 * vector.lanes)
+        row[NUMERATOR], row[EXTRA] = (
+            0,
+            int(insn.attributes["whole_registers"]) * vector.vlen // (64 * vector.lanes),
+        )
     sources = [operand.type.at(context.sew).bits for operand in insn.syntax if operand.bank == "v"]
     row[CREDIT] = 2 if len(set(sources)) > 1 else 1
     if insn.mnemonic.startswith("vslideup"):
@@ -133,7 +154,9 @@ def _width(insn: Insn, context: Context) -> int:
     return max(widths, default=context.sew)
 
 
-def _groups(row: NDArray[np.int32], insn: Insn, fields: dict[str, int], context: Context, machine: Machine) -> None:
+def _groups(
+    row: NDArray[np.int32], insn: Insn, fields: dict[str, int], context: Context, machine: Machine
+) -> None:
     """Vector register groups read and written; a masked instruction reads v0."""
     reads: list[tuple[int, int]] = []
     for operand in insn.syntax:

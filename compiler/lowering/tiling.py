@@ -123,7 +123,7 @@ class Sizes:
         """Tilings worth a look."""
         total, harts = self.out_channels, self.target.harts
         share = align(-(-total // harts), 8)
-        channels = sorted({c for c in (8, 16, share, *range(32, total, 32), total) if c <= total})
+        channels = sorted({c for c in (2, 4, 8, 16, share, *range(32, total, 32), total) if c <= total})
         for count in channels:
             for slices in sorted({1, harts}):
                 if slices > 1 and count * (slices - 1) >= total:
@@ -133,9 +133,9 @@ class Sizes:
                         yield Tiling(rows, columns, count, slices, outer, single)
 
     def _shapes(self) -> Iterator[tuple[int, int]]:
-        """(columns, rows) of tiles: whole rows, or strips of 8 to 64 pixels if rows are long."""
+        """(columns, rows) of tiles: whole rows, or strips of 4 to 64 pixels of longer ones."""
         width, height = self.geometry.out_width, self.geometry.out_height
-        for columns in (width, *(c for c in (8, 16, 32, 64) if 2 * c <= width and width > 32)):
+        for columns in (width, *(c for c in (4, 8, 16, 32, 64) if c < width)):
             yield from ((columns, rows) for rows in range(1, min(height, 64) + 1))
 
     def choose(self) -> Tiling:
@@ -147,7 +147,7 @@ class Sizes:
         fitting = [tiling for tiling in self.candidates() if self.fits(tiling)]
         if not fitting:
             raise MachineError(
-                f"layer {self.name!r}: one output row with 8 channels does not fit L1",
+                f"layer {self.name!r}: 4 output pixels of 2 channels do not fit L1",
                 key="memory.l1_bytes",
                 hint="Give the machine a larger L1 or the network smaller images",
             )

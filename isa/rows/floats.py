@@ -176,7 +176,8 @@ def _conversions(letter: str) -> list[Insn]:
         exact = letter == "d" and integer.endswith("32")
         rows.append(Insn(
             f"fcvt.{letter}.{name}", f"11010 {code} {selector} rs1 rm fd 1010011", f"fd:{kind}, rs1:{integer}, rm",
-            Kind.MAP, "fcvt", _from_integer(kind), f"Convert from {integer}.", "F", {} if exact else ROUNDS))  # fmt: skip
+            Kind.MAP, "fcvt", _from_integer(kind), f"Convert from {integer}.", "F",
+            {} if exact else ROUNDS))  # fmt: skip
     return rows
 
 

@@ -14,7 +14,9 @@ def _r(name: str, funct7: str, funct3: str, meaning: Any, doc: str, kind: str = 
        extension: str = "I") -> Insn:  # fmt: skip
     opcode = OP32 if kind in ("s32", "u32") else OP
     operands = f"rd:{'s32' if opcode == OP32 else 's64'}, rs1:{kind}, rs2:{kind}"
-    return Insn(name, f"{funct7} rs2 rs1 {funct3} rd {opcode}", operands, Kind.MAP, timing, meaning, doc, extension)
+    return Insn(
+        name, f"{funct7} rs2 rs1 {funct3} rd {opcode}", operands, Kind.MAP, timing, meaning, doc, extension
+    )
 
 
 def _i(name: str, funct3: str, meaning: Any, doc: str, kind: str = "s64") -> Insn:
@@ -28,7 +30,9 @@ def _shift(name: str, head: str, funct3: str, meaning: Any, doc: str, kind: str)
     word = kind.endswith("32")
     field, opcode = ("shamt[4:0]", IMM32) if word else ("shamt[5:0]", IMM)
     operands = f"rd:{'s32' if word else 's64'}, rs1:{kind}, shamt:{kind}"
-    return Insn(name, f"{head} {field} rs1 {funct3} rd {opcode}", operands, Kind.MAP, "alu", meaning, doc, "I")
+    return Insn(
+        name, f"{head} {field} rs1 {funct3} rd {opcode}", operands, Kind.MAP, "alu", meaning, doc, "I"
+    )
 
 
 def _branch(name: str, funct3: str, meaning: Any, doc: str, kind: str = "s64") -> Insn:
@@ -46,6 +50,7 @@ def divide(rs1: Any, rs2: Any) -> Any:
 
 
 def modulo(rs1: Any, rs2: Any) -> Any:
+    """Remainder by zero gives the dividend; the one overflow gives 0."""
     zero = equal(rs2, 0)
     unsafe = zero
     if rs1.type.kind == "s":
@@ -108,12 +113,14 @@ MEMORY = [
                                  ("lbu", "100", "u8"), ("lhu", "101", "u16"), ("lwu", "110", "u32"))),
     *(Insn(name, f"imm[11:5] rs2 rs1 {funct3} imm[4:0] 0100011", f"rs2:{kind}, imm(rs1)", Kind.STORE, "store", None,
            f"Store the low {kind[1:]} bits.", "I")
-      for name, funct3, kind in (("sb", "000", "u8"), ("sh", "001", "u16"), ("sw", "010", "u32"), ("sd", "011", "u64"))),
+      for name, funct3, kind in (("sb", "000", "u8"), ("sh", "001", "u16"), ("sw", "010", "u32"),
+                                 ("sd", "011", "u64"))),
 ]  # fmt: skip
 
 MULTIPLY = [
     _r("mul", "0000001", "000", lambda rs1, rs2: rs1 * rs2, "Multiply.", timing="mul", extension="M"),
-    _r("mulh", "0000001", "001", lambda rs1, rs2: _high(rs1, rs2), "Upper half of the signed product.", timing="mul", extension="M"),
+    _r("mulh", "0000001", "001", lambda rs1, rs2: _high(rs1, rs2), "Upper half of the signed product.",
+       timing="mul", extension="M"),
     Insn("mulhsu", "0000001 rs2 rs1 010 rd 0110011", "rd, rs1:s64, rs2:u64", Kind.MAP, "mul",
          lambda rs1, rs2: _high(rs1, rs2), "Upper half of signed times unsigned.", "M"),
     _r("mulhu", "0000001", "011", lambda rs1, rs2: _high(rs1, rs2), "Upper half, unsigned.", "u64", "mul", "M"),

@@ -136,8 +136,8 @@ BFLOAT = [
          lambda vd, vs1, vs2: canonical(fma(_bf16(vs1), _bf16(vs2), vd)), "BF16 multiply-add into FP32.", "Zvfbfwma",
          {**ROUNDS, "sew": 16}),
     Insn("vfwmaccbf16.vf", f"111011 vm vs2 fs1 101 vd {OP}", "vd:f32, fs1:u64, vs2:u16, vm", Kind.MAP, "vfma",
-         lambda vd, fs1, vs2: canonical(fma(_bf16(_unbox(fs1)), _bf16(vs2), vd)), "BF16 multiply-add into FP32.", "Zvfbfwma",
-         {**ROUNDS, "sew": 16}),
+         lambda vd, fs1, vs2: canonical(fma(_bf16(_unbox(fs1)), _bf16(vs2), vd)), "BF16 multiply-add into FP32.",
+         "Zvfbfwma", {**ROUNDS, "sew": 16}),
 ]  # fmt: skip
 
 COMPARES = [
@@ -169,7 +169,11 @@ def _from_int(scale: float) -> Callable[..., Any]:
 
 def _conversions() -> list[Insn]:
     rows = []
-    groups = (("vfcvt", "v", "00", "", "", 1), ("vfwcvt", "v", "01", "2", "", 2), ("vfncvt", "w", "10", "", "2", 1))
+    groups = (
+        ("vfcvt", "v", "00", "", "", 1),
+        ("vfwcvt", "v", "01", "2", "", 2),
+        ("vfncvt", "w", "10", "", "2", 1),
+    )
     for stem, tail, group, to, of, scale in groups:
         for kind, name, bit in (("u", "xu", "0"), ("s", "x", "1")):
             rows.append(_unary(f"{stem}.{name}.f.{tail}", f"{group}00{bit}", f"{to}{kind}", f"{of}f",

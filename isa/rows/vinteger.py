@@ -23,7 +23,8 @@ OP = "1010111"
 
 
 def _forms(name: str, funct6: str, forms: str, f: Binary, doc: str, kind: str = "s", timing: str = "vint",
-           how: Kind = Kind.MAP, result: str | None = None, unsigned_immediate: bool = False) -> list[Insn]:  # fmt: skip
+           how: Kind = Kind.MAP, result: str | None = None,
+           unsigned_immediate: bool = False) -> list[Insn]:  # fmt: skip
     """Rows ``.vv .vx .vi`` of ``vd[i] = f(vs2[i], operand)``."""
     result = result or kind
     immediate = "uimm" if unsigned_immediate else "imm"

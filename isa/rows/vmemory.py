@@ -42,7 +42,9 @@ def _rows(load: bool) -> list[Insn]:
             _access(load, f"v{l}oxei{eew}.v", "000 0 11", "vm vs2", f"(rs1), vs2:u{eew}, vm", "u", width,
                     f"{verb} elements at {eew}-bit offsets, in order.", indexed=True),
         ]  # fmt: skip
-    rows.append(_access(load, f"v{l}m.v", "000 0 00", "1 01011", "(rs1)", "u8", "000", f"{verb} a mask.", mask=True))
+    rows.append(
+        _access(load, f"v{l}m.v", "000 0 00", "1 01011", "(rs1)", "u8", "000", f"{verb} a mask.", mask=True)
+    )
     for count, nf in REGISTERS.items():
         for eew, width in WIDTH.items() if load else [(8, "000")]:
             name = f"vl{count}re{eew}.v" if load else f"vs{count}r.v"

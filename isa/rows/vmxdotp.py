@@ -56,8 +56,13 @@ def _bfloat_vf(vd: Any, fs1: Any, vs2: Any, fs3: Any, vs4: Any, mx_format: str, 
 _VECTOR = "vs3 vs4[4:3] vs2 vs1 vs4[2:0] vd"
 _SCALAR = "fs3 vs4[4:3] vs2 fs1 vs4[2:0] vd"
 _SINGLE: dict[str, Any] = {"sew": 32, "no_overlap": True, "vstart0": True, "flags": True}
-_HALF: dict[str, Any] = {"sew": 16, "no_overlap": True, "vstart0": True, "bf16_destination": True,
-                         "flags": True}
+_HALF: dict[str, Any] = {
+    "sew": 16,
+    "no_overlap": True,
+    "vstart0": True,
+    "bf16_destination": True,
+    "flags": True,
+}
 _DOC = "Add the dot product of 64-bit chunks of {a} (scale {sa}) and vs2 (scale vs4) to each {to} element."
 
 ROWS = [

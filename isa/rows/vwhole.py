@@ -19,7 +19,8 @@ def _slide(name: str, code: str, source: str, kind: str, funct3: str, where: str
     if where == "first":
         attributes["no_overlap"] = True
     return Insn(name, f"{code} vm vs2 {source} {funct3} vd {OP}", f"vd:{kind}, vs2:{kind}, {source}:{kind}, vm",
-                Kind.PERMUTE, "vslide", (lambda i: (i - 1, i > 0)) if where == "first" else (lambda i: i + 1), doc, "V", attributes)  # fmt: skip
+                Kind.PERMUTE, "vslide", (lambda i: (i - 1, i > 0)) if where == "first" else (lambda i: i + 1),
+                doc, "V", attributes)  # fmt: skip
 
 
 ROWS = [

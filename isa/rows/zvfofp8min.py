@@ -52,7 +52,9 @@ def _quarter_saturating(vs2: Any, altfmt: int, frm: int) -> Any:
 def _row(mnemonic: str, code: str, operands: str, meaning: Any, doc: str, sew: tuple[int, ...]) -> Insn:
     extension = "Zvfbfmin" if 16 in sew else "Zvfofp8min"
     encoding = f"010010 vm vs2 {code} 001 vd 1010111"
-    return Insn(mnemonic, encoding, operands, Kind.MAP, "vfcvt", meaning, doc, extension, {"sew": sew, "flags": True})
+    return Insn(
+        mnemonic, encoding, operands, Kind.MAP, "vfcvt", meaning, doc, extension, {"sew": sew, "flags": True}
+    )
 
 
 ROWS = [

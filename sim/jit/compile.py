@@ -66,7 +66,11 @@ class Compiler:
         self._engines: list[llvm.ExecutionEngine] = []
         self._cpu = llvm.get_host_cpu_name()
         self._machine = llvm.Target.from_default_triple().create_target_machine(
-            cpu=self._cpu, features=llvm.get_host_cpu_features().flatten(), opt=2, reloc="pic", codemodel="default"
+            cpu=self._cpu,
+            features=llvm.get_host_cpu_features().flatten(),
+            opt=2,
+            reloc="pic",
+            codemodel="default",
         )
         self._on_disk: dict[str, Path] = {}
         for index in self._directory.glob(f"{self._cpu}-*.json"):
@@ -110,7 +114,9 @@ class Compiler:
 
     def _machine_copy(self) -> llvm.TargetMachine:
         """MCJIT takes ownership of a target machine, so each engine gets its own."""
-        return llvm.Target.from_default_triple().create_target_machine(cpu=self._cpu, codemodel="jitdefault", jit=True)
+        return llvm.Target.from_default_triple().create_target_machine(
+            cpu=self._cpu, codemodel="jitdefault", jit=True
+        )
 
 
 @cache

@@ -132,7 +132,9 @@ def emit_csr(h: Handler) -> None:
     if mnemonic.endswith("i"):
         operand = h.row("imm", "u64")
     else:
-        operand = bitcast(h.read(h.insn.operand("rs1"), operand_type(h.insn.operand("rs1"), h.context)), "u64")
+        operand = bitcast(
+            h.read(h.insn.operand("rs1"), operand_type(h.insn.operand("rs1"), h.context)), "u64"
+        )
     new = {"csrrw": operand, "csrrs": old | operand, "csrrc": old & ~operand}[mnemonic.removesuffix("i")]
     if csr not in READ_ONLY:
         _write_csr(h, csr, new)

@@ -76,9 +76,7 @@ def tail_chunk(h: Handler, rest: Symbol, lanes: int) -> Symbol:
 
 def chunk_lanes(h: Handler) -> int:
     """Elements per chunk: the widest vector operand fills the SIMD width."""
-    widest = max(
-        operand_type(o, h.context).bits for o in h.insn.syntax if o.bank == "v" and o.name != "vm"
-    )
+    widest = max(operand_type(o, h.context).bits for o in h.insn.syntax if o.bank == "v" and o.name != "vm")
     return CHUNK_BITS // max(widest, h.context.sew if h.insn.kind.name == "COMPARE" else 8)
 
 

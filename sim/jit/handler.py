@@ -136,7 +136,9 @@ class Handler:
             return self.context.altfmt
         if name == "lmul":
             return self.context.lmul
-        raise KeyError(f"{self.insn.mnemonic}: the meaning asks for {name!r}, which is no operand or static fact")
+        raise KeyError(
+            f"{self.insn.mnemonic}: the meaning asks for {name!r}, which is no operand or static fact"
+        )
 
     def vlmax(self) -> Symbol:
         """VLMAX from the state's VLENB and the context."""

@@ -52,7 +52,9 @@ class Body:
     def intrinsic(self, name: str, result: str, *arguments: tuple[str, str]) -> str:
         """Call an intrinsic, declaring it; arguments are (type, value)."""
         self.intrinsics.add(f"declare {result} @{name}({', '.join(kind for kind, _ in arguments)})")
-        return self.value(f"call {result} @{name}({', '.join(f'{kind} {value}' for kind, value in arguments)})")
+        return self.value(
+            f"call {result} @{name}({', '.join(f'{kind} {value}' for kind, value in arguments)})"
+        )
 
     def symbol(self, name: str, kind: Type | str, lanes: int = 1) -> Symbol:
         """Wrap an existing LLVM name."""
@@ -110,11 +112,11 @@ class Symbol:
         """The same value in every lane."""
         if self.lanes == lanes:
             return self
-        one = self.body.value(f"insertelement {llvm_type(self.type, lanes)} poison, {self.llvm} {self.name}, i64 0")
-        kind = llvm_type(self.type, lanes)
-        name = self.body.value(
-            f"shufflevector {kind} {one}, {kind} poison, <{lanes} x i32> zeroinitializer"
+        one = self.body.value(
+            f"insertelement {llvm_type(self.type, lanes)} poison, {self.llvm} {self.name}, i64 0"
         )
+        kind = llvm_type(self.type, lanes)
+        name = self.body.value(f"shufflevector {kind} {one}, {kind} poison, <{lanes} x i32> zeroinitializer")
         return Symbol(self.body, name, self.type, lanes)
 
     def _with(self, other: Any) -> tuple[Symbol, Symbol]:
@@ -270,7 +272,8 @@ class Symbol:
         operands = [self, *others]
         lanes = max(o.lanes for o in operands if isinstance(o, Symbol))
         full = [
-            (o if isinstance(o, Symbol) else self.body.constant(o, self.type, lanes)).splat(lanes) for o in operands
+            (o if isinstance(o, Symbol) else self.body.constant(o, self.type, lanes)).splat(lanes)
+            for o in operands
         ]
         kind = llvm_type(self.type, lanes)
         suffix = kind if lanes == 1 else f"v{lanes}" + llvm_type(self.type)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from potluck.isa import pseudo
 from potluck.isa.assembler import Assembler, assemble_file
 from potluck.isa.decode import decoder

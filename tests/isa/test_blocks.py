@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from potluck.isa.blocks import LAYOUTS, layout, pack, unpack
 from potluck.isa.errors import DataError
 

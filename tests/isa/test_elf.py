@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
+
 from potluck.isa.assembler import Assembler
 from potluck.isa.elf import Program, Section, read
 from potluck.isa.errors import ProgramError

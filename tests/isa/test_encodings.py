@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from potluck.isa.assembler import Assembler
 from potluck.isa.decode import Decoder, decoder
 from potluck.isa.disassembler import disassemble_word

@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
+
 from potluck.isa.errors import DataError
 from potluck.isa.formats import (
     BF16,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
+
 from potluck.isa.blocks import LAYOUTS, BlockLayout, layout
 from potluck.isa.errors import DataError
 from potluck.isa.formats import E8M0, FP32

@@ -6,8 +6,9 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import potluck.isa.mxdot
 import pytest
+
+import potluck.isa.mxdot
 from potluck.isa.rounding import ROUNDINGS
 from potluck.isa.rows import vmxdotp
 

@@ -6,6 +6,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+
 from potluck.isa.errors import DataError
 from potluck.isa.formats import BF16, E2M1, E4M3, E5M2, FP32
 from potluck.isa.mxdot import CHUNK_ELEMENTS, NV, NX, OF, UF, mxdot

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from potluck.isa.formats import BF16, E4M3, E5M2, ElementFormat
 from potluck.isa.rounding import ROUNDINGS
 from potluck.isa.rows import zvfofp8min

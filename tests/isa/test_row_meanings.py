@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from potluck.isa.table import TABLE
 
 PATH = Path(__file__).parents[1] / "reference" / "numpy_values.py"

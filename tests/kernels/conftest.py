@@ -1,4 +1,5 @@
 import pytest
+
 from potluck.isa.machine import load_machine
 from potluck.kernels.standalone import build
 from potluck.sim.simulate import simulate

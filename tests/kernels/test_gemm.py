@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from potluck.kernels.gemm_fp32 import GemmFp32
 from potluck.kernels.gemm_int8 import GemmInt8
 

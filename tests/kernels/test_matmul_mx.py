@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from potluck.isa.blocks import LAYOUTS
 from potluck.isa.errors import DataError
 from potluck.isa.mx import dequantize, quantize

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from potluck.isa.errors import DataError
 from potluck.kernels.quantize_mx import QuantizeMx
 

@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from potluck.isa.errors import DataError
 
 from potluck import assets
+from potluck.isa.errors import DataError
 
 OPERATORS = {"Conv", "BatchNormalization", "Relu", "Add", "GlobalAveragePool", "Flatten", "Gemm"}
 

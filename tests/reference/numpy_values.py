@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from potluck.isa.element import Type, type_of
 
 _KINDS = {"i": "s", "u": "u", "f": "f", "b": "b"}

@@ -34,7 +34,9 @@ def run(source: str, **options: Any) -> Cluster:
 
 
 def test_scalar_loop_computes_a_sum() -> None:
-    cluster = run(f"li t0, 100\nli t1, 0\nloop: add t1, t1, t0\naddi t0, t0, -1\nbnez t0, loop\nmv s5, t1\n{EXIT}")
+    cluster = run(
+        f"li t0, 100\nli t1, 0\nloop: add t1, t1, t0\naddi t0, t0, -1\nbnez t0, loop\nmv s5, t1\n{EXIT}"
+    )
     assert int(cluster.harts[0].state.x[21]) == 5050
 
 
@@ -105,8 +107,14 @@ TRAPS = {
     "misaligned register group": ("vsetivli t0, 4, e32, m2, ta, ma\nvadd.vv v1, v2, v4", "not aligned"),
     "vmxdotp with a wrong SEW": ("vsetivli t0, 4, e8, m1, ta, ma\nvmxdotp.wf v8, ft0, v16, ft1, v24", "SEW"),
     "load outside memory": ("li t0, 0x40000000\nlw t1, 0(t0)", "outside"),
-    "load across the end of L1": (f"li t0, {L1 + 128 * 1024 - 8}\nvsetivli t1, 16, e8, m1, ta, ma\nvle8.v v1, (t0)", "outside"),
-    "wrapping stride": (f"li t0, {L1}\nli t1, 1<<60\nvsetivli t2, 16, e8, m1, ta, ma\nvlse8.v v1, (t0), t1", "outside"),
+    "load across the end of L1": (
+        f"li t0, {L1 + 128 * 1024 - 8}\nvsetivli t1, 16, e8, m1, ta, ma\nvle8.v v1, (t0)",
+        "outside",
+    ),
+    "wrapping stride": (
+        f"li t0, {L1}\nli t1, 1<<60\nvsetivli t2, 16, e8, m1, ta, ma\nvlse8.v v1, (t0), t1",
+        "outside",
+    ),
     "store into the text": ("la t0, _start\nsw t0, 0(t0)", "program's text"),
     "misaligned load": (f"li t0, {L1 + 2}\nlw t1, 0(t0)", "misaligned"),
     "jump outside the text": (f"li t0, {L1}\njr t0", "outside the program's text"),

@@ -45,7 +45,9 @@ CASES = [
     for insn in TABLE.values()
     if insn.kind in (Kind.MAP, Kind.COMPARE) and insn.timing != "vmxdotp"
     for context in contexts(insn)
-    if not ("mulh" in insn.mnemonic and (not insn.is_vector or context.sew == 64))  # NumPy has no 128-bit integers
+    if not (
+        "mulh" in insn.mnemonic and (not insn.is_vector or context.sew == 64)
+    )  # NumPy has no 128-bit integers
     for masked in ((False, True) if insn.maskable else (False,))
 ]
 
@@ -76,7 +78,9 @@ def as_array(raw: np.ndarray, kind: Any) -> Array:
     return Array(np.ascontiguousarray(raw).view(dtype_of(kind)))
 
 
-def expected_values(insn: Insn, context: Context, before: st.HartState, fields: dict[str, int], lanes: int) -> Any:
+def expected_values(
+    insn: Insn, context: Context, before: st.HartState, fields: dict[str, int], lanes: int
+) -> Any:
     """The meaning on all lanes at once."""
     values: dict[str, Any] = {}
     for operand in insn.syntax:
@@ -139,7 +143,9 @@ def test_handler_equals_meaning(insn: Insn, context: Context, masked: bool) -> N
         data = np.broadcast_to(value.data if isinstance(value, Array) else np.asarray(value), (lanes,))
         if insn.kind is Kind.COMPARE:
             bits = np.unpackbits(before.v[fields["vd"]], bitorder="little")
-            active = np.unpackbits(before.v[0], bitorder="little")[:lanes].astype(bool) if masked else slice(None)
+            active = (
+                np.unpackbits(before.v[0], bitorder="little")[:lanes].astype(bool) if masked else slice(None)
+            )
             bits[:lanes][active] = data.astype(np.uint8)[active]
             want = np.packbits(bits, bitorder="little")
             assert (hart.v[fields["vd"]] == want).all()
@@ -152,7 +158,11 @@ def test_handler_equals_meaning(insn: Insn, context: Context, masked: bool) -> N
             group = before.raw[start : start + 8 * VLEN // 8].copy()
             raw = np.ascontiguousarray(data).view(np.uint8).reshape(lanes, -1)
             old = group[: lanes * size].reshape(lanes, size)
-            active = np.unpackbits(before.v[0], bitorder="little")[:lanes].astype(bool) if masked else np.ones(lanes, bool)
+            active = (
+                np.unpackbits(before.v[0], bitorder="little")[:lanes].astype(bool)
+                if masked
+                else np.ones(lanes, bool)
+            )
             old[active] = raw[active]
             np.testing.assert_array_equal(hart.raw[start : start + group.size], group)
         elif destination.bank == "x":
@@ -176,7 +186,9 @@ def test_high_products_of_64_bits(mnemonic: str, signs: str) -> None:
     hart["vl"] = 15
 
     def high(a: int, b: int) -> int:
-        values = [v - (1 << 64) if sign == "s" and v >> 63 else v for v, sign in zip((a, b), signs, strict=True)]
+        values = [
+            v - (1 << 64) if sign == "s" and v >> 63 else v for v, sign in zip((a, b), signs, strict=True)
+        ]
         return (values[0] * values[1] >> 64) & (1 << 64) - 1
 
     word = (1 << 64) - 1

@@ -79,11 +79,15 @@ def test_golden_vectors_as_programs(form: str) -> None:
 def lanes(fmt: str, wide: bool, count: int, generator: np.random.Generator) -> tuple[np.ndarray, ...]:
     """Accumulators, chunks and scales with special codes and near-cancelling exponents."""
     acc = generator.integers(0, 1 << 32, count, np.uint32)
-    special = np.array([0, 0x80000000, 0x7F800000, 0xFF800000, 0x7FC00000, 0x7F800001, 1, 0x7F7FFFFF], np.uint32)
+    special = np.array(
+        [0, 0x80000000, 0x7F800000, 0xFF800000, 0x7FC00000, 0x7F800001, 1, 0x7F7FFFFF], np.uint32
+    )
     pick = generator.random(count) < 0.1
     acc[pick] = generator.choice(special, int(pick.sum()))
     near = generator.random(count) < 0.5
-    acc[near] = (acc[near] & 0x807FFFFF) | (generator.integers(100, 155, int(near.sum())).astype(np.uint32) << 23)
+    acc[near] = (acc[near] & 0x807FFFFF) | (
+        generator.integers(100, 155, int(near.sum())).astype(np.uint32) << 23
+    )
     if not wide:
         acc = (acc >> 16).astype(np.uint16)
     a, b = (generator.integers(0, 1 << 64, count, np.uint64) for _ in range(2))
@@ -113,7 +117,9 @@ def agree(fmt: str, wide: bool, frm: int, count: int) -> None:
     fields = {"vd": 0, "vs1": 8, "vs2": 16, "vs3": 24, "vs4": 25}
     hart = st.HartState(0, VLEN)
     acc, a, b, sa, sb = lanes(fmt, wide, count, generator)
-    want, flags = mxdot(acc, unpacked(a, fmt), unpacked(b, fmt), sa, sb, fmt, "fp32" if wide else "bf16", ROUNDINGS[frm])
+    want, flags = mxdot(
+        acc, unpacked(a, fmt), unpacked(b, fmt), sa, sb, fmt, "fp32" if wide else "bf16", ROUNDINGS[frm]
+    )
     for i in range(0, count - batch + 1, batch):
         part = slice(i, i + batch)
         hart["vl"], hart["fcsr"] = batch, control

@@ -1,6 +1,7 @@
 """Runs one kernel of any signature on arrays in L1, and checks what it must leave alone."""
 
 import numpy as np
+
 from potluck.isa.assembler import Assembler
 from potluck.isa.elf import Section
 from potluck.isa.machine import load_machine

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from one_kernel import HARTS, MACHINE, Bench, bounds, halves, normal, random_window, same
+
 from potluck.isa.blocks import layout
 from potluck.isa.mx import quantize
 from potluck.kernels.conv_depthwise import DepthwiseFp32, pack_weights_depthwise

@@ -6,6 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper
+
 from potluck.isa.blocks import layout
 from potluck.isa.errors import DataError
 from potluck.isa.mx import dequantize, quantize

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from one_kernel import Bench, halves, normal, random_window, same
+
 from potluck.isa.blocks import layout
 from potluck.isa.machine import load_machine
 from potluck.isa.mx import quantize
