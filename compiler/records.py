@@ -9,6 +9,7 @@ of t+1) and t's arguments.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,12 +32,12 @@ class Records:
 
     op: LoweredOp
 
-    @property
+    @cached_property
     def slots(self) -> int:
         """Transfers that a record has room for."""
         return max(len(self.op.beside(index)) for index in range(len(self.op.tiles)))
 
-    @property
+    @cached_property
     def arguments(self) -> int:
         """Arguments of a hart."""
         return max((len(args) for tile in self.op.tiles for args in tile.args), default=0)
