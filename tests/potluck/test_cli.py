@@ -1,0 +1,157 @@
+"""The command line as a user meets it: files in, files out, exit status, one-message errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from potluck import cli
+from potluck.assets import load_test_images, model_path
+
+SOURCE = """
+.text
+.globl _start
+_start:
+    la t0, begin_signature
+    li t1, 0x12345678
+    sw t1, 0(t0)
+    li a7, 93
+    li a0, 0
+    ecall
+.data
+.globl begin_signature
+begin_signature: .word 0
+.globl end_signature
+end_signature:
+"""
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
+) -> tuple[int, str]:
+    """Exit status and everything printed, through the real entry point."""
+    monkeypatch.setattr("sys.argv", ["potluck", *map(str, arguments)])
+    try:
+        cli.main()
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else 1
+    else:
+        status = 0
+    captured = capsys.readouterr()
+    return status, captured.out + captured.err
+
+
+@pytest.fixture
+def potluck(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+    return lambda *arguments: run(monkeypatch, capsys, *arguments)
+
+
+def test_assemble_disassemble_simulate_with_signature(potluck, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    source, elf, signature = tmp_path / "a.s", tmp_path / "a.elf", tmp_path / "a.sig"
+    source.write_text(SOURCE)
+    assert potluck("asm", source, "-o", elf)[0] == 0
+    status, text = potluck("disasm", elf)
+    assert status == 0
+    assert "ecall" in text
+    status, text = potluck("simulate", elf, "--signature", signature)
+    assert status == 0
+    assert signature.read_text() == "12345678\n"
+
+
+def test_quantize_compile_simulate_by_files(potluck, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    quantized, elf, inputs = tmp_path / "q.onnx", tmp_path / "q.elf", tmp_path / "x.npz"
+    outputs, report = tmp_path / "y.npz", tmp_path / "r.json"
+    images, _ = load_test_images(1)
+    np.savez(inputs, input=images)
+    assert potluck("quantize", model_path(), "--scheme", "mxfp8", "-o", quantized)[0] == 0
+    assert potluck("compile", quantized, "-o", elf)[0] == 0
+    status, text = potluck("simulate", elf, "--input", inputs, "--output", outputs, "--json", report)
+    assert status == 0, text
+    assert np.load(outputs)["logits"].shape == (1, 10)
+    result = json.loads(report.read_text())
+    wanted = {"cycles", "seconds_at_clock", "instructions", "macs", "utilization", "energy_joules", "layers", "stalls",
+              "dram", "machine", "timing_error_band", "host_seconds", "manifest"}  # fmt: skip
+    assert wanted <= result.keys()
+    assert sum(result["stalls"].values()) == result["cycles"] == sum(x["cycles"] for x in result["layers"])
+    parts = {key: value for key, value in result["energy_joules"].items() if key != "total"}
+    assert sum(parts.values()) == pytest.approx(result["energy_joules"]["total"])
+    assert sum(x["energy_joules"] for x in result["layers"]) == pytest.approx(
+        result["energy_joules"]["total"]
+    )
+
+
+def test_run_and_machine_overrides(potluck, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    reports = []
+    for setting in ("vector.vlen=512", "vector.vlen=1024"):
+        report = tmp_path / "r.json"
+        status, text = potluck("run", model_path(), "--scheme", "mxfp8", "--set", setting, "--json", report)
+        assert status == 0, text
+        reports.append(json.loads(report.read_text()))
+    assert reports[0]["macs"] == reports[1]["macs"]
+    assert reports[0]["cycles"] != reports[1]["cycles"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("simulate", "missing.elf"), "missing.elf"),
+        (("machine", "nowhere"), "spatz-mx"),
+        (("machine", "spatz-mx", "--set", "vector.vlenn=3"), "vector.vlen"),
+        (("machine", "spatz-mx", "--set", "vector.vlen=many"), "vector.vlen"),
+        (("isa", "vadd.vw"), "vadd.vv"),
+        (("bench", "nothing"), "spine"),
+        (("run", "missing.onnx"), "missing.onnx"),
+    ],
+)
+def test_bad_requests_fail_with_a_next_step(potluck, arguments: tuple[str, ...], message: str) -> None:  # type: ignore[no-untyped-def]
+    status, text = potluck(*arguments)
+    assert status == 1
+    assert message in text.replace("\n", "")
+    assert "Traceback" not in text
+
+
+def test_failed_run_leaves_no_file(potluck, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    source = tmp_path / "bad.s"
+    source.write_text(".text\n_start: nonsense a0\n")
+    status, text = potluck("asm", source, "-o", tmp_path / "bad.elf")
+    assert status == 1
+    assert "line 2" in text
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.s"]
+
+
+def test_every_command_explains_itself() -> None:
+    for command in (
+        "demo",
+        "run",
+        "quantize",
+        "compile",
+        "simulate",
+        "asm",
+        "disasm",
+        "isa",
+        "machine",
+        "bench",
+    ):
+        shown = CliRunner().invoke(cli.app, [command, "--help"])
+        assert shown.exit_code == 0
+        assert "Usage" in shown.output
+
+
+def test_isa_shows_one_row_and_all(potluck) -> None:  # type: ignore[no-untyped-def]
+    status, text = potluck("isa", "vmxdotp.wf")
+    assert status == 0
+    assert "1011111" in text
+    assert "vfmacc.vf" in potluck("isa")[1]
+
+
+def test_demo_reports_all_formats(potluck, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    report = tmp_path / "demo.json"
+    status, text = potluck("demo", "--images", "4", "--json", report)
+    assert status == 0, text
+    result = json.loads(report.read_text())
+    assert set(result["accuracy"]) == {"fp32", "mxfp8", "mxfp4"}
+    assert result["mxfp8"]["cycles_per_image"] > 0
