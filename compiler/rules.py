@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from potluck.compiler.graph import DOMAIN, constant, integer, ints, is_op, shape_of
+from potluck.compiler.graph import DOMAIN, constant, integer, ints, is_op, real, shape_of
 from potluck.compiler.passes.fuse_activation import clip_bounds
 from potluck.compiler.support import Rule
 from potluck.isa.errors import ModelError
@@ -122,6 +122,8 @@ def _gemm(node: ir.Node) -> str | None:
     bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
     if bias is not None and bias.size not in (1, shape_of(node.outputs[0], node)[1]):
         return f"its bias of shape {list(bias.shape)} is not one value per column"
+    if quantizer(node.inputs[0]) is not None and real(node, "alpha", 1.0) != 1.0:
+        return "alpha is not 1 in an MX product"
     return _mx(node, 1, 1 if integer(node, "transB", 0) else 0)
 
 
@@ -212,6 +214,8 @@ def _quantize(node: ir.Node) -> str | None:
     shape = shape_of(data, node)
     if integer(node, "axis", -1) != innermost(shape):
         return "its blocks do not run along the innermost axis in memory"
+    if node.outputs[0].is_graph_output():
+        return "its result is an output of the network, which is FP32 on the machine"
     for usage in node.outputs[0].uses():
         if usage.idx != 0 or usage.node.op_type.removeprefix("Fused") not in ("Conv", "Gemm", "MatMul"):
             return f"its result feeds {usage.node.op_type}, only products take MX operands"

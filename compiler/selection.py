@@ -119,10 +119,8 @@ class Selector:
         transposed = bool(integer(node, "transB", 0))
         alpha, beta = real(node, "alpha", 1.0), real(node, "beta", 1.0)
         weights = as_conv(matrix, transposed)
-        if alpha != 1.0 and not isinstance(weights, MxTensor):
+        if not isinstance(weights, MxTensor):
             weights = np.asarray(weights * np.float32(alpha), np.float32)
-        elif alpha != 1.0:
-            raise ModelError(f"alpha is {alpha} in an MX product", node=label(node), hint="Fold it into B")
         bias, bias_name = bias_of(node, y.shape[-1])
         bias = np.asarray(bias * np.float32(beta), np.float32)
         name = node.inputs[1].name if node.inputs[1] is not None else None

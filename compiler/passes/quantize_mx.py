@@ -22,7 +22,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from potluck.compiler.functions import require
-from potluck.compiler.graph import DOMAIN, add_constant, constant, drop_unused, integer, label, shape_of
+from potluck.compiler.graph import DOMAIN, add_constant, constant, drop_unused, integer, label, real, shape_of
 from potluck.compiler.passes.base import GraphPass
 from potluck.isa.blocks import BlockLayout, layout
 from potluck.isa.errors import ModelError
@@ -140,11 +140,15 @@ def _activation(model: ir.Model, node: ir.Node, axis: int, mx: BlockLayout) -> i
 def _weight(model: ir.Model, node: ir.Node, axis: int, mx: BlockLayout) -> ir.Value:
     source = node.inputs[1]
     assert source is not None
-    for usage in source.uses():
+    alpha = real(node, "alpha", 1.0)
+    for usage in source.uses() if alpha == 1.0 else ():
         # Two products may share one weight, as tied embeddings do.
         if usage.node.op_type == "DequantizeLinear" and integer(usage.node, "axis", -9) == axis:
             return usage.node.outputs[0]
     array = np.asarray(constant(source), np.float32)
+    if alpha != 1.0:  # Gemm's factor: MX operands are multiplied as they are
+        array = array * np.float32(alpha)
+        node.attributes["alpha"] = ir.AttrFloat32("alpha", 1.0)
     quantized = quantize(array, mx, axis=axis)
     codes = add_constant(model.graph, f"{source.name}_codes", typed(quantized.codes, mx.element))
     scales = add_constant(model.graph, f"{source.name}_scales", typed(quantized.scales, E8M0))

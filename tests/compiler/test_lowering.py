@@ -168,7 +168,8 @@ def test_gemm_and_matmul(rows, scheme):
     check(source, scheme)
 
 
-def test_a_gemm_with_alpha_and_beta():
+@pytest.mark.parametrize("scheme", [None, "mxfp8"])
+def test_a_gemm_with_alpha_and_beta(scheme):
     source = network(
         "g (float[3, 8] x) => (float[3, 5] y) { y = Gemm <alpha = 0.5, beta = 2.0> (x, w, b) }",
         w=(8, 5),

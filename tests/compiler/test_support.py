@@ -6,9 +6,11 @@ from networks import conv_bn, network, residual
 
 from potluck.compiler.build import build, prepare
 from potluck.compiler.compile import compile_model
+from potluck.compiler.quantize import quantize_model
 from potluck.compiler.rules import RULES
 from potluck.compiler.selection import BUILDERS
 from potluck.compiler.support import UnsupportedError
+from potluck.isa.elf import Program
 from potluck.isa.errors import MachineError, ModelError
 from potluck.isa.machine import load_machine
 
@@ -130,3 +132,24 @@ def test_mx_needs_a_machine_with_vmxdotp():
     compile_model(residual(), plain, "fp32")
     with pytest.raises(MachineError, match="VMXDOTP"):
         compile_model(residual(), plain, "mxfp8")
+
+
+@pytest.mark.parametrize("scheme", ["fp32", "mxfp8", "mxfp4"])
+def test_a_saved_quantized_model_compiles_to_the_same_program(scheme, tmp_path):
+    model = quantize_model(residual(), scheme)
+    model.save(tmp_path / "q.onnx")
+    direct, saved = compile_model(residual(), MACHINE, scheme), compile_model(tmp_path / "q.onnx", MACHINE)
+    assert [s.data for s in direct.sections] == [s.data for s in saved.sections]
+    assert direct.manifest == saved.manifest
+    saved.save(tmp_path / "q.elf")
+    again = Program.load(tmp_path / "q.elf")
+    assert again.manifest == saved.manifest
+    assert again.entry == saved.entry
+
+
+def test_an_mx_tensor_cannot_be_an_output():
+    model = quantize_model(residual(), "mxfp8")
+    node = next(node for node in model.graph if node.op_type == "MxQuantizeDequantize")
+    model.graph.outputs.append(node.outputs[0])
+    with pytest.raises(ModelError, match="is an output of the network"):
+        compile_model(model, MACHINE)
