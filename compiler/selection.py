@@ -149,10 +149,15 @@ class Selector:
         x = self.tensor(node.inputs[0], node)
         mx = layout(MX_ELEMENTS[ir.DataType(integer(node, "to", 0))], integer(node, "block_size", 32))
         y = self._new(node.outputs[0], mx)
-        outputs = (Stream(y, y.pixel_bytes), Stream(y, y.scales, scales=True))
-        element = ELEMENTS[mx.element.name]
-        kernel = QuantizeTile(QuantizeMx(x.channels, element, mx.block_size, self.target.vlen))
-        self._stream(node, (Stream(x, x.pixel_bytes),), outputs, x.pixels, kernel, 1, mx.name)
+        element, size = ELEMENTS[mx.element.name], mx.block_size
+        whole = (
+            x.channels % size == 0
+        )  # then pixels do not matter: a block is a block, and many can be divided
+        row = size if whole else x.channels
+        kernel = QuantizeMx(row, element, size, self.target.vlen)
+        outputs = (Stream(y, kernel.row_bytes), Stream(y, kernel.blocks, scales=True))
+        units = x.elements // row
+        self._stream(node, (Stream(x, 4 * row),), outputs, units, QuantizeTile(kernel), 1, mx.name)
 
     def add(self, node: ir.Node) -> None:
         """Sum of two activations, or of one and a constant per channel."""
