@@ -10,6 +10,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ from potluck.sim.jit.handler import Variant, assign_slots
 from potluck.sim.timing import ROW as TIMING_ROW
 from potluck.sim.timing import timing_row
 
+_T = TypeVar("_T", bound=np.generic)
 MAX_LENGTH = 256
 MEMORY = (Kind.LOAD, Kind.STORE, Kind.VLOAD, Kind.VSTORE)
 ENDS = (Kind.BRANCH, Kind.JUMP, Kind.VSET, Kind.CSR)
@@ -59,6 +61,16 @@ class _Decoded:
     key: int
     timing: NDArray[np.int32]
     energy: NDArray[np.float64]
+
+
+class BlockArrays(NamedTuple):
+    """What the driver needs of all blocks; see :class:`BlockStore`."""
+
+    pointers: NDArray[np.uint64]
+    successors: NDArray[np.int64]
+    info: NDArray[np.int64]
+    timing_rows: NDArray[np.int32]
+    code_slots: NDArray[np.int64]
 
 
 class BlockStore:
@@ -252,17 +264,26 @@ class BlockStore:
         return int(self._words[(pc - self.base) >> 2])
 
     def _reserve(self, blocks: int, rows: int) -> None:
-        """Grow the arrays; a hart that still runs on the old ones comes back at its next unknown successor."""
-        if blocks > self.pointers.size:
-            for name, fill in (("pointers", 0), ("successors", -1), ("info", 0)):
-                setattr(self, name, _grown(getattr(self, name), fill))
-        while rows > self.code_slots.size:
-            for name, fill in (("timing_rows", 0), ("code_slots", -1)):
-                setattr(self, name, _grown(getattr(self, name), fill))
+        """Make room. All arrays are replaced together: a hart that still runs on the old ones sees no link to a new
+        block, so it comes back for the new arrays at its next unknown successor.
+        """
+        if blocks <= self.pointers.size and rows <= self.code_slots.size:
+            return
+        self.pointers = _grown(self.pointers, 0)
+        self.successors = _grown(self.successors, -1)
+        self.info = _grown(self.info, 0)
+        self.timing_rows = _grown(self.timing_rows, 0)
+        self.code_slots = _grown(self.code_slots, -1)
+        self._reserve(blocks, rows)
+
+    def arrays(self) -> BlockArrays:
+        """A consistent view of the arrays for one stretch of execution."""
+        with self._lock:
+            return BlockArrays(self.pointers, self.successors, self.info, self.timing_rows, self.code_slots)
 
 
-def _grown(array: NDArray[np.generic], fill: int) -> NDArray[np.generic]:
-    larger = np.full((2 * array.shape[0], *array.shape[1:]), fill, array.dtype)
+def _grown(array: NDArray[_T], fill: int) -> NDArray[_T]:
+    larger: NDArray[_T] = np.full((2 * array.shape[0], *array.shape[1:]), fill, array.dtype)
     larger[: array.shape[0]] = array
     return larger
 

@@ -11,7 +11,7 @@ from potluck.isa.context import VILL, Context
 from potluck.isa.errors import ProgramError, TrapError
 from potluck.isa.insn import Insn
 from potluck.sim import state as st
-from potluck.sim.blocks import BlockStore
+from potluck.sim.blocks import BlockArrays, BlockStore
 from potluck.sim.driver import (
     BUDGET,
     COUNT,
@@ -129,16 +129,19 @@ class Hart:
                     pc=store.blocks[number].pc,
                 )
             assert why in (TABLE_FULL, NEED_BLOCK)
-            if self.counts.size < store.pointers.size:
-                self.counts = np.concatenate([self.counts, np.zeros_like(self.counts)])
             self.record[R_BLOCK] = self._successor(number, code)
 
-    def _run_blocks(self) -> int:
-        s = self.store
-        if self.counts.size < s.pointers.size:
+    def _arrays(self) -> BlockArrays:
+        """The store's arrays, with our counts grown to match."""
+        arrays = self.store.arrays()
+        if self.counts.size < arrays.pointers.size:
             self.counts = np.concatenate(
-                [self.counts, np.zeros(s.pointers.size - self.counts.size, np.int64)]
+                [self.counts, np.zeros(arrays.pointers.size - self.counts.size, np.int64)]
             )
+        return arrays
+
+    def _run_blocks(self) -> int:
+        s = self._arrays()
         return int(
             run_blocks(
                 self.timed, self.state.address, self.record, s.pointers, s.successors, self.jumps, self.counts,
@@ -149,7 +152,7 @@ class Hart:
 
     def _charge(self, number: int, taken: int) -> None:
         """Account one execution of a block outside the loop."""
-        s = self.store
+        s = self._arrays()
         if not self.timed:
             self.counts[number] += 1
             return

@@ -190,7 +190,7 @@ def test_signature_is_written(tmp_path: Path) -> None:
     assert (tmp_path / "sig").read_text().split() == ["12345678", "deadbeef"]
 
 
-MODES = [{"timed": False}, {"threads": 2}, {"memoized": False}, {}]
+MODES: list[dict[str, Any]] = [{"timed": False}, {"threads": 2}, {"memoized": False}, {}]
 
 
 def test_modes_and_threads_change_neither_values_nor_cycles() -> None:
@@ -242,3 +242,17 @@ def test_modes_and_threads_change_neither_values_nor_cycles() -> None:
                 assert a.cycles == b.cycles
                 assert a.causes == b.causes
     assert sum(clusters[-1].harts[0].causes.values()) == clusters[-1].cycles
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_more_blocks_than_the_arrays_begin_with(mode: dict[str, Any]) -> None:
+    """Thousands of small blocks, met first by either hart while the other runs."""
+    lines = ["li s0, 0", "li s1, 3", "again:", "bnez a0, half"]
+    for part in ("first", "half"):
+        lines.append(f"{part}:")
+        lines += [f"addi s0, s0, {k % 7}\nbltz s0, {part}\naddi s2, s2, 1" for k in range(1500)]
+    lines += ["addi s1, s1, -1", "bnez s1, again", "li t0, 0x11000008", "lw zero, 0(t0)", EXIT]
+    cluster = run("\n".join(lines), **mode)
+    total = 3 * sum(k % 7 for k in range(1500))
+    assert [int(hart.state.x[8]) for hart in cluster.harts] == [2 * total, total]
+    assert len(cluster.store.blocks) > 2048
