@@ -9,13 +9,17 @@ import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from potluck.isa.errors import MachineError
 
 PRESETS = Path(__file__).parent / "machines"
+
+
+Cycles = Annotated[int, Field(ge=0, le=10_000)]
+Latency = Annotated[int, Field(ge=1, le=10_000)]
 
 
 class _Group(BaseModel):
@@ -23,11 +27,11 @@ class _Group(BaseModel):
 
 
 class Isa(_Group):
-    """Instruction set."""
+    """Instruction set: register width in bits, whether VMXDOTP exists and how it is encoded."""
 
-    xlen: int = 64
-    vmxdotp_encoding: str = "spatz"
+    xlen: Literal[64] = 64
     vmxdotp: bool = True
+    vmxdotp_encoding: Literal["spatz"] = "spatz"
 
 
 class ClusterKeys(_Group):
@@ -38,73 +42,84 @@ class ClusterKeys(_Group):
 
 
 class MemoryKeys(_Group):
-    """Addresses and sizes in bytes."""
+    """Addresses and sizes in bytes. ``l1_bytes = 0``: the machine has DRAM only."""
 
-    l1_base: int = 0x1000_0000
-    l1_bytes: Annotated[int, Field(ge=4096)] = 131072
-    l1_banks: int = 16
-    registers_base: int = 0x1100_0000
-    dram_base: int = 0x8000_0000
+    l1_base: Annotated[int, Field(ge=0)] = 0x1000_0000
+    l1_bytes: Annotated[int, Field(ge=0)] = 131072
+    l1_banks: Annotated[int, Field(ge=1)] = 16
+    registers_base: Annotated[int, Field(ge=0)] = 0x1100_0000
+    dram_base: Annotated[int, Field(ge=0)] = 0x8000_0000
     dram_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
 
 
 class Vector(_Group):
-    """Vector unit: VLEN in bits; lanes of 64 bits; instructions in flight; entries per unit queue; L1 ports."""
+    """Vector unit.
 
-    vlen: int = 512
-    lanes: int = 4
-    integer_lanes: int = 1
+    ``vlen`` bits per register, ``lanes`` of 64 bits for floating and MX work and ``integer_lanes`` for integer work,
+    ``in_flight`` instructions, ``queue_depth`` per unit (executing instruction included), ``ports`` of 64 bits to
+    memory, ``vrf_banks`` of the register file, ``chaining`` of dependent instructions.
+    """
+
+    vlen: Annotated[int, Field(ge=128, le=4096)] = 512
+    lanes: Annotated[int, Field(ge=1, le=64)] = 4
+    integer_lanes: Annotated[int, Field(ge=1, le=64)] = 1
     in_flight: Annotated[int, Field(ge=1, le=8)] = 4
     queue_depth: Annotated[int, Field(ge=1, le=2)] = 2
-    ports: int = 4
+    ports: Annotated[int, Field(ge=1, le=64)] = 4
+    vrf_banks: Annotated[int, Field(ge=1)] = 4
     chaining: bool = True
+
+    @field_validator("vlen", "lanes", "integer_lanes", "ports", "vrf_banks")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value & (value - 1):
+            raise ValueError(f"{value} is not a power of two")
+        return value
 
 
 class Timing(_Group):
-    """Latencies in cycles; vector latencies are operand read to result write."""
+    """Latencies in cycles; vector latencies are operand read to result write. docs/timing.md says where each enters."""
 
-    load: int
-    mul: int
-    div: int
-    branch_taken: int
-    jump: int
-    float_load: int
-    offload: int
-    float_result: int
-    fma: int
-    noncomp: int
-    convert: int
-    integer: int
-    vmxdotp: int
-    move: int
-    vector_load: int
-    vector_store: int
-    divide_per_element: int
-    reduction_tail: int
-    gather_per_element: int
-    unit_switch: int
+    load: Latency
+    mul: Latency
+    div: Latency
+    branch_taken: Cycles
+    jump: Cycles
+    float_load: Latency
+    float_result: Cycles
+    fma: Latency
+    noncomp: Latency
+    convert: Latency
+    integer: Latency
+    vmxdotp: Latency
+    move: Latency
+    vector_load: Latency
+    vector_store: Latency
+    divide_per_element: Latency
+    reduction_tail: Cycles
+    gather_per_element: Latency
 
 
 class Dma(_Group):
     """Cluster DMA: width in bits, cycles to set a transfer up."""
 
-    width_bits: int = 512
-    setup_cycles: int = 10
+    width_bits: Annotated[int, Field(ge=64)] = 512
+    setup_cycles: Cycles = 12
 
 
 class Dram(_Group):
     """DRAM behind the DMA: latency in cluster cycles, bandwidth in bytes per cycle."""
 
-    latency_cycles: int = 60
-    bytes_per_cycle: float = 64.0
+    latency_cycles: Cycles = 100
+    bytes_per_cycle: Annotated[float, Field(gt=0)] = 64.0
 
 
 class EnergyEntry(_Group):
     """One energy: picojoules with the node, voltage, source and band it stands on."""
 
-    pj: float
-    low: float
-    high: float
+    pj: Annotated[float, Field(ge=0)]
+    low: Annotated[float, Field(ge=0)]
+    high: Annotated[float, Field(ge=0)]
     node: str
     voltage: float
     source: str

@@ -15,12 +15,16 @@ from numpy.typing import NDArray
 
 from potluck.sim.cache import configure_numba
 from potluck.sim.timing_rows import (
+    AT_END,
     BRANCH,
     CHAINS,
+    CONFLICTS,
     CREDIT,
     DENOMINATOR,
     DRAIN,
+    DRAM_BITS,
     DRAM_LATENCY,
+    DRAM_RATE,
     EXTRA,
     FD,
     FIRST_READ,
@@ -32,8 +36,10 @@ from potluck.sim.timing_rows import (
     LATENCY,
     LOAD,
     MODE,
+    MOVE,
     NUMERATOR,
     PATH,
+    QUEUE,
     READS,
     ROW,
     SCALAR,
@@ -61,18 +67,18 @@ CAUSES = ("issue", "vfu", "vlsu", "vsldu", "chaining", "scalar", "fcsr", "branch
 ISSUE, WAIT_VFU, WAIT_VLSU, WAIT_VSLDU, WAIT_CHAIN = range(5)
 WAIT_SCALAR, WAIT_FCSR, WAIT_BRANCH, WAIT_BANK, WAIT_DRAM = range(5, 10)
 
-# Places in the state vector: times below TIMES, plain numbers from there on.
-X, F = 0, 32
-V_FIRST, V_DONE, V_READ = 64, 96, 128  # per vector register: first word written, last word written, last read
+# Places in the state vector. Everything below TIMES is a time; the rest are plain numbers.
+X, F = 0, 32  # when a scalar register may be read
+V_FIRST, V_DONE, V_READ = 64, 96, 128  # first word written, last word written, last reader complete
 SEQUENCER, REGISTER, CONTROLLER, BUFFER = 160, 161, 162, 163
-FREE = 164  # VFU, VLSU, VSLDU: when the unit takes its next instruction's operands
-STARTS = 167  # starts of the last two instructions of each unit
-FLIGHT = 173  # completion times of the instructions in flight, up to eight
-LOADS_DONE, STORES_DONE, INT_LOAD, FLOAT_LOADS = 181, 182, 183, 184  # four outstanding float loads
-FPU_DONE, IPU_DONE = 188, 189  # completion of the last work of each kind in the VFU
-TIMES = 190
-# Causes, not times: what holds the request register, the controller's buffer, each instruction in flight.
-BLOCKER, HELD, CAUSE_OF = 190, 191, 192
+ENDS = 164  # of the last two instructions of VFU, VLSU, VSLDU: when their last operands have been read
+FLIGHT = 170  # completion times of the instructions in flight, up to eight, ascending
+LOADS_DONE, STORES_DONE, INT_LOAD, FLOAT_LOADS = 178, 179, 180, 181  # four outstanding float loads, ascending
+FPU_DONE, IPU_DONE = 185, 186  # completion of the last work of each kind in the VFU
+INT_DRAM, FLOAT_DRAM = 187, 188  # completion of the last scalar load from DRAM
+TIMES = 189
+# Causes: of the wait of the request register, of the controller's buffer, of each instruction in flight.
+BLOCKER, HELD, CAUSE_OF = 189, 190, 191
 STATE_SIZE = CAUSE_OF + 8
 
 
@@ -87,7 +93,7 @@ def wait(times: NDArray[Any], cycles: int) -> None:
 @numba.njit(nogil=True, cache=True)
 def _forget(times: NDArray[Any]) -> None:
     """Finished instructions leave no trace, and what is interchangeable is sorted: equal futures, equal vectors."""
-    if times[REGISTER] == 0:
+    if times[REGISTER] == 0 and times[SEQUENCER] == 0:
         times[BLOCKER] = 0
     if times[BUFFER] == 0:
         times[HELD] = 0
@@ -136,81 +142,47 @@ def time_block(
         row = rows[n]
         code = np.int64(codes[n])
         path = row[PATH]
-        cause = WAIT_SCALAR
         start = now
-        for column in (XS1, XS2):
+        for column in (XD, XS1, XS2):
             if row[column] >= 0 and times[X + row[column]] > start:
                 start = times[X + row[column]]
-        if row[XD] >= 0 and times[X + row[XD]] > start:
-            start = times[X + row[XD]]
-        memory_wait = WAIT_DRAM if code & 8 else WAIT_SCALAR
+        causes[WAIT_DRAM if start <= times[INT_DRAM] else WAIT_SCALAR] += start - now
+        operands = start
         if path in (SCALAR, BRANCH):
             if row[XD] >= 0:
                 times[X + row[XD]] = start + row[LATENCY]
         elif path in (LOAD, STORE):
-            order = times[STORES_DONE] if path == LOAD else max(times[STORES_DONE], times[LOADS_DONE])
-            if order > start:
-                start, cause = order, WAIT_VLSU
-            if times[INT_LOAD] > start:
-                start, cause = times[INT_LOAD], memory_wait
-            latency = row[LATENCY] + (row[DRAM_LATENCY] if code & 8 else 0)
+            start = max(start, times[STORES_DONE])
+            if path == STORE:
+                start = max(start, times[LOADS_DONE])
+            causes[WAIT_VLSU] += start - operands
             if path == LOAD:
-                times[INT_LOAD] = start + latency - 1  # one outstanding load, overlapped with its own return
+                # One outstanding load; the next may go out in the cycle in which this one returns.
+                earliest = max(start, times[INT_LOAD] - 1)
+                causes[WAIT_DRAM if earliest < times[INT_DRAM] else WAIT_SCALAR] += earliest - start
+                start = earliest
+                times[INT_LOAD] = start + row[LATENCY]
+                if code & 8:
+                    times[INT_LOAD] += row[DRAM_LATENCY]
+                    times[INT_DRAM] = times[INT_LOAD]
                 if row[XD] >= 0:
-                    times[X + row[XD]] = start + latency
+                    times[X + row[XD]] = times[INT_LOAD]
         elif path == DRAIN:
-            drain = max(times[SEQUENCER], times[BUFFER])
+            start = max(start, times[SEQUENCER], times[BUFFER])
             for k in range(8):
-                drain = max(drain, times[FLIGHT + k])
-            if drain > start:
-                start, cause = drain, WAIT_FCSR
+                start = max(start, times[FLIGHT + k])
+            causes[WAIT_FCSR] += start - operands
             if row[XD] >= 0:
-                times[X + row[XD]] = start + 1
+                times[X + row[XD]] = start + row[LATENCY]
         else:
             # Offloaded. The request register holds one instruction until the sequencer takes it.
-            if times[REGISTER] > start:
-                start, cause = times[REGISTER], times[BLOCKER]
-            taken_at = max(start + 1, times[SEQUENCER])
-            times[REGISTER] = taken_at
-            ready = taken_at
-            for column in range(FD, FS1 + 3):
-                if row[column] >= 0:
-                    ready = max(ready, times[F + row[column]])
-            # What holds the sequencer now is what the next instruction in the register will wait for.
-            if ready > taken_at:
-                times[BLOCKER] = WAIT_SCALAR
-            if path == FLOAT_LOAD:
-                if max(times[STORES_DONE], times[FLOAT_LOADS]) > ready:
-                    ready = max(times[STORES_DONE], times[FLOAT_LOADS])
-                    times[BLOCKER] = WAIT_VLSU if times[STORES_DONE] == ready else memory_wait
-                latency = row[LATENCY] + (row[DRAM_LATENCY] if code & 8 else 0)
-                times[FLOAT_LOADS] = ready + latency
-                times[F + row[FD]] = ready + latency
-                times[SEQUENCER] = ready + 1
-            elif path == FLOAT_STORE:
-                if max(times[STORES_DONE], times[LOADS_DONE]) > ready:
-                    ready = max(times[STORES_DONE], times[LOADS_DONE])
-                    times[BLOCKER] = WAIT_VLSU
-                times[SEQUENCER] = ready + 1
-            else:
-                if times[BUFFER] > ready:  # the controller's one-entry buffer
-                    ready = times[BUFFER]
-                    times[BLOCKER] = times[HELD]
-                times[SEQUENCER] = ready + 1
-                issue = max(ready, times[CONTROLLER])
-                if path == VSET:
-                    times[CONTROLLER] = issue + 1
-                    times[BUFFER] = issue
-                    if row[XD] >= 0:
-                        times[X + row[XD]] = issue + row[LATENCY]
-                else:
-                    _issue_vector(row, path, vl, code, issue, times)
+            start = max(start, times[REGISTER])
+            causes[times[BLOCKER]] += start - operands
+            _sequence(row, path, vl, code, start, times)
             _forget(times)
         causes[ISSUE] += 1
-        if start > now:
-            causes[cause] += start - now
         now = start + 1
-    if count > 0 and taken == 1 and rows[count - 1, TAKEN_PENALTY] > 0:
+    if count > 0 and taken == 1:
         causes[WAIT_BRANCH] += rows[count - 1, TAKEN_PENALTY]
         now += rows[count - 1, TAKEN_PENALTY]
     for k in range(TIMES):
@@ -220,75 +192,133 @@ def time_block(
 
 
 @numba.njit(nogil=True, cache=True)
+def _sequence(row: NDArray[Any], path: int, vl: int, code: int, start: int, times: NDArray[Any]) -> None:
+    """An offloaded instruction through the FP sequencer, which executes loads, stores and moves itself."""
+    taken_at = max(start + 1, times[SEQUENCER])
+    times[REGISTER] = taken_at
+    ready = taken_at
+    for column in range(FD, FS1 + 3):
+        if row[column] >= 0:
+            ready = max(ready, times[F + row[column]])
+    # What holds the sequencer now is what the next instruction in the register will wait for.
+    if ready > taken_at:
+        times[BLOCKER] = WAIT_DRAM if ready <= times[FLOAT_DRAM] else WAIT_SCALAR
+    if path in (FLOAT_LOAD, FLOAT_STORE):
+        order = times[STORES_DONE] if path == FLOAT_LOAD else max(times[STORES_DONE], times[LOADS_DONE])
+        if order > ready:
+            ready, times[BLOCKER] = order, WAIT_VLSU
+        if path == FLOAT_LOAD:
+            if times[FLOAT_LOADS] > ready:
+                ready = times[FLOAT_LOADS]
+                times[BLOCKER] = WAIT_DRAM if ready <= times[FLOAT_DRAM] else WAIT_SCALAR
+            done = ready + row[LATENCY]
+            if code & 8:
+                done += row[DRAM_LATENCY]
+                times[FLOAT_DRAM] = max(times[FLOAT_DRAM], done)
+            times[FLOAT_LOADS] = done
+            times[F + row[FD]] = done
+        times[SEQUENCER] = ready + 1
+        return
+    if path == MOVE:
+        times[SEQUENCER] = ready + 1
+        if row[FD] >= 0:
+            times[F + row[FD]] = ready + 1
+        if row[XD] >= 0:
+            times[X + row[XD]] = ready + 1 + row[LATENCY]
+        return
+    if times[BUFFER] > ready:  # the controller's one-entry buffer
+        ready, times[BLOCKER] = times[BUFFER], times[HELD]
+    times[SEQUENCER] = ready + 1
+    issue = max(ready, times[CONTROLLER])
+    if path == VSET:
+        times[CONTROLLER] = issue + 1
+        times[BUFFER] = issue
+        if row[XD] >= 0:
+            times[X + row[XD]] = issue + row[LATENCY]
+    else:
+        _issue_vector(row, path, vl, code, issue, times)
+
+
+@numba.njit(nogil=True, cache=True)
+def _length(row: NDArray[Any], path: int, unit: int, vl: int, code: int) -> Any:
+    """Cycles in which the unit reads operands (or sends memory requests)."""
+    if path == FLOAT:
+        return np.int64(1 + row[EXTRA])
+    length = (vl * np.int64(row[NUMERATOR]) + row[DENOMINATOR] - 1) // row[DENOMINATOR] + row[EXTRA]
+    if unit == VLSU:
+        ways = code & 7
+        if ways > 0 and row[NUMERATOR] > 0:
+            length = (vl + row[MODE] - 1) // row[MODE] * ways
+        if code & 8:
+            length = max(length, (vl * np.int64(row[DRAM_BITS]) + row[DRAM_RATE] - 1) // row[DRAM_RATE])
+    if row[CONFLICTS] != 0:
+        for fetch in range(min(31, (length + 7) // 8)):
+            length += row[CONFLICTS] >> fetch & 1
+    return np.int64(max(1, length))
+
+
+@numba.njit(nogil=True, cache=True)
 def _issue_vector(row: NDArray[Any], path: int, vl: int, code: int, issue: int, times: NDArray[Any]) -> None:
     """From the controller's buffer into a unit, and the unit's occupation, reads and writes."""
-    unit = VFU if path == FLOAT else row[UNIT]
-    oldest = FLIGHT + 8 - row[IN_FLIGHT]
-    if times[oldest] > issue:  # all ids are in use
-        issue = times[oldest]
-        times[HELD] = times[CAUSE_OF + 8 - row[IN_FLIGHT]]
-    if times[STARTS + 2 * unit] > issue:  # the unit's queue is full
-        issue = times[STARTS + 2 * unit]
-        times[HELD] = WAIT_VFU + unit
+    unit = VFU if path == FLOAT else np.int64(row[UNIT])
+    slot = 8 - row[IN_FLIGHT]
+    if times[FLIGHT + slot] > issue:  # all ids are in use
+        issue, times[HELD] = times[FLIGHT + slot], times[CAUSE_OF + slot]
+    full = times[ENDS + 2 * unit + 2 - row[QUEUE]]
+    if full > 0 and full + 1 > issue:  # the unit's queue is full; its head leaves with its last operands
+        issue, times[HELD] = full + 1, WAIT_VFU + unit
     times[CONTROLLER] = issue + 1
     times[BUFFER] = issue
-    if path == FLOAT:
-        length = np.int64(1)
-    else:
-        length = (vl * np.int64(row[NUMERATOR]) + row[DENOMINATOR] - 1) // row[DENOMINATOR] + row[EXTRA]
-        ways = code & 7
-        if row[UNIT] == VLSU and ways > 0 and row[NUMERATOR] > 0:
-            length = (vl + row[MODE] - 1) // row[MODE] * ways
-    begin = max(issue + 1, times[FREE + unit])
-    cause = WAIT_VFU + unit
-    if code & 8:
-        cause = WAIT_DRAM
-    elif unit == VLSU and (code & 7) > 1:
-        cause = WAIT_BANK
-    unhindered = begin
+    length = _length(row, path, unit, vl, code)
+    latency = np.int64(row[LATENCY])
+    begin = max(issue + 1, times[ENDS + 2 * unit + 1] + 1)
     if unit == VFU:
         other = times[FPU_DONE] if row[MODE] == 1 and path == VECTOR else times[IPU_DONE]
-        if other > 0:
-            begin = max(begin, other + 1)
-    if path == VECTOR_LOAD:
+        begin = max(begin, other + 1)
+    elif path == VECTOR_LOAD:
         begin = max(begin, times[STORES_DONE])
     elif path == VECTOR_STORE:
         begin = max(begin, times[LOADS_DONE])
-    last_read = begin + length - 1
-    chains = row[CHAINS] == 1
-    latency = np.int64(row[LATENCY])
+    cause = WAIT_VFU + unit
+    if code & 8:
+        cause = WAIT_DRAM
+        latency += row[DRAM_LATENCY] if path == VECTOR_LOAD else 0
+    elif unit == VLSU and code & 7 > 1:
+        cause = WAIT_BANK
+    unhindered = begin + length - 1
+    first_write = np.int64(0)
+    last_read = unhindered
     if path != FLOAT:
+        # Operands: begin after the producer's first word, end after its last.
+        chains = row[CHAINS] == 1
         for k in range(row[READS]):
             first, number = row[FIRST_READ + 2 * k], row[FIRST_READ + 2 * k + 1]
             for r in range(first, first + number):
-                if times[V_DONE + r] > 0:
-                    begin = max(begin, (times[V_FIRST + r] if chains else times[V_DONE + r]) + 1)
-                    last_read = max(last_read, times[V_DONE + r] + 1)
+                begin = max(begin, (times[V_FIRST + r] if chains else times[V_DONE + r]) + 1)
+                last_read = max(last_read, times[V_DONE + r] + 1)
         for r in range(row[VD], row[VD] + row[VD_COUNT] if row[VD] >= 0 else row[VD]):
-            if not chains:
-                begin = max(begin, times[V_READ + r] + 1 if times[V_READ + r] > 0 else 0)
-                begin = max(begin, times[V_DONE + r] + 1 if times[V_DONE + r] > 0 else 0)
-            # Word by word, a write follows the previous write and the reads of the old value.
-            last_read = max(last_read, times[V_READ + r] + 1 - latency, times[V_DONE + r] + 1 - latency)
-    last_read = max(last_read, begin + length - 1)
-    if length == 0:
-        last_read = begin
-    if path == VECTOR_LOAD and code & 8:
-        latency += row[DRAM_LATENCY]
+            # Writes follow the reads and writes of the old value: a load's writes alone, else the operands already.
+            before = max(times[V_DONE + r], times[V_READ + r]) + 1
+            if path == VECTOR_LOAD:
+                first_write = max(first_write, times[V_FIRST + r] + 1 if chains else before)
+                last_read = max(last_read, before - latency)
+            else:
+                begin = max(begin, times[V_FIRST + r] + 1 if chains else before)
+                last_read = max(last_read, before)
+    last_read = max(last_read, begin + length - 1, first_write + length - 1 - latency)
     done = last_read + latency
-    if begin > unhindered or last_read > begin + max(length, 1) - 1:
+    if last_read > unhindered:
         cause = WAIT_CHAIN
-    times[STARTS + 2 * unit] = times[STARTS + 2 * unit + 1]
-    times[STARTS + 2 * unit + 1] = begin
-    times[FREE + unit] = last_read + 1
-    times[oldest] = done
-    times[CAUSE_OF + 8 - row[IN_FLIGHT]] = cause
+    times[ENDS + 2 * unit] = times[ENDS + 2 * unit + 1]
+    times[ENDS + 2 * unit + 1] = last_read
+    times[FLIGHT + slot] = done
+    times[CAUSE_OF + slot] = cause
     if unit == VFU:
         if row[MODE] == 1 and path == VECTOR:
             times[IPU_DONE] = done
         else:
             times[FPU_DONE] = done
-    if path == VECTOR_LOAD:
+    elif path == VECTOR_LOAD:
         times[LOADS_DONE] = done
     elif path == VECTOR_STORE:
         times[STORES_DONE] = done
@@ -300,10 +330,13 @@ def _issue_vector(row: NDArray[Any], path: int, vl: int, code: int, issue: int, 
         return
     for k in range(row[READS]):
         for r in range(row[FIRST_READ + 2 * k], row[FIRST_READ + 2 * k] + row[FIRST_READ + 2 * k + 1]):
-            times[V_READ + r] = max(times[V_READ + r], last_read)
+            times[V_READ + r] = max(times[V_READ + r], done)
     if row[VD] >= 0:
+        first_write = max(first_write, begin + latency)
+        if row[AT_END] == 1:
+            first_write = done
         for r in range(row[VD], row[VD] + row[VD_COUNT]):
-            times[V_FIRST + r] = begin + latency + row[CREDIT] - 1
+            times[V_FIRST + r] = min(done, first_write + row[CREDIT] - 1)
             times[V_DONE + r] = done
 
 

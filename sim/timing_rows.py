@@ -26,7 +26,8 @@ from potluck.isa.machine import Machine
     VECTOR,
     VECTOR_LOAD,
     VECTOR_STORE,
-) = range(12)
+    MOVE,
+) = range(13)
 VFU, VLSU, VSLDU = range(3)
 FPU, IPU = range(2)
 
@@ -39,7 +40,14 @@ IN_FLIGHT = 27
 VD, VD_COUNT = 28, 29
 TAKEN_PENALTY = 30
 DRAM_LATENCY = 31
-ROW = 32
+QUEUE = 32  # entries of the unit's queue, the executing instruction included
+CONFLICTS = 33  # bit m: the m-th fetch of a scale word meets an element word in its bank
+AT_END = 34  # the result is not there word by word but at the end
+DRAM_BITS, DRAM_RATE = (
+    35,
+    36,
+)  # a vector access to DRAM moves DRAM_BITS per element and DRAM_RATE bits per cycle
+ROW = 40
 
 _SCALAR_LATENCY = {"mul": "mul", "div": "div"}
 _FLOAT_LATENCY = {"fma": "fma", "fcvt": "convert", "fmove": "noncomp"}
@@ -61,6 +69,7 @@ def timing_row(insn: Insn, fields: dict[str, int], context: Context, machine: Ma
     _scalar_operands(row, insn, fields)
     t = machine.timing
     row[DRAM_LATENCY], row[IN_FLIGHT] = machine.dram.latency_cycles, machine.vector.in_flight
+    row[QUEUE] = machine.vector.queue_depth
     if insn.timing in ("load", "store", "fload", "fstore"):
         row[PATH] = {"load": LOAD, "store": STORE, "fload": FLOAT_LOAD, "fstore": FLOAT_STORE}[insn.timing]
         row[LATENCY] = t.float_load if insn.timing == "fload" else t.load
@@ -75,10 +84,14 @@ def timing_row(insn: Insn, fields: dict[str, int], context: Context, machine: Ma
         row[PATH], row[LATENCY] = VSET, 2
     elif insn.is_vector:
         _vector(row, insn, fields, context, machine)
+    elif insn.mnemonic.startswith("fmv."):
+        row[PATH] = MOVE
+        row[LATENCY] = t.float_result
     elif insn.timing in ("fma", "fcvt", "fdiv", "fmove"):
         row[PATH] = FLOAT
-        latency = t.divide_per_element if insn.timing == "fdiv" else getattr(t, _FLOAT_LATENCY[insn.timing])
-        row[LATENCY] = latency + t.float_result
+        row[LATENCY] = t.fma if insn.timing == "fdiv" else getattr(t, _FLOAT_LATENCY[insn.timing])
+        row[LATENCY] += t.float_result
+        row[EXTRA] = t.divide_per_element - 1 if insn.timing == "fdiv" else 0
     else:
         row[PATH] = SCALAR
         row[LATENCY] = getattr(t, _SCALAR_LATENCY[insn.timing]) if insn.timing in _SCALAR_LATENCY else 1
@@ -98,37 +111,40 @@ def _scalar_operands(row: NDArray[np.int32], insn: Insn, fields: dict[str, int])
 def _vector(
     row: NDArray[np.int32], insn: Insn, fields: dict[str, int], context: Context, machine: Machine
 ) -> None:
-    t, vector = machine.timing, machine.vector
+    vector = machine.vector
     row[CHAINS] = int(vector.chaining)
     _groups(row, insn, fields, context, machine)
     if insn.kind in (Kind.VLOAD, Kind.VSTORE):
-        load = insn.kind is Kind.VLOAD
-        row[PATH], row[UNIT] = VECTOR_LOAD if load else VECTOR_STORE, VLSU
-        row[LATENCY] = t.vector_load if load else t.vector_store
-        eew = insn.syntax[0].type.at(context.sew).bits
-        whole = insn.attributes.get("whole_registers")
-        if whole:  # vl does not matter: a fixed number of bytes
-            row[EXTRA], row[NUMERATOR] = int(whole) * vector.vlen // (64 * vector.ports), 0
-        else:
-            row[NUMERATOR], row[DENOMINATOR] = (1 if insn.attributes.get("mask") else eew), 64 * vector.ports
-        # One element per port and cycle instead, times the bank conflicts of the access class.
-        row[MODE] = vector.ports
-        if insn.attributes.get("strided") or insn.attributes.get("indexed"):
-            row[CHAINS] = 0
+        _memory(row, insn, context, machine)
         return
     row[PATH] = VECTOR
     row[UNIT] = VSLDU if insn.timing in _SLIDE else VFU
     row[MODE] = IPU if insn.timing in _INTEGER else FPU
-    row[LATENCY] = getattr(t, _VECTOR_LATENCY[insn.timing])
-    widest = _width(insn, context)
+    row[LATENCY] = getattr(machine.timing, _VECTOR_LATENCY[insn.timing])
+    _rate(row, insn, fields, context, machine)
+    if insn.kind in (Kind.REDUCE, Kind.COMPARE, Kind.MASK) or insn.timing == "vgather":
+        row[AT_END] = 1
+    widths = {operand.type.at(context.sew).bits for operand in insn.syntax if operand.bank == "v"}
+    row[CREDIT] = 2 if len(widths) > 1 and row[UNIT] == VFU else 1
+    if insn.mnemonic.startswith("vslideup"):
+        row[CHAINS] = 0
+
+
+def _rate(
+    row: NDArray[np.int32], insn: Insn, fields: dict[str, int], context: Context, machine: Machine
+) -> None:
+    """Cycles of operand reads: EXTRA + vl * NUMERATOR / DENOMINATOR."""
+    t, vector = machine.timing, machine.vector
     lanes = vector.integer_lanes if insn.timing in _INTEGER else vector.lanes
-    row[NUMERATOR], row[DENOMINATOR] = widest, 64 * lanes
-    if insn.timing == "vmxdotp":
+    row[NUMERATOR], row[DENOMINATOR] = _width(insn, context), 64 * lanes
+    whole = insn.attributes.get("whole_registers")
+    if whole:  # vl does not matter
+        row[NUMERATOR], row[EXTRA] = 0, int(whole) * vector.vlen // (64 * lanes)
+    elif insn.kind is Kind.MASK:
+        row[NUMERATOR] = 1
+    elif insn.timing == "vmxdotp":
         row[NUMERATOR], row[DENOMINATOR] = 1, vector.lanes
-        if (
-            "vs1" in fields
-        ):  # .ww and .qq: a scale word may share a bank port with elements, one cycle in eight
-            row[NUMERATOR], row[DENOMINATOR] = 9, 8 * vector.lanes
+        row[CONFLICTS] = _scale_conflicts(fields, machine)
     elif insn.timing in ("vfdiv", "vidiv"):
         row[NUMERATOR], row[DENOMINATOR] = t.divide_per_element, lanes
     elif insn.timing == "vgather":
@@ -137,14 +153,44 @@ def _vector(
         row[EXTRA] = t.reduction_tail
     elif insn.syntax[0].element0 or insn.syntax[0].bank != "v":
         row[NUMERATOR], row[EXTRA] = 0, 1
-    if "whole_registers" in insn.attributes:
-        row[NUMERATOR], row[EXTRA] = (
-            0,
-            int(insn.attributes["whole_registers"]) * vector.vlen // (64 * vector.lanes),
-        )
-    sources = [operand.type.at(context.sew).bits for operand in insn.syntax if operand.bank == "v"]
-    row[CREDIT] = 2 if len(set(sources)) > 1 else 1
-    if insn.mnemonic.startswith("vslideup"):
+
+
+def _scale_conflicts(fields: dict[str, int], machine: Machine) -> int:
+    """Which fetches of scale words meet an element word in the same bank (vs3 with vs2, vs4 with vs1).
+
+    A word of scales serves 8 cycles; word w of register r lies in bank (w + r * words + r / 8) mod banks
+    (facts vmxdotp §2.1, §4). The ``f`` forms read no vs1 and no vs3, so they have no conflict.
+    """
+    if "vs1" not in fields:
+        return 0
+    words = max(1, machine.vector.vlen // (64 * machine.vector.lanes))
+
+    def bank(register: int, word: int) -> int:
+        return (word + register * words + (register + word // words) // 8) % machine.vector.vrf_banks
+
+    found = 0
+    for fetch in range(31):
+        for scale, element in (("vs3", "vs2"), ("vs4", "vs1")):
+            if bank(fields[scale], fetch) == bank(fields[element], 8 * fetch):
+                found |= 1 << fetch
+    return found
+
+
+def _memory(row: NDArray[np.int32], insn: Insn, context: Context, machine: Machine) -> None:
+    load = insn.kind is Kind.VLOAD
+    ports = machine.vector.ports
+    row[PATH], row[UNIT] = VECTOR_LOAD if load else VECTOR_STORE, VLSU
+    row[LATENCY] = machine.timing.vector_load if load else machine.timing.vector_store
+    eew = insn.syntax[0].type.at(context.sew).bits
+    whole = insn.attributes.get("whole_registers")
+    if whole:  # vl does not matter: a fixed number of bytes
+        row[EXTRA], row[NUMERATOR] = -(-int(whole) * machine.vector.vlen // (64 * ports)), 0
+    else:
+        row[NUMERATOR], row[DENOMINATOR] = (1 if insn.attributes.get("mask") else eew), 64 * ports
+    row[DRAM_BITS], row[DRAM_RATE] = row[NUMERATOR], max(8, int(8 * machine.dram.bytes_per_cycle))
+    # One element per port and cycle instead, times the bank conflicts of the access class.
+    row[MODE] = ports
+    if insn.attributes.get("strided") or insn.attributes.get("indexed"):
         row[CHAINS] = 0
 
 
@@ -172,5 +218,5 @@ def _groups(
     if fields.get("vm") == 0 or "v0" in insn.parameters:
         reads.append((0, 1))
     row[READS] = len(reads)
-    for index, (first, count) in enumerate(reads[:5]):
+    for index, (first, count) in enumerate(reads):
         row[FIRST_READ + 2 * index], row[FIRST_READ + 2 * index + 1] = first, count
