@@ -16,6 +16,7 @@ from potluck.isa.errors import DataError, PotluckError, ProgramError, TrapError
 from potluck.isa.machine import Machine
 from potluck.sim.blocks import block_store
 from potluck.sim.dma import Dma
+from potluck.sim.driver import R_BLOCK
 from potluck.sim.hart import Event, Hart
 from potluck.sim.memory import Memory
 
@@ -86,7 +87,7 @@ class Cluster:
 
     def _loop(self, pool: ThreadPoolExecutor) -> None:
         waiting: dict[int, Event] = {}  # harts at the barrier
-        parallel = False
+        lasted: dict[tuple[int, ...], float] = {}  # host seconds of a segment, by the blocks it began with
         while self.exit_code is None:
             running = [hart for hart in self.harts if not hart.stopped and hart.number not in waiting]
             if not running:
@@ -95,11 +96,13 @@ class Cluster:
                     continue
                 raise ProgramError("every hart has stopped and hart 0 did not exit")
             begin = time.perf_counter()
-            if parallel and len(running) > 1 and self.threads > 1:
+            place = tuple(int(hart.record[R_BLOCK]) for hart in running)
+            long = lasted.get(place, 1.0) > LONG_SEGMENT
+            if long and len(running) > 1 and self.threads > 1:
                 events = list(pool.map(_run_or_error, running))
             else:
                 events = [_run_or_error(hart) for hart in running]
-            parallel = time.perf_counter() - begin > LONG_SEGMENT
+            lasted[place] = time.perf_counter() - begin
             for hart, event in zip(
                 running, events, strict=True
             ):  # in hart order: errors and DMA are deterministic
