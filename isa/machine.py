@@ -8,10 +8,11 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from potluck.isa.errors import MachineError
 
@@ -150,6 +151,21 @@ class Machine(_Group):
             raise MachineError("the energy table lacks this entry", key=f"energy.{entry}")
         return self.energy[entry].pj
 
+    @model_validator(mode="after")
+    def _regions_are_apart(self) -> Machine:
+        memory = self.memory
+        regions = sorted([
+            (memory.l1_base, memory.l1_bytes, "l1"),
+            (memory.registers_base, 24, "registers"),
+            (memory.dram_base, memory.dram_bytes, "dram"),
+        ])  # fmt: skip
+        for (low, size, name), (high, _, other) in pairwise(regions):
+            if low + size > high:
+                raise ValueError(
+                    f"memory.{name}_base + size = {low + size:#x} overlaps memory.{other}_base = {high:#x}"
+                )
+        return self
+
     def peak_macs_per_cycle(self, element: str) -> float:
         """Multiply-accumulates per cycle of the whole cluster for an element format.
 
@@ -201,7 +217,17 @@ def _set(data: dict[str, Any], key: str, value: Any) -> None:
         group = group.setdefault(part, {})
         if not isinstance(group, dict):
             raise MachineError(f"{part!r} is a value, not a group of keys", key=key)
-    group[last] = value
+    group[last] = _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """Text of a number with a base (``0x1000``) as the number; pydantic converts all else by the key's type."""
+    if isinstance(value, str) and value[:2].lower() in ("0x", "0b", "0o"):
+        try:
+            return int(value, 0)
+        except ValueError:
+            return value
+    return value
 
 
 def _explain(error: ValidationError) -> MachineError:
