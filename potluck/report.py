@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -14,20 +15,14 @@ from potluck.sim.result import Result
 
 def layer_table(result: Result) -> Table:
     """One line per layer: cycles, work, utilization, energy and the largest stall cause."""
-    table = Table(title=f"{result.machine}, {result.mode}")
-    widths = {
-        "layer": 0,
-        "op": 0,
-        "format": 5,
-        "cycles": 9,
-        "MMAC": 6,
-        "util %": 6,
-        "energy µJ": 9,
-        "mostly": 10,
-    }
-    for name, width in widths.items():  # on a narrow terminal only names are cut
+    table = Table(
+        title=f"{result.machine}, {result.mode}", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 0), pad_edge=False
+    )
+    widths = {"layer": 15, "op": 8, "format": 6, "cycles": 9, "MMAC": 6, "util %": 6, "µJ": 8, "mostly": 10}
+    for name, width in widths.items():  # 80 columns in all; the JSON has names in full
         left = name in ("layer", "op", "format", "mostly")
-        table.add_column(name, justify="left" if left else "right", no_wrap=True, min_width=width or None)
+        table.add_column(name, justify="left" if left else "right", no_wrap=True, max_width=width,
+                         min_width=0 if left else min(width, 8))  # fmt: skip
     for layer in result.layers:
         cause, share = max(layer.stalls.items(), key=lambda item: item[1], default=("", 0))
         table.add_row(
