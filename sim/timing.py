@@ -195,6 +195,8 @@ def time_block(
 def _sequence(row: NDArray[Any], path: int, vl: int, code: int, start: int, times: NDArray[Any]) -> None:
     """An offloaded instruction through the FP sequencer, which executes loads, stores and moves itself."""
     taken_at = max(start + 1, times[SEQUENCER])
+    if taken_at == start + 1:  # nothing holds it
+        times[BLOCKER] = ISSUE
     times[REGISTER] = taken_at
     ready = taken_at
     for column in range(FD, FS1 + 3):
@@ -230,6 +232,8 @@ def _sequence(row: NDArray[Any], path: int, vl: int, code: int, start: int, time
         ready, times[BLOCKER] = times[BUFFER], times[HELD]
     times[SEQUENCER] = ready + 1
     issue = max(ready, times[CONTROLLER])
+    if issue == ready:
+        times[HELD] = ISSUE
     if path == VSET:
         times[CONTROLLER] = issue + 1
         times[BUFFER] = issue
