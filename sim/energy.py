@@ -39,6 +39,10 @@ def instruction_energy(insn: Insn, context: Context, machine: Machine) -> NDArra
         energy[row, L1] += scale * machine.pj("l1")
         energy[row, VRF] += scale * machine.pj("vrf")
         return energy
+    whole = insn.attributes.get("whole_registers")
+    if whole:  # a move of registers reads and writes all their bytes, whatever vl is
+        energy[0, VRF] += 2 * int(whole) * machine.vector.vlen / 8 * machine.pj("vrf")
+        return energy
     if insn.timing == "vmxdotp":
         # The accumulator's whole 64-bit share of a word is read every cycle (facts vmxdotp §2.1).
         accessed = accessed - widths["vd"] + 8
