@@ -71,9 +71,9 @@ def mxdot(
     no_number = equal(sa, 255) | equal(sb, 255)
     p = _inject(p, special, no_number)
 
-    odd = _sum_to_odd(exact_acc, p, low)
+    odd = sum_to_odd(exact_acc, p, low)
     once = mx_format == "e2m1" and frm == 0 and not bfloat
-    rounded = _round(exact_acc + p if once else odd, frm, bfloat)
+    rounded = round_once(exact_acc + p if once else odd, frm, bfloat)
     bits = select(isnan(rounded), 0x7FC00000, bitcast(rounded, "u32"))
 
     flags = select(ignored, cast(different(total.high, 0.0), "u8"), _finite_flags(odd, rounded))
@@ -101,7 +101,7 @@ def _inject(p: Any, special: Specials | None, no_number: Any) -> Any:
     return bitcast(select(nan, _NAN64, bitcast(p, "u64")), "f64")
 
 
-def _sum_to_odd(acc: Any, p: Any, low: Any | None) -> Any:
+def sum_to_odd(acc: Any, p: Any, low: Any | None = None) -> Any:
     """``acc + p + low`` rounded to odd; not finite if ``acc`` or ``p`` is not."""
     total = acc + p
     other = total - acc
@@ -125,7 +125,7 @@ def _sum_to_odd(acc: Any, p: Any, low: Any | None) -> Any:
     return bitcast(select(fabs(error) > 0.0, odd, bits), "f64")  # the comparison is false for NaN
 
 
-def _round(z: Any, frm: int, bfloat: bool) -> Any:
+def round_once(z: Any, frm: int, bfloat: bool) -> Any:
     """``z`` rounded to FP32, or to BF16 as an f32, in a rounding mode; NaN stays NaN."""
     nearest = fconvert(_nearest_bfloat(z) if bfloat else z, "f32")
     if frm == 0:

@@ -10,6 +10,7 @@ from typing import Any
 
 from potluck.isa.element import bitcast, cast, fconvert, select
 from potluck.isa.insn import Insn, Kind
+from potluck.isa.mxdot_element import round_once, sum_to_odd
 
 
 def decode_fp8(code: Any, mx_format: str) -> Any:
@@ -29,6 +30,20 @@ def _half(fs1: Any, mx_format: str) -> Any:
 def _single(fs1: Any, mx_format: str) -> Any:
     return fconvert(decode_fp8(fs1, mx_format), "f32")
 
+
+def _bfloat(fs1: Any, mx_format: str) -> Any:
+    return cast(bitcast(fconvert(decode_fp8(fs1, mx_format), "f32"), "u32") >> 16, "u16")
+
+
+def _bf16_multiply_add(vd: Any, a: Any, b: Any) -> Any:
+    """BF16 ``vd + a*b`` rounded once: the product is exact in f64, the sum rounds to odd there, then to nearest."""
+    x, y, z = (fconvert(bitcast(cast(v, "u32") << 16, "f32"), "f64") for v in (a, b, vd))
+    result = bitcast(round_once(sum_to_odd(z, x * y), 0, True), "u32") >> 16
+    nan = (result & 0x7FFF) > 0x7F80
+    return cast(select(nan, 0x7FC0, result), "u16")
+
+
+_BF16: dict[str, Any] = {"rounds": True, "raises": True, "sew": 16}
 
 ROWS = [
     Insn("dmsrc", "0000000 rs2 rs1 000 00000 0101011", "rs1, rs2", Kind.SYSTEM, "dma", None,
@@ -56,4 +71,11 @@ ROWS = [
     Insn("vfwcvt.h.b", "000010 vm vs2 00000 011 vd 0001011", "vd:u16, vs2:u8, vm", Kind.MAP, "vfma",
          lambda vs2, mx_format: bitcast(decode_fp8(vs2, mx_format), "u16"),
          "Widen FP8 elements (format from fcsr) to FP16.", "Xf8", {"sew": 8}),
+    # Spatz's alternate 16-bit format, chosen in fcsr there, as rows of their own (facts vmxdotp §3.4).
+    Insn("fcvt.bf16.b", "0000010 00000 fs1 010 fd 0001011", "fd:u16, fs1:u8", Kind.MAP, "fcvt", _bfloat,
+         "FP8 (format from fcsr) to BF16.", "Xf8"),
+    Insn("vfmacc.bf16.vf", "000011 vm vs2 fs1 101 vd 0001011", "vd:u16, fs1:u16, vs2:u16, vm", Kind.MAP, "vfma",
+         lambda vd, fs1, vs2: _bf16_multiply_add(vd, fs1, vs2), "BF16 multiply-add.", "Xf8", _BF16),
+    Insn("vfmacc.bf16.vv", "000011 vm vs2 vs1 100 vd 0001011", "vd:u16, vs1:u16, vs2:u16, vm", Kind.MAP, "vfma",
+         lambda vd, vs1, vs2: _bf16_multiply_add(vd, vs1, vs2), "BF16 multiply-add.", "Xf8", _BF16),
 ]  # fmt: skip
