@@ -31,8 +31,10 @@ from potluck.sim.timing_rows import (
     FLOAT,
     FLOAT_LOAD,
     FLOAT_STORE,
+    FPU,
     FS1,
     IN_FLIGHT,
+    IPU,
     LATENCY,
     LOAD,
     MODE,
@@ -79,7 +81,8 @@ INT_DRAM, FLOAT_DRAM = 187, 188  # completion of the last scalar load from DRAM
 TIMES = 189
 # Causes: of the wait of the request register, of the controller's buffer, of each instruction in flight.
 BLOCKER, HELD, CAUSE_OF = 189, 190, 191
-STATE_SIZE = CAUSE_OF + 8
+KIND = CAUSE_OF + 8  # of the VFU's last work: FPU (also after reset, as in the RTL) or IPU
+STATE_SIZE = KIND + 1
 
 
 @numba.njit(nogil=True, cache=True)
@@ -234,6 +237,11 @@ def _sequence(row: NDArray[Any], path: int, vl: int, code: int, start: int, time
     issue = max(ready, times[CONTROLLER])
     if issue == ready:
         times[HELD] = ISSUE
+    slot = FLIGHT + 8 - row[IN_FLIGHT]
+    if (
+        times[slot] > issue
+    ):  # all ids are in use; a vset takes none, but the buffer is popped only if one is free
+        issue, times[HELD] = times[slot], times[slot + CAUSE_OF - FLIGHT]
     if path == VSET:
         times[CONTROLLER] = issue + 1
         times[BUFFER] = issue
@@ -266,8 +274,6 @@ def _issue_vector(row: NDArray[Any], path: int, vl: int, code: int, issue: int, 
     """From the controller's buffer into a unit, and the unit's occupation, reads and writes."""
     unit = VFU if path == FLOAT else np.int64(row[UNIT])
     slot = 8 - row[IN_FLIGHT]
-    if times[FLIGHT + slot] > issue:  # all ids are in use
-        issue, times[HELD] = times[FLIGHT + slot], times[CAUSE_OF + slot]
     full = times[ENDS + 2 * unit + 2 - row[QUEUE]]
     if full > 0 and full + 1 > issue:  # the unit's queue is full; its head leaves with its last operands
         issue, times[HELD] = full + 1, WAIT_VFU + unit
@@ -277,8 +283,10 @@ def _issue_vector(row: NDArray[Any], path: int, vl: int, code: int, issue: int, 
     latency = np.int64(row[LATENCY])
     begin = max(issue + 1, times[ENDS + 2 * unit + 1] + 1)
     if unit == VFU:
-        other = times[FPU_DONE] if row[MODE] == 1 and path == VECTOR else times[IPU_DONE]
-        begin = max(begin, other + 1)
+        kind = row[MODE] if path == VECTOR else FPU
+        if kind != times[KIND]:  # idle first, then a cycle to switch
+            begin = max(begin, (times[FPU_DONE] if kind == IPU else times[IPU_DONE]) + 1) + 1
+            times[KIND] = kind
     elif path == VECTOR_LOAD:
         begin = max(begin, times[STORES_DONE])
     elif path == VECTOR_STORE:
@@ -318,12 +326,12 @@ def _issue_vector(row: NDArray[Any], path: int, vl: int, code: int, issue: int, 
     times[FLIGHT + slot] = done
     times[CAUSE_OF + slot] = cause
     if unit == VFU:
-        if row[MODE] == 1 and path == VECTOR:
+        if kind == IPU:
             times[IPU_DONE] = done
         else:
             times[FPU_DONE] = done
     elif path == VECTOR_LOAD:
-        times[LOADS_DONE] = done
+        times[LOADS_DONE] = max(times[LOADS_DONE], done)
     elif path == VECTOR_STORE:
         times[STORES_DONE] = done
     if row[FD] >= 0:

@@ -191,7 +191,22 @@ def test_queue_holds_the_executing_instruction():
 def test_switch_between_integer_and_float_waits_until_idle():
     integer = Timed("vadd.vv v0, v16, v24", lmul=1, vl=16)
     both = Timed("vadd.vv v0, v16, v24\nvfadd.vv v8, v16, v24", lmul=1, vl=16)
-    assert both.written(8) == integer.written(0) + 1 + 1 + MACHINE.timing.fma
+    # Idle from the cycle after the last write, a cycle to switch, two words of operands.
+    assert both.written(8) == integer.written(0) + 1 + 1 + 1 + MACHINE.timing.fma
+
+
+def test_switch_costs_a_cycle_even_when_the_unit_is_idle():
+    single = Timed("vfadd.vv v8, v16, v24", lmul=1, vl=16).written(8)
+    idle = Timed("vadd.vv v0, v16, v24", lmul=1, vl=16)
+    wait(idle.times, 1000)
+    assert Timed("vfadd.vv v8, v16, v24", lmul=1, vl=16, times=idle.times).written(8) == single + 1
+
+
+def test_vset_waits_in_the_buffer_while_all_ids_are_in_use():
+    code = "vle32.v v0, (a0)\nvle32.v v8, (a0)\nvfadd.vv v16, v24, v24\nvfadd.vv v20, v24, v24\n"
+    oldest = min(Timed(code, lmul=4, vl=64).written(v) for v in (0, 8, 16, 20))
+    run = Timed(code + "vsetvli a2, a3, e8, m1, ta, ma", lmul=4, vl=64)
+    assert run.cycles + run.times[t.X + 12] == oldest + 2
 
 
 def test_loads_and_stores_do_not_overlap():
@@ -269,7 +284,7 @@ def test_cutting_code_into_blocks_changes_nothing(seed):
 def test_waiting_long_enough_forgets_everything():
     run = Timed("\n".join(POOL))
     wait(run.times, 10_000)
-    assert not run.times.any()
+    assert not run.times[: t.KIND].any()
 
 
 @pytest.mark.parametrize("seed", range(5))
