@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -34,6 +34,7 @@ MAX_LENGTH = 256
 MEMORY = (Kind.LOAD, Kind.STORE, Kind.VLOAD, Kind.VSTORE)
 ENDS = (Kind.BRANCH, Kind.JUMP, Kind.VSET, Kind.CSR)
 GOES_ON = ("fence", "fence.i", "dmsrc", "dmdst", "dmstr", "dmrep")
+CUSTOM = ("VMXDOTP", "Xf8", "Xdma")  # extensions that come and go with ``isa.vmxdotp``
 KEY_MULTIPLIER = 0x9E3779B97F4A7C15
 
 
@@ -156,6 +157,8 @@ class BlockStore:
         masked = fields.get("vm") == 0 and insn.maskable
         rm = fields.get("rm", 7)
         variant = Variant(insn, context, masked, self.flags and _has_flags(insn), csr, rm)
+        if insn.mnemonic == "jal" and fields["off"] == 0:
+            variant = replace(variant, halts=True)
         offsets = {column: _offset(insn, name, fields[name], self.machine.vector.vlen)
                    for name, column in assign_slots(insn).items()}  # fmt: skip
         immediate = next((fields[n] for n in ("imm", "uimm", "shamt", "off", "vtypei") if n in fields), 0)
@@ -181,6 +184,8 @@ class BlockStore:
 
     def _refusal(self, insn: Insn, fields: dict[str, int], context: Context) -> str | None:
         """What this simulator or machine does not take, said before it could give a wrong value."""
+        if insn.extension in CUSTOM and not self.machine.isa.vmxdotp:
+            return f"machine {self.machine.name} has no {insn.extension} (isa.vmxdotp = false)"
         rounding = context.frm if fields.get("rm", 7) == 7 else fields["rm"]
         if rounding > 4 and (insn.attributes.get("rounds") or "frm" in insn.parameters):
             return f"rounding mode {rounding} is reserved"
@@ -214,7 +219,7 @@ class BlockStore:
                     raise
                 break  # reached only if control gets there
             insn = one.variant.insn
-            event = _is_event(one.variant)
+            event = _is_event(one)
             memory += insn.kind in MEMORY
             if memory > st.MAX_CODES or (event and decoded):
                 break
@@ -300,11 +305,17 @@ def _offset(insn: Insn, name: str, register: int, vlen: int) -> int:
     return st.F + 8 * register if bank == "f" else st.V + register * vlen // 8
 
 
-def _is_event(variant: Variant) -> bool:
-    """Whether the cluster carries the instruction out; it then stands alone in its block."""
-    if variant.insn.kind is Kind.CSR:
-        return variant.csr in COUNTERS
-    return variant.insn.kind is Kind.SYSTEM and variant.insn.mnemonic not in GOES_ON
+def _is_event(one: _Decoded) -> bool:
+    """Whether the cluster carries the instruction out; it then stands alone in its block.
+
+    A jump to itself is one, too: nothing follows it, so the cluster decides whether that is an end.
+    """
+    insn = one.variant.insn
+    if insn.kind is Kind.CSR:
+        return one.variant.csr in COUNTERS
+    if insn.mnemonic == "jal":
+        return one.fields["off"] == 0
+    return insn.kind is Kind.SYSTEM and insn.mnemonic not in GOES_ON
 
 
 def _has_flags(insn: Insn) -> bool:

@@ -52,6 +52,7 @@ class Cluster:
         self.host_seconds = 0.0
         for hart in self.harts:
             self.memory.attach(hart.state)
+            hart.ended = lambda: self.memory.tohost() != 0
 
     def run(self, inputs: Mapping[str, NDArray[Any]] | None = None) -> dict[str, NDArray[Any]]:
         """Write the inputs, run to the end, read the outputs.
@@ -115,6 +116,9 @@ class Cluster:
             self._register(hart, event, waiting)
             return
         mnemonic = event.insn.mnemonic
+        if event.tohost or mnemonic == "jal":
+            self._halt(hart, event)
+            return
         if mnemonic == "ecall":
             self._ecall(hart, event)
         elif mnemonic == "wfi":
@@ -144,16 +148,22 @@ class Cluster:
         if hart.number == 0:
             self.exit_code = int(hart.state.x[10]) & 0xFF
 
+    def _halt(self, hart: Hart, event: Event) -> None:
+        """The program wrote tohost (``code << 1 | 1``), or the hart jumps to itself for ever."""
+        value = self.memory.tohost()
+        hart.stopped = True
+        if value:
+            self.exit_code = value >> 1 & 0xFF
+        elif hart.number == 0:
+            raise ProgramError(
+                "hart 0 jumps to itself: endless loop, and tohost was not written", pc=event.pc
+            )
+
     def _register(self, hart: Hart, event: Event, waiting: dict[int, Event]) -> None:
         """A scalar access to the cluster registers; anything else is a fault."""
         assert event.address is not None
         offset = event.address - self.machine.memory.registers_base
         if event.insn.mnemonic not in ("lw", "lwu", "ld") or offset not in (BARRIER, HART_COUNT, TIMER):
-            if self.memory.is_tohost(event.address) and event.insn.mnemonic in ("sw", "sd"):
-                hart.stopped = True
-                if hart.number == 0:
-                    self.exit_code = int(hart.state.x[event.fields["rs2"]]) >> 1 & 0xFF
-                return
             raise self.memory.fault(event)
         if offset == BARRIER:
             waiting[hart.number] = event

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,7 @@ from potluck.sim.driver import (
 )
 from potluck.sim.timing import CAUSES, STATE_SIZE, wait
 
+POLL_INTERVAL = 1 << 20  # instructions between looks at tohost
 MEMO_ENTRIES = 1 << 16
 MEMO_STATES = 1 << 15
 
@@ -44,6 +46,7 @@ class Event:
     fields: dict[str, int]
     pc: int
     address: int | None = None  # of a memory access outside memory
+    tohost: bool = False  # not an instruction: the program was seen to have written tohost
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,9 @@ class Hart:
         self.number, self.store, self.timed, self.memoized = number, store, timed, memoized
         self.state = st.HartState(number, store.machine.vector.vlen)
         self.record = np.zeros(8, np.int64)
-        self.record[R_BUDGET] = budget
+        self.budget = budget
+        self.record[R_BUDGET] = min(budget, POLL_INTERVAL)
+        self.ended: Callable[[], bool] = lambda: False  # whether the program has written tohost
         self.jumps = np.full((WAYS, 2), -1, np.int64)
         self.counts = np.zeros(store.pointers.size, np.int64)
         self.waited: dict[tuple[int, str], int] = {}  # (pc, cause) -> cycles spent idle
@@ -122,6 +127,12 @@ class Hart:
             if why == TABLE_FULL:
                 self._flush()
                 self._charge(number, int(code == st.TAKEN))
+            if why == BUDGET and self.instructions <= self.budget:
+                self.record[R_BUDGET] = min(self.budget, self.instructions + POLL_INTERVAL)
+                if self.ended():
+                    block = store.blocks[number]
+                    return Event(*block.insns[0], block.pc, tohost=True)
+                continue
             if why == BUDGET:
                 raise ProgramError(
                     f"hart {self.number} retired {self.instructions} instructions without an end: endless loop? "

@@ -115,9 +115,12 @@ class Memory:
         temporary.write_text("".join(f"{word:08x}\n" for word in words))
         temporary.replace(path)
 
-    def is_tohost(self, address: int) -> bool:
-        """Whether an address is the HTIF exit word."""
-        return address == self.program.symbols.get("tohost", -1)
+    def tohost(self) -> int:
+        """The HTIF exit word; 0 while it is not written or the program has none."""
+        address = self.program.symbols.get("tohost")
+        if address is None or self.region(address, 8) is None:
+            return 0
+        return int(self.view(address, 8).view(np.uint64)[0])
 
     def fault(self, event: Event) -> TrapError:
         """The trap for an access outside memory or into the text."""

@@ -26,6 +26,9 @@ def emit_branch(h: Handler) -> None:
 
 def emit_jump(h: Handler) -> None:
     """jal has a static target; jalr leaves the target in ``next_pc``."""
+    if h.variant.halts:
+        h.event(st.EVENT)
+        return
     link = h.row("pc", "u64") + 4
     target = None
     if "rs1" in [operand.name for operand in h.insn.syntax]:

@@ -29,6 +29,7 @@ class Variant:
     flags: bool = False
     csr: int = -1
     rm: int = 7
+    halts: bool = False  # a jump to itself: an event instead of a jump
 
     @property
     def name(self) -> str:
@@ -50,6 +51,8 @@ class Variant:
             parts.append("masked")
         if self.flags:
             parts.append("flags")
+        if self.halts:
+            parts.append("halt")
         if self.csr >= 0:
             parts.append(f"csr{self.csr:x}")
         return "_".join(parts)

@@ -256,3 +256,18 @@ def test_more_blocks_than_the_arrays_begin_with(mode: dict[str, Any]) -> None:
     total = 3 * sum(k % 7 for k in range(1500))
     assert [int(hart.state.x[8]) for hart in cluster.harts] == [2 * total, total]
     assert len(cluster.store.blocks) > 2048
+
+
+TOHOST = "\n.data\n.align 3\n.globl tohost\ntohost: .dword 0\n"
+
+
+@pytest.mark.parametrize("ending", ["stop: j stop", "again: sw t1, 0(t0)\nj again"])
+@pytest.mark.parametrize("code", [0, 5])
+def test_a_store_to_tohost_ends_the_program(ending: str, code: int) -> None:
+    """The two usual endings of bare-metal tests: a jump to itself, and storing over and over; other harts park."""
+    source = f"bnez a0, park\nla t0, tohost\nli t1, {code << 1 | 1}\nsw t1, 0(t0)\n{ending}\npark: j park\n{TOHOST}"
+    if code:
+        with pytest.raises(ProgramError, match="code 5"):
+            run(source)
+    else:
+        assert run(source).exit_code == 0
