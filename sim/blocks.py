@@ -35,7 +35,6 @@ MEMORY = (Kind.LOAD, Kind.STORE, Kind.VLOAD, Kind.VSTORE)
 ENDS = (Kind.BRANCH, Kind.JUMP, Kind.VSET, Kind.CSR)
 GOES_ON = ("fence", "fence.i", "dmsrc", "dmdst", "dmstr", "dmrep")
 CUSTOM = ("VMXDOTP", "Xf8", "Xdma")  # extensions that come and go with ``isa.vmxdotp``
-CUSTOM = ("VMXDOTP", "Xf8", "Xdma")  # extensions that come and go with ``isa.vmxdotp``
 KEY_MULTIPLIER = 0x9E3779B97F4A7C15
 
 
@@ -185,8 +184,6 @@ class BlockStore:
 
     def _refusal(self, insn: Insn, fields: dict[str, int], context: Context) -> str | None:
         """What this simulator or machine does not take, said before it could give a wrong value."""
-        if insn.extension in CUSTOM and not self.machine.isa.vmxdotp:
-            return f"machine {self.machine.name} has no {insn.extension} (isa.vmxdotp = false)"
         if insn.extension in CUSTOM and not self.machine.isa.vmxdotp:
             return f"machine {self.machine.name} has no {insn.extension} (isa.vmxdotp = false)"
         rounding = context.frm if fields.get("rm", 7) == 7 else fields["rm"]
