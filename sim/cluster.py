@@ -62,6 +62,7 @@ class Cluster:
             TrapError: the program did something illegal; names pc, symbol, layer and address.
             ProgramError: a non-zero exit code, a deadlock, or no end within the budget.
         """
+        _require_subnormals()
         self._write_inputs(inputs or {})
         start = time.perf_counter()
         try:
@@ -200,6 +201,19 @@ class Cluster:
     def cycles(self) -> int:
         """Cycles from start to hart 0's exit."""
         return self.harts[0].cycles
+
+
+def _require_subnormals() -> None:
+    """Compiled handlers use the host's arithmetic, which other libraries can set to flush subnormals to zero.
+
+    Raises:
+        ProgramError: this thread flushes.
+    """
+    smallest = np.array([5e-324])
+    if (smallest * 1.0)[0] == 0.0:
+        raise ProgramError(
+            "the host flushes subnormal numbers to zero", hint="Undo torch.set_flush_denormal or the like"
+        )
 
 
 def _write_x(hart: Hart, register: int, value: int) -> None:

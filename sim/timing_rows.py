@@ -126,6 +126,8 @@ def _vector(
         row[AT_END] = 1
     widths = {operand.type.at(context.sew).bits for operand in insn.syntax if operand.bank == "v"}
     row[CREDIT] = 2 if len(widths) > 1 and row[UNIT] == VFU else 1
+    if row[UNIT] == VFU and row[MODE] == IPU:  # a word is written when its last part is there
+        row[CREDIT] *= max(1, machine.vector.lanes // machine.vector.integer_lanes)
     if insn.mnemonic.startswith("vslideup"):
         row[CHAINS] = 0
 

@@ -156,6 +156,14 @@ def test_widening_producer_gives_credit_every_second_write():
     assert wide.times[t.V_FIRST + 8] + wide.cycles == begin + 1  # the second write
 
 
+def test_integer_producer_gives_credit_when_its_word_is_whole():
+    """One IPU fills a word of four lanes in four cycles."""
+    run = Timed("vadd.vv v8, v16, v24\nvse32.v v8, (a0)", lmul=4, vl=64)
+    begin = 2 + 1  # the unit switches from floating to integer work
+    assert run.times[t.V_FIRST + 8] + run.cycles == begin + MACHINE.timing.integer + 3
+    assert run.cycles + run.times[t.ENDS + 3] == run.written(8) + 1
+
+
 def test_write_after_read_of_a_strided_load_waits_for_the_reader():
     """VLSE with a dependency does not chain; the same unit-stride load does."""
     reader = "vmxdotp.wf v2, fa0, v16, fa1, v28\nvmxdotp.wf v0, fa0, v16, fa1, v28\n"
