@@ -24,7 +24,7 @@ Latency = Annotated[int, Field(ge=1, le=10_000)]
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Isa(_Group):
@@ -112,7 +112,7 @@ class Dram(_Group):
     """DRAM behind the DMA: latency in cluster cycles, bandwidth in bytes per cycle."""
 
     latency_cycles: Cycles = 100
-    bytes_per_cycle: Annotated[float, Field(gt=0)] = 64.0
+    bytes_per_cycle: Annotated[float, Field(ge=1 / 64, le=65536)] = 64.0
 
 
 class EnergyEntry(_Group):
@@ -169,10 +169,11 @@ class Machine(_Group):
     def peak_macs_per_cycle(self, element: str) -> float:
         """Multiply-accumulates per cycle of the whole cluster for an element format.
 
-        MX formats use ``vmxdotp`` (8 FP8 or 16 FP4 products per lane), others the vector multiply-add.
+        MX formats use ``vmxdotp`` (8 FP8 or 16 FP4 products per lane), others the vector multiply-add; integer
+        work has its own lanes.
         """
-        lanes = self.cluster.cores * self.vector.lanes
         name = element.lower()
+        lanes = self.cluster.cores * (self.vector.integer_lanes if name == "int8" else self.vector.lanes)
         if "fp8" in name or name.startswith("mxfp6"):
             return 8.0 * lanes
         if "fp4" in name:
@@ -202,12 +203,14 @@ def load_machine(name: str | Path = "spatz-mx", overrides: Mapping[str, Any] | N
         raise MachineError(f"no machine {str(name)!r}", hint=f"Presets: {', '.join(presets())}") from None
     except tomllib.TOMLDecodeError as error:
         raise MachineError(f"{path} is not TOML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise MachineError(f"cannot read {path}: {error}") from None
     for key, value in (overrides or {}).items():
         _set(data, key, value)
     try:
         return Machine.model_validate(data)
     except ValidationError as error:
-        raise _explain(error) from None
+        raise _explain(error, data) from None
 
 
 def _set(data: dict[str, Any], key: str, value: Any) -> None:
@@ -230,12 +233,20 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _explain(error: ValidationError) -> MachineError:
+def _explain(error: ValidationError, data: dict[str, Any]) -> MachineError:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
-    if first["type"] != "extra_forbidden":
+    energies = data.get("energy", {})
+    known = {name for name, entry in energies.items() if isinstance(entry, dict) and "source" in entry}
+    misspelled = first["type"] == "missing" and key.startswith("energy.") and first["loc"][1] not in known
+    if first["type"] != "extra_forbidden" and not misspelled:
         return MachineError(first["msg"], key=key)
-    near = difflib.get_close_matches(key, _keys(Machine), 1, 0.4)
+    if misspelled:
+        key = f"energy.{first['loc'][1]}"
+    fields = [
+        f"energy.{name}{end}" for name in known for end in ("", *(f".{f}" for f in EnergyEntry.model_fields))
+    ]
+    near = difflib.get_close_matches(key, _keys(Machine) + sorted(fields), 1, 0.4)
     return MachineError("unknown key", key=key, hint=f"Did you mean {near[0]!r}?" if near else "")
 
 

@@ -28,6 +28,7 @@ from potluck.sim.timing_rows import (
     EXTRA,
     FD,
     FIRST_READ,
+    FIXED_VL,
     FLOAT,
     FLOAT_LOAD,
     FLOAT_STORE,
@@ -256,10 +257,12 @@ def _length(row: NDArray[Any], path: int, unit: int, vl: int, code: int) -> Any:
     """Cycles in which the unit reads operands (or sends memory requests)."""
     if path == FLOAT:
         return np.int64(1 + row[EXTRA])
+    if row[FIXED_VL] > 0:
+        vl = np.int64(row[FIXED_VL])
     length = (vl * np.int64(row[NUMERATOR]) + row[DENOMINATOR] - 1) // row[DENOMINATOR] + row[EXTRA]
     if unit == VLSU:
         ways = code & 7
-        if ways > 0 and row[NUMERATOR] > 0:
+        if ways > 0:
             length = (vl + row[MODE] - 1) // row[MODE] * ways
         if code & 8:
             length = max(length, (vl * np.int64(row[DRAM_BITS]) + row[DRAM_RATE] - 1) // row[DRAM_RATE])

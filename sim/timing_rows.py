@@ -43,10 +43,9 @@ DRAM_LATENCY = 31
 QUEUE = 32  # entries of the unit's queue, the executing instruction included
 CONFLICTS = 33  # bit m: the m-th fetch of a scale word meets an element word in its bank
 AT_END = 34  # the result is not there word by word but at the end
-DRAM_BITS, DRAM_RATE = (
-    35,
-    36,
-)  # a vector access to DRAM moves DRAM_BITS per element and DRAM_RATE bits per cycle
+DRAM_BITS, DRAM_RATE = 35, 36  # bits per element and per cycle of a vector access to DRAM, in 1 / DRAM_UNIT
+FIXED_VL = 37  # elements of an access whose length does not depend on vl; 0: vl elements
+DRAM_UNIT = 64
 ROW = 40
 
 _SCALAR_LATENCY = {"mul": "mul", "div": "div"}
@@ -184,14 +183,14 @@ def _memory(row: NDArray[np.int32], insn: Insn, context: Context, machine: Machi
     row[PATH], row[UNIT] = VECTOR_LOAD if load else VECTOR_STORE, VLSU
     row[LATENCY] = machine.timing.vector_load if load else machine.timing.vector_store
     eew = insn.syntax[0].type.at(context.sew).bits
-    whole = insn.attributes.get("whole_registers")
-    if whole:  # vl does not matter: a fixed number of bytes
-        row[EXTRA], row[NUMERATOR] = -(-int(whole) * machine.vector.vlen // (64 * ports)), 0
-    else:
-        row[NUMERATOR], row[DENOMINATOR] = (1 if insn.attributes.get("mask") else eew), 64 * ports
-    row[DRAM_BITS], row[DRAM_RATE] = row[NUMERATOR], max(8, int(8 * machine.dram.bytes_per_cycle))
-    # One element per port and cycle instead, times the bank conflicts of the access class.
-    row[MODE] = ports
+    whole, mask = insn.attributes.get("whole_registers"), bool(insn.attributes.get("mask"))
+    if whole:
+        row[FIXED_VL] = int(whole) * machine.vector.vlen // eew
+    row[NUMERATOR], row[DENOMINATOR] = (1 if mask else eew), 64 * ports
+    row[DRAM_BITS] = DRAM_UNIT * row[NUMERATOR]
+    row[DRAM_RATE] = max(1, round(8 * DRAM_UNIT * machine.dram.bytes_per_cycle))
+    # One element per port and cycle instead, times the bank conflicts of the access class; a byte holds 8 mask bits.
+    row[MODE] = 8 * ports if mask else ports
     if insn.attributes.get("strided") or insn.attributes.get("indexed"):
         row[CHAINS] = 0
 

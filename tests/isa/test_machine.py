@@ -38,12 +38,17 @@ def test_unknown_key_suggests_the_nearest():
         load_machine("spatz-mx", {"vector.vlan": "512"})
     with pytest.raises(MachineError, match=r"timing\.fma"):
         load_machine("spatz-mx", {"timing.fmaa": "3"})
+    with pytest.raises(MachineError, match=r"mean 'energy\.vmxdotp'"):
+        load_machine("spatz-mx", {"energy.vmxdot.pj": "3"})
+    with pytest.raises(MachineError, match=r"mean 'energy\.vmxdotp\.pj'"):
+        load_machine("spatz-mx", {"energy.vmxdotp.pjj": "3"})
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [("vector.vlen", "500"), ("vector.vlen", "64"), ("vector.lanes", "three"), ("cluster.cores", "0"),
-     ("timing.fma", "-1"), ("memory.l1_base", "0x7fffffff"), ("vector.queue_depth", "3")],
+     ("timing.fma", "-1"), ("memory.l1_base", "0x7fffffff"), ("vector.queue_depth", "3"),
+     ("dram.bytes_per_cycle", "inf"), ("dram.bytes_per_cycle", "1e12"), ("energy.fma32.pj", "nan")],
 )  # fmt: skip
 def test_impossible_values_name_the_key_or_both_regions(key, value):
     with pytest.raises(MachineError) as error:
@@ -54,3 +59,26 @@ def test_impossible_values_name_the_key_or_both_regions(key, value):
 def test_missing_machine_lists_the_presets():
     with pytest.raises(MachineError, match="spatz-mx"):
         load_machine("spatz-my")
+
+
+def test_a_file_that_is_no_text_is_a_machine_error(tmp_path):
+    path = tmp_path / "x.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(MachineError, match="cannot read"):
+        load_machine(path)
+
+
+@pytest.mark.parametrize(
+    ("element", "macs"),
+    [
+        ("mxfp8_e4m3", 64),
+        ("mxfp8", 64),
+        ("mxfp4", 128),
+        ("fp32", 16),
+        ("bf16", 32),
+        ("fp64", 8),
+        ("int8", 16),
+    ],
+)
+def test_peak_of_two_cores_with_four_lanes_and_one_integer_lane(element, macs):
+    assert load_machine("spatz-mx").peak_macs_per_cycle(element) == macs
