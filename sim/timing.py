@@ -257,15 +257,14 @@ def _length(row: NDArray[Any], path: int, unit: int, vl: int, code: int) -> Any:
     """Cycles in which the unit reads operands (or sends memory requests)."""
     if path == FLOAT:
         return np.int64(1 + row[EXTRA])
-    if row[FIXED_VL] > 0:
-        vl = np.int64(row[FIXED_VL])
-    length = (vl * np.int64(row[NUMERATOR]) + row[DENOMINATOR] - 1) // row[DENOMINATOR] + row[EXTRA]
+    count = np.int64(row[FIXED_VL] if row[FIXED_VL] > 0 else vl)
+    length = (count * np.int64(row[NUMERATOR]) + row[DENOMINATOR] - 1) // row[DENOMINATOR] + row[EXTRA]
     if unit == VLSU:
         ways = code & 7
         if ways > 0:
-            length = (vl + row[MODE] - 1) // row[MODE] * ways
+            length = (count + row[MODE] - 1) // row[MODE] * ways
         if code & 8:
-            length = max(length, (vl * np.int64(row[DRAM_BITS]) + row[DRAM_RATE] - 1) // row[DRAM_RATE])
+            length = max(length, (count * np.int64(row[DRAM_BITS]) + row[DRAM_RATE] - 1) // row[DRAM_RATE])
     if row[CONFLICTS] != 0:
         for fetch in range(min(31, (length + 7) // 8)):
             length += row[CONFLICTS] >> fetch & 1
