@@ -211,22 +211,27 @@ def _sgemm(size: int) -> float:
 
 
 def cold_start(report: Report) -> None:
-    """From an empty and from a filled cache to the end of a small program, in new processes."""
+    """From an empty and from a filled cache to the end of a small program's run, in new processes."""
     code = (
-        "import time; t = time.perf_counter()\n"
-        "from potluck.benchmarks.spine import standalone, MatmulMx, load_machine, simulate, random_inputs\n"
-        "p = standalone.build(MatmulMx(n=32, k=64), 8, granule=8)\n"
-        "simulate(p, random_inputs(p), load_machine('spatz-mx'))\n"
+        "import sys, time; t = time.perf_counter()\n"
+        "import numpy\n"
+        "from potluck.api import simulate\n"
+        "simulate(sys.argv[1], dict(numpy.load(sys.argv[2])))\n"
         "print(time.perf_counter() - t)"
     )
+    program = standalone.build(MatmulMx(n=32, k=64), 8, granule=8)
     with tempfile.TemporaryDirectory() as folder:
-        for name, limit in (("first ever run, all compilation", 30.0), ("cached", 1.0)):
-            environment = {**os.environ, "POTLUCK_CACHE_DIR": folder}
-            done = subprocess.run(
-                [sys.executable, "-c", code], env=environment, capture_output=True, check=True
-            )
-            seconds = float(done.stdout)
-            report(f"start: {name}", seconds, "s", "imports, build and run of a small kernel", f"<= {limit:g}",
+        files = [os.path.join(folder, name) for name in ("small.elf", "small.npz")]
+        program.save(files[0])
+        np.savez(files[1], **random_inputs(program))  # type: ignore[arg-type]
+        environment = {**os.environ, "POTLUCK_CACHE_DIR": os.path.join(folder, "cache")}
+        for name, limit, runs in (("first ever run, all compilation", 30.0, 1), ("cached", 1.0, 3)):
+            command = [sys.executable, "-c", code, *files]
+            done = [
+                subprocess.run(command, env=environment, capture_output=True, check=True) for _ in range(runs)
+            ]
+            seconds = min(float(x.stdout) for x in done)
+            report(f"start: {name}", seconds, "s", "imports, loading and running a small ELF", f"<= {limit:g}",
                    seconds <= limit)  # fmt: skip
 
 
