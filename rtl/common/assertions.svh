@@ -12,7 +12,7 @@
 
 // A producer that has raised valid keeps it and the payload until ready answers.
 `define POTLUCK_ASSERT_STABLE(Name, Valid, Ready, Payload) \
-  `POTLUCK_ASSERT(Name``Valid, (Valid) && !(Ready) |=> (Valid)) \
-  `POTLUCK_ASSERT(Name``Payload, (Valid) && !(Ready) |=> $stable(Payload))
+  `POTLUCK_ASSERT(Name``Held, (Valid) && !(Ready) |=> (Valid)) \
+  `POTLUCK_ASSERT(Name``Stable, (Valid) && !(Ready) |=> $stable(Payload))
 
 `endif
