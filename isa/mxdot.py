@@ -5,8 +5,8 @@ authors' RTL; `tests/reference/mxdot_exact.py` says the same on exact integers.
 
 **Why double precision gives the exact result.** Write v = acc + (P + Q) * 2^s.
 
-1. *P and Q are exact doubles.* In E4M3 and E2M1 every product is a multiple of 2^-18 and 8 (16) of them
-   stay below 2^21: 39 bits, so P is their sum and Q = 0. E5M2 products are multiples of 2^-32 up to 2^31.6
+1. *P and Q are exact doubles.* In all formats but E5M2 every product is a multiple of 2^-18 and 8 (16) of
+   them stay below 2^21: 39 bits, so P is their sum and Q = 0. E5M2 products are multiples of 2^-32 up to 2^31.6
    and need 67 bits. There P takes the a_j with |a_j| >= 1 (multiples of 1/4, so the products are multiples
    of 2^-18 and their sum stays below 8 * 57344^2 < 2^35: 53 bits) and Q the others (products are multiples
    of 2^-32, sum below 8 * 57344 < 2^19: 51 bits). Every partial sum obeys the same bounds, so the order is
@@ -32,17 +32,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from potluck.isa.errors import DataError
-from potluck.isa.formats import BF16, E2M1, E4M3, E5M2, FP32, ElementFormat
+from potluck.isa.formats import BF16, E2M1, E2M3, E3M2, E4M3, E5M2, FP32, INT8, ElementFormat
 from potluck.isa.rounding import ROUNDINGS, Codes, Rounding
 
 NV, DZ, OF, UF, NX = 16, 8, 4, 2, 1
 """Bits of ``fflags``."""
 
 AccFormat = Literal["fp32", "bf16"]
-ElementName = Literal["e5m2", "e4m3", "e2m1"]
-CHUNK_ELEMENTS: dict[ElementName, int] = {"e5m2": 8, "e4m3": 8, "e2m1": 16}
-"""Elements in one 64-bit operand, by element format."""
-_ELEMENTS: dict[ElementName, ElementFormat] = {"e5m2": E5M2, "e4m3": E4M3, "e2m1": E2M1}
+ElementName = Literal["e5m2", "e4m3", "e2m1", "e3m2", "e2m3", "int8"]
+CHUNK_ELEMENTS: dict[ElementName, int] = {"e5m2": 8, "e4m3": 8, "e2m1": 16, "e3m2": 8, "e2m3": 8, "int8": 8}
+"""Elements in one 64-bit operand, by element format. The instructions reach the first three; the unit in `rtl/`
+has the others by parameter, FP6 with one element in the low bits of each byte."""
+_ELEMENTS: dict[ElementName, ElementFormat] = {
+    "e5m2": E5M2, "e4m3": E4M3, "e2m1": E2M1, "e3m2": E3M2, "e2m3": E2M3, "int8": INT8,
+}  # fmt: skip
 _ACCS: dict[AccFormat, ElementFormat] = {"fp32": FP32, "bf16": BF16}
 
 _F64 = NDArray[np.float64]
@@ -121,7 +124,7 @@ def _sum_of_products(a: _U8, b: _U8, fmt: ElementFormat) -> tuple[_F64, _F64 | N
         NaNs is NaN; E5M2's special elements count as 0 in P and Q and stand in the bits alone.
     """
     va, vb = fmt.decode(a), fmt.decode(b)
-    if fmt is E2M1:  # products are multiples of 1/4 and their sum stays below 2^10: exact in FP32
+    if fmt.bits <= 6 or fmt is INT8:  # at most 21 bits (E3M2: multiples of 2^-8 below 2^13): exact in FP32
         return np.einsum("nk,nk->n", va, vb).astype(np.float64), None, None
     if fmt is E4M3:  # 8-bit significands make every product exact in FP32, but not their sum
         return np.einsum("nk->n", va * vb, dtype=np.float64), None, None

@@ -12,13 +12,22 @@ FINITE, INF, NAN, SNAN = range(4)
 UNIT = 300
 
 # (exponent bits, mantissa bits, bias, IEEE-like specials, NaN only at all ones)
-ELEMENTS = {"e5m2": (5, 2, 15, True, False), "e4m3": (4, 3, 7, False, True), "e2m1": (2, 1, 1, False, False)}
+ELEMENTS = {
+    "e5m2": (5, 2, 15, True, False),
+    "e4m3": (4, 3, 7, False, True),
+    "e3m2": (3, 2, 3, False, False),
+    "e2m3": (2, 3, 1, False, False),
+    "e2m1": (2, 1, 1, False, False),
+}
 MANTISSA_BITS = {"fp32": 23, "bf16": 7}
 
 
 @cache
 def decode_element(code: int, fmt: str) -> tuple[int, int, int]:
     """Class, sign (1 or -1) and, if finite, value in units of 2^-16."""
+    if fmt == "int8":  # multiples of 2^-6 in two's complement
+        value = code - 256 if code >= 128 else code
+        return FINITE, -1 if value < 0 else 1, value << 10
     ebits, mbits, bias, ieee, all_ones = ELEMENTS[fmt]
     sign = -1 if code >> (ebits + mbits) & 1 else 1
     field = code >> mbits & (1 << ebits) - 1
