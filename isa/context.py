@@ -7,6 +7,8 @@ from fractions import Fraction
 
 FORMATS = {"e5m2": 0, "e4m3": 1}
 VILL = 1 << 9  # our place for vtype's vill bit in a context key
+PARTWAY = 1 << 10
+"""Our place in a context key for "vector instructions start at element vstart and go element by element"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +16,7 @@ class Context:
     """vtype and the control bits of fcsr.
 
     Attributes:
-        vtype: low nine bits as in the CSR (vlmul, vsew, vta, vma, altfmt), bit 9 = vill.
+        vtype: low nine bits as in the CSR (vlmul, vsew, vta, vma, altfmt), bit 9 = vill, bit 10 = partway.
         control: fcsr bits 13:5 (frm, then the VMXDOTP format bits of facts vmxdotp §1.3).
     """
 
@@ -25,6 +27,11 @@ class Context:
     def vill(self) -> bool:
         """Whether vector instructions that depend on vtype are illegal."""
         return bool(self.vtype & VILL)
+
+    @property
+    def partway(self) -> bool:
+        """Whether the next vector instruction starts at element vstart."""
+        return bool(self.vtype & PARTWAY)
 
     @property
     def sew(self) -> int:

@@ -41,6 +41,7 @@ class Kind(Enum):
     REDUCE = "reduce"  # vd[0] = fold of meaning(acc, vs2) from vs1[0] over active elements, in order
     MASK = "mask"  # on mask registers, vl bits
     PERMUTE = "permute"  # meaning gives the source index of element i
+    SCAN = "scan"  # from element 0 on, with the count of a mask's set bits: meaning gives (index, value, condition)
     LOAD = "load"  # scalar load of the destination's type
     STORE = "store"
     VLOAD = "vload"  # unit-stride, strided (rs2) or indexed (vs2)
@@ -157,14 +158,16 @@ class Insn:
         kind: code-generation template.
         timing: timing and energy class; its numbers live in the machine description.
         meaning: element function; its parameter names are operand names, or ``i`` (element index), ``v0`` (mask bit
-            as data), ``pc``, ``vlmax``, or a static fact of the decode context: ``sew``, ``frm``, ``mx_format``,
-            ``altfmt``. A meaning that returns ``(value, flags)`` also raises fflags (a ``u8``).
+            as data), ``pc``, ``vlmax``, ``vxrm``, or a static fact of the decode context: ``sew``, ``frm``,
+            ``mx_format``, ``altfmt``. A meaning that returns ``(value, flags)`` also raises fflags (a ``u8``), or
+            with ``saturates`` vxsat (a ``b1``).
         doc: one sentence.
         extension: the extension's name.
         attributes: facts that few rows have. ``rounds``: the result depends on frm; ``raises``: may raise fflags;
             ``flags``: the meaning computes them; ``sew``: the only legal SEW; ``no_overlap``: vd may overlap no source;
-            ``bf16_destination``: fcsr bit 8 must be set; ``strided``, ``indexed``, ``mask``, ``whole_registers``:
-            kinds of vector memory access; ``search``: a mask search starting from -1.
+            ``vstart0``: illegal if vstart is not 0; ``bf16_destination``: fcsr bit 8 must be set; ``strided``,
+            ``indexed``, ``first_fault``, ``segments``, ``mask``, ``whole_registers``: kinds of vector memory access;
+            ``search``: a mask search starting from -1; others are explained where their rows stand.
     """
 
     mnemonic: str

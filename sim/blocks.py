@@ -200,8 +200,6 @@ class BlockStore:
             writes = insn.mnemonic.startswith("csrrw") or fields.get("rs1", fields.get("uimm", 0)) != 0
             if csr in READ_ONLY | COUNTERS and writes:
                 return f"CSR {csr:#x} is read-only"
-            if csr == 0x008 and writes:
-                return "starting vector instructions in the middle (a write to vstart) is not modeled"
         return None
 
     def _translate(self, pc: int, context: Context) -> int:
@@ -225,7 +223,7 @@ class BlockStore:
                 break
             decoded.append(one)
             pc += 4
-            ended = event or insn.kind in ENDS
+            ended = event or insn.kind in ENDS or one.variant.partway
         return self._enter(start, context, decoded)
 
     def _enter(self, pc: int, context: Context, decoded: list[_Decoded]) -> int:

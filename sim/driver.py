@@ -31,7 +31,7 @@ WAYS = 1 << 12  # entries of the cache of dynamic jump targets
 # Columns of the memo table, one row (a cache line) per entry.
 KEY1, KEY2, CYCLES, NEXT, COUNT, ENTRY_BLOCK, ENTRY_VL = range(7)
 # Words of the run record.
-R_BLOCK, R_STATE, R_CYCLES, R_INSTRUCTIONS, R_ENTRIES, R_STATES, R_BUDGET = range(7)
+R_BLOCK, R_STATE, R_CYCLES, R_INSTRUCTIONS, R_ENTRIES, R_STATES, R_BUDGET, R_VL = range(8)
 
 _VL = WORD["vl"]
 _VTYPE = WORD["vtype"]
@@ -120,17 +120,16 @@ def _find(k1: int, k2: int, memo: NDArray[Any]) -> Any:
 
 @numba.njit(nogil=True, cache=True)
 def account(
-    block: int, taken: int, hart: int, record: NDArray[Any], memo: NDArray[Any],
+    block: int, taken: int, vl: int, hart: int, record: NDArray[Any], memo: NDArray[Any],
     causes: NDArray[Any], states: NDArray[Any], state_index: NDArray[Any], block_info: NDArray[Any],
     timing_rows: NDArray[Any], code_slots: NDArray[Any], state_codes: NDArray[Any], scratch: NDArray[Any],
     row_codes: NDArray[Any],
 ) -> int:  # fmt: skip
-    """Charge one execution of a block; 0, or TABLE_FULL before anything was charged.
+    """Charge one execution of a block that was entered with ``vl``; 0, or TABLE_FULL before anything was charged.
 
     A memo of one entry means no memo: every block is timed instruction by instruction (``scratch`` is the state), the
     reference that memoization must agree with.
     """
-    vl = peek(np.uint64(hart + _VL))
     if memo.shape[0] == 1:
         start, count = block_info[block, 0], block_info[block, 1]
         for k in range(count):
@@ -190,8 +189,10 @@ def run_blocks(
     cycles, state = record[R_CYCLES], record[R_STATE]
     while True:
         row = pointers[block]
+        vl = np.int64(0)
         if timed:
             poke(np.uint64(hart + _CODE_KEY), np.uint64(0))
+            vl = np.int64(peek(np.uint64(hart + _VL)))  # of the block; its last instruction may set another
         reason = call_block(peek(row), np.uint64(hart), row)
         if reason > DYNAMIC:
             break
@@ -199,12 +200,7 @@ def run_blocks(
         if timed:
             taken = 1 if reason == TAKEN else 0
             # The hit is written out here: passing all arrays to a function costs more than the look-up.
-            k1 = (
-                (np.int64(block) << 38)
-                | (taken << 37)
-                | (np.int64(peek(np.uint64(hart + _VL))) << 20)
-                | state
-            )
+            k1 = (np.int64(block) << 38) | (taken << 37) | (vl << 20) | state
             place = _find(k1, np.int64(peek(np.uint64(hart + _CODE_KEY))), memo)
             full = 0
             if memo[place, COUNT] > 0 and memo.shape[0] > 1:
@@ -214,12 +210,12 @@ def run_blocks(
             else:
                 record[R_CYCLES], record[R_STATE] = cycles, state
                 full = account(
-                    block, taken, hart, record, memo, causes, states, state_index, block_info,
+                    block, taken, vl, hart, record, memo, causes, states, state_index, block_info,
                     timing_rows, code_slots, state_codes, scratch, row_codes,
                 )  # fmt: skip
                 cycles, state = record[R_CYCLES], record[R_STATE]
             if full != 0:
-                record[R_BLOCK] = block
+                record[R_BLOCK], record[R_VL] = block, vl
                 record[R_INSTRUCTIONS] = instructions
                 return TABLE_FULL * 4 + reason
         else:
@@ -227,8 +223,8 @@ def run_blocks(
         if reason == DYNAMIC:
             pc = peek(np.uint64(hart + _NEXT_PC))
             vtype = peek(np.uint64(hart + _VTYPE))
-            key = np.int64((pc << np.uint64(1)) ^ (vtype << np.uint64(48)) ^ (vtype >> np.uint64(24)) ^
-                           ((peek(np.uint64(hart + _FCSR)) >> np.uint64(5)) << np.uint64(40)))  # fmt: skip
+            key = np.int64((pc << np.uint64(1)) ^ (vtype << np.uint64(48)) ^ (vtype >> np.uint64(61) << np.uint64(61)) ^
+                           ((peek(np.uint64(hart + _FCSR)) >> np.uint64(5)) << np.uint64(39)))  # fmt: skip
             way = np.uint64(_mix(key, 1)) & np.uint64(WAYS - 1)
             following = jumps[way, 1] if jumps[way, 0] == key else -1
         else:
@@ -250,7 +246,7 @@ def run_blocks(
 def jump_key(pc: int, vtype: int, fcsr: int) -> tuple[int, int]:
     """Key and way of a dynamic target, as :func:`run_blocks` computes them."""
     mask = (1 << 64) - 1
-    key = ((pc << 1) ^ (vtype << 48) ^ (vtype >> 24) ^ ((fcsr >> 5) << 40)) & mask
+    key = ((pc << 1) ^ (vtype << 48) ^ (vtype >> 61 << 61) ^ ((fcsr >> 5) << 39)) & mask
     h = ((key ^ 0x9E3779B97F4A7C15) * 0xD6E8FEB86659FD93) & mask
     return key - (1 << 64) if key >> 63 else key, (h ^ (h >> 32)) & (WAYS - 1)
 

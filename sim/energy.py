@@ -33,7 +33,7 @@ def instruction_energy(insn: Insn, context: Context, machine: Machine) -> NDArra
     widths = {operand.name: _bytes(operand.name, insn, context) for operand in vector}
     accessed = sum(widths.values()) + (widths.get("vd", 0.0) if "vd" in insn.parameters else 0.0)
     if insn.kind in (Kind.VLOAD, Kind.VSTORE):
-        data = insn.syntax[0].type.at(context.sew).bits / 8
+        data = insn.syntax[0].type.at(context.sew).bits / 8 * insn.attributes.get("segments", 1)
         whole = insn.attributes.get("whole_registers")
         row, scale = (0, int(whole) * machine.vector.vlen / 8) if whole else (1, data)
         energy[row, L1] += scale * machine.pj("l1")

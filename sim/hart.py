@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.isa.context import VILL, Context
+from potluck.isa.context import PARTWAY, VILL, Context
 from potluck.isa.errors import ProgramError, TrapError
 from potluck.isa.insn import Insn
 from potluck.sim import state as st
@@ -24,6 +24,7 @@ from potluck.sim.driver import (
     R_CYCLES,
     R_INSTRUCTIONS,
     R_STATE,
+    R_VL,
     TABLE_FULL,
     WAYS,
     account,
@@ -110,7 +111,8 @@ class Hart:
     def context(self) -> Context:
         """The decode context of the present state."""
         vtype = self.state["vtype"]
-        return Context(VILL if vtype >> 63 else vtype, self.state["fcsr"] >> 5)
+        partway = PARTWAY if vtype & st.PARTWAY else 0
+        return Context((VILL if vtype >> 63 else vtype & 0x1FF) | partway, self.state["fcsr"] >> 5)
 
     def run(self) -> Event:
         """Run to the next event."""
@@ -118,7 +120,7 @@ class Hart:
             store = self.store
             reason = self._run_blocks()
             why, code = reason // 4, reason % 4
-            if reason in (st.EVENT, st.FAULT, st.MISALIGNED):
+            if reason in (st.EVENT, st.FAULT, st.MISALIGNED, st.PIECEWISE):
                 event = self._stopped_at(reason)
                 if event is not None:
                     return event
@@ -126,7 +128,7 @@ class Hart:
             number = int(self.record[R_BLOCK])
             if why == TABLE_FULL:
                 self._flush()
-                self._charge(number, int(code == st.TAKEN))
+                self._charge(number, int(code == st.TAKEN), int(self.record[R_VL]))
             if why == BUDGET and self.instructions <= self.budget:
                 self.record[R_BUDGET] = min(self.budget, self.instructions + POLL_INTERVAL)
                 if self.ended():
@@ -161,19 +163,20 @@ class Hart:
             )
         )  # fmt: skip
 
-    def _charge(self, number: int, taken: int) -> None:
-        """Account one execution of a block outside the loop."""
+    def _charge(self, number: int, taken: int, vl: int | None = None) -> None:
+        """Account one execution of a block outside the loop; ``vl`` at its entry (default: it is still the same)."""
         s = self._arrays()
         if not self.timed:
             self.counts[number] += 1
             return
+        entry_vl = self.state["vl"] if vl is None else vl
         full = account(
-            number, taken, self.state.address, self.record, self._memo, self._causes, self._states,
+            number, taken, entry_vl, self.state.address, self.record, self._memo, self._causes, self._states,
             self._state_index, s.info, s.timing_rows, s.code_slots, self.state.codes, self._scratch, self._row_codes,
         )  # fmt: skip
         if full:
             self._flush()
-            self._charge(number, taken)
+            self._charge(number, taken, vl)
 
     def _successor(self, number: int, code: int) -> int:
         block = self.store.blocks[number]
@@ -197,6 +200,15 @@ class Hart:
         index = (self.state["event_row"] - int(self.store.pointers[number])) // st.ROW.itemsize
         insn, fields = block.insns[index]
         pc = block.pc + 4 * index
+        if reason == st.PIECEWISE:
+            if index > 0:
+                before, _ = self.store.split(number, pc)
+                self._charge(before, 0)
+                self.record[R_INSTRUCTIONS] += index
+                self.jumps[:] = -1
+            self.state["vtype"] |= st.PARTWAY
+            self.record[R_BLOCK] = self.store.find(pc, self.context())
+            return None
         if reason == st.MISALIGNED:
             raise TrapError(
                 f"misaligned access by {insn.mnemonic}", pc=pc, address=self.state["event_address"]

@@ -19,6 +19,9 @@ _WORDS = [
 ]  # fmt: skip
 _INDEX = {name: index for index, name in enumerate(_WORDS)}
 WORD = {name: 528 + 8 * index for index, name in enumerate(_WORDS)}
+PARTWAY = 1 << 62
+"""Bit of the word ``vtype`` (not of the CSR): vstart is not 0, or the next vector instruction has to go element by
+element because the memory it touches is not one piece. So the common case costs nothing: it is another context."""
 CODES = 768  # access class of each memory instruction of the current block, one byte each
 MAX_CODES = 64
 V = 1024  # v0..v31, contiguous, so that a register group is one array
@@ -34,8 +37,9 @@ ROW = np.dtype(
 )
 """One decoded instruction: ``rd``..``rs4`` are byte offsets into the state, one cache line in all."""
 
-# Why a block's chain of handlers returned to the driver.
-FALL, TAKEN, DYNAMIC, EVENT, FAULT, MISALIGNED = range(6)
+# Why a block's chain of handlers returned to the driver. PIECEWISE: the instruction has to be executed again, element
+# by element.
+FALL, TAKEN, DYNAMIC, EVENT, FAULT, MISALIGNED, PIECEWISE = range(7)
 
 
 class HartState:

@@ -27,6 +27,7 @@ from potluck.sim.timing_rows import (
     DRAM_RATE,
     EXTRA,
     FD,
+    FIELDS,
     FIRST_READ,
     FIXED_VL,
     FLOAT,
@@ -257,7 +258,7 @@ def _length(row: NDArray[Any], path: int, unit: int, vl: int, code: int) -> Any:
     """Cycles in which the unit reads operands (or sends memory requests)."""
     if path == FLOAT:
         return np.int64(1 + row[EXTRA])
-    count = np.int64(row[FIXED_VL] if row[FIXED_VL] > 0 else vl)
+    count = np.int64(row[FIXED_VL] if row[FIXED_VL] > 0 else vl) * row[FIELDS]
     length = (count * np.int64(row[NUMERATOR]) + row[DENOMINATOR] - 1) // row[DENOMINATOR] + row[EXTRA]
     if unit == VLSU:
         ways = code & 7

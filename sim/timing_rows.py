@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from math import ceil
-
 import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.context import Context
 from potluck.isa.insn import Insn, Kind
-from potluck.isa.legality import group
+from potluck.isa.legality import registers
 from potluck.isa.machine import Machine
 
 # What kind of path the instruction takes.
@@ -45,6 +43,7 @@ CONFLICTS = 33  # bit m: the m-th fetch of a scale word meets an element word in
 AT_END = 34  # the result is not there word by word but at the end
 DRAM_BITS, DRAM_RATE = 35, 36  # bits per element and per cycle of a vector access to DRAM, in 1 / DRAM_UNIT
 FIXED_VL = 37  # elements of an access whose length does not depend on vl; 0: vl elements
+FIELDS = 38  # elements of a structure (segment loads and stores), else 1
 DRAM_UNIT = 64
 ROW = 40
 
@@ -53,10 +52,10 @@ _FLOAT_LATENCY = {"fma": "fma", "fcvt": "convert", "fmove": "noncomp"}
 _VECTOR_LATENCY = {
     "vfma": "fma", "vfnoncomp": "noncomp", "vfcvt": "convert", "vmxdotp": "vmxdotp", "vint": "integer",
     "vimul": "integer", "vwint": "integer", "vmask": "integer", "vmove": "move", "vslide": "move", "vgather": "move",
-    "vxs": "move", "vidiv": "integer", "vfdiv": "fma", "vred": "integer", "vfred": "fma",
+    "vxs": "move", "vscan": "move", "vidiv": "integer", "vfdiv": "fma", "vred": "integer", "vfred": "fma",
 }  # fmt: skip
 _INTEGER = ("vint", "vimul", "vwint", "vmask", "vidiv", "vred")
-_SLIDE = ("vmove", "vslide", "vgather", "vxs")
+_SLIDE = ("vmove", "vslide", "vgather", "vxs", "vscan")
 _FCSR = (0x001, 0x002, 0x003, 0x800)
 
 
@@ -64,7 +63,7 @@ def timing_row(insn: Insn, fields: dict[str, int], context: Context, machine: Ma
     """The row of an instruction under a context; int32 [ROW]."""
     row = np.zeros(ROW, np.int32)
     row[[XD, XS1, XS2, FD, FS1, FS2, FS3, VD]] = -1
-    row[NUMERATOR] = row[DENOMINATOR] = 1
+    row[NUMERATOR] = row[DENOMINATOR] = row[FIELDS] = 1
     _scalar_operands(row, insn, fields)
     t = machine.timing
     row[DRAM_LATENCY], row[IN_FLIGHT] = machine.dram.latency_cycles, machine.vector.in_flight
@@ -121,7 +120,7 @@ def _vector(
     row[MODE] = IPU if insn.timing in _INTEGER else FPU
     row[LATENCY] = getattr(machine.timing, _VECTOR_LATENCY[insn.timing])
     _rate(row, insn, fields, context, machine)
-    if insn.kind in (Kind.REDUCE, Kind.COMPARE, Kind.MASK) or insn.timing == "vgather":
+    if insn.kind in (Kind.REDUCE, Kind.COMPARE, Kind.MASK) or insn.timing in ("vgather", "vscan"):
         row[AT_END] = 1
     widths = {operand.type.at(context.sew).bits for operand in insn.syntax if operand.bank == "v"}
     row[CREDIT] = 2 if len(widths) > 1 and row[UNIT] == VFU else 1
@@ -148,7 +147,7 @@ def _rate(
         row[CONFLICTS] = _scale_conflicts(fields, machine)
     elif insn.timing in ("vfdiv", "vidiv"):
         row[NUMERATOR], row[DENOMINATOR] = t.divide_per_element, lanes
-    elif insn.timing == "vgather":
+    elif insn.timing in ("vgather", "vscan"):
         row[NUMERATOR], row[DENOMINATOR] = t.gather_per_element, 1
     elif insn.timing in ("vred", "vfred"):
         row[EXTRA] = t.reduction_tail
@@ -191,6 +190,7 @@ def _memory(row: NDArray[np.int32], insn: Insn, context: Context, machine: Machi
     row[DRAM_RATE] = max(1, round(8 * DRAM_UNIT * machine.dram.bytes_per_cycle))
     # One element per port and cycle instead, times the bank conflicts of the access class; a byte holds 8 mask bits.
     row[MODE] = 8 * ports if mask else ports
+    row[FIELDS] = insn.attributes.get("segments", 1)
     if insn.attributes.get("strided") or insn.attributes.get("indexed"):
         row[CHAINS] = 0
 
@@ -209,8 +209,7 @@ def _groups(
     for operand in insn.syntax:
         if operand.bank != "v":
             continue
-        _, emul = group(operand, insn, context)
-        span = fields[operand.name], max(1, ceil(emul))
+        span = fields[operand.name], registers(operand, insn, context)
         source = operand.name != "vd"
         if not source:
             row[VD], row[VD_COUNT] = span

@@ -195,10 +195,10 @@ MASKS = [
         ("vmnor", "011110", lambda vs2, vs1: ~(vs2 | vs1), "Not or."),
         ("vmxnor", "011111", lambda vs2, vs1: ~(vs2 ^ vs1), "Not exclusive or."))),
     Insn("vcpop.m", f"010000 vm vs2 10000 010 rd {OP}", "rd, vs2:u8, vm", Kind.MASK, "vmask",
-         lambda acc, word, index: acc + popcount(word), "Count the set bits of a mask.", "V"),
+         lambda acc, word, index: acc + popcount(word), "Count the set bits of a mask.", "V", {"vstart0": True}),
     Insn("vfirst.m", f"010000 vm vs2 10001 010 rd {OP}", "rd, vs2:u8, vm", Kind.MASK, "vmask",
          lambda acc, word, index: select(equal(acc, (1 << 64) - 1) & different(word, 0), index + ctz(word), acc),
-         "Index of the first set bit, or -1.", "V", {"search": True}),
+         "Index of the first set bit, or -1.", "V", {"search": True, "vstart0": True}),
     Insn("vid.v", f"010100 vm 00000 10001 010 vd {OP}", "vd:u, vm", Kind.MAP, "vint", lambda i: i,
          "Element indices.", "V"),
 ]  # fmt: skip

@@ -17,7 +17,7 @@ import llvmlite.binding as llvm
 
 from potluck.isa.insn import Kind
 from potluck.sim.cache import cache_directory
-from potluck.sim.jit import control, elements, memory
+from potluck.sim.jit import control, elements, masks, memory, vmemory
 from potluck.sim.jit.handler import Handler, Variant
 
 EMITTERS: dict[Kind, Callable[[Handler], None]] = {
@@ -27,14 +27,15 @@ EMITTERS: dict[Kind, Callable[[Handler], None]] = {
     Kind.PERMUTE: elements.emit_permute,
     Kind.LOAD: memory.emit_load,
     Kind.STORE: memory.emit_store,
-    Kind.VLOAD: memory.emit_vector_memory,
-    Kind.VSTORE: memory.emit_vector_memory,
+    Kind.VLOAD: vmemory.emit_vector_memory,
+    Kind.VSTORE: vmemory.emit_vector_memory,
     Kind.BRANCH: control.emit_branch,
     Kind.JUMP: control.emit_jump,
     Kind.VSET: control.emit_vset,
     Kind.CSR: control.emit_csr,
     Kind.SYSTEM: control.emit_system,
-    Kind.MASK: elements.emit_mask,
+    Kind.MASK: masks.emit_mask,
+    Kind.SCAN: masks.emit_scan,
 }
 END_TEXT = 'define i64 @"end"(ptr %s, ptr %r) #0 {\n  ret i64 0\n}\n'
 

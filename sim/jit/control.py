@@ -9,6 +9,7 @@ from potluck.sim.jit.handler import Handler, operand_type
 from potluck.sim.jit.ir import Symbol
 
 FFLAGS, FRM, FCSR, FMODE = 0x001, 0x002, 0x003, 0x800
+VSTART, VTYPE = 0x008, 0xC21
 STATE_CSRS = {0x008: "vstart", 0x009: "vxsat", 0x00A: "vxrm", 0xC20: "vl", 0xC21: "vtype", 0xC22: "vlenb",
               0xF14: "hart"}  # fmt: skip
 READ_ONLY = {0xC20, 0xC21, 0xC22, 0xF14}
@@ -102,7 +103,8 @@ def _read_csr(h: Handler, csr: int) -> Symbol:
         return fcsr >> 8 & 0x3F
     if csr == 0x00F:  # vcsr
         return h.word("vxsat") | h.word("vxrm") << 1
-    return h.word(STATE_CSRS[csr])
+    value = h.word(STATE_CSRS[csr])
+    return value & ~st.PARTWAY if csr == VTYPE else value
 
 
 def _write_csr(h: Handler, csr: int, value: Symbol) -> None:
@@ -119,6 +121,11 @@ def _write_csr(h: Handler, csr: int, value: Symbol) -> None:
     elif csr == 0x00F:
         h.set_word("vxsat", value & 1)
         h.set_word("vxrm", value >> 1 & 3)
+    elif csr == VSTART:  # as many bits as an element index needs (3.7)
+        start = value & (h.word("vlenb") << 3) - 1
+        h.set_word("vstart", start)
+        vtype = h.word("vtype") & ~st.PARTWAY
+        h.set_word("vtype", select(start.apply("equal", 0), vtype, vtype | st.PARTWAY))
     else:
         width = {0x009: 1, 0x00A: 3}.get(csr, everything)
         h.set_word(STATE_CSRS[csr], value & width)

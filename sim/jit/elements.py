@@ -18,7 +18,7 @@ def emit_map(h: Handler) -> None:
     if destination.bank == "v" and not destination.element0:
         _over_elements(h, destination, _store_map)
     elif destination.bank == "v":  # element 0, only if vl > 0
-        tag = h.when(h.word("vl") > 0)
+        tag = h.when(h.word("vl") > h.start())
         _scalar(h, destination)
         h.end_when(tag)
     else:
@@ -55,8 +55,8 @@ def _scalar_argument(h: Handler, name: str) -> Any:
         return h.row("pc", "u64")
     if name == "vlmax":
         return h.vlmax()
-    if name == "vl":
-        return h.word("vl")
+    if name in ("vl", "vxrm"):
+        return h.word(name)
     return h.static(name)
 
 
@@ -68,7 +68,7 @@ def mask_chunk(h: Handler, index: Symbol, lanes: int) -> Symbol:
 
 
 def tail_chunk(h: Handler, rest: Symbol, lanes: int) -> Symbol:
-    """Lanes below ``rest`` (< lanes)."""
+    """Lanes below ``rest`` (at most ``lanes``)."""
     iota = ", ".join(f"i8 {lane}" for lane in range(lanes))
     limit = cast(rest, "u8").splat(lanes)
     return h.body.symbol(h.body.value(f"icmp ult <{lanes} x i8> <{iota}>, {limit.name}"), "b1", lanes)
@@ -84,7 +84,10 @@ Store = Callable[[Handler, Operand, str, Symbol, Symbol, "Symbol | None"], None]
 
 
 def _over_elements(h: Handler, destination: Operand, store: Store) -> None:
-    """Whole chunks first, then one partial chunk that keeps the tail undisturbed."""
+    """Whole chunks first, then one partial chunk that keeps the tail undisturbed.
+
+    From vstart on, every chunk is partial: what lies before it is kept as well.
+    """
     lanes = chunk_lanes(h)
     insn, body = h.insn, h.body
     whole_registers = insn.attributes.get("whole_registers")
@@ -122,6 +125,18 @@ def _over_elements(h: Handler, destination: Operand, store: Store) -> None:
             value = body.constant(value, kind)
         store(h, destination, pointers[destination.name], index, value.splat(lanes), active)
 
+    if h.variant.partway:
+        start = h.start()
+        if whole_registers:  # elements are of SEW there, not bytes (16.6)
+            start = start * (h.context.sew // 8)
+        some = h.when(start < vl)
+        tag, index = h.loop(start & ~(lanes - 1), vl, lanes)
+        rest, skipped = vl - index, start - index
+        head = ~tail_chunk(h, select(start > index, skipped, 0), lanes)
+        chunk(index, head & tail_chunk(h, select(rest < lanes, rest, lanes), lanes))
+        h.end_loop(tag)
+        h.end_when(some)
+        return
     whole = vl & ~(lanes - 1) & ((1 << 64) - 1)
     tag, index = h.loop(body.constant(0, "u64"), whole, lanes)
     chunk(index, None)
@@ -213,7 +228,7 @@ def emit_permute(h: Handler) -> None:
     size = kind.bits // 8
     vl, vlmax = h.word("vl"), h.vlmax()
     base, target = h.pointer("vs2"), h.pointer(destination.name)
-    tag, index = h.loop(body.constant(0, "u64"), vl, 1)
+    tag, index = h.loop(h.start(), vl, 1)
     guard = h.when(active_bit(h, index)) if h.variant.masked else None
     values: dict[str, Any] = {}
     for name in insn.parameters:
@@ -246,8 +261,9 @@ def emit_permute(h: Handler) -> None:
 def _insert(h: Handler, vl: Symbol, target: str) -> None:
     """The scalar of a slide by one enters at the first or the last element."""
     body, insn = h.body, h.insn
-    some = h.when(vl > 0)
-    place = body.constant(0, "u64") if insn.attributes["insert"] == "first" else vl - 1
+    first = insn.attributes["insert"] == "first"
+    some = h.when((vl > 0) & h.start().apply("equal", 0) if first else vl > h.start())
+    place = body.constant(0, "u64") if first else vl - 1
     guard = h.when(active_bit(h, place)) if h.variant.masked else None
     scalar = insn.syntax[2]
     kind = operand_type(scalar, h.context)
@@ -255,43 +271,3 @@ def _insert(h: Handler, vl: Symbol, target: str) -> None:
     if guard:
         h.end_when(guard)
     h.end_when(some)
-
-
-def emit_mask(h: Handler) -> None:
-    """Mask-register logic on vl bits, 64 at a time; or a count or a search with a scalar result."""
-    body, insn = h.body, h.insn
-    destination = insn.syntax[0]
-    vl = h.word("vl")
-    if destination.bank == "x":
-        _mask_to_scalar(h, vl)
-        h.next()
-        return
-    tag, index = h.loop(body.constant(0, "u64"), vl, 64)
-    values = {}
-    for name in insn.parameters:
-        values[name] = body.load("u64", body.offset(h.pointer(name), index >> 3))
-    rest = vl - index
-    keep = select(rest < 64, (body.constant(1, "u64") << (rest & 63)) - 1, (1 << 64) - 1)
-    where = body.offset(h.pointer(destination.name), index >> 3)
-    value = insn.meaning(**values)  # type: ignore[misc]
-    body.store((value & keep) | (body.load("u64", where) & ~keep), where)
-    h.end_loop(tag)
-    h.next()
-
-
-def _mask_to_scalar(h: Handler, vl: Symbol) -> None:
-    """vcpop.m and vfirst.m: the meaning folds (acc, word, index of the word's first element) over 64-bit words."""
-    body, insn = h.body, h.insn
-    slot = h.local("i64")
-    start = -1 if insn.attributes.get("search") else 0
-    body.store(body.constant(start, "u64"), slot)
-    tag, index = h.loop(body.constant(0, "u64"), vl, 64)
-    word = body.load("u64", body.offset(h.pointer("vs2"), index >> 3))
-    if h.variant.masked:
-        word = word & body.load("u64", body.offset(body.offset("%s", st.V), index >> 3))
-    rest = vl - index
-    word = word & select(rest < 64, (body.constant(1, "u64") << (rest & 63)) - 1, (1 << 64) - 1)
-    value = insn.meaning(body.load("u64", slot), word, index)  # type: ignore[misc]
-    body.store(value, slot)
-    h.end_loop(tag)
-    body.store(body.load("u64", slot), h.pointer(insn.syntax[0].name))

@@ -38,8 +38,11 @@ class Variant:
         parts = [insn.mnemonic]
         if insn.is_vector or insn.kind.name == "VSET":
             parts.append("vill" if c.vill else f"e{c.sew}")
+        if self.partway:
+            parts.append("partway")
         needs = insn.parameters
-        if "vlmax" in needs or insn.kind.name in ("PERMUTE", "VSET"):
+        grouped = insn.kind.name in ("PERMUTE", "SCAN", "VSET") or "segments" in insn.attributes
+        if "vlmax" in needs or grouped:
             parts.append(f"m{c.lmul}".replace("/", "o"))
         if "mx_format" in needs:
             parts.append(c.mx_format)
@@ -56,6 +59,11 @@ class Variant:
         if self.csr >= 0:
             parts.append(f"csr{self.csr:x}")
         return "_".join(parts)
+
+    @property
+    def partway(self) -> bool:
+        """Whether it begins at element vstart, and ends its block as vstart becomes 0."""
+        return self.context.partway and self.insn.is_vector and self.insn.kind.name != "VSET"
 
     @property
     def rounding(self) -> int:
@@ -150,8 +158,15 @@ class Handler:
         vlenb = self.word("vlenb")
         return vlenb * bytes_per.numerator >> (bytes_per.denominator.bit_length() - 1)
 
+    def start(self) -> Symbol:
+        """The first element to work on."""
+        return self.word("vstart") if self.variant.partway else self.body.constant(0, "u64")
+
     def raise_flags(self, flags: Symbol, active: Symbol | None = None) -> None:
-        """Accrue fflags; with lanes, only of active ones."""
+        """Accrue fflags, or vxsat of an instruction that saturates; with lanes, only of active ones."""
+        if self.insn.attributes.get("saturates"):
+            self._saturated(flags if active is None else flags & active)
+            return
         if not self.variant.flags:
             return
         if active is not None:
@@ -162,6 +177,16 @@ class Handler:
                 self.body.intrinsic(f"llvm.vector.reduce.or.{kind}", "i8", (flags.llvm, flags.name)), "u8"
             )
         self.set_word("fcsr", self.word("fcsr") | cast(flags, "u64"))
+
+    def _saturated(self, clipped: Symbol) -> None:
+        lanes = clipped.lanes
+        one = (
+            self.body.value(f"bitcast {clipped.llvm} {clipped.name} to i{lanes}")
+            if lanes > 1
+            else clipped.name
+        )
+        some = self.body.value(f"icmp ne i{lanes} {one}, 0")
+        self.set_word("vxsat", self.word("vxsat") | cast(self.body.symbol(some, "b1"), "u64"))
 
     # control ------------------------------------------------------------------------------------------------------
     def loop(self, start: Symbol, stop: Symbol, step: int) -> tuple[str, Symbol]:
@@ -213,6 +238,12 @@ class Handler:
 
     def next(self) -> None:
         """Continue with the next row."""
+        if self.variant.partway:
+            self.set_word("vstart", self.body.constant(0, "u64"))
+            self.set_word("vtype", self.word("vtype") & ~st.PARTWAY)
+            self.set_word("next_pc", self.row("pc", "u64") + 4)
+            self.leave(st.DYNAMIC)
+            return
         row = self.body.offset("%r", st.ROW.itemsize)
         target = self.body.value(f"load ptr, ptr {row}, align 8")
         result = self.body.value(f"musttail call i64 {target}(ptr %s, ptr {row})")

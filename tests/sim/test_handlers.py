@@ -46,7 +46,7 @@ CASES = [
     if insn.kind in (Kind.MAP, Kind.COMPARE) and insn.timing != "vmxdotp"
     for context in contexts(insn)
     if not (
-        "mulh" in insn.mnemonic and (not insn.is_vector or context.sew == 64)
+        ("mulh" in insn.mnemonic or "vsmul" in insn.mnemonic) and (not insn.is_vector or context.sew == 64)
     )  # NumPy has no 128-bit integers
     for masked in ((False, True) if insn.maskable else (False,))
 ]
@@ -80,8 +80,8 @@ def as_array(raw: np.ndarray, kind: Any) -> Array:
 
 def expected_values(
     insn: Insn, context: Context, before: st.HartState, fields: dict[str, int], lanes: int
-) -> Any:
-    """The meaning on all lanes at once."""
+) -> tuple[Any, Any]:
+    """The meaning on all lanes at once: values, and flags if it has any."""
     values: dict[str, Any] = {}
     for operand in insn.syntax:
         if operand.name not in insn.parameters or operand.name == "v0":
@@ -107,12 +107,14 @@ def expected_values(
             values[name] = extra[name]
         elif name == "pc":
             values[name] = as_array(np.array([0x80001000], np.uint64).view(np.uint8), "u64")
+        elif name == "vxrm":
+            values[name] = Array(np.array([before["vxrm"]], np.uint64))
         elif name == "i":
             values[name] = Array(np.arange(lanes).astype(f"u{context.sew // 8}"))
         elif name == "v0":
             values[name] = Array(np.unpackbits(before.v[0], bitorder="little")[:lanes].astype(bool))
     result = insn.meaning(**values)  # type: ignore[misc]
-    return result[0] if isinstance(result, tuple) else result
+    return result if isinstance(result, tuple) else (result, None)
 
 
 @pytest.mark.parametrize(("insn", "context", "masked"), CASES)
@@ -129,7 +131,7 @@ def test_handler_equals_meaning(insn: Insn, context: Context, masked: bool) -> N
             hart.f[:] |= np.uint64(0xFFFFFFFF00000000)
         vlmax = context.vlmax(VLEN)
         vl = (vlmax, vlmax - 1, 1, vlmax // 2 + 1)[trial]
-        hart["vl"] = vl
+        hart["vl"], hart["vxrm"] = vl, trial
         fields = {**REGISTERS, "imm": int(generator.integers(-16, 16)) if "imm" in insn.operands else 0}
         if "uimm" in insn.operands or "shamt" in insn.operands:
             fields["imm"] = int(generator.integers(0, 32))
@@ -139,7 +141,7 @@ def test_handler_equals_meaning(insn: Insn, context: Context, masked: bool) -> N
 
         lanes = vl if destination.bank == "v" and not destination.element0 else 1
         lanes = int(insn.attributes.get("whole_registers", 0)) * VLEN // 8 or lanes
-        value = expected_values(insn, context, before, fields, lanes)
+        value, flags = expected_values(insn, context, before, fields, lanes)
         data = np.broadcast_to(value.data if isinstance(value, Array) else np.asarray(value), (lanes,))
         if insn.kind is Kind.COMPARE:
             bits = np.unpackbits(before.v[fields["vd"]], bitorder="little")
@@ -152,6 +154,9 @@ def test_handler_equals_meaning(insn: Insn, context: Context, masked: bool) -> N
             continue
         if data.dtype == bool:
             data = data.astype(dtype_of(kind))
+        if insn.attributes.get("saturates"):
+            bits = np.unpackbits(before.v[0], bitorder="little")[:lanes].astype(bool)
+            assert hart["vxsat"] == int((flags.data & bits if masked else flags.data).any())
         if destination.bank == "v":
             start = st.V + fields["vd"] * VLEN // 8
             size = kind.bits // 8

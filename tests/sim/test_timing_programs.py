@@ -138,3 +138,21 @@ def test_custom_instructions_are_illegal_on_a_machine_without_them(source: str, 
     with pytest.raises(TrapError, match=f"has no {extension}") as caught:
         Cluster(build(source + "\n" + EXIT), machine).run()
     assert caught.value.pc is not None
+
+
+@pytest.mark.parametrize("memoized", [False, True])
+def test_a_block_is_timed_with_the_vl_it_was_entered_with(memoized: bool) -> None:
+    """The vset at a block's end sets the vl of what follows, not of what stands before it."""
+
+    def cycles(last: int) -> int:
+        work = "vadd.vv v0, v8, v16\n" * 4
+        source = (
+            f"vsetivli zero, 31, e8, m8, ta, ma\n{work}vsetivli zero, {last}, e8, m8, ta, ma\ncsrr t0, fcsr\n"
+        )
+        assembler = Assembler()
+        assembler.text(f".text\n.globl _start\n_start:\n{source}li a7, 93\nli a0, 0\necall\n")
+        cluster = Cluster(assembler.assemble().program(), load_machine("spatz-mx"), memoized=memoized)
+        cluster.run()
+        return cluster.cycles
+
+    assert cycles(1) == cycles(31)
