@@ -118,7 +118,12 @@ def _meet(a: range, b: range) -> bool:
 
 
 def _two_widths(insn: Insn, groups: dict[str, Group], masked: bool) -> str | None:
-    """No register may be read with two element widths (5.2); the mask counts as width 1."""
+    """No register may be read with two element widths (5.2); the mask counts as width 1.
+
+    VMXDOTP, which is not V's, reads elements and scales of any registers (as Spatz does).
+    """
+    if insn.timing == "vmxdotp":
+        return None
     reads = [(name, g) for name, g in groups.items() if name != "vd" or "vd" in insn.parameters]
     if masked:
         reads.append(("the mask", Group(MASK_REGISTER, 1, Fraction(1))))
