@@ -48,8 +48,9 @@ def _library() -> ctypes.CDLL:
         with tempfile.TemporaryDirectory(dir=built.parent) as folder:
             part = Path(folder) / "shim.so"
             # The wheel's library has the old C++ string ABI.
-            command = ["g++", "-std=c++20", "-O1", "-fPIC", "-shared", "-D_GLIBCXX_USE_CXX11_ABI=0", *include,
-                       "-o", str(part), str(SOURCE), f"-L{data / 'lib'}", "-lriscv", f"-Wl,-rpath,{data / 'lib'}"]  # fmt: skip
+            flags = ["-std=c++20", "-O1", "-fPIC", "-shared", "-D_GLIBCXX_USE_CXX11_ABI=0", *include]
+            link = [f"-L{data / 'lib'}", "-lriscv", f"-Wl,-rpath,{data / 'lib'}"]
+            command = ["g++", *flags, "-o", str(part), str(SOURCE), *link]
             subprocess.run(command, check=True, capture_output=True, text=True)
             part.replace(built)
     library = ctypes.CDLL(str(built))
@@ -57,7 +58,12 @@ def _library() -> ctypes.CDLL:
     library.spike_new.argtypes = [ctypes.c_char_p]
     library.spike_region.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_void_p]
     library.spike_vectors.argtypes = [ctypes.c_void_p]
-    library.spike_step.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64, ctypes.POINTER(Exchange)]
+    library.spike_step.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_uint64,
+        ctypes.c_uint64,
+        ctypes.POINTER(Exchange),
+    ]
     return library
 
 
