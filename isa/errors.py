@@ -137,3 +137,32 @@ class CampaignError(PotluckError):
     def __init__(self, message: str, *, key: str | None = None, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.key = key
+
+
+class ToolError(PotluckError):
+    """An external program or optional package that is missing, too old or broken; `tool` is its name."""
+
+    fields = ("tool",)
+
+    def __init__(self, message: str, *, tool: str | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.tool = tool
+
+
+class RtlError(PotluckError):
+    """A hardware unit that is not declared, does not build or fails its bench.
+
+    Attributes:
+        unit: name in ``rtl/units.toml``.
+        log: the end of the failing tool's output.
+    """
+
+    fields = ("unit",)
+
+    def __init__(self, message: str, *, unit: str | None = None, log: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.unit = unit
+        self.log = log
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}\n{self.log}" if self.log else super().__str__()

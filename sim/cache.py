@@ -18,6 +18,11 @@ import potluck.isa
 import potluck.sim
 
 
+def cache_root() -> Path:
+    """The folder above all versions: ``POTLUCK_CACHE_DIR`` or ``~/.cache/potluck``."""
+    return Path(os.environ.get("POTLUCK_CACHE_DIR") or Path.home() / ".cache" / "potluck").absolute()
+
+
 @cache
 def cache_directory() -> Path:
     """The folder for this version of the sources; created on first use."""
@@ -26,8 +31,7 @@ def cache_directory() -> Path:
         root = Path(package.__path__[0])
         for path in sorted(root.rglob("*.py")):
             digest.update(path.read_bytes())
-    base = os.environ.get("POTLUCK_CACHE_DIR") or Path.home() / ".cache" / "potluck"
-    directory = Path(base) / digest.hexdigest()[:16]
+    directory = cache_root() / digest.hexdigest()[:16]
     directory.mkdir(parents=True, exist_ok=True)
     return directory
 

@@ -1,7 +1,29 @@
 """Shared test settings."""
 
+from __future__ import annotations
+
+import os
+
+import pytest
 from hypothesis import settings
 
 # No test asserts a time: a busy machine is no reason to fail.
 settings.register_profile("potluck", deadline=None)
 settings.load_profile("potluck")
+
+
+@pytest.fixture(scope="session")
+def rtl_tools() -> None:
+    """Skip, with the reason, a hardware test whose tools the base installation lacks.
+
+    Where they must be there (CI sets POTLUCK_REQUIRE_RTL=1) their absence is a failure.
+    """
+    from potluck.hdl import toolchain
+
+    absent = [*toolchain.missing("rtl"), *toolchain.missing("synthesis")]
+    if absent:
+        needs = "; ".join(f"{found.tool.name}: {found.problem} ({found.tool.get})" for found in absent)
+        text = f"hardware tests need tools (docs/rtl.md): {needs}"
+        if os.environ.get("POTLUCK_REQUIRE_RTL") == "1":
+            pytest.fail(text)
+        pytest.skip(text)

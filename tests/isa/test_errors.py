@@ -22,6 +22,8 @@ CASES = [
     ),
     (errors.DataError("wrong shape", tensor="x"), ["tensor 'x'"]),
     (errors.CampaignError("unknown key", key="faults.rat"), ["faults.rat"]),
+    (errors.ToolError("version 5.006 is too old", tool="verilator"), ["tool 'verilator'", "5.006"]),
+    (errors.RtlError("does not build", unit="lzc", log="%Error: 3"), ["unit 'lzc'", "%Error: 3"]),
 ]
 
 
