@@ -1,0 +1,44 @@
+"""No unit has a lint warning, in any of the configurations that are synthesized."""
+
+from pathlib import Path
+
+import pytest
+
+from potluck.hdl import lint
+from potluck.hdl.sources import unit_names
+
+pytestmark = pytest.mark.usefixtures("rtl_tools")
+
+CONFIGURATIONS = [
+    *((unit, {}) for unit in unit_names()),
+    ("mxdotp_lane", {"EnableFp4": 0}),
+    ("mxdotp_lane", {"EnableFp8": 0}),
+    ("mxdotp_lane", {"EnableFp6": 1, "EnableInt8": 1}),
+    *(("mxdotp_lane", {"Latency": latency}) for latency in (0, 1, 2, 4, 7)),
+    *(("bf16_fma_lane", {"Latency": latency}) for latency in (0, 1, 2, 4, 7)),
+]
+
+
+@pytest.mark.parametrize(("unit", "parameters"), CONFIGURATIONS, ids=str)
+def test_verilator_has_nothing_to_say(unit: str, parameters: dict[str, int]) -> None:
+    assert lint.lint_verilator(unit, parameters) == []
+
+
+@pytest.mark.parametrize(("unit", "parameters"), CONFIGURATIONS, ids=str)
+def test_slang_has_nothing_to_say(unit: str, parameters: dict[str, int]) -> None:
+    assert lint.lint_slang(unit, parameters) == []
+
+
+WIDTHS = "module probe (input logic [7:0] a_i, output logic [3:0] b_o);\n  assign b_o = a_i;\nendmodule\n"
+UNKNOWN = "module probe (input logic a_i, output logic b_o);\n  absent u_absent (.a_i, .b_o);\nendmodule\n"
+
+
+@pytest.mark.parametrize("text", [WIDTHS, UNKNOWN])
+@pytest.mark.parametrize("tool", ["verilator", "pyslang"])
+def test_a_defect_is_found(tool: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "probe.sv"
+    file.write_text(text)
+    monkeypatch.setattr(lint, "sources", lambda unit: [file])
+    monkeypatch.setattr(lint, "find_unit", lambda unit: type("Unit", (), {"top": "probe", "parameters": {}}))
+    check = {"verilator": lint.lint_verilator, "pyslang": lint.lint_slang}[tool]
+    assert any("probe.sv" in line for line in check("probe"))
