@@ -13,10 +13,11 @@ from importlib import import_module
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
-from potluck.isa.errors import DataError
+from potluck.isa.errors import DataError, ToolError
 
-BENCHMARKS = ("spine",)
+BENCHMARKS = ("spine", "rtl_area")
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,13 @@ Report = Callable[..., None]
 
 
 def run_benchmarks(names: list[str], console: Console) -> list[dict[str, Any]]:
-    """Run the named benchmarks (all if none are named), print a line per figure, return the JSON rows.
+    """Run the named benchmarks, print a line per figure, return the JSON rows.
+
+    If none are named, all run, but those whose tools are not installed.
 
     Raises:
         DataError: unknown name.
+        ToolError: a tool that a named benchmark needs is missing.
     """
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
@@ -72,5 +76,10 @@ def run_benchmarks(names: list[str], console: Console) -> list[dict[str, Any]]:
                 f"{figure:42} {value:>12,.4g} {unit:14} {target:24} {mark}  {reference}", highlight=False
             )
 
-        import_module(f"potluck.benchmarks.{name}").run(report)
+        try:
+            import_module(f"potluck.benchmarks.{name}").run(report)
+        except ToolError as error:
+            if names:
+                raise
+            console.print(f"[yellow]{name} left out:[/] {escape(str(error))}", highlight=False)
     return [asdict(figure) for figure in figures]
