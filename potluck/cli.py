@@ -164,6 +164,22 @@ def bench(names: Annotated[list[str] | None, typer.Argument()] = None, json_path
     _write_json(json_path, run_benchmarks(names or [], console))
 
 
+@app.command()
+def doctor(
+    required: Annotated[
+        list[str] | None,
+        typer.Option("--require", help="Fail if a tool of this group (rtl, ...) is missing."),
+    ] = None,
+    json_path: JsonPath = None,
+) -> None:
+    """Show which external tools are installed, what they are for and how to get the others."""
+    from potluck import doctor as tools
+
+    report = tools.examine(console, required or [])
+    _write_json(json_path, report)
+    tools.check(report)
+
+
 def _machine(name: str, settings: list[str] | None) -> Any:
     from potluck.isa.machine import load_machine
 

@@ -135,6 +135,7 @@ def test_every_command_explains_itself() -> None:
         "isa",
         "machine",
         "bench",
+        "doctor",
     ):
         shown = CliRunner().invoke(cli.app, [command, "--help"])
         assert shown.exit_code == 0
