@@ -29,7 +29,8 @@ def examine(console: Console, required: Sequence[str] = ()) -> dict[str, Any]:
     """
     missing = [found.tool.name for group in required for found in toolchain.missing(group)]
     results = [toolchain.find(name) for name in toolchain.TOOLS]
-    table = Table("tool", "version", "for", "where, or why not", box=None, pad_edge=False)
+    table = Table("tool", "version", "for", box=None, pad_edge=False)
+    table.add_column("where, or why not", overflow="fold")  # a command that is cut short cannot be copied
     for found in results:
         tool = found.tool
         where = str(found.path) if found.path else f"{found.problem}; get it: {tool.get}"
