@@ -56,18 +56,18 @@ RATIOS = ("VMXDOTP FP8", "VMXDOTP FP8+FP4", "VMXDOTP all formats")
 
 
 class Measured(NamedTuple):
-    """All about one design; `luts` where no multiplier becomes a DSP slice."""
+    """All about one design; `fpga` without DSP slices, `fpga_dsp` with them."""
 
     gates: GenericGates
     fpga: FpgaResources
-    luts: int
+    fpga_dsp: FpgaResources
     cells: StandardCells
 
 
-def _fpga(design: Design) -> tuple[FpgaResources, int]:
-    """With DSP slices, and the LUTs without them: only these compare what multiplies in LUTs with what does not."""
+def _fpga(design: Design) -> tuple[FpgaResources, FpgaResources]:
+    """Without and with DSP slices: only the former compares what multiplies in LUTs by nature with what does not."""
     resources = fpga_resources(design)
-    return resources, fpga_resources(design, dsp=False).lut if resources.dsp48 else resources.lut
+    return (fpga_resources(design, dsp=False) if resources.dsp48 else resources), resources
 
 
 def measure(rows: tuple[Row, ...]) -> Iterator[Measured]:
@@ -80,7 +80,9 @@ def measure(rows: tuple[Row, ...]) -> Iterator[Measured]:
     for tool in ("pyosys", "sta", "osu018"):
         toolchain.require(tool)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        jobs: list[tuple[Future[GenericGates], Future[tuple[FpgaResources, int]], Future[StandardCells]]] = [
+        jobs: list[
+            tuple[Future[GenericGates], Future[tuple[FpgaResources, FpgaResources]], Future[StandardCells]]
+        ] = [
             (
                 pool.submit(generic_gates, row.design),
                 pool.submit(_fpga, row.design),
@@ -101,9 +103,13 @@ def run(report: Report) -> None:
     for row, result in zip(ROWS, measure(ROWS), strict=True):
         results[row.name] = result
         report(f"{row.name}: gates", result.gates.nand2, "NAND2", "generic gates")
-        report(f"{row.name}: LUTs", result.luts, "LUT", "Xilinx 7-series, without DSP slices")
-        report(f"{row.name}: flip-flops", result.fpga.flip_flop, "FF", "Xilinx 7-series")
-        report(f"{row.name}: DSPs", result.fpga.dsp48, "DSP48", f"then {result.fpga.lut} LUTs")
+        report(f"{row.name}: LUTs", result.fpga.lut, "LUT", "Xilinx 7-series, no DSP slices")
+        report(f"{row.name}: flip-flops", result.fpga.flip_flop, "FF", "Xilinx 7-series, no DSP slices")
+        dsp = result.fpga_dsp
+        leaves = (
+            f"Xilinx 7-series, leaving {dsp.lut} LUT, {dsp.flip_flop} FF" if dsp.dsp48 else "Xilinx 7-series"
+        )
+        report(f"{row.name}: DSPs", dsp.dsp48, "DSP48", leaves)
         report(f"{row.name}: area", result.cells.area_um2, "um2", "OSU 0.18 um, no wires")
         report(f"{row.name}: period", result.cells.period_ns, "ns", "OSU 0.18 um, typical, no wires")
     macs = {row.name: row.macs for row in ROWS}
@@ -112,7 +118,7 @@ def run(report: Report) -> None:
         lane = results[name]
         area = lane.cells.area_um2 / base.cells.area_um2
         report(f"{name} / BF16: gates", lane.gates.nand2 / base.gates.nand2, "x", PAPER)
-        report(f"{name} / BF16: LUTs", lane.luts / base.luts, "x", PAPER)
+        report(f"{name} / BF16: LUTs", lane.fpga.lut / base.fpga.lut, "x", PAPER)
         report(f"{name} / BF16: area", area, "x", PAPER)
         report(f"{name} / BF16: area per multiply-add", area * macs[BASE] / macs[name], "x", PAPER)
         report(f"{name} / BF16: period", lane.cells.period_ns / base.cells.period_ns, "x", PAPER)

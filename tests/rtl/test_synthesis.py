@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from potluck import benchmarks
 from potluck.benchmarks import rtl_area
 from potluck.hdl import synthesis, toolchain
 from potluck.hdl.sources import Unit, unit_names
@@ -120,14 +124,28 @@ def test_a_design_that_does_not_elaborate_is_an_error(probe: Design) -> None:
         generic_gates(probe)
 
 
-def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("POTLUCK_LIBERTY", str(tmp_path / "absent.lib"))
     toolchain.find.cache_clear()
-    try:
-        with pytest.raises(ToolError, match="qflow-tech-osu018"):
-            standard_cells(Design("lzc"))
-    finally:
-        toolchain.find.cache_clear()
+    yield
+    toolchain.find.cache_clear()
+
+
+@pytest.mark.usefixtures("no_library")
+def test_a_missing_library_is_named() -> None:
+    with pytest.raises(ToolError, match="qflow-tech-osu018"):
+        standard_cells(Design("lzc"))
+
+
+@pytest.mark.usefixtures("no_library")
+def test_without_tools_the_benchmark_is_left_out_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmarks, "BENCHMARKS", ("rtl_area",))
+    console = Console(record=True, file=StringIO(), width=400)
+    assert benchmarks.run_benchmarks([], console) == []
+    assert "rtl_area left out: tool " in console.export_text()
+    with pytest.raises(ToolError):
+        benchmarks.run_benchmarks(["rtl_area"], console)
 
 
 def test_the_benchmark_names_units_that_exist() -> None:
