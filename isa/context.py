@@ -72,7 +72,7 @@ class Context:
 
 
 def legal_vtype(vtype: int, elen: int = 64) -> bool:
-    """Whether a vtype immediate is supported: known LMUL and SEW, SEW at most LMUL*ELEN."""
+    """Whether a vtype immediate is supported: known LMUL and SEW, SEW at most LMUL*ELEN, altfmt with SEW=8 alone."""
     context = Context(vtype)
-    reserved = vtype >> 9 or vtype & 7 == 4 or vtype >> 3 & 7 > 3
+    reserved = vtype >> 9 or vtype & 7 == 4 or vtype >> 3 & 7 > 3 or (context.altfmt and context.sew != 8)
     return not reserved and context.sew <= elen and context.sew <= context.lmul * elen

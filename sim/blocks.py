@@ -164,23 +164,11 @@ class BlockStore:
         immediate = next((fields[n] for n in ("imm", "uimm", "shamt", "off", "vtypei") if n in fields), 0)
         key = 0
         if insn.kind is Kind.VSET:
-            immediate = fields.get("vtypei", 0)
-            variant, offsets["rs3"], key = self._prepare_vset(insn, fields, variant)
-            if not legal_vtype(immediate):
-                immediate = 1 << 63
+            variant, immediate = _new_type(insn, fields, variant)
+            offsets["rs3"], key = _avl_mode(fields), fields.get("uimm", 0)
         timing = timing_row(insn, fields, context, self.machine)
         energy = instruction_energy(insn, context, self.machine)
         return _Decoded(variant, variant.name, fields, offsets, immediate, key, timing, energy)
-
-    def _prepare_vset(self, insn: Insn, fields: dict[str, int], variant: Variant) -> tuple[Variant, int, int]:
-        """AVL mode and, for a static type, the variant under the new type (whose VLMAX it needs)."""
-        if "vtypei" in fields:
-            new = fields["vtypei"] if legal_vtype(fields["vtypei"]) else VILL
-            variant = Variant(insn, Context(new, variant.context.control))
-        if "rs1" not in fields:
-            return variant, 0, fields.get("uimm", 0)
-        mode = 0 if fields["rs1"] else 1 if fields["rd"] else 2
-        return variant, mode, 0
 
     def _refusal(self, insn: Insn, fields: dict[str, int], context: Context) -> str | None:
         """What this simulator or machine does not take, said before it could give a wrong value."""
@@ -314,6 +302,32 @@ def _is_event(one: _Decoded) -> bool:
     if insn.mnemonic == "jal":
         return one.fields["off"] == 0
     return insn.kind is Kind.SYSTEM and insn.mnemonic not in GOES_ON
+
+
+KEEPS_VL = 2
+
+
+def _avl_mode(fields: dict[str, int]) -> int:
+    """Which AVL a vset takes: 0 = its operand, 1 = VLMAX, ``KEEPS_VL`` = the present vl (6.2)."""
+    if fields.get("rs1", 1):
+        return 0
+    return 1 if fields["rd"] else KEEPS_VL
+
+
+def _new_type(insn: Insn, fields: dict[str, int], variant: Variant) -> tuple[Variant, int]:
+    """The variant of a vset under its new type, whose VLMAX it needs, and the value of vtype.
+
+    To keep vl while VLMAX changes, or from vill on, is reserved; as in Spike it sets vill. A vsetvl finds out itself.
+    """
+    if "vtypei" not in fields:
+        return variant, 0
+    old, new = variant.context, Context(fields["vtypei"], variant.context.control)
+    legal = legal_vtype(fields["vtypei"])
+    if legal and _avl_mode(fields) == KEEPS_VL:
+        legal = not old.vill and old.lmul / old.sew == new.lmul / new.sew
+    if not legal:
+        return replace(variant, context=Context(VILL, old.control)), 1 << 63
+    return replace(variant, context=new), fields["vtypei"]
 
 
 def _has_flags(insn: Insn) -> bool:

@@ -84,7 +84,12 @@ def _set_dynamic(h: Handler, vtype: Symbol) -> None:
         shift = (lmul if lmul < 4 else lmul - 8) - (sew.bit_length() - 1)
         size = vlenb << shift if shift >= 0 else vlenb >> -shift
         vlmax = select(vtype.apply("equal", code), size, vlmax)
-    good = vlmax > 0
+    old = body.constant(0, "u64") if h.context.vill else h.vlmax()
+    keeps = h.row("rs3", "u64").apply("equal", 2)
+    good = (vlmax > 0) & (
+        keeps.apply("equal", 0) | vlmax.apply("equal", old)
+    )  # reserved: a kept vl, another VLMAX
+    vlmax = select(good, vlmax, 0)
     avl = bitcast(h.read(h.insn.operand("rs1"), operand_type(h.insn.operand("rs1"), h.context)), "u64")
     _set(h, avl, select(good, vtype, 1 << 63), vlmax)
     h.set_word("next_pc", h.row("pc", "u64") + 4)

@@ -71,7 +71,10 @@ class Spike:
     """A hart of the given VLEN with the given memories (page-aligned address to bytes, a multiple of 4 KiB)."""
 
     def __init__(
-        self, vlen: int, memories: dict[int, NDArray[np.uint8]], extensions: str = "_zvfh_zvqdotq"
+        self,
+        vlen: int,
+        memories: dict[int, NDArray[np.uint8]],
+        extensions: str = "_zvfh_zvqdotq_zvfbfmin_zvfbfwma_zvfofp8min",
     ) -> None:
         self._library = _library()
         self._machine = self._library.spike_new(f"rv64gcv{extensions}_zvl{vlen}b".encode())
