@@ -56,6 +56,8 @@ def registers(operand: Operand, insn: Insn, context: Context) -> int:
 
 def check(insn: Insn, fields: dict[str, int], context: Context) -> str | None:
     """The reason why an instruction is illegal in this context, or None."""
+    if _reserved_rounding(insn, fields, context):
+        return "its rounding mode is reserved (rm or frm above 4)"
     if not insn.is_vector or insn.kind is Kind.VSET:
         return None
     whole = insn.attributes.get("whole_registers")
@@ -76,14 +78,21 @@ def _vtype(insn: Insn, context: Context) -> str | None:
         return f"needs SEW={wanted}, vtype has SEW={context.sew}"
     if insn.attributes.get("bf16_destination") and not context.bf16_destination:
         return "fcsr bit 8 (fmode.dst) must be set for a BF16 result; an FP16 result is not implemented"
-    result = insn.syntax[0].type.at(context.sew)
-    if insn.timing == "vfma" and result.kind == "f" and result.bits == 16 and "vd" in insn.parameters:
-        return "fused multiply-add into FP16 (Zvfh) is not modeled"
     for operand in insn.syntax:
         kind = operand.type.at(context.sew)
         if operand.bank in ("v", "f") and kind.kind == "f" and kind.bits not in FLOAT_WIDTHS:
             return f"operand {operand.name} would be a float of {kind.bits} bits"
     return None
+
+
+def _reserved_rounding(insn: Insn, fields: dict[str, int], context: Context) -> bool:
+    """Scalar rows: those that round. Vector rows: every one on floats, even if it does not round (V §13.1)."""
+    rounds = insn.attributes.get("rounds") or "frm" in insn.parameters
+    if insn.is_vector:
+        floating = any(operand.type.kind == "f" for operand in insn.syntax)
+        return context.frm > 4 and bool(rounds or floating)
+    rm = fields.get("rm", 7)
+    return bool(rounds) and (context.frm if rm == 7 else rm) > 4
 
 
 def _registers(insn: Insn, fields: dict[str, int], context: Context) -> str | None:

@@ -25,6 +25,7 @@ from typing import Any
 
 from potluck.isa.element import bitcast, cast, different, equal, fabs, fconvert, isnan, select
 from potluck.isa.mxdot_sums import Specials, specials, sum_of_products
+from potluck.isa.to_odd import to_odd
 
 NV, OF, UF, NX = 16, 4, 2, 1
 _NAN64 = 0x7FF8 << 48
@@ -118,11 +119,7 @@ def sum_to_odd(acc: Any, p: Any, low: Any | None = None) -> Any:
         rest = select(fabs(rest) > 0.0, rest, -0.0)  # -0 changes no total, and NaN goes
         new = total + rest
         total, error = new, rest - (new - total)
-    bits, sign = bitcast(total, "s64"), bitcast(error, "s64")
-    # One towards zero if the error has the other sign; then the last bit set: the odd one of the two doubles
-    # around.
-    odd = (bits + ((bits ^ sign) >> 63)) | 1
-    return bitcast(select(fabs(error) > 0.0, odd, bits), "f64")  # the comparison is false for NaN
+    return to_odd(total, error)
 
 
 def round_once(z: Any, frm: int, bfloat: bool) -> Any:

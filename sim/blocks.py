@@ -174,13 +174,6 @@ class BlockStore:
         """What this simulator or machine does not take, said before it could give a wrong value."""
         if insn.extension in CUSTOM and not self.machine.isa.vmxdotp:
             return f"machine {self.machine.name} has no {insn.extension} (isa.vmxdotp = false)"
-        rounding = context.frm if fields.get("rm", 7) == 7 else fields["rm"]
-        if rounding > 4 and (insn.attributes.get("rounds") or "frm" in insn.parameters):
-            return f"rounding mode {rounding} is reserved"
-        if insn.attributes.get("rounds") and "frm" not in insn.parameters and rounding != 0:
-            return f"rounding mode {rounding} is not modeled for this instruction (only nearest even)"
-        if self.flags and insn.attributes.get("raises") and not _has_flags(insn):
-            return "the program reads fflags, which are not modeled for this instruction"
         if insn.kind is Kind.CSR:
             csr = fields["csr"]
             if csr not in KNOWN_CSRS:
@@ -331,7 +324,7 @@ def _new_type(insn: Insn, fields: dict[str, int], variant: Variant) -> tuple[Var
 
 
 def _has_flags(insn: Insn) -> bool:
-    return bool(insn.attributes.get("flags"))
+    return bool(insn.attributes.get("flags") or insn.attributes.get("raises"))
 
 
 _STORES: OrderedDict[tuple[bytes, int, str], BlockStore] = OrderedDict()

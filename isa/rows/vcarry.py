@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from potluck.isa.element import cast, fconvert
+from potluck.isa.element import cast
 from potluck.isa.insn import Insn, Kind
-from potluck.isa.rows.floats import ROUNDS, canonical
+from potluck.isa.rows.floats import ROUNDS
 
 OP = "1010111"
 _FORMS = {"v": ("vs1", "vs1", "000"), "x": ("rs1", "rs1", "100"), "i": ("imm[4:0]", "imm", "011")}
@@ -71,8 +71,8 @@ def _wide_sum(acc: Any, vs2: Any) -> Any:
     return acc + cast(vs2, acc.type)
 
 
-def _wide_float_sum(acc: Any, vs2: Any) -> Any:
-    return canonical(acc + fconvert(vs2, acc.type))
+def _wide_float_sum(acc: Any, vs2: Any, fp: Any) -> Any:
+    return fp.add(acc, fp.widen(vs2, str(acc.type)))
 
 
 def _reduction(

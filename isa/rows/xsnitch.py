@@ -10,7 +10,6 @@ from typing import Any
 
 from potluck.isa.element import bitcast, cast, fconvert, select
 from potluck.isa.insn import Insn, Kind
-from potluck.isa.mxdot_element import round_once, sum_to_odd
 
 
 def decode_fp8(code: Any, mx_format: str) -> Any:
@@ -33,14 +32,6 @@ def _single(fs1: Any, mx_format: str) -> Any:
 
 def _bfloat(fs1: Any, mx_format: str) -> Any:
     return cast(bitcast(fconvert(decode_fp8(fs1, mx_format), "f32"), "u32") >> 16, "u16")
-
-
-def _bf16_multiply_add(vd: Any, a: Any, b: Any) -> Any:
-    """BF16 ``vd + a*b`` rounded once: the product is exact in f64, the sum rounds to odd there, then to nearest."""
-    x, y, z = (fconvert(bitcast(cast(v, "u32") << 16, "f32"), "f64") for v in (a, b, vd))
-    result = bitcast(round_once(sum_to_odd(z, x * y), 0, True), "u32") >> 16
-    nan = (result & 0x7FFF) > 0x7F80
-    return cast(select(nan, 0x7FC0, result), "u16")
 
 
 _BF16: dict[str, Any] = {"rounds": True, "raises": True, "sew": 16}
@@ -75,7 +66,7 @@ ROWS = [
     Insn("fcvt.bf16.b", "0000010 00000 fs1 010 fd 0001011", "fd:u16, fs1:u8", Kind.MAP, "fcvt", _bfloat,
          "FP8 (format from fcsr) to BF16.", "Xf8"),
     Insn("vfmacc.bf16.vf", "000011 vm vs2 fs1 101 vd 0001011", "vd:u16, fs1:u16, vs2:u16, vm", Kind.MAP, "vfma",
-         lambda vd, fs1, vs2: _bf16_multiply_add(vd, fs1, vs2), "BF16 multiply-add.", "Xf8", _BF16),
+         lambda vd, fs1, vs2, fp: fp.fma_bf16(fs1, vs2, vd), "BF16 multiply-add.", "Xf8", _BF16),
     Insn("vfmacc.bf16.vv", "000011 vm vs2 vs1 100 vd 0001011", "vd:u16, vs1:u16, vs2:u16, vm", Kind.MAP, "vfma",
-         lambda vd, vs1, vs2: _bf16_multiply_add(vd, vs1, vs2), "BF16 multiply-add.", "Xf8", _BF16),
+         lambda vd, vs1, vs2, fp: fp.fma_bf16(vs1, vs2, vd), "BF16 multiply-add.", "Xf8", _BF16),
 ]  # fmt: skip

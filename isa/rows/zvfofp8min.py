@@ -1,4 +1,4 @@
-"""Zvfofp8min (draft 0.9) and Zvfbfmin: conversions of BF16 and FP32 to and from FP8, and of FP32 and BF16.
+"""Zvfofp8min (draft 0.9), Zvfbfmin and Zfbfmin: conversions of BF16 and FP32 to and from FP8, and of FP32 and BF16.
 
 vfwcvtbf16.f.f.v and vfncvtbf16.f.f.w have one encoding in both extensions: with SEW=16 they convert BF16 and
 FP32 (Zvfbfmin), with SEW=8 FP8 and BF16 (Zvfofp8min). vtype.altfmt picks the FP8 format, 0 = E4M3, 1 = E5M2.
@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from potluck.isa.element import bitcast, cast, equal, fconvert, select
+from potluck.isa.floating import bits_of, unbox_bf16
 from potluck.isa.insn import Insn, Kind
 from potluck.isa.narrowing import BF16, E4M3, E5M2, NV, narrow
 
@@ -57,7 +58,21 @@ def _row(mnemonic: str, code: str, operands: str, meaning: Any, doc: str, sew: t
     )
 
 
+def _scalar_narrow(fs1: Any, frm: int) -> Any:
+    return narrow(bits_of(fs1), BF16, frm)
+
+
+def _scalar_widen(fs1: Any) -> Any:
+    return _widen(unbox_bf16(fs1), 16, 0)
+
+
+_FLAGS: dict[str, Any] = {"flags": True}
+
 ROWS = [
+    Insn("fcvt.bf16.s", "0100010 01000 fs1 rm fd 1010011", "fd:u16, fs1:f32, rm", Kind.MAP, "fcvt", _scalar_narrow,
+         "Convert f32 to BF16.", "Zfbfmin", {**_FLAGS, "rounds": True}),
+    Insn("fcvt.s.bf16", "0100000 00110 fs1 rm fd 1010011", "fd:u32, fs1:u64, rm", Kind.MAP, "fcvt", _scalar_widen,
+         "Convert BF16 to f32.", "Zfbfmin", _FLAGS),
     _row("vfwcvtbf16.f.f.v", "01101", "vd:2u, vs2:u, vm", _widen,
          "Widen BF16 to FP32 (SEW=16), or FP8 to BF16 (SEW=8).", (8, 16)),
     _row("vfncvtbf16.f.f.w", "11101", "vd:u, vs2:2u, vm", _narrow,

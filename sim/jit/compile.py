@@ -56,12 +56,12 @@ def generate(variants: Iterable[Variant]) -> str:
 
 
 class Compiler:
-    """Handler addresses by variant name; one per process."""
+    """Handler addresses by variant name; one per process for each folder that keeps object code."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Path | None = None) -> None:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
-        self._directory = cache_directory() / "handlers"
+        self._directory = directory or cache_directory() / "handlers"
         self._directory.mkdir(exist_ok=True)
         self._addresses: dict[str, int] = {}
         self._engines: list[llvm.ExecutionEngine] = []

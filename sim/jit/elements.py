@@ -35,16 +35,12 @@ def emit_compare(h: Handler) -> None:
 def _scalar(h: Handler, destination: Operand) -> None:
     values = {name: _scalar_argument(h, name) for name in h.insn.parameters}
     kind = operand_type(destination, h.context)
-    value, flags = _result(h.insn.meaning(**values))  # type: ignore[misc]
+    value, flags = h.evaluate(values)
     if flags is not None:
         h.raise_flags(flags)
     if not isinstance(value, Symbol):
         value = h.body.constant(value, kind)
     h.write(destination, value, kind)
-
-
-def _result(returned: Any) -> tuple[Any, Any]:
-    return returned if isinstance(returned, tuple) else (returned, None)
 
 
 def _scalar_argument(h: Handler, name: str) -> Any:
@@ -118,7 +114,7 @@ def _over_elements(h: Handler, destination: Operand, store: Store) -> None:
         if h.variant.masked:
             mask = mask_chunk(h, index, lanes)
             active = mask if active is None else active & mask
-        value, flags = _result(insn.meaning(**values))  # type: ignore[misc]
+        value, flags = h.evaluate(values)
         if flags is not None:
             h.raise_flags(flags, active)
         if not isinstance(value, Symbol):
@@ -208,7 +204,9 @@ def emit_reduce(h: Handler) -> None:
     guard = h.when(active_bit(h, index)) if h.variant.masked else None
     element = body.load(kind2, body.offset(base, index * (kind2.bits // 8)))
     first, second = insn.parameters[0], insn.parameters[1]
-    value, flags = _result(insn.meaning(**{first: body.load(kind, slot), second: element}))  # type: ignore[misc]
+    values = {first: body.load(kind, slot), second: element}
+    values |= {name: _scalar_argument(h, name) for name in insn.parameters[2:]}
+    value, flags = h.evaluate(values)
     if flags is not None:
         h.raise_flags(flags)
     body.store(value, slot)
@@ -242,7 +240,7 @@ def emit_permute(h: Handler) -> None:
             values[name] = vlmax
         else:
             values[name] = _scalar_argument(h, name)
-    source, condition = _result(insn.meaning(**values))  # type: ignore[misc]
+    source, condition = h.evaluate(values)
     write = h.when(condition) if condition is not None else None
     inside = source < vlmax
     safe = select(inside, source, 0)

@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from potluck.isa.arithmetic import Arithmetic
 from potluck.isa.context import Context
 from potluck.isa.element import Type, bitcast, cast, select, type_of
+from potluck.isa.exact import Exact
 from potluck.isa.insn import Insn, Operand
 from potluck.sim import state as st
 from potluck.sim.jit.ir import Body, Symbol
@@ -48,7 +50,7 @@ class Variant:
             parts.append(c.mx_format)
         if "altfmt" in needs:
             parts.append(f"alt{c.altfmt}")
-        if "frm" in needs:
+        if "frm" in needs or self.exact:
             parts.append(f"rm{self.rounding}")
         if self.masked:
             parts.append("masked")
@@ -66,6 +68,13 @@ class Variant:
         return self.context.partway and self.insn.is_vector and self.insn.kind.name != "VSET"
 
     @property
+    def exact(self) -> bool:
+        """Whether floating point has to know rounding mode and flags, not just the host's nearest-even results."""
+        if "fp" not in self.insn.parameters:
+            return False
+        return self.flags or (self.insn.attributes.get("rounds", False) and self.rounding != 0)
+
+    @property
     def rounding(self) -> int:
         """Effective rounding mode: the instruction's own, or the dynamic one."""
         return self.context.frm if self.rm == 7 else self.rm
@@ -80,6 +89,7 @@ class Handler:
         self._slots = assign_slots(variant.insn)
         self._steps: dict[str, int] = {}
         self._allocations: list[str] = []
+        self.arithmetic = Exact(variant.rounding) if variant.exact else Arithmetic()
 
     # state and row access -----------------------------------------------------------------------------------------
     def row(self, field: str, kind: str = "u64") -> Symbol:
@@ -147,6 +157,8 @@ class Handler:
             return self.context.altfmt
         if name == "lmul":
             return self.context.lmul
+        if name == "fp":
+            return self.arithmetic
         raise KeyError(
             f"{self.insn.mnemonic}: the meaning asks for {name!r}, which is no operand or static fact"
         )
@@ -161,6 +173,12 @@ class Handler:
     def start(self) -> Symbol:
         """The first element to work on."""
         return self.word("vstart") if self.variant.partway else self.body.constant(0, "u64")
+
+    def evaluate(self, values: dict[str, Any]) -> tuple[Any, Any]:
+        """What the meaning returns for the given arguments: its result, and its flags or second result, or None."""
+        self.arithmetic.flags = None
+        returned = self.insn.meaning(**values)  # type: ignore[misc]
+        return returned if isinstance(returned, tuple) else (returned, self.arithmetic.flags)
 
     def raise_flags(self, flags: Symbol, active: Symbol | None = None) -> None:
         """Accrue fflags, or vxsat of an instruction that saturates; with lanes, only of active ones."""

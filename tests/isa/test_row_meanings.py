@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from potluck.isa.arithmetic import Arithmetic
+from potluck.isa.exact import Exact
 from potluck.isa.table import TABLE
 
 PATH = Path(__file__).parents[1] / "reference" / "numpy_values.py"
@@ -49,6 +51,8 @@ def call(mnemonic: str, sew: int, **values: Any) -> Any:
     for name in ("sew", "frm"):
         if name in insn.parameters:
             arguments[name] = values.get(name, sew if name == "sew" else 0)
+    if "fp" in insn.parameters:
+        arguments["fp"] = Exact(values["frm"]) if "frm" in values else Arithmetic()
     assert insn.meaning is not None
     result = insn.meaning(**arguments)
     return result[0].data if isinstance(result, tuple) else result.data
@@ -238,6 +242,8 @@ def run_bits(mnemonic: str, bits: int, **values: Any) -> list[int]:
             arguments[name] = VALUES.Array(raw.view(f"f{bits // 8}"))
         elif name in insn.parameters:
             arguments[name] = numbers
+    if "fp" in insn.parameters:
+        arguments["fp"] = Exact(values["frm"]) if "frm" in values else Arithmetic()
     assert insn.meaning is not None
     with np.errstate(all="ignore"):
         result = insn.meaning(**arguments)

@@ -123,8 +123,14 @@ TRAPS = {
     "unknown CSR": ("csrr t0, 0x7c0", "CSR"),
     "write to a read-only CSR": ("csrw vl, t0", "read-only"),
     "reserved rounding mode": ("csrwi frm, 5\nfadd.s ft0, ft1, ft2", "rounding mode"),
-    "rounding mode that is not modeled": ("csrwi frm, 2\nfadd.s ft0, ft1, ft2", "rounding mode"),
-    "flags that are not modeled": ("fadd.s ft0, ft1, ft2\nfrflags t0", "fflags"),
+    "reserved static rounding mode": (
+        ".word 0x0020d053  # fadd.s ft0, ft1, ft2 with rm = 5",
+        "rounding mode",
+    ),
+    "vector floats under a reserved frm": (
+        "csrwi frm, 7\nvsetivli t0, 4, e32, m1, ta, ma\nvfsgnj.vv v1, v2, v3",
+        "rounding mode",
+    ),
 }
 
 
