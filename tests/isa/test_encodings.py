@@ -21,7 +21,7 @@ from potluck.isa.table import TABLE, lookup, overlaps
 LLVM_MC = shutil.which("llvm-mc") or shutil.which("llvm-mc-14")
 ATTRIBUTES = "+m,+f,+d,+zfh,+v"
 # What LLVM 14 does not know: our choices, drafts, other vendors' instructions, and younger ratified ones.
-NOT_IN_LLVM_14 = {"VMXDOTP", "Xdma", "Xf8", "Zvfofp8min", "Zvfbfmin", "Zvfbfwma", "Zvdot4a8i"}
+NOT_IN_LLVM_14 = {"VMXDOTP", "Xdma", "Xf8", "Zvfofp8min", "Zvfbfmin", "Zvfbfwma", "Zfbfmin", "Zvdot4a8i"}
 ALLOWED_OVERLAPS: list[tuple[str, str]] = []
 
 
