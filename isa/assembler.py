@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from potluck.isa import pseudo
+from potluck.isa.compress import compressed
 from potluck.isa.directives import read_source
 from potluck.isa.elf import Program
 from potluck.isa.errors import ProgramError
@@ -44,6 +45,8 @@ class Assembler:
         self._extend: Callable[[bytes], None] | None = None
         self._where: Where | None = None
         self._volatile = False
+        self._compress = False
+        self._options: list[bool] = []
         self.section(".text")
 
     # what kernels call --------------------------------------------------------------------------------
@@ -53,7 +56,7 @@ class Assembler:
         Raises:
             ProgramError: unknown mnemonic or unsuitable operands; says what was expected.
         """
-        known = _CACHE.get((mnemonic, operands))
+        known = None if self._compress else _CACHE.get((mnemonic, operands))
         if known is not None and self._extend is not None:
             self._extend(known)
             return
@@ -134,6 +137,20 @@ class Assembler:
             run.fixups.append(Fixup(len(run.data), {"data": value}, where, None, size))
             run.data.extend(bytes(size))
 
+    def option(self, name: str) -> None:
+        """``.option``: ``rvc`` writes instructions of known operands in their compressed form, ``norvc`` ends it.
+
+        ``push`` and ``pop`` save and restore the choice; every other option says nothing here.
+        """
+        if name in ("rvc", "norvc"):
+            self._compress = name == "rvc"
+        elif name == "push":
+            self._options.append(self._compress)
+        elif name == "pop":
+            if not self._options:
+                raise ValueError(".option pop without .option push")
+            self._compress = self._options.pop()
+
     def floats(self, values: list[str], size: int) -> None:
         """Append FP32 or FP64 numbers."""
         self.bytes(b"".join(struct.pack("<f" if size == 4 else "<d", float(value)) for value in values))
@@ -198,7 +215,7 @@ class Assembler:
             for name, filled in pseudo.expand(mnemonic_, operands):
                 self._one(name, filled)
         same = len(self._section.items) == items and len(run.fixups) == fixups
-        if same and not self._volatile and len(_CACHE) < _CACHE_LIMIT:
+        if same and not self._volatile and not self._compress and len(_CACHE) < _CACHE_LIMIT:
             _CACHE[mnemonic, operands] = bytes(run.data[start:])
 
     def _one(self, mnemonic: str, operands: tuple[str | int, ...]) -> None:
@@ -209,13 +226,20 @@ class Assembler:
         where = self._here(mnemonic, operands)
         run = self._section.run()
         if not any(isinstance(value, Node) for value in values.values()):
-            word = insn.encode(finish(insn, values))  # type: ignore[arg-type]
-            run.data.extend(word.to_bytes(4, "little"))
+            values = finish(insn, values)  # type: ignore[assignment, arg-type]
+            if self._compress:
+                insn, values = compressed(insn, values)  # type: ignore[arg-type, assignment]
+            word = insn.encode(values)  # type: ignore[arg-type]
+            if any(TABLE[other].matches(word) for other in insn.attributes.get("carved", ())):
+                raise ValueError(f"{mnemonic} with these operands is another instruction")
+            run.data.extend(word.to_bytes(insn.length, "little"))
         elif insn.kind in (Kind.BRANCH, Kind.JUMP) and isinstance(values.get("off"), Node):
             self._jump(insn, values, where)
         else:
+            if "off" in values:  # a compressed jump has one length, so it is no item of its own
+                values["off"] = Node("-", (values["off"], Node("symbol", name=".")))
             run.fixups.append(Fixup(len(run.data), values, where, insn))
-            run.data.extend(bytes(4))
+            run.data.extend(bytes(insn.length))
 
     def _jump(self, insn: Insn, values: dict[str, Expression], where: Where, far: str = "") -> None:
         self._section.items.append(Jump(insn, values, where, far))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,13 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.insn import Insn, Piece
+from potluck.isa.registers import NUMBERS
 from potluck.isa.table import TABLE
 
 _SIGNED = ("imm", "off")
+Decoded = tuple[Insn, dict[str, int]]
+
+
+def length(low: int) -> int:
+    """Bytes of the instruction that begins with a 16-bit parcel: 2, 4, 6 or 8 (specification §1.5)."""
+    if low & 3 != 3:
+        return 2
+    if low & 0x1F != 0x1F:
+        return 4
+    return 6 if low & 0x3F == 0x1F else 8
 
 
 def _bucket(word: int) -> int:
-    """Major opcode and funct3: what nearly every encoding fixes."""
+    """Major opcode and funct3 (quadrant and funct3 of a compressed word): what nearly every encoding fixes."""
+    if word & 3 != 3:
+        return 1024 | word & 3 | (word >> 13 & 7) << 2
     return word & 0x7F | (word >> 12 & 7) << 7
 
 
@@ -39,31 +53,46 @@ class Decoder:
 
     def __init__(self, insns: Iterable[Insn] | None = None) -> None:
         self.insns = list(TABLE.values() if insns is None else insns)
+        # Rows that are carved out of others come before them.
+        carved = {name for insn in self.insns for name in insn.attributes.get("carved", ())}
+        self.insns.sort(key=lambda insn: insn.mnemonic not in carved)
         self._buckets: dict[int, list[int]] = {}
         for number, insn in enumerate(self.insns):
+            at = 13 if insn.length == 2 else 12
             for funct3 in range(8):
-                if not (funct3 << 12 ^ insn.match) & insn.mask & 0x7000:
-                    self._buckets.setdefault(insn.match & 0x7F | funct3 << 7, []).append(number)
+                if not (funct3 << at ^ insn.match) & insn.mask & 7 << at:
+                    bucket = _bucket(insn.match & (3 if insn.length == 2 else 0x7F) | funct3 << at)
+                    self._buckets.setdefault(bucket, []).append(number)
         self._formats: dict[tuple[Piece, ...], list[int]] = {}
         for number, insn in enumerate(self.insns):
             self._formats.setdefault(insn.pieces, []).append(number)
         self.decode = lru_cache(maxsize=1 << 16)(self._decode)
+        self.execute = lru_cache(maxsize=1 << 16)(self._execute)
 
     def find(self, word: int) -> int:
-        """Index in ``insns`` of the row that a word matches, -1 if there is none."""
+        """Index in ``insns`` of the row that a word matches, -1 if there is none.
+
+        A compressed instruction is a word below 2^16; other bits above it make no instruction.
+        """
+        if word & 3 != 3 and word >> 16:
+            return -1
         for number in self._buckets.get(_bucket(word), ()):
-            insn = self.insns[number]
-            if word & insn.mask == insn.match:
+            if self.insns[number].matches(word):
                 return number
         return -1
 
-    def _decode(self, word: int) -> tuple[Insn, dict[str, int]] | None:
+    def _decode(self, word: int) -> Decoded | None:
         """The row and the operand values of a word (do not modify them), or None. Results are cached."""
         number = self.find(word)
         return None if number < 0 else (self.insns[number], self.insns[number].decode(word))
 
+    def _execute(self, word: int) -> Decoded | None:
+        """As ``decode``, but a compressed instruction comes as what it expands to."""
+        found = self.decode(word)
+        return expand(*found) if found else None
+
     def decode_text(self, words: NDArray[np.uint32]) -> DecodedText:
-        """Decode many words at once (50,000 in a few ms)."""
+        """Decode many words of 32 bits at once (50,000 in a few ms)."""
         words = np.ascontiguousarray(words, np.uint32)
         index = np.full(words.size, -1, np.int16)
         keys = words & 0x7F | (words >> 12 & 7) << 7
@@ -97,6 +126,31 @@ class Decoder:
                     half = 1 << tops[name] - 1
                     operands[name][places] = (operands[name][places] ^ half) - half
         return operands
+
+
+def expand(insn: Insn, values: dict[str, int]) -> Decoded:
+    """What a compressed instruction stands for; any other one as it is."""
+    text = insn.attributes.get("expands")
+    if text is None:
+        return insn, values
+    base, names = _expansion(text)
+    return base, {
+        name: values[source] if source in values else NUMBERS["x"].get(source, -1) if not _is_number(source)
+        else int(source)
+        for name, source in names
+    }  # fmt: skip
+
+
+def _is_number(text: str) -> bool:
+    return text.lstrip("-").isdigit()
+
+
+@lru_cache(maxsize=256)
+def _expansion(text: str) -> tuple[Insn, tuple[tuple[str, str], ...]]:
+    """Base row, and for each of its operands the compressed operand, register or number that it takes."""
+    mnemonic, *sources = re.split(r"[\s,()]+", text.rstrip(")"))
+    base = TABLE[mnemonic]
+    return base, tuple(zip((operand.name for operand in base.syntax), sources, strict=True))
 
 
 @lru_cache(maxsize=1)

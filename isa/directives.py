@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _LABEL = re.compile(r"\s*([A-Za-z_.$][\w.$]*|\d+)\s*:")
 _IGNORED = frozenset({
-    ".globl", ".global", ".local", ".weak", ".type", ".size", ".option", ".attribute", ".file", ".ident", ".loc",
+    ".globl", ".global", ".local", ".weak", ".type", ".size", ".attribute", ".file", ".ident", ".loc",
     ".cfi_startproc", ".cfi_endproc",
 })  # fmt: skip
 _SIZES = {
@@ -99,6 +99,8 @@ def _directive(a: Assembler, name: str, operands: list[str]) -> None:
         return
     if name in _SECTIONS:
         a.section(name)
+    elif name == ".option":
+        a.option(_given(operands, 0, "an option"))
     elif name == ".section":
         _section(a, operands)
     elif name in _SIZES:
@@ -122,7 +124,7 @@ def _directive(a: Assembler, name: str, operands: list[str]) -> None:
     elif name in (".equ", ".set"):
         a.equ(_given(operands, 0, "a name"), _given(operands, 1, "a value"))
     else:
-        known = sorted({*_SECTIONS, *_SIZES, *_IGNORED, ".section", ".align", ".zero", ".string", ".equ"})
+        known = sorted({*_SECTIONS, *_SIZES, *_IGNORED, ".option", ".section", ".align", ".zero", ".string", ".equ"})
         raise ValueError(f"unknown directive {name}; known are {' '.join(known)}")
 
 

@@ -3,16 +3,20 @@
 A row is written once (see ``potluck.isa.rows``); the encoder, decoder, assembler, disassembler, the interpreter's
 code generator, the timing model and the reference pages all read the :class:`Insn` made from it.
 
-Encoding string: fields from bit 31 down to bit 0, in the notation of the ISA manual. A field is a binary literal
-(``0110011``), an operand name (``rd``, ``vs2``, ``vm``), or a name with the operand bits it holds
-(``imm[11:5]``, ``off[4:1|11]``, ``vs4[4:3]``).
+Encoding string: fields from the top bit down to bit 0, in the notation of the ISA manual; 16, 32 or 64 bits in all. A
+field is a binary literal (``0110011``), an operand name (``rd``, ``vs2``, ``vm``), or a name with the operand bits it
+holds (``imm[11:5]``, ``off[4:1|11]``, ``vs4[4:3]``).
 
 Operand string: assembly order, comma separated. ``name`` or ``name:type``; memory operands are ``imm(rs1)`` or
 ``(rs1)``. A type is absolute (``s32``, ``u8``, ``f64``) or relative to SEW: ``s`` (SEW), ``2u`` (twice SEW),
 ``4f``, ``u/2`` (half SEW). ``vd[0]:s`` is element 0 of a register. Names beginning with ``x``-register letters
 (``rd rs1 rs2 rs3``) are integer registers, ``fd fs1 fs2 fs3`` floating registers, ``vd vs1 vs2 vs3 vs4`` vector
 registers, ``imm`` a signed and ``uimm``/``shamt`` an unsigned immediate, ``off`` a pc-relative target, ``csr`` a CSR
-number, ``vtypei`` a vector type, ``rm`` a rounding mode, ``vm`` the mask bit (1 = unmasked).
+number, ``vtypei`` a vector type, ``rm`` a rounding mode, ``vm`` the mask bit (1 = unmasked). ``cd cs1 cs2`` and
+``cfd cfs2`` are the registers 8 to 15 of three-bit fields.
+
+A compressed row has no meaning of its own: its attribute ``expands`` gives the base instruction in assembly with the
+row's operands, e.g. ``lw cd, uimm(cs1)``, and everything that executes sees that (:func:`potluck.isa.decode.expand`).
 """
 
 from __future__ import annotations
@@ -29,7 +33,8 @@ from potluck.isa.element import Type
 
 WIDTHS = {
     **dict.fromkeys(["rd", "rs1", "rs2", "rs3", "fd", "fs1", "fs2", "fs3", "vd", "vs1", "vs2", "vs3", "vs4"], 5),
-    "vm": 1, "rm": 3, "csr": 12, "nf": 3,
+    "vm": 1, "rm": 3, "csr": 12, "nf": 3, "aq": 1, "rl": 1,
+    **dict.fromkeys(["cd", "cs1", "cs2", "cfd", "cfs2"], 3),
 }  # fmt: skip
 
 
@@ -51,6 +56,8 @@ class Kind(Enum):
     VSET = "vset"
     CSR = "csr"
     SYSTEM = "system"  # ecall, ebreak, fences, wfi, DMA: handled by name outside the generated code
+    COMPRESSED = "compressed"  # stands for another row; see ``expands``
+    ATOMIC = "atomic"  # meaning gives the new memory value from the old one and rs2
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,9 @@ def parse_type(text: str) -> OperandType:
 
 _BANKS = {f"{letter}{role}": bank for letter, bank in (("r", "x"), ("f", "f"), ("v", "v"))
           for role in ("d", "s1", "s2", "s3", "s4")}  # fmt: skip
+_BANKS |= {"cd": "x", "cs1": "x", "cs2": "x", "cfd": "f", "cfs2": "f"}
+COMPRESSED_REGISTERS = ("cd", "cs1", "cs2", "cfd", "cfs2")
+"""Operands whose three bits name the registers 8 to 15."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,29 +116,36 @@ class Piece:
     at: int
 
 
-def parse_encoding(text: str) -> tuple[int, int, tuple[Piece, ...]]:
-    """Return mask, match and operand pieces of an encoding string; every one of the 32 bits must be accounted for."""
-    mask = match = 0
-    pieces: list[Piece] = []
-    position = 32
+def parse_encoding(text: str) -> tuple[int, int, int, tuple[Piece, ...]]:
+    """Return width, mask, match and operand pieces of an encoding string; every bit must be accounted for."""
+    fields: list[tuple[int, str, list[tuple[int, int]]]] = []  # width, literal or name, operand bits (low, width)
     for token in text.split():
         if re.fullmatch(r"[01]+", token):
-            position -= len(token)
-            mask |= ((1 << len(token)) - 1) << position
-            match |= int(token, 2) << position
+            fields.append((len(token), token, []))
             continue
         found = re.fullmatch(r"(\w+)(?:\[([\d:|]+)\])?", token)
         if not found:
             raise ValueError(f"encoding {text!r}: cannot read field {token!r}")
         name, ranges = found.groups()
+        parts = []
         for part in (ranges or f"{WIDTHS[name] - 1}:0").split("|"):
             high, _, low = part.partition(":")
-            width = int(high) - int(low or high) + 1
+            parts.append((int(low or high), int(high) - int(low or high) + 1))
+        fields.append((sum(width for _, width in parts), name, parts))
+    total = position = sum(width for width, _, _ in fields)
+    if total not in (16, 32, 64):
+        raise ValueError(f"encoding {text!r}: {total} bits, expected 16, 32 or 64")
+    mask = match = 0
+    pieces: list[Piece] = []
+    for bits, name, parts in fields:
+        if not parts:
+            position -= bits
+            mask |= ((1 << bits) - 1) << position
+            match |= int(name, 2) << position
+        for low, width in parts:
             position -= width
-            pieces.append(Piece(name, int(low or high), width, position))
-    if position != 0:
-        raise ValueError(f"encoding {text!r}: {32 - position} bits, expected 32")
-    return mask, match, tuple(pieces)
+            pieces.append(Piece(name, low, width, position))
+    return total, mask, match, tuple(pieces)
 
 
 def parse_operands(text: str) -> tuple[Operand, ...]:
@@ -165,6 +182,8 @@ class Insn:
         extension: the extension's name.
         attributes: facts that few rows have. ``rounds``: the result depends on frm; ``raises``: may raise fflags;
             ``flags``: the meaning computes them; ``sew``: the only legal SEW; ``no_overlap``: vd may overlap no source;
+            ``expands``: what a compressed row stands for; ``nonzero``: operands that must not be 0; ``carved``: rows
+            whose encodings lie inside this one's and are not its own;
             ``vstart0``: illegal if vstart is not 0; ``bf16_destination``: fcsr bit 8 must be set; ``strided``,
             ``indexed``, ``first_fault``, ``segments``, ``mask``, ``whole_registers``: kinds of vector memory access;
             ``search``: a mask search starting from -1; others are explained where their rows stand.
@@ -181,23 +200,40 @@ class Insn:
     attributes: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
-    def _parsed(self) -> tuple[int, int, tuple[Piece, ...]]:
+    def _parsed(self) -> tuple[int, int, int, tuple[Piece, ...]]:
         return parse_encoding(self.encoding)
+
+    @property
+    def length(self) -> int:
+        """Bytes of the word: 2, 4 or 8."""
+        return self._parsed[0] // 8
 
     @property
     def mask(self) -> int:
         """Bits of the word that are fixed."""
-        return self._parsed[0]
+        return self._parsed[1]
 
     @property
     def match(self) -> int:
         """Value of the fixed bits."""
-        return self._parsed[1]
+        return self._parsed[2]
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
         """Where each operand's bits stand."""
-        return self._parsed[2]
+        return self._parsed[3]
+
+    @cached_property
+    def nonzero(self) -> tuple[int, ...]:
+        """Masks of word bits of which at least one must be set."""
+        return tuple(
+            sum(((1 << piece.width) - 1) << piece.at for piece in self.pieces if piece.name == name)
+            for name in self.attributes.get("nonzero", ())
+        )
+
+    def matches(self, word: int) -> bool:
+        """Whether a word has the fixed bits and no operand that must not be zero is (``carved`` rows come first)."""
+        return word & self.mask == self.match and all(word & bits for bits in self.nonzero)
 
     @cached_property
     def syntax(self) -> tuple[Operand, ...]:
@@ -244,4 +280,7 @@ class Insn:
         for name in ("imm", "off"):
             if name in values and values[name] >> (top[name] - 1) & 1:
                 values[name] -= 1 << top[name]
+        for name in COMPRESSED_REGISTERS:
+            if name in values:
+                values[name] += 8
         return values

@@ -11,7 +11,7 @@ from potluck.isa.insn import Insn
 from potluck.isa.operands import finish
 from potluck.isa.table import TABLE
 
-NOP = b"\x13\x00\x00\x00"
+NOP, C_NOP = b"\x13\x00\x00\x00", b"\x01\x00"
 _INVERSE = {"beq": "bne", "bne": "beq", "blt": "bge", "bge": "blt", "bltu": "bgeu", "bgeu": "bltu"}
 
 
@@ -182,7 +182,7 @@ def contents(section: SectionSource, base: int, lookup: Callable[[str, int], int
         else:
             size = -address % item.bytes
             if item.fill is None:
-                data[at : at + size] = bytes(size % 4) + NOP * (size // 4)
+                data[at : at + size] = bytes(size % 2) + C_NOP * (size % 4 // 2) + NOP * (size // 4)
             else:
                 data[at : at + size] = bytes([item.fill]) * size
     return bytes(data)
@@ -213,4 +213,4 @@ def pcrel_targets(section: SectionSource, base: int) -> Iterator[tuple[int, Expr
 
 
 def _word(insn: Insn, values: dict[str, int]) -> bytes:
-    return insn.encode(finish(insn, values)).to_bytes(4, "little")
+    return insn.encode(finish(insn, values)).to_bytes(insn.length, "little")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from potluck.isa.expressions import Expression
-from potluck.isa.insn import Insn
+from potluck.isa.insn import COMPRESSED_REGISTERS, Insn
 from potluck.isa.registers import (
     CSR_NAMES,
     CSRS,
@@ -20,6 +20,7 @@ from potluck.isa.registers import (
 
 ParseExpression = Callable[["str | int"], Expression]
 _FENCE = "iorw"
+_OFFSETS = ("imm", "uimm")
 
 
 def default_rounding(insn: Insn) -> int:
@@ -41,17 +42,24 @@ def check_range(insn: Insn, name: str, value: int) -> int:
     """
     low, high = width(insn, name)
     if name in ("imm", "off"):
-        scale = low if name == "imm" else 0  # lui and auipc are written in units of 4 KiB
+        scale = 12 if name == "imm" and low == 12 else 0  # lui and auipc are written in units of 4 KiB
+        if scale and high < 32 and (1 << 20) - (1 << high - 13) <= value < 1 << 20:
+            value -= 1 << 20  # c.lui takes the upper 20 bits of the sign-extended constant
         least, most = -(1 << high - 1 - scale), (1 << high - 1 - scale) - 1
-        if scale and most < value < 1 << high - scale:
+        if scale and high == 32 and most < value < 1 << high - scale:
             value -= 1 << high - scale
         if not least <= value <= most:
             raise ValueError(f"{name} {value} does not fit: expected {least}..{most}")
         if name == "off" and value & (1 << low) - 1:
             raise ValueError(f"the target is {value} bytes away: expected a multiple of {1 << low}")
-        return value << scale
-    if not 0 <= value < 1 << high:
-        raise ValueError(f"{name} {value} does not fit: expected 0..{(1 << high) - 1}")
+        if not scale and value & (1 << low) - 1:
+            raise ValueError(f"{name} {value}: expected a multiple of {1 << low}")
+        value <<= scale
+    elif not 0 <= value < 1 << high or value & (1 << low) - 1:
+        steps = f" in steps of {1 << low}" if low else ""
+        raise ValueError(f"{name} {value} does not fit: expected 0..{(1 << high) - (1 << low)}{steps}")
+    if value == 0 and name in insn.attributes.get("nonzero", ()):
+        raise ValueError(f"{name} must not be 0 in {insn.mnemonic}")
     return value
 
 
@@ -64,6 +72,8 @@ def _register(bank: str, text: str | int, name: str) -> int:
             "v": "a vector register",
         }
         raise ValueError(f"{text!r} for {name}: expected {kind[bank]}")
+    if name in COMPRESSED_REGISTERS and not 8 <= number < 16:
+        raise ValueError(f"{text!r} for {name}: expected one of the registers 8 to 15 (s0, s1, a0 to a5)")
     return number
 
 
@@ -112,7 +122,10 @@ def parse(insn: Insn, texts: Sequence[str | int], expression: ParseExpression) -
             rest = []
             vtype = parse_vtype(text)
             values["vtypei"] = expression(text) if vtype is None else vtype
-        elif operand.memory or (operand.name == "imm" and follower and follower.memory):
+        elif operand.name == "sp" and not operand.memory:
+            if _register("x", rest.pop(0), "sp") != 2:
+                raise ValueError(f"{insn.mnemonic} works on sp alone")
+        elif operand.memory or (operand.name in _OFFSETS and follower and follower.memory):
             offset, base = _split_memory(rest.pop(0), insn)
             if not operand.memory:
                 values[operand.name] = expression(offset)
@@ -120,9 +133,15 @@ def parse(insn: Insn, texts: Sequence[str | int], expression: ParseExpression) -
                 operand = syntax[index]
             elif offset not in ("", "0"):
                 raise ValueError(f"{insn.mnemonic} takes an address without an offset, e.g. (a0)")
-            values[operand.name] = _register("x", base, operand.name)
+            register = _register("x", base, operand.name)
+            if operand.name != "sp":
+                values[operand.name] = register
+            elif register != 2:
+                raise ValueError(f"{insn.mnemonic} addresses by sp alone")
         elif operand.bank in NUMBERS:
-            values[operand.name] = _register(operand.bank, rest.pop(0), operand.name)
+            number = values[operand.name] = _register(operand.bank, rest.pop(0), operand.name)
+            if number == 0 and operand.name in insn.attributes.get("nonzero", ()):
+                raise ValueError(f"{operand.name} must not be x0 in {insn.mnemonic}")
         elif operand.name == "csr":
             csr = rest.pop(0)
             values["csr"] = CSRS[csr] if isinstance(csr, str) and csr in CSRS else expression(csr)
@@ -159,7 +178,7 @@ def syntax_text(insn: Insn) -> str:
     previous = ""
     for operand in insn.syntax:
         if operand.memory:
-            offset = parts.pop() if previous == "imm" else ""
+            offset = parts.pop() if previous in _OFFSETS else ""
             parts.append(f"{offset}({operand.name})")
         else:
             parts.append(
@@ -180,8 +199,10 @@ def format_operands(insn: Insn, values: dict[str, int]) -> str:
         if name == "v0":
             parts.append("v0")
         elif operand.memory:
-            offset = parts.pop() if previous == "imm" else ""
-            parts.append(f"{offset}({NAMES['x'][values[name]]})")
+            offset = parts.pop() if previous in _OFFSETS else ""
+            parts.append(f"{offset}({'sp' if name == 'sp' else NAMES['x'][values[name]]})")
+        elif name == "sp":
+            parts.append("sp")
         elif name == "vm":
             parts += [] if values["vm"] else ["v0.t"]
         elif name == "rm":
@@ -196,8 +217,8 @@ def format_operands(insn: Insn, values: dict[str, int]) -> str:
             parts.append("".join(letter for k, letter in enumerate(_FENCE) if values[name] & 8 >> k) or "0")
         else:
             low, high = width(insn, name)
-            shifted = name == "imm" and low
-            parts.append(hex(values[name] >> low & (1 << high - low) - 1) if shifted else str(values[name]))
+            shifted = name == "imm" and low == 12
+            parts.append(hex(values[name] >> low & 0xFFFFF) if shifted else str(values[name]))
         previous = name
     return ", ".join(parts)
 

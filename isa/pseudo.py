@@ -18,8 +18,7 @@ Written = tuple[str, tuple["str | int", ...]]
 _SCALAR = {
     "nop": "addi zero zero 0", "mv": "addi $0 $1 0", "not": "xori $0 $1 -1", "neg": "sub $0 zero $1",
     "negw": "subw $0 zero $1", "sext.w": "addiw $0 $1 0", "zext.b": "andi $0 $1 255",
-    "sext.b": "slli $0 $1 56; srai $0 $0 56", "sext.h": "slli $0 $1 48; srai $0 $0 48",
-    "zext.h": "slli $0 $1 48; srli $0 $0 48", "zext.w": "slli $0 $1 32; srli $0 $0 32",
+    "zext.w": "add.uw $0 $1 zero",
     "seqz": "sltiu $0 $1 1", "snez": "sltu $0 zero $1", "sltz": "slt $0 $1 zero", "sgtz": "slt $0 zero $1",
     "sgt": "slt $0 $2 $1", "sgtu": "sltu $0 $2 $1",
     "beqz": "beq $0 zero $1", "bnez": "bne $0 zero $1", "blez": "bge zero $0 $1", "bgez": "bge $0 zero $1",

@@ -20,13 +20,28 @@ def overlaps(insns: Iterable[Insn] | None = None) -> list[tuple[str, str]]:
     known: dict[int, list[Insn]] = {}
     found = []
     for insn in TABLE.values() if insns is None else insns:
-        group = known.setdefault(insn.match & 0x7F, [])
+        group = known.setdefault(insn.match & (0x7F if insn.length > 2 else 3), [])
         for other in group:
-            both = insn.mask & other.mask
-            if insn.match & both == other.match & both:
+            if _share(insn, other) and not _share_is_settled(insn, other):
                 found.append((other.mnemonic, insn.mnemonic))
         group.append(insn)
     return found
+
+
+def _share(a: Insn, b: Insn) -> bool:
+    both = a.mask & b.mask
+    if a.match & both != b.match & both:
+        return False
+    # A field that must not be zero in one row and is fixed at zero in the other keeps them apart.
+    return not any(
+        bits & other.mask == bits and not other.match & bits
+        for row, other in ((a, b), (b, a))
+        for bits in row.nonzero
+    )
+
+
+def _share_is_settled(a: Insn, b: Insn) -> bool:
+    return a.mnemonic in b.attributes.get("carved", ()) or b.mnemonic in a.attributes.get("carved", ())
 
 
 def collect(sources: Iterable[Iterable[Insn]]) -> dict[str, Insn]:
@@ -41,7 +56,7 @@ def collect(sources: Iterable[Iterable[Insn]]) -> dict[str, Insn]:
             if insn.mnemonic in table:
                 raise ValueError(f"instruction {insn.mnemonic!r} is declared twice")
             fields = {piece.name for piece in insn.pieces}
-            named = {operand.name for operand in insn.syntax} - {"v0"}
+            named = {operand.name for operand in insn.syntax} - {"v0", "sp"}
             if fields != named:
                 raise ValueError(f"instruction {insn.mnemonic!r}: encoded fields {fields}, operands {named}")
             table[insn.mnemonic] = insn

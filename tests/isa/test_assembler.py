@@ -142,7 +142,7 @@ unimp
 
 @pytest.mark.skipif(LLVM_MC is None, reason="needs llvm-mc")
 def test_pseudo_instructions_against_llvm() -> None:
-    command = [str(LLVM_MC), "-triple=riscv64", "-mattr=+m,+f,+d,+v", "-show-encoding"]
+    command = [str(LLVM_MC), "-triple=riscv64", "-mattr=+m,+f,+d,+v,+zba,+zbb", "-show-encoding"]
     done = subprocess.run(command, input=PSEUDO, capture_output=True, text=True)
     assert not done.stderr
     theirs = [
