@@ -57,7 +57,7 @@ def _operands(row: Insn, base: Insn, values: dict[str, int]) -> dict[str, int] |
 def _fits(row: Insn, name: str, value: int) -> bool:
     if name in COMPRESSED_REGISTERS:
         return 8 <= value < 16
-    low, high = width(row, name)
+    _, high = width(row, name)
     if name in ("imm", "off"):
         return -(1 << high - 1) <= value < 1 << high - 1
     return 0 <= value < 1 << high

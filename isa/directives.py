@@ -124,7 +124,9 @@ def _directive(a: Assembler, name: str, operands: list[str]) -> None:
     elif name in (".equ", ".set"):
         a.equ(_given(operands, 0, "a name"), _given(operands, 1, "a value"))
     else:
-        known = sorted({*_SECTIONS, *_SIZES, *_IGNORED, ".option", ".section", ".align", ".zero", ".string", ".equ"})
+        known = sorted(
+            {*_SECTIONS, *_SIZES, *_IGNORED, ".option", ".section", ".align", ".zero", ".string", ".equ"}
+        )
         raise ValueError(f"unknown directive {name}; known are {' '.join(known)}")
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from potluck.isa.decode import decoder
+from potluck.isa.decode import decoder, length
 from potluck.isa.operands import format_operands
 
 
 def disassemble_word(word: int) -> str:
-    """One instruction as text that the assembler reads back to the same word; ``.word`` if it is none."""
+    """One instruction as text that the assembler reads back to the same word; ``.word`` if it is none.
+
+    A word below 2^16 whose low two bits are not 11 is a compressed one.
+    """
     found = decoder().decode(word)
     if found is None:
-        return f".word {word:#010x}"
+        if word & 3 != 3 and word < 1 << 16:
+            return f".half {word:#06x}"
+        return f".word {word:#010x}" if word < 1 << 32 else f".dword {word:#018x}"
     insn, values = found
     operands = format_operands(insn, values)
     return f"{insn.mnemonic} {operands}" if operands else insn.mnemonic
@@ -33,15 +38,18 @@ def listing(text: bytes, base: int, symbols: Mapping[str, int], comments: Mappin
     labels: dict[int, list[str]] = {}
     for name, address in symbols.items():
         labels.setdefault(address, []).append(name)
-    for at in range(0, len(text) - len(text) % 4, 4):
+    at = 0
+    while at < len(text) - 1:
         pc = base + at
-        word = int.from_bytes(text[at : at + 4], "little")
+        count = min(length(text[at]), len(text) - at)
+        word = int.from_bytes(text[at : at + count], "little")
         yield from (f"\n{name}:" for name in labels.get(pc, ()))
         if pc in comments:
             yield f"                         # {comments[pc]}"
-        line = f"{pc:12x}: {word:08x}   {disassemble_word(word)}"
+        line = f"{pc:12x}: {word:0{2 * count}x}{' ' * (11 - 2 * count)}{disassemble_word(word)}"
         found = decoder().decode(word)
         if found and "off" in found[1]:
             target = pc + found[1]["off"]
             line += f"  # {target:x}" + "".join(f" <{name}>" for name in labels.get(target, [])[:1])
         yield line
+        at += count

@@ -21,7 +21,7 @@ from potluck.isa.manifest import SECTION, Manifest
 
 _PAGE = 4096
 _MACHINE = 243  # EM_RISCV
-_DOUBLE_FLOAT_ABI, _COMPRESSED = 4, 1  # e_flags
+_DOUBLE_FLOAT_ABI = 4  # e_flags
 _DAMAGE = (
     ELFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, struct.error,
     AssertionError, EOFError, MemoryError, RecursionError,
@@ -227,10 +227,6 @@ def _check_header(elf: ELFFile, data: bytes) -> None:
             f"ELF type {elf.header['e_type']}, expected an executable",
             hint="Link it statically at fixed addresses.",
         )
-    if elf.header["e_flags"] & _COMPRESSED:
-        raise ProgramError(
-            "the program uses compressed instructions", hint="Compile it for rv64gv without the C extension."
-        )
 
 
 def _segments(elf: ELFFile, data: bytes) -> Iterable[Section]:
@@ -251,8 +247,6 @@ def _segments(elf: ELFFile, data: bytes) -> Iterable[Section]:
             )
         flags = segment["p_flags"]
         content = data[offset : offset + size] + bytes(memory - size)
-        if flags & 1:
-            content += bytes(-len(content) % 4)
         name = names.get(address, f"segment{len(pieces)}")
         pieces.append(Section(name, address, content, bool(flags & 1), bool(flags & 2)))
     if not pieces:

@@ -118,7 +118,9 @@ class Piece:
 
 def parse_encoding(text: str) -> tuple[int, int, int, tuple[Piece, ...]]:
     """Return width, mask, match and operand pieces of an encoding string; every bit must be accounted for."""
-    fields: list[tuple[int, str, list[tuple[int, int]]]] = []  # width, literal or name, operand bits (low, width)
+    fields: list[
+        tuple[int, str, list[tuple[int, int]]]
+    ] = []  # width, literal or name, operand bits (low, width)
     for token in text.split():
         if re.fullmatch(r"[01]+", token):
             fields.append((len(token), token, []))

@@ -216,7 +216,7 @@ def format_operands(insn: Insn, values: dict[str, int]) -> str:
         elif name in ("pred", "succ"):
             parts.append("".join(letter for k, letter in enumerate(_FENCE) if values[name] & 8 >> k) or "0")
         else:
-            low, high = width(insn, name)
+            low, _ = width(insn, name)
             shifted = name == "imm" and low == 12
             parts.append(hex(values[name] >> low & 0xFFFFF) if shifted else str(values[name]))
         previous = name

@@ -6,7 +6,6 @@ inside it. Its rows are the direct-threaded code that the handlers walk.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -22,9 +21,10 @@ from potluck.isa.insn import Insn, Kind
 from potluck.isa.legality import check
 from potluck.isa.machine import Machine
 from potluck.sim import state as st
+from potluck.sim.code import Code
 from potluck.sim.energy import instruction_energy
 from potluck.sim.jit.compile import compiler
-from potluck.sim.jit.control import COUNTERS, FCSR, FFLAGS, KNOWN_CSRS, READ_ONLY
+from potluck.sim.jit.control import COUNTERS, KNOWN_CSRS, READ_ONLY
 from potluck.sim.jit.handler import Variant, assign_slots
 from potluck.sim.timing import ROW as TIMING_ROW
 from potluck.sim.timing import timing_row
@@ -40,14 +40,20 @@ KEY_MULTIPLIER = 0x9E3779B97F4A7C15
 
 @dataclass(slots=True)
 class Block:
-    """One translated block."""
+    """One translated block; compressed instructions are kept as what they expand to."""
 
     number: int
     pc: int
     context: Context
     insns: list[tuple[Insn, dict[str, int]]]
+    pcs: list[int]  # of each instruction, and of the first one after the block
     rows: NDArray[np.void]  # keeps the memory alive that ``pointers`` refers to
     energy: NDArray[np.float64]  # picojoules [2, components]: fixed and per element of vl
+
+    @property
+    def end(self) -> int:
+        """Address after the last instruction."""
+        return self.pcs[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,7 @@ class _Decoded:
     offsets: dict[str, int]
     immediate: int
     key: int
+    length: int
     timing: NDArray[np.int32]
     energy: NDArray[np.float64]
 
@@ -77,9 +84,8 @@ class BlockArrays(NamedTuple):
 class BlockStore:
     """All blocks of one program on one machine, shared by its harts."""
 
-    def __init__(self, text: bytes, base: int, machine: Machine) -> None:
-        self.base, self.machine = base, machine
-        self._words = np.frombuffer(text, np.uint32)
+    def __init__(self, code: Code, machine: Machine) -> None:
+        self.code, self.machine = code, machine
         self._decoder = decoder()
         self._compiler = compiler()
         self._lock = threading.Lock()
@@ -87,7 +93,7 @@ class BlockStore:
         self._known: dict[tuple[int, Context], int] = {}
         self._cuts: set[int] = set()
         self.blocks: list[Block] = []
-        self.flags = self._reads_flags()
+        self.flags = code.reads_flags()
         self._allocate(1024, 16384)
         self._rows_used = 0
 
@@ -97,13 +103,6 @@ class BlockStore:
         self.info = np.zeros((blocks, 2), np.int64)
         self.timing_rows = np.zeros((rows, TIMING_ROW), np.int32)
         self.code_slots = np.full(rows, -1, np.int64)
-
-    def _reads_flags(self) -> bool:
-        """Whether any instruction can observe fflags: a CSR access to fflags or fcsr with a destination."""
-        words = self._words
-        csr = (words >> 20) & 0xFFF
-        access = ((words & 0x7F) == 0x73) & (((words >> 12) & 3) != 0)
-        return bool(np.any(access & ((csr == FFLAGS) | (csr == FCSR)) & (((words >> 7) & 31) != 0)))
 
     def find(self, pc: int, context: Context) -> int:
         """The block at ``pc``, translated if new.
@@ -119,7 +118,7 @@ class BlockStore:
         """Cut a block before ``pc`` for good: the numbers of the part before and of the block at ``pc``."""
         with self._lock:
             old = self.blocks[number]
-            self._cuts |= {pc, pc + 4}
+            self._cuts |= {pc, pc + self.code.fetch(pc)[1]}
             for key in [key for key, value in self._known.items() if self._covers(value, pc)]:
                 del self._known[key]
             self.successors[:] = -1  # links to the longer block are looked up again
@@ -127,32 +126,29 @@ class BlockStore:
 
     def _covers(self, number: int, pc: int) -> bool:
         block = self.blocks[number]
-        return block.pc < pc < block.pc + 4 * len(block.insns) or block.pc == pc
+        return block.pc <= pc < block.end
 
     def link(self, number: int, way: int, target: int) -> None:
         """Remember a static successor."""
         self.successors[number, way] = target
 
     def _decode(self, pc: int, context: Context) -> _Decoded:
-        if pc & 3:
-            raise TrapError("jump to a misaligned address", pc=pc)
-        index = (pc - self.base) >> 2
-        if not 0 <= index < self._words.size:
-            raise TrapError("jump outside the program's text", pc=pc)
-        word = int(self._words[index])
+        word, length = self.code.fetch(pc)
         found = self._cache.get((word, context))
         if found is None:
-            found = self._cache[word, context] = self._prepare(word, pc, context)
+            found = self._cache[word, context] = self._prepare(word, length, pc, context)
         return found
 
-    def _prepare(self, word: int, pc: int, context: Context) -> _Decoded:
-        decoded = self._decoder.decode(word)
+    def _prepare(self, word: int, length: int, pc: int, context: Context) -> _Decoded:
+        decoded = self._decoder.execute(word)
         if decoded is None:
-            raise TrapError(f"illegal instruction {word:#010x}", pc=pc)
+            raise TrapError(f"illegal instruction {word:#0{2 + 2 * length}x}", pc=pc)
         insn, fields = decoded
         reason = check(insn, fields, context) or self._refusal(insn, fields, context)
         if reason:
-            raise TrapError(f"illegal instruction {word:#010x} ({insn.mnemonic}): {reason}", pc=pc)
+            raise TrapError(
+                f"illegal instruction {word:#0{2 + 2 * length}x} ({insn.mnemonic}): {reason}", pc=pc
+            )
         csr = fields["csr"] if insn.kind is Kind.CSR else -1
         masked = fields.get("vm") == 0 and insn.maskable
         rm = fields.get("rm", 7)
@@ -168,7 +164,7 @@ class BlockStore:
             offsets["rs3"], key = _avl_mode(fields), fields.get("uimm", 0)
         timing = timing_row(insn, fields, context, self.machine)
         energy = instruction_energy(insn, context, self.machine)
-        return _Decoded(variant, variant.name, fields, offsets, immediate, key, timing, energy)
+        return _Decoded(variant, variant.name, fields, offsets, immediate, key, length, timing, energy)
 
     def _refusal(self, insn: Insn, fields: dict[str, int], context: Context) -> str | None:
         """What this simulator or machine does not take, said before it could give a wrong value."""
@@ -203,7 +199,7 @@ class BlockStore:
             if memory > st.MAX_CODES or (event and decoded):
                 break
             decoded.append(one)
-            pc += 4
+            pc += one.length
             ended = event or insn.kind in ENDS or one.variant.partway
         return self._enter(start, context, decoded)
 
@@ -217,15 +213,16 @@ class BlockStore:
         self._reserve(number + 1, self._rows_used + count)
         first = self._rows_used
         slot = 0
+        pcs = [pc]
         for index, one in enumerate(decoded):
             row = rows[index]
             row["handler"] = addresses[one.name]
             for column, offset in one.offsets.items():
                 row[column] = offset
             insn = one.variant.insn
-            here = pc + 4 * index
+            pcs.append(pcs[-1] + one.length)
             row["imm"] = _signed(one.immediate)
-            row["pc"] = here
+            row["pc"], row["next"] = pcs[index], pcs[-1] & (1 << 64) - 1
             row["key"] = one.key
             if insn.kind in MEMORY:
                 row["slot"] = slot
@@ -239,13 +236,13 @@ class BlockStore:
         self.pointers[number] = rows.ctypes.data
         insns = [(one.variant.insn, one.fields) for one in decoded]
         energy = np.sum([one.energy for one in decoded], axis=0)
-        self.blocks.append(Block(number, pc, context, insns, rows, energy))
+        self.blocks.append(Block(number, pc, context, insns, pcs, rows, energy))
         self._known[pc, context] = number
         return number
 
     def word(self, pc: int) -> int:
         """The instruction word at a pc inside the text."""
-        return int(self._words[(pc - self.base) >> 2])
+        return self.code.fetch(pc)[0]
 
     def _reserve(self, blocks: int, rows: int) -> None:
         """Make room. All arrays are replaced together: a hart that still runs on the old ones sees no link to a new
@@ -327,15 +324,15 @@ def _has_flags(insn: Insn) -> bool:
     return bool(insn.attributes.get("flags") or insn.attributes.get("raises"))
 
 
-_STORES: OrderedDict[tuple[bytes, int, str], BlockStore] = OrderedDict()
+_STORES: OrderedDict[tuple[bytes, str], BlockStore] = OrderedDict()
 KEPT_STORES = 8
 
 
-def block_store(text: bytes, base: int, machine: Machine) -> BlockStore:
+def block_store(code: Code, machine: Machine) -> BlockStore:
     """The blocks of a program on a machine; those of the last few programs are kept for the next run."""
-    key = (hashlib.sha256(text).digest(), base, repr(machine))
+    key = (code.digest, repr(machine))
     if key not in _STORES:
-        _STORES[key] = BlockStore(text, base, machine)
+        _STORES[key] = BlockStore(code, machine)
         if len(_STORES) > KEPT_STORES:
             _STORES.popitem(last=False)
     _STORES.move_to_end(key)

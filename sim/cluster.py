@@ -44,7 +44,7 @@ class Cluster:
     ) -> None:  # fmt: skip
         self.program, self.machine, self.timed = program, machine, timed
         self.memory = Memory(machine, program)
-        self.store = block_store(self.memory.text, self.memory.text_base, machine)
+        self.store = block_store(self.memory.code, machine)
         self.harts = [Hart(n, self.store, timed, budget, memoized) for n in range(machine.cluster.cores)]
         self.dma = Dma(machine, self.memory)
         self.threads = threads or min(len(self.harts), os.cpu_count() or 1)

@@ -46,6 +46,7 @@ class Event:
     insn: Insn
     fields: dict[str, int]
     pc: int
+    next_pc: int
     address: int | None = None  # of a memory access outside memory
     tohost: bool = False  # not an instruction: the program was seen to have written tohost
 
@@ -133,7 +134,7 @@ class Hart:
                 self.record[R_BUDGET] = min(self.budget, self.instructions + POLL_INTERVAL)
                 if self.ended():
                     block = store.blocks[number]
-                    return Event(*block.insns[0], block.pc, tohost=True)
+                    return Event(*block.insns[0], block.pc, block.pcs[1], tohost=True)
                 continue
             if why == BUDGET:
                 raise ProgramError(
@@ -187,8 +188,7 @@ class Hart:
             self.jumps[way] = key, target
             return target
         _, fields = block.insns[-1]
-        last = block.pc + 4 * (len(block.insns) - 1)
-        pc = (last + fields["off"]) & (1 << 64) - 1 if code == st.TAKEN else last + 4
+        pc = (block.pcs[-2] + fields["off"]) & (1 << 64) - 1 if code == st.TAKEN else block.end
         target = self.store.find(pc, self.context())
         self.store.link(number, code, target)
         return target
@@ -199,7 +199,7 @@ class Hart:
         block = self.store.blocks[number]
         index = (self.state["event_row"] - int(self.store.pointers[number])) // st.ROW.itemsize
         insn, fields = block.insns[index]
-        pc = block.pc + 4 * index
+        pc = block.pcs[index]
         if reason == st.PIECEWISE:
             if index > 0:
                 before, _ = self.store.split(number, pc)
@@ -221,7 +221,7 @@ class Hart:
             self.record[R_BLOCK] = here
             return None  # the block at pc stops again, now at its first instruction
         address = self.state["event_address"] if reason == st.FAULT else None
-        return Event(insn, fields, pc, address)
+        return Event(insn, fields, pc, block.pcs[index + 1], address)
 
     def resume(self, event: Event) -> None:
         """Charge the event's instruction and continue after it."""
@@ -229,7 +229,7 @@ class Hart:
         self.state["code_key"] = 0
         self.record[R_INSTRUCTIONS] += 1
         self._charge(self.store.find(event.pc, self.context()), 0)
-        self.record[R_BLOCK] = self.store.find(event.pc + 4, self.context())
+        self.record[R_BLOCK] = self.store.find(event.next_pc, self.context())
 
     def idle(self, cycles: int, cause: str, pc: int) -> None:
         """Let time pass at ``pc``."""

@@ -12,6 +12,7 @@ from potluck.isa.elf import Program
 from potluck.isa.errors import DataError, ProgramError, TrapError
 from potluck.isa.machine import Machine
 from potluck.isa.manifest import Tensor
+from potluck.sim.code import Code
 from potluck.sim.hart import Event
 from potluck.sim.state import HartState
 
@@ -20,7 +21,7 @@ class Memory:
     """The machine's memories with a program loaded.
 
     Raises:
-        ProgramError: a section lies outside L1 and DRAM, or there is no text.
+        ProgramError: a section lies outside L1 and DRAM, or there is no code.
     """
 
     def __init__(self, machine: Machine, program: Program) -> None:
@@ -32,19 +33,18 @@ class Memory:
             where = f"section {section.name} at {section.address:#x}"
             self.view(section.address, len(section.data), where)[:] = np.frombuffer(section.data, np.uint8)
         text = [section for section in program.sections if section.executable]
-        if len(text) != 1:
-            raise ProgramError(f"{len(text)} executable sections, expected one")
-        self.text, self.text_base = bytes(text[0].data), text[0].address
-        if len(self.text) % 4:
-            raise ProgramError(f"the text's length {len(self.text)} is not a multiple of 4")
+        if not text:
+            raise ProgramError("the program has no executable section")
+        self.code = Code((section.address, bytes(section.data)) for section in text)
 
     @property
     def _first_writable(self) -> int:
         """Program text at the bottom of DRAM is write-protected, as a store there would not be seen by decode."""
-        end = self.text_base + len(self.text)
-        lower = [s for s in self.program.sections if not s.executable and s.address < end]
-        protect = self.layout.dram_base <= self.text_base and not lower
-        return end if protect else self.layout.dram_base
+        base = self.layout.dram_base
+        text = [s for s in self.program.sections if s.executable and s.address >= base]
+        end = max((s.end for s in text), default=base)
+        lower = [s for s in self.program.sections if not s.executable and base <= s.address < end]
+        return base if lower else end
 
     def attach(self, state: HartState) -> None:
         """Tell a hart where the memories are."""
@@ -126,7 +126,7 @@ class Memory:
         """The trap for an access outside memory or into the text."""
         address = event.address or 0
         store = event.insn.kind.name.endswith("STORE")
-        inside = self.text_base <= address < self.text_base + len(self.text)
+        inside = any(base <= address < base + len(data) for base, data in self.code.regions)
         what = "store into the program's text" if store and inside else "access outside L1 and DRAM"
         return TrapError(f"{what} by {event.insn.mnemonic}", pc=event.pc, address=address)
 

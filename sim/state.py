@@ -29,13 +29,15 @@ PADDING = 128  # a chunk of the last group may be read and rewritten past its en
 
 ROW = np.dtype(
     {
-        "names": ["handler", "rd", "rs1", "rs2", "rs3", "rs4", "slot", "imm", "pc", "key"],
-        "formats": ["u8", "u4", "u4", "u4", "u4", "u4", "u4", "i8", "u8", "u8"],
-        "offsets": [0, 8, 12, 16, 20, 24, 28, 32, 40, 48],
+        "names": ["handler", "rd", "rs1", "rs2", "rs3", "rs4", "slot", "imm", "pc", "key", "next"],
+        "formats": ["u8", "u4", "u4", "u4", "u4", "u4", "u4", "i8", "u8", "u8", "u8"],
+        "offsets": [0, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56],
         "itemsize": 64,
     }
 )
-"""One decoded instruction: ``rd``..``rs4`` are byte offsets into the state, one cache line in all."""
+"""One decoded instruction: ``rd``..``rs4`` are byte offsets into the state, ``next`` the address of the
+instruction after it; one cache line in all.
+"""
 
 # Why a block's chain of handlers returned to the driver. PIECEWISE: the instruction has to be executed again, element
 # by element.

@@ -47,16 +47,16 @@ def rotate_right(x: Any, amount: Any) -> Any:
     return x >> amount | x << (-amount & width - 1)
 
 
-def _or_bytes(x: Any) -> Any:
+def _or_bytes(rs1: Any) -> Any:
     """Every byte with a set bit becomes 0xFF."""
-    x = x | x >> 4 & 0x0F0F0F0F0F0F0F0F
+    x = rs1 | rs1 >> 4 & 0x0F0F0F0F0F0F0F0F
     x = x | x >> 2 & 0x3333333333333333
     x = x | x >> 1 & 0x5555555555555555
     return (x & 0x0101010101010101) * 255
 
 
-def _reverse_bytes(x: Any) -> Any:
-    x = x >> 8 & 0x00FF00FF00FF00FF | (x & 0x00FF00FF00FF00FF) << 8
+def _reverse_bytes(rs1: Any) -> Any:
+    x = rs1 >> 8 & 0x00FF00FF00FF00FF | (rs1 & 0x00FF00FF00FF00FF) << 8
     x = x >> 16 & 0x0000FFFF0000FFFF | (x & 0x0000FFFF0000FFFF) << 16
     return x >> 32 | x << 32
 
@@ -88,21 +88,23 @@ ZBB = [
     _r("andn", "0100000", "111", lambda rs1, rs2: rs1 & ~rs2, "And with the complement.", "Zbb"),
     _r("orn", "0100000", "110", lambda rs1, rs2: rs1 | ~rs2, "Or with the complement.", "Zbb"),
     _r("xnor", "0100000", "100", lambda rs1, rs2: ~(rs1 ^ rs2), "Exclusive nor.", "Zbb"),
-    _unary("clz", "011000000000", "001", clz, "Count leading zero bits."),
-    _unary("ctz", "011000000001", "001", ctz, "Count trailing zero bits."),
-    _unary("cpop", "011000000010", "001", popcount, "Count set bits."),
-    _unary("clzw", "011000000000", "001", clz, "Count leading zero bits of a word.", "u32", "u32", IMM32),
-    _unary("ctzw", "011000000001", "001", ctz, "Count trailing zero bits of a word.", "u32", "u32", IMM32),
-    _unary("cpopw", "011000000010", "001", popcount, "Count set bits of a word.", "u32", "u32", IMM32),
+    _unary("clz", "011000000000", "001", lambda rs1: clz(rs1), "Count leading zero bits."),
+    _unary("ctz", "011000000001", "001", lambda rs1: ctz(rs1), "Count trailing zero bits."),
+    _unary("cpop", "011000000010", "001", lambda rs1: popcount(rs1), "Count set bits."),
+    _unary("clzw", "011000000000", "001", lambda rs1: clz(rs1), "Count leading zero bits of a word.", "u32", "u32",
+           IMM32),
+    _unary("ctzw", "011000000001", "001", lambda rs1: ctz(rs1), "Count trailing zero bits of a word.", "u32", "u32",
+           IMM32),
+    _unary("cpopw", "011000000010", "001", lambda rs1: popcount(rs1), "Count set bits of a word.", "u32", "u32", IMM32),
     _unary("sext.b", "011000000100", "001", lambda rs1: rs1, "Sign-extend a byte.", "s8", "s8"),
     _unary("sext.h", "011000000101", "001", lambda rs1: rs1, "Sign-extend a halfword.", "s16", "s16"),
     _unary("zext.h", "000010000000", "100", lambda rs1: rs1, "Zero-extend a halfword.", "u16", "u16", OP32),
     _unary("orc.b", "001010000111", "101", _or_bytes, "Set every byte that has a set bit to 255."),
     _unary("rev8", "011010111000", "101", _reverse_bytes, "Reverse the bytes."),
-    _r("max", "0000101", "110", maximum, "Larger.", "Zbb", "s64", "s64"),
-    _r("maxu", "0000101", "111", maximum, "Larger, unsigned.", "Zbb"),
-    _r("min", "0000101", "100", minimum, "Smaller.", "Zbb", "s64", "s64"),
-    _r("minu", "0000101", "101", minimum, "Smaller, unsigned.", "Zbb"),
+    _r("max", "0000101", "110", lambda rs1, rs2: maximum(rs1, rs2), "Larger.", "Zbb", "s64", "s64"),
+    _r("maxu", "0000101", "111", lambda rs1, rs2: maximum(rs1, rs2), "Larger, unsigned.", "Zbb"),
+    _r("min", "0000101", "100", lambda rs1, rs2: minimum(rs1, rs2), "Smaller.", "Zbb", "s64", "s64"),
+    _r("minu", "0000101", "101", lambda rs1, rs2: minimum(rs1, rs2), "Smaller, unsigned.", "Zbb"),
     _r("rol", "0110000", "001", lambda rs1, rs2: rotate_left(rs1, rs2 & 63), "Rotate left.", "Zbb"),
     _r("ror", "0110000", "101", lambda rs1, rs2: rotate_right(rs1, rs2 & 63), "Rotate right.", "Zbb"),
     _r("rolw", "0110000", "001", lambda rs1, rs2: rotate_left(rs1, rs2 & 31), "Rotate a word left.", "Zbb", "u32",
@@ -117,8 +119,8 @@ ZBB = [
 ZBC = [
     _r("clmul", "0000101", "001", _carryless(0, 63, lambda a, i: a << i), "Carry-less product, lower half.", "Zbc",
        timing="mul"),
-    _r("clmulh", "0000101", "011", _carryless(1, 63, lambda a, i: a >> 64 - i), "Carry-less product, upper half.", "Zbc",
-       timing="mul"),
+    _r("clmulh", "0000101", "011", _carryless(1, 63, lambda a, i: a >> 64 - i), "Carry-less product, upper half.",
+       "Zbc", timing="mul"),
     _r("clmulr", "0000101", "010", _carryless(0, 63, lambda a, i: a >> 63 - i),
        "Carry-less product, bits 126 to 63.", "Zbc", timing="mul"),
 ]  # fmt: skip

@@ -5,7 +5,9 @@ from __future__ import annotations
 from potluck.isa.insn import Insn, Kind
 
 
-def _c(name: str, encoding: str, operands: str, expands: str, *nonzero: str, carved: tuple[str, ...] = ()) -> Insn:
+def _c(
+    name: str, encoding: str, operands: str, expands: str, *nonzero: str, carved: tuple[str, ...] = ()
+) -> Insn:
     facts = {"expands": expands, "nonzero": nonzero, "carved": carved}
     doc = f"Stands for {expands}."
     return Insn(name, encoding, operands, Kind.COMPRESSED, "as expanded", None, doc, "C", facts)

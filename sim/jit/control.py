@@ -30,7 +30,7 @@ def emit_jump(h: Handler) -> None:
     if h.variant.halts:
         h.event(st.EVENT)
         return
-    link = h.row("pc", "u64") + 4
+    link = h.row("next", "u64")
     target = None
     if "rs1" in [operand.name for operand in h.insn.syntax]:
         target = (h.read(h.insn.operand("rs1"), operand_type(h.insn.operand("rs1"), h.context)) +
@@ -92,7 +92,7 @@ def _set_dynamic(h: Handler, vtype: Symbol) -> None:
     vlmax = select(good, vlmax, 0)
     avl = bitcast(h.read(h.insn.operand("rs1"), operand_type(h.insn.operand("rs1"), h.context)), "u64")
     _set(h, avl, select(good, vtype, 1 << 63), vlmax)
-    h.set_word("next_pc", h.row("pc", "u64") + 4)
+    h.set_word("next_pc", h.row("next", "u64"))
     h.leave(st.DYNAMIC)
 
 
@@ -154,7 +154,7 @@ def emit_csr(h: Handler) -> None:
     if csr not in READ_ONLY:
         _write_csr(h, csr, new)
     h.body.store(old, h.pointer("rd"))
-    h.set_word("next_pc", h.row("pc", "u64") + 4)
+    h.set_word("next_pc", h.row("next", "u64"))
     h.leave(st.DYNAMIC)
 
 

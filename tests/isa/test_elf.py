@@ -108,7 +108,6 @@ def header(**changes: int) -> bytes:
         (header(order=2), "big-endian|damaged"),
         (header(machine=62), "expected RISC-V"),
         (header(type=3), "expected an executable"),
-        (header(flags=5), "compressed instructions"),
         (header(entry=0), "the entry 0x0 is not inside"),
         (header(entry=0x8010_2000), "is not inside an executable segment"),
         (header(phnum=0), "no loadable segment"),
