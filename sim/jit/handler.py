@@ -259,7 +259,7 @@ class Handler:
         if self.variant.partway:
             self.set_word("vstart", self.body.constant(0, "u64"))
             self.set_word("vtype", self.word("vtype") & ~st.PARTWAY)
-            self.set_word("next_pc", self.row("pc", "u64") + 4)
+            self.set_word("next_pc", self.row("next", "u64"))
             self.leave(st.DYNAMIC)
             return
         row = self.body.offset("%r", st.ROW.itemsize)

@@ -21,7 +21,17 @@ from potluck.isa.table import TABLE, lookup, overlaps
 LLVM_MC = shutil.which("llvm-mc") or shutil.which("llvm-mc-14")
 ATTRIBUTES = "+m,+a,+c,+f,+d,+zfh,+v,+zba,+zbb,+zbc,+zbs"
 # What LLVM 14 does not know: our choices, drafts, other vendors' instructions, and younger ratified ones.
-NOT_IN_LLVM_14 = {"VMXDOTP", "Xdma", "Xf8", "Zvfofp8min", "Zvfbfmin", "Zvfbfwma", "Zfbfmin", "Zvdot4a8i", "Zicond"}
+NOT_IN_LLVM_14 = {
+    "VMXDOTP",
+    "Xdma",
+    "Xf8",
+    "Zvfofp8min",
+    "Zvfbfmin",
+    "Zvfbfwma",
+    "Zfbfmin",
+    "Zvdot4a8i",
+    "Zicond",
+}
 ALLOWED_OVERLAPS: list[tuple[str, str]] = []
 
 
