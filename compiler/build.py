@@ -24,6 +24,7 @@ from potluck.isa.errors import MachineError
 
 if TYPE_CHECKING:
     from potluck.isa.machine import Machine
+from potluck.isa.table import table_of
 
 TEXT_BYTES = 1 << 20
 """Room for code at the bottom of DRAM; data begins above it."""
@@ -100,6 +101,12 @@ def build(model: ir.Model, machine: Machine, data_base: int | None = None) -> Sc
             f"{machine.name} has no VMXDOTP, which MX products need",
             key="isa.vmxdotp",
             hint="Compile the FP32 network, or choose a machine with VMXDOTP",
+        )
+    if "dmcpyi" not in table_of(machine.isa.vmxdotp_encoding):
+        raise MachineError(
+            f"VMXDOTP's encoding {machine.isa.vmxdotp_encoding!r} takes the opcodes of the DMA, which moves every tile",
+            key="isa.vmxdotp_encoding",
+            hint="Compile for the encoding 'spatz'; programs without DMA run with either",
         )
     memory = machine.memory
     selector = Selector(model, Target(machine))

@@ -68,7 +68,7 @@ def generate(schedule: Schedule) -> Program:
     Raises:
         MachineError: The code does not fit below the data.
     """
-    a = Assembler()
+    a = Assembler(schedule.target.machine.isa.vmxdotp_encoding)
     emit_program(a, schedule.ops, [address for address, _ in schedule.records], schedule.target)
     base = int(schedule.target.machine.memory.dram_base)
     code = a.assemble(text_base=base)

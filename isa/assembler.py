@@ -25,17 +25,24 @@ from potluck.isa.insn import Insn, Kind
 from potluck.isa.layout import Align, Fixup, Jump, SectionSource, Where
 from potluck.isa.link import Object, Place, link_sections
 from potluck.isa.operands import finish, parse
-from potluck.isa.table import TABLE
+from potluck.isa.table import TABLE, table_of
 
 TEXT_BASE = 0x8000_0000
-_CACHE: dict[tuple[str, tuple[str | int, ...]], bytes] = {}
+_CACHES: dict[str, dict[tuple[str, tuple[str | int, ...]], bytes]] = {}  # by encoding of VMXDOTP
 _CACHE_LIMIT = 1 << 18
 
 
 class Assembler:
-    """Collects instructions and data; see the module text and docs/architecture.md."""
+    """Collects instructions and data; see the module text and docs/architecture.md.
 
-    def __init__(self) -> None:
+    Args:
+        encoding: How VMXDOTP is encoded, a machine's ``isa.vmxdotp_encoding``.
+    """
+
+    def __init__(self, encoding: str = "spatz") -> None:
+        self.encoding = encoding
+        self._table = table_of(encoding)
+        self._cache = _CACHES.setdefault(encoding, {})
         self._sections: dict[str, SectionSource] = {}
         self._labels: dict[str, Place] = {}
         self._constants: dict[str, int] = {}
@@ -56,7 +63,7 @@ class Assembler:
         Raises:
             ProgramError: unknown mnemonic or unsuitable operands; says what was expected.
         """
-        known = None if self._compress else _CACHE.get((mnemonic, operands))
+        known = None if self._compress else self._cache.get((mnemonic, operands))
         if known is not None and self._extend is not None:
             self._extend(known)
             return
@@ -215,11 +222,15 @@ class Assembler:
             for name, filled in pseudo.expand(mnemonic_, operands):
                 self._one(name, filled)
         same = len(self._section.items) == items and len(run.fixups) == fixups
-        if same and not self._volatile and not self._compress and len(_CACHE) < _CACHE_LIMIT:
-            _CACHE[mnemonic, operands] = bytes(run.data[start:])
+        if same and not self._volatile and not self._compress and len(self._cache) < _CACHE_LIMIT:
+            self._cache[mnemonic, operands] = bytes(run.data[start:])
 
     def _one(self, mnemonic: str, operands: tuple[str | int, ...]) -> None:
-        insn = TABLE.get(mnemonic)
+        insn = self._table.get(mnemonic)
+        if insn is None and mnemonic in TABLE:
+            raise ValueError(
+                f"a machine with isa.vmxdotp_encoding = {self.encoding!r} has no {mnemonic}: VMXDOTP takes its opcode"
+            )
         if insn is None:
             raise ValueError(_unknown(mnemonic))
         values = parse(insn, operands, self.expression)
@@ -305,14 +316,14 @@ def _message(problem: Exception) -> str:
     return str(problem.args[0]) if problem.args else str(problem)
 
 
-def assemble_file(path: str | Path) -> Program:
-    """Assemble a source file to a program for the default machine.
+def assemble_file(path: str | Path, encoding: str = "spatz") -> Program:
+    """Assemble a source file to a program; ``encoding`` is a machine's ``isa.vmxdotp_encoding``.
 
     Raises:
         ProgramError: an error in the source; names file and line.
     """
     path = Path(path)
-    a = Assembler()
+    a = Assembler(encoding)
     try:
         a.text(path.read_text())
         return a.assemble().program()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.insn import Insn, Piece
 from potluck.isa.registers import NUMBERS
-from potluck.isa.table import TABLE
+from potluck.isa.table import TABLE, table_of
 
 _SIGNED = ("imm", "off")
 Decoded = tuple[Insn, dict[str, int]]
@@ -153,7 +153,7 @@ def _expansion(text: str) -> tuple[Insn, tuple[tuple[str, str], ...]]:
     return base, tuple(zip((operand.name for operand in base.syntax), sources, strict=True))
 
 
-@lru_cache(maxsize=1)
-def decoder() -> Decoder:
-    """The decoder of the table, made once."""
-    return Decoder()
+@cache
+def decoder(encoding: str = "spatz") -> Decoder:
+    """The decoder of the table, made once per encoding of VMXDOTP (:func:`potluck.isa.table.table_of`)."""
+    return Decoder(table_of(encoding).values())

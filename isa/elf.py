@@ -68,10 +68,10 @@ class Program:
         index = bisect_right(inside, (pc, "\U0010ffff")) - 1
         return inside[index][1] if index >= 0 else None
 
-    def disassemble(self) -> str:
-        """All code as text."""
+    def disassemble(self, encoding: str = "spatz") -> str:
+        """All code as text; ``encoding`` is a machine's ``isa.vmxdotp_encoding``."""
         return "\n".join(
-            disassemble(section.data, section.address, self.symbols)
+            disassemble(section.data, section.address, self.symbols, encoding=encoding)
             for section in self.sections
             if section.executable
         )

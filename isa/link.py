@@ -36,10 +36,10 @@ class Object:
         """The code."""
         return self.sections[".text"].data
 
-    def listing(self) -> str:
-        """The text disassembled, with labels and comments."""
+    def listing(self, encoding: str = "spatz") -> str:
+        """The text disassembled, with labels and comments; ``encoding`` as the assembler was given."""
         section = self.sections[".text"]
-        return disassemble(section.data, section.address, self.symbols, self.comments)
+        return disassemble(section.data, section.address, self.symbols, self.comments, encoding)
 
     def program(self, manifest: Manifest | None = None, more: list[Section] | None = None) -> Program:
         """As an executable program, with further sections (weights, say)."""

@@ -28,11 +28,14 @@ class _Group(BaseModel):
 
 
 class Isa(_Group):
-    """Instruction set: register width in bits, whether VMXDOTP exists and how it is encoded."""
+    """Instruction set: register width in bits, whether VMXDOTP exists and how it is encoded.
+
+    ``spatz``: the prototype's opcodes; ``custom``: the four custom opcodes, instead of Xdma and Xf8.
+    """
 
     xlen: Literal[64] = 64
     vmxdotp: bool = True
-    vmxdotp_encoding: Literal["spatz"] = "spatz"
+    vmxdotp_encoding: Literal["spatz", "custom"] = "spatz"
 
 
 class ClusterKeys(_Group):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache
 from importlib.metadata import entry_points
 
 from potluck.isa import rows
@@ -74,6 +76,22 @@ def _foreign_rows() -> list[list[Insn]]:
 
 TABLE: dict[str, Insn] = collect([*_own_rows(), *_foreign_rows()])
 """All instructions by mnemonic."""
+
+
+@cache
+def table_of(encoding: str = "spatz") -> dict[str, Insn]:
+    """The table of a machine whose VMXDOTP has the given encoding (machine key ``isa.vmxdotp_encoding``).
+
+    A row with ``attributes["encodings"]`` may have another one there, and take the place of whole extensions
+    (``attributes["takes"]``).
+    """
+    taken = {name for insn in TABLE.values() for name in insn.attributes.get("takes", {}).get(encoding, ())}
+    return {name: _encoded(insn, encoding) for name, insn in TABLE.items() if insn.extension not in taken}
+
+
+def _encoded(insn: Insn, encoding: str) -> Insn:
+    other = insn.attributes.get("encodings", {}).get(encoding)
+    return replace(insn, encoding=other) if other else insn
 
 
 def lookup(mnemonic: str) -> Insn:

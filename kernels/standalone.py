@@ -48,6 +48,7 @@ def build(
     l1_bytes: int = runtime.L1_BYTES,
     machine: str = "spatz-mx",
     addresses: dict[str, int] | None = None,
+    encoding: str = "spatz",
 ) -> Program:
     """The program.
 
@@ -61,6 +62,7 @@ def build(
         l1_bytes: Size of L1.
         machine: Name for the manifest.
         addresses: Of the operands, default `place`.
+        encoding: The machine's `isa.vmxdotp_encoding`.
 
     Raises:
         ProgramError: The operands do not fit into L1.
@@ -73,7 +75,7 @@ def build(
             f"{kernel.name} with {rows} rows needs {end - runtime.L1_BASE} bytes of L1",
             hint=f"{runtime.l1_free(harts, l1_bytes) - runtime.L1_BASE} are free: use fewer rows",
         )
-    a = Assembler()
+    a = Assembler(encoding)
     runtime.start(a, l1_bytes)
     runtime.hart_share(a, rows, granule, "s2", "s3")
     runtime.barrier(a)

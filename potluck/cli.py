@@ -122,21 +122,26 @@ def simulate(
 
 
 @app.command()
-def asm(source: Path, output: Annotated[Path, typer.Option("--output", "-o")]) -> None:
-    """Assemble GNU-syntax source to an ELF file."""
+def asm(
+    source: Path,
+    output: Annotated[Path, typer.Option("--output", "-o")],
+    machine: MachineName = "spatz-mx",
+    settings: Settings = None,
+) -> None:
+    """Assemble GNU-syntax source to an ELF file, in the encodings of a machine."""
     from potluck.isa.assembler import assemble_file
 
-    program = assemble_file(source)
+    program = assemble_file(source, _machine(machine, settings).isa.vmxdotp_encoding)
     program.save(output)
     console.print(f"wrote {output}: {program.text_bytes} bytes of code")
 
 
 @app.command()
-def disasm(program: Path) -> None:
-    """Disassemble an ELF file."""
+def disasm(program: Path, machine: MachineName = "spatz-mx", settings: Settings = None) -> None:
+    """Disassemble an ELF file, in the encodings of a machine."""
     from potluck import api
 
-    print(api.load_program(program).disassemble())
+    print(api.load_program(program).disassemble(_machine(machine, settings).isa.vmxdotp_encoding))
 
 
 @app.command()

@@ -86,7 +86,7 @@ class BlockStore:
 
     def __init__(self, code: Code, machine: Machine) -> None:
         self.code, self.machine = code, machine
-        self._decoder = decoder()
+        self._decoder = decoder(machine.isa.vmxdotp_encoding)
         self._compiler = compiler()
         self._lock = threading.Lock()
         self._cache: dict[tuple[int, Context], _Decoded] = {}

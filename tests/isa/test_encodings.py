@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from potluck.isa.assembler import Assembler
 from potluck.isa.decode import Decoder, decoder
 from potluck.isa.disassembler import disassemble_word
+from potluck.isa.errors import ProgramError
 from potluck.isa.insn import COMPRESSED_REGISTERS, Insn
 from potluck.isa.operands import default_rounding
-from potluck.isa.table import TABLE, lookup, overlaps
+from potluck.isa.table import TABLE, lookup, overlaps, table_of
 
 LLVM_MC = shutil.which("llvm-mc") or shutil.which("llvm-mc-14")
 ATTRIBUTES = "+m,+a,+c,+f,+d,+zfh,+v,+zba,+zbb,+zbc,+zbs"
@@ -182,6 +183,31 @@ def test_against_llvm() -> None:
 def test_published_words(text: str, word: int) -> None:
     assert assembled(text) == word
     assert disassemble_word(word) == text
+
+
+def test_custom_encoding_moves_vmxdotp_and_nothing_else() -> None:
+    """Same fields in custom-0 to custom-3 (facts vmxdotp §1.4); what had these opcodes is gone, the rest as it was."""
+    table = table_of("custom")
+    assert not overlaps(table.values())
+    opcodes = {"qf": 0x0B, "qq": 0x2B, "wf": 0x5B, "ww": 0x7B}
+    for form, opcode in opcodes.items():
+        row = table[f"vmxdotp.{form}"]
+        assert (row.match, row.mask) == (opcode, 0x7F) and row.pieces == TABLE[f"vmxdotp.{form}"].pieces
+    gone = {insn.extension for name, insn in TABLE.items() if name not in table}
+    assert gone == {"Xdma", "Xf8"}
+    assert all(TABLE[name] is row for name, row in table.items() if row.extension != "VMXDOTP")
+    assert table_of("spatz") == TABLE
+
+
+def test_custom_encoding_assembles_and_disassembles() -> None:
+    a = Assembler("custom")
+    a("vmxdotp.ww", "v8", "v9", "v10", "v11", "v12")
+    word = int.from_bytes(a.assemble().text, "little")
+    assert word == 0x5AA4C47F & ~0x7F | 0x7B
+    assert disassemble_word(word, "custom") == "vmxdotp.ww v8, v9, v10, v11, v12"
+    assert disassemble_word(0x5AA4C47F, "custom").startswith(".word")
+    with pytest.raises(ProgramError, match="has no dmsrc"):
+        a("dmsrc", "t0", "t1")
 
 
 def test_lookup_names_near_mnemonics() -> None:
