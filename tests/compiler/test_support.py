@@ -134,6 +134,12 @@ def test_mx_needs_a_machine_with_vmxdotp():
         compile_model(residual(), plain, "mxfp8")
 
 
+def test_networks_need_the_dma_opcodes():
+    custom = load_machine("spatz-mx", {"isa.vmxdotp_encoding": "custom"})
+    with pytest.raises(MachineError, match="takes the opcodes of the DMA"):
+        compile_model(residual(), custom, "fp32")
+
+
 @pytest.mark.parametrize("scheme", ["fp32", "mxfp8", "mxfp4"])
 def test_a_saved_quantized_model_compiles_to_the_same_program(scheme, tmp_path):
     model = quantize_model(residual(), scheme)
