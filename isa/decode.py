@@ -19,7 +19,10 @@ Decoded = tuple[Insn, dict[str, int]]
 
 
 def length(low: int) -> int:
-    """Bytes of the instruction that begins with a 16-bit parcel: 2, 4, 6 or 8 (specification §1.5)."""
+    """Bytes of the instruction that begins with a 16-bit parcel: 2, 4, 6 or 8 (specification §1.5).
+
+    A decoder may know shorter ones: :meth:`Decoder.length`.
+    """
     if low & 3 != 3:
         return 2
     if low & 0x1F != 0x1F:
@@ -56,6 +59,8 @@ class Decoder:
         # Rows that are carved out of others come before them.
         carved = {name for insn in self.insns for name in insn.attributes.get("carved", ())}
         self.insns.sort(key=lambda insn: insn.mnemonic not in carved)
+        # Major opcodes of 32-bit instructions that lie among those of longer ones (VMXDOTP's prototype encoding).
+        self._short = {i.match & 0x7F for i in self.insns if i.length == 4 and length(i.match) != 4}
         self._buckets: dict[int, list[int]] = {}
         for number, insn in enumerate(self.insns):
             at = 13 if insn.length == 2 else 12
@@ -68,6 +73,10 @@ class Decoder:
             self._formats.setdefault(insn.pieces, []).append(number)
         self.decode = lru_cache(maxsize=1 << 16)(self._decode)
         self.execute = lru_cache(maxsize=1 << 16)(self._execute)
+
+    def length(self, low: int) -> int:
+        """Bytes of the instruction that begins with a 16-bit parcel, by its low bits and the rows."""
+        return 4 if low & 0x7F in self._short else length(low)
 
     def find(self, word: int) -> int:
         """Index in ``insns`` of the row that a word matches, -1 if there is none.

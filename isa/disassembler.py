@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from potluck.isa.decode import decoder, length
+from potluck.isa.decode import decoder
 from potluck.isa.operands import format_operands
 
 
@@ -47,7 +47,7 @@ def listing(
     at = 0
     while at < len(text) - 1:
         pc = base + at
-        count = min(length(text[at]), len(text) - at)
+        count = min(decoder(encoding).length(text[at]), len(text) - at)
         word = int.from_bytes(text[at : at + count], "little")
         yield from (f"\n{name}:" for name in labels.get(pc, ()))
         if pc in comments:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.isa.decode import length
+from potluck.isa.decode import decoder
 from potluck.isa.errors import TrapError
 from potluck.sim.jit.control import FCSR, FFLAGS
 
@@ -18,10 +18,12 @@ class Code:
 
     Args:
         regions: (address, bytes) of every executable range.
+        encoding: the machine's ``isa.vmxdotp_encoding``, which decides how long some instructions are.
     """
 
-    def __init__(self, regions: Iterable[tuple[int, bytes]]) -> None:
+    def __init__(self, regions: Iterable[tuple[int, bytes]], encoding: str = "spatz") -> None:
         self.regions = sorted(regions)
+        self._length = decoder(encoding).length
 
     @property
     def digest(self) -> bytes:
@@ -43,7 +45,7 @@ class Code:
         for base, data in self.regions:
             at = pc - base
             if 0 <= at < len(data) - 1:
-                count = length(data[at])
+                count = self._length(data[at])
                 if at + count > len(data):
                     raise TrapError("the instruction reaches beyond the program's text", pc=pc)
                 return int.from_bytes(data[at : at + count], "little"), count

@@ -35,7 +35,7 @@ class Memory:
         text = [section for section in program.sections if section.executable]
         if not text:
             raise ProgramError("the program has no executable section")
-        self.code = Code((section.address, bytes(section.data)) for section in text)
+        self.code = Code([(s.address, bytes(s.data)) for s in text], machine.isa.vmxdotp_encoding)
 
     @property
     def _first_writable(self) -> int:

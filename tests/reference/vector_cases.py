@@ -20,6 +20,7 @@ from potluck.isa.legality import check, group, registers
 from potluck.isa.machine import load_machine
 from potluck.sim import state as st
 from potluck.sim.blocks import BlockStore
+from potluck.sim.code import Code
 from potluck.sim.driver import R_BLOCK
 from potluck.sim.hart import Hart
 from potluck.sim.jit.compile import compiler
@@ -149,7 +150,7 @@ class Pair:
         assembler = Assembler()
         assembler.text(".text\n.globl _start\n_start: nop\n")
         self.memory = Memory(self.machine, assembler.assemble().program())
-        self.store = BlockStore(words.tobytes(), TEXT, self.machine)
+        self.store = BlockStore(Code([(TEXT, words.tobytes())]), self.machine)
         self.hart = Hart(0, self.store, timed=False, budget=1 << 62)
         self.memory.attach(self.hart.state)
         self.theirs = np.zeros(L1_BYTES, np.uint8)
