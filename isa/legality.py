@@ -86,13 +86,12 @@ def _vtype(insn: Insn, context: Context) -> str | None:
 
 
 def _reserved_rounding(insn: Insn, fields: dict[str, int], context: Context) -> bool:
-    """Scalar rows: those that round. Vector rows: every one on floats, even if it does not round (V §13.1)."""
+    """Scalar rows with a rounding mode, vector rows on floats (V §13.1): both even if they do not round."""
+    if "rm" in fields:
+        return (context.frm if fields["rm"] == 7 else fields["rm"]) > 4
+    floating = any(operand.type.kind == "f" for operand in insn.syntax)
     rounds = insn.attributes.get("rounds") or "frm" in insn.parameters
-    if insn.is_vector:
-        floating = any(operand.type.kind == "f" for operand in insn.syntax)
-        return context.frm > 4 and bool(rounds or floating)
-    rm = fields.get("rm", 7)
-    return bool(rounds) and (context.frm if rm == 7 else rm) > 4
+    return insn.is_vector and context.frm > 4 and bool(rounds or floating)
 
 
 def _registers(insn: Insn, fields: dict[str, int], context: Context) -> str | None:

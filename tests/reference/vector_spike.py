@@ -74,7 +74,7 @@ class Spike:
         self,
         vlen: int,
         memories: dict[int, NDArray[np.uint8]],
-        extensions: str = "_zvfh_zvqdotq_zvfbfmin_zvfbfwma_zvfofp8min",
+        extensions: str = "_zfh_zfbfmin_zvfh_zvqdotq_zvfbfmin_zvfbfwma_zvfofp8min",
     ) -> None:
         self._library = _library()
         self._machine = self._library.spike_new(f"rv64gcv{extensions}_zvl{vlen}b".encode())
