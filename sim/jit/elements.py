@@ -8,6 +8,7 @@ from typing import Any
 from potluck.isa.element import cast, select
 from potluck.isa.insn import Operand
 from potluck.sim import state as st
+from potluck.sim.jit.flags import compute
 from potluck.sim.jit.handler import CHUNK_BITS, Handler, operand_type
 from potluck.sim.jit.ir import Symbol, llvm_type
 
@@ -35,9 +36,7 @@ def emit_compare(h: Handler) -> None:
 def _scalar(h: Handler, destination: Operand) -> None:
     values = {name: _scalar_argument(h, name) for name in h.insn.parameters}
     kind = operand_type(destination, h.context)
-    value, flags = h.evaluate(values)
-    if flags is not None:
-        h.raise_flags(flags)
+    value = compute(h, values)
     if not isinstance(value, Symbol):
         value = h.body.constant(value, kind)
     h.write(destination, value, kind)
@@ -114,9 +113,7 @@ def _over_elements(h: Handler, destination: Operand, store: Store) -> None:
         if h.variant.masked:
             mask = mask_chunk(h, index, lanes)
             active = mask if active is None else active & mask
-        value, flags = h.evaluate(values)
-        if flags is not None:
-            h.raise_flags(flags, active)
+        value = compute(h, values, active)
         if not isinstance(value, Symbol):
             value = body.constant(value, kind)
         store(h, destination, pointers[destination.name], index, value.splat(lanes), active)
@@ -206,9 +203,7 @@ def emit_reduce(h: Handler) -> None:
     first, second = insn.parameters[0], insn.parameters[1]
     values = {first: body.load(kind, slot), second: element}
     values |= {name: _scalar_argument(h, name) for name in insn.parameters[2:]}
-    value, flags = h.evaluate(values)
-    if flags is not None:
-        h.raise_flags(flags)
+    value = compute(h, values)
     body.store(value, slot)
     if guard:
         h.end_when(guard)

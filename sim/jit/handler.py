@@ -197,14 +197,15 @@ class Handler:
         self.set_word("fcsr", self.word("fcsr") | cast(flags, "u64"))
 
     def _saturated(self, clipped: Symbol) -> None:
-        lanes = clipped.lanes
-        one = (
-            self.body.value(f"bitcast {clipped.llvm} {clipped.name} to i{lanes}")
-            if lanes > 1
-            else clipped.name
-        )
-        some = self.body.value(f"icmp ne i{lanes} {one}, 0")
-        self.set_word("vxsat", self.word("vxsat") | cast(self.body.symbol(some, "b1"), "u64"))
+        self.set_word("vxsat", self.word("vxsat") | cast(self.any_lane(clipped), "u64"))
+
+    def any_lane(self, condition: Symbol) -> Symbol:
+        """Whether a condition holds in some lane."""
+        lanes = condition.lanes
+        if lanes == 1:
+            return condition
+        bits = self.body.value(f"bitcast {condition.llvm} {condition.name} to i{lanes}")
+        return self.body.symbol(self.body.value(f"icmp ne i{lanes} {bits}, 0"), "b1")
 
     # control ------------------------------------------------------------------------------------------------------
     def loop(self, start: Symbol, stop: Symbol, step: int) -> tuple[str, Symbol]:

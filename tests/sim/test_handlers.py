@@ -15,7 +15,7 @@ import pytest
 from potluck.isa.arithmetic import Arithmetic
 from potluck.isa.context import Context
 from potluck.isa.exact import Exact
-from potluck.isa.floating import DZ
+from potluck.isa.floating import DZ, NX
 from potluck.isa.insn import Insn, Kind
 from potluck.isa.legality import check
 from potluck.isa.table import TABLE
@@ -170,7 +170,7 @@ def agree(insn: Insn, context: Context, masked: bool, flags: bool) -> None:
             fields["imm"] = int(generator.integers(0, 32))
         before = st.HartState(0, VLEN)
         before.raw[:] = hart.raw
-        hart["fcsr"] = before["fcsr"] = context.control << 5 | (trial & 1) * DZ
+        hart["fcsr"] = before["fcsr"] = context.control << 5 | (0, DZ, NX, DZ | NX)[trial]
         run_handler(Variant(insn, context, masked, flags), hart, fields)
 
         lanes = vl if destination.bank == "v" and not destination.element0 else 1
