@@ -1,9 +1,9 @@
 """Evaluating a meaning together with its flags, and when the flags need not be computed.
 
-fflags are sticky. Once inexact is set, an operation that rounds to nearest even and gives a normal number, not the least
-one, can raise nothing new: invalid operations and divisions by zero give NaN and infinity, overflow infinity, underflow
-at most the least normal number. So the exact flags are computed only for chunks with another result, or while inexact
-is clear; the value is the host's in either case.
+fflags are sticky. Once inexact is set, an operation that rounds to nearest even and gives a normal number, not the
+least one, can raise nothing new: invalid operations and divisions by zero give NaN and infinity, overflow infinity,
+underflow at most the least normal number. So the exact flags are computed only for chunks with another result, or
+while inexact is clear; the value is the host's in either case.
 """
 
 from __future__ import annotations
