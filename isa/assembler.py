@@ -24,7 +24,7 @@ from potluck.isa.expressions import Expression, Node, evaluate, parse_expression
 from potluck.isa.insn import Insn, Kind
 from potluck.isa.layout import Align, Fixup, Jump, SectionSource, Where
 from potluck.isa.link import Object, Place, link_sections
-from potluck.isa.operands import finish, parse
+from potluck.isa.operands import finish, parse, split_order
 from potluck.isa.table import TABLE, table_of
 
 TEXT_BASE = 0x8000_0000
@@ -226,14 +226,15 @@ class Assembler:
             self._cache[mnemonic, operands] = bytes(run.data[start:])
 
     def _one(self, mnemonic: str, operands: tuple[str | int, ...]) -> None:
-        insn = self._table.get(mnemonic)
-        if insn is None and mnemonic in TABLE:
+        bare, order = split_order(mnemonic)
+        insn = self._table.get(bare)
+        if insn is None and bare in TABLE:
             raise ValueError(
                 f"a machine with isa.vmxdotp_encoding = {self.encoding!r} has no {mnemonic}: VMXDOTP takes its opcode"
             )
-        if insn is None:
+        if insn is None or (order and insn.kind is not Kind.ATOMIC):
             raise ValueError(_unknown(mnemonic))
-        values = parse(insn, operands, self.expression)
+        values = parse(insn, operands, self.expression) | order
         where = self._here(mnemonic, operands)
         run = self._section.run()
         if not any(isinstance(value, Node) for value in values.values()):

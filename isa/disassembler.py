@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from potluck.isa.decode import decoder
-from potluck.isa.operands import format_operands
+from potluck.isa.operands import format_operands, order_suffix
 
 
 def disassemble_word(word: int, encoding: str = "spatz") -> str:
@@ -20,7 +20,7 @@ def disassemble_word(word: int, encoding: str = "spatz") -> str:
         return f".word {word:#010x}" if word < 1 << 32 else f".dword {word:#018x}"
     insn, values = found
     operands = format_operands(insn, values)
-    return f"{insn.mnemonic} {operands}" if operands else insn.mnemonic
+    return f"{insn.mnemonic}{order_suffix(values)} {operands}".rstrip()
 
 
 def disassemble(

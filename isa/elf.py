@@ -7,7 +7,7 @@ import os
 import struct
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from potluck.isa.errors import ProgramError
 from potluck.isa.manifest import SECTION, Manifest
 
 _PAGE = 4096
+_PIE_BASE = 0x1_0000
 _MACHINE = 243  # EM_RISCV
 _DOUBLE_FLOAT_ABI = 4  # e_flags
 _DAMAGE = (
@@ -47,12 +48,17 @@ class Section:
 
 @dataclass
 class Program:
-    """An executable: memory contents, symbols, entry and manifest."""
+    """An executable: memory contents, symbols, entry and manifest.
+
+    ``foreign``: read from an ELF file that is not ours; ``headers``: address and number of its program headers.
+    """
 
     sections: list[Section]
     symbols: dict[str, int]
     entry: int
     manifest: Manifest = field(default_factory=Manifest)
+    foreign: bool = False
+    headers: tuple[int, int] = (0, 0)
 
     @property
     def text_bytes(self) -> int:
@@ -203,16 +209,22 @@ def read(data: bytes) -> Program:
         sections = list(_segments(elf, data))
         symbols = _read_symbols(elf)
         found = elf.get_section_by_name(SECTION)
-        manifest = Manifest.from_json(found.data()) if found is not None else Manifest()
+        manifest = Manifest.from_json(found.data()) if found is not None else Manifest(machine="rvv-generic")
+        headers = _program_headers(elf)
     except ProgramError:
         raise
     # pyelftools answers damaged tables with whatever exception the nonsense leads to.
     except _DAMAGE as problem:
         raise ProgramError(f"damaged ELF file: {problem or type(problem).__name__}") from None
-    entry = int(elf.header["e_entry"])
+    bias = _bias(elf)
+    if bias:  # a static executable that relocates itself
+        sections = [replace(section, address=section.address + bias) for section in sections]
+        symbols = {name: address + bias for name, address in symbols.items()}
+        headers = (headers[0] + bias, headers[1])
+    entry = int(elf.header["e_entry"]) + bias
     if not any(s.executable and s.address <= entry < s.end for s in sections):
         raise ProgramError(f"the entry {entry:#x} is not inside an executable segment")
-    return Program(sections, symbols, entry, manifest)
+    return Program(sections, symbols, entry, manifest, found is None, headers)
 
 
 def _check_header(elf: ELFFile, data: bytes) -> None:
@@ -222,11 +234,31 @@ def _check_header(elf: ELFFile, data: bytes) -> None:
     machine = struct.unpack_from("<H", data, 18)[0]
     if machine != _MACHINE:
         raise ProgramError(f"an ELF file for machine {elf.header['e_machine']}, expected RISC-V ({_MACHINE})")
-    if elf.header["e_type"] != "ET_EXEC":
+    kinds = [segment["p_type"] for segment in elf.iter_segments()]
+    if "PT_INTERP" in kinds:
+        raise ProgramError("a dynamically linked program", hint="Link it statically (-static).")
+    if elf.header["e_type"] not in ("ET_EXEC", "ET_DYN"):
         raise ProgramError(
             f"ELF type {elf.header['e_type']}, expected an executable",
             hint="Link it statically at fixed addresses.",
         )
+
+
+def _bias(elf: ELFFile) -> int:
+    """Where a position-independent executable goes: the first page after the null pointers."""
+    return _PIE_BASE if elf.header["e_type"] == "ET_DYN" else 0
+
+
+def _program_headers(elf: ELFFile) -> tuple[int, int]:
+    """Address and number of the program headers if a segment holds them, for a process' auxiliary vector."""
+    offset, count = int(elf.header["e_phoff"]), int(elf.header["e_phnum"])
+    for segment in elf.iter_segments():
+        inside = (
+            segment["p_offset"] <= offset and offset + 56 * count <= segment["p_offset"] + segment["p_filesz"]
+        )
+        if segment["p_type"] == "PT_LOAD" and inside:
+            return int(segment["p_vaddr"]) + offset - int(segment["p_offset"]), count
+    return 0, 0
 
 
 def _segments(elf: ELFFile, data: bytes) -> Iterable[Section]:

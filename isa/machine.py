@@ -30,13 +30,12 @@ class _Group(BaseModel):
 class Isa(_Group):
     """Instruction set: register width in bits, whether VMXDOTP exists and how it is encoded.
 
-    ``spatz``: the prototype's opcodes; ``custom``: the four custom opcodes, instead of Xdma and Xf8;
-    ``wide64``: 64-bit words with mask, rounding mode and element format.
+    ``spatz``: the prototype's opcodes; ``custom``: the four custom opcodes, instead of Xdma and Xf8.
     """
 
     xlen: Literal[64] = 64
     vmxdotp: bool = True
-    vmxdotp_encoding: Literal["spatz", "custom", "wide64"] = "spatz"
+    vmxdotp_encoding: Literal["spatz", "custom"] = "spatz"
 
 
 class ClusterKeys(_Group):
@@ -47,7 +46,10 @@ class ClusterKeys(_Group):
 
 
 class MemoryKeys(_Group):
-    """Addresses and sizes in bytes. ``l1_bytes = 0``: the machine has DRAM only."""
+    """Addresses and sizes in bytes. ``l1_bytes = 0``: the machine has DRAM only.
+
+    ``misaligned``: a scalar load or store may have any address (at no extra cost); otherwise it traps.
+    """
 
     l1_base: Annotated[int, Field(ge=0)] = 0x1000_0000
     l1_bytes: Annotated[int, Field(ge=0)] = 131072
@@ -55,6 +57,7 @@ class MemoryKeys(_Group):
     registers_base: Annotated[int, Field(ge=0)] = 0x1100_0000
     dram_base: Annotated[int, Field(ge=0)] = 0x8000_0000
     dram_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
+    misaligned: bool = False
 
 
 class Vector(_Group):

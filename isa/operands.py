@@ -21,6 +21,22 @@ from potluck.isa.registers import (
 ParseExpression = Callable[["str | int"], Expression]
 _FENCE = "iorw"
 _OFFSETS = ("imm", "uimm")
+ORDER = ("aq", "rl")
+"""Operands of atomic instructions that are written as suffixes of the mnemonic."""
+
+
+def split_order(mnemonic: str) -> tuple[str, dict[str, int]]:
+    """A mnemonic without its suffix ``.aq``, ``.rl`` or ``.aqrl``, and the bits that it means."""
+    bare, dot, suffix = mnemonic.rpartition(".")
+    if dot and bare and suffix in ("aq", "rl", "aqrl"):
+        return bare, {"aq": int("aq" in suffix), "rl": int("rl" in suffix)}
+    return mnemonic, {}
+
+
+def order_suffix(values: dict[str, int]) -> str:
+    """The suffix for the bits."""
+    suffix = "".join(name for name in ORDER if values.get(name))
+    return f".{suffix}" if suffix else ""
 
 
 def default_rounding(insn: Insn) -> int:
@@ -104,7 +120,9 @@ def parse(insn: Insn, texts: Sequence[str | int], expression: ParseExpression) -
     while index < len(syntax):
         operand = syntax[index]
         follower = syntax[index + 1] if index + 1 < len(syntax) else None
-        if operand.name == "vm":
+        if operand.name in ORDER:
+            values[operand.name] = 0  # a suffix of the mnemonic
+        elif operand.name == "vm":
             masked = bool(rest) and rest[0] == "v0.t"
             values["vm"] = 0 if masked else 1
             rest = rest[1:] if masked else rest
@@ -177,6 +195,8 @@ def syntax_text(insn: Insn) -> str:
     parts: list[str] = []
     previous = ""
     for operand in insn.syntax:
+        if operand.name in ORDER:
+            continue
         if operand.memory:
             offset = parts.pop() if previous in _OFFSETS else ""
             parts.append(f"{offset}({operand.name})")
@@ -203,6 +223,8 @@ def format_operands(insn: Insn, values: dict[str, int]) -> str:
             parts.append(f"{offset}({'sp' if name == 'sp' else NAMES['x'][values[name]]})")
         elif name == "sp":
             parts.append("sp")
+        elif name in ORDER:
+            continue
         elif name == "vm":
             parts += [] if values["vm"] else ["v0.t"]
         elif name == "rm":

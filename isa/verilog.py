@@ -99,7 +99,7 @@ def isa_decoder(insns: Iterable[Insn] | None = None) -> str:
 
 
 def _rows(insns: Iterable[Insn] | None) -> list[Insn]:
-    return list(TABLE.values() if insns is None else insns)
+    return [insn for insn in (TABLE.values() if insns is None else insns) if insn.length == 4]
 
 
 def _formats(insn: Insn) -> list[_Format]:

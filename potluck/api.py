@@ -71,7 +71,8 @@ def simulate(
         inputs: tensors by the names in the program's manifest.
         mode: ``timed`` or ``functional`` (the same values, no cycles).
         machine: overrides the machine that the program was compiled for.
-        options: ``budget`` (instructions per hart), ``threads``.
+        options: ``budget`` (instructions per hart), ``threads``, ``environment`` (:class:`potluck.Environment`:
+            arguments, streams and files of a program that is a Linux process).
 
     Raises:
         TrapError: illegal instruction or access, with pc, symbol, layer and address.

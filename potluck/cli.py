@@ -95,6 +95,9 @@ def compile_command(
 @app.command()
 def simulate(
     program: Path,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="The program's own arguments, after --.")
+    ] = None,
     inputs: Annotated[Path | None, typer.Option("--input", help="Inputs as .npz.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the outputs as .npz.")] = None,
     machine: Annotated[
@@ -105,19 +108,42 @@ def simulate(
         Path | None, typer.Option(help="Write memory from begin_signature to end_signature.")
     ] = None,
     budget: Annotated[int, typer.Option(help="Instructions per hart before giving up.")] = 20_000_000_000,
+    root: Annotated[
+        Path | None, typer.Option(help="Directory that the program sees as /; otherwise it sees no file.")
+    ] = None,
+    variables: Annotated[
+        list[str] | None, typer.Option("--env", help="Environment variable: NAME=value.")
+    ] = None,
     settings: Settings = None,
     json_path: JsonPath = None,
 ) -> None:
-    """Execute an ELF program, every instruction of it."""
+    """Execute an ELF program, every instruction of it.
+
+    A static Linux executable gets the arguments, standard input and output; where it ran, standard error tells.
+    """
     from potluck import api
     from potluck.report import print_result
 
     loaded = api.load_program(program)
     description = _machine(machine or loaded.manifest.machine, settings)
-    result = api.simulate(loaded, _load_npz(inputs), mode, description, budget=budget, signature=signature)
+    from potluck.sim.process import Environment
+
+    environment = Environment(
+        arguments or [], _pairs("--env", variables), str(program), sys.stdin.buffer, root,
+        sys.stdout.buffer, sys.stderr.buffer,
+    )  # fmt: skip
+    result = api.simulate(
+        loaded,
+        _load_npz(inputs),
+        mode,
+        description,
+        budget=budget,
+        signature=signature,
+        environment=environment,
+    )
     if output:
         _save_npz(output, result.outputs)
-    print_result(console, result)
+    print_result(Console(stderr=True) if loaded.foreign else console, result)
     _write_json(json_path, result.to_json())
 
 
@@ -188,13 +214,17 @@ def doctor(
 def _machine(name: str, settings: list[str] | None) -> Any:
     from potluck.isa.machine import load_machine
 
-    overrides: dict[str, str] = {}
+    return load_machine(name, _pairs("--set", settings))
+
+
+def _pairs(option: str, settings: list[str] | None) -> dict[str, str]:
+    found: dict[str, str] = {}
     for setting in settings or []:
         key, equals, value = setting.partition("=")
         if not equals:
-            raise DataError(f"--set {setting!r}: expected key=value")
-        overrides[key] = value
-    return load_machine(name, overrides)
+            raise DataError(f"{option} {setting!r}: expected key=value")
+        found[key] = value
+    return found
 
 
 def _load_npz(path: Path | None) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from potluck.sim.timing import timing_row
 
 _T = TypeVar("_T", bound=np.generic)
 MAX_LENGTH = 256
-MEMORY = (Kind.LOAD, Kind.STORE, Kind.VLOAD, Kind.VSTORE)
+MEMORY = (Kind.LOAD, Kind.STORE, Kind.VLOAD, Kind.VSTORE, Kind.ATOMIC)
 ENDS = (Kind.BRANCH, Kind.JUMP, Kind.VSET, Kind.CSR)
 GOES_ON = ("fence", "fence.i", "dmsrc", "dmdst", "dmstr", "dmrep")
 CUSTOM = ("VMXDOTP", "Xf8", "Xdma")  # extensions that come and go with ``isa.vmxdotp``
@@ -153,6 +153,8 @@ class BlockStore:
         masked = fields.get("vm") == 0 and insn.maskable
         rm = fields.get("rm", 7)
         variant = Variant(insn, context, masked, self.flags and _has_flags(insn), csr, rm)
+        if insn.kind in (Kind.LOAD, Kind.STORE) and self.machine.memory.misaligned:
+            variant = replace(variant, unaligned=True)
         if insn.mnemonic == "jal" and fields["off"] == 0:
             variant = replace(variant, halts=True)
         offsets = {column: _offset(insn, name, fields[name], self.machine.vector.vlen)

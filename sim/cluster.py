@@ -17,8 +17,11 @@ from potluck.isa.machine import Machine
 from potluck.sim.blocks import block_store
 from potluck.sim.dma import Dma
 from potluck.sim.driver import R_BLOCK
+from potluck.sim.files import Stream
 from potluck.sim.hart import Event, Hart
 from potluck.sim.memory import Memory
+from potluck.sim.process import Environment, Process, is_process
+from potluck.sim.syscalls import Exit, Kernel, Moment
 
 DEFAULT_BUDGET = 20_000_000_000
 BARRIER, HART_COUNT, TIMER = 8, 0, 16
@@ -36,16 +39,21 @@ class Cluster:
         budget: retired instructions per hart after which the run is given up as endless.
         threads: host threads; the result does not depend on it.
         memoized: False times every instruction anew, the slow reference for tests.
+        environment: arguments, streams and files of a program that is a Linux process.
     """
 
     def __init__(
         self, program: Program, machine: Machine, timed: bool = True, budget: int = DEFAULT_BUDGET,
-        threads: int | None = None, memoized: bool = True,
+        threads: int | None = None, memoized: bool = True, environment: Environment | None = None,
     ) -> None:  # fmt: skip
         self.program, self.machine, self.timed = program, machine, timed
-        self.memory = Memory(machine, program)
+        self.kernel: Kernel | None = None
+        if is_process(program, machine):
+            self.kernel = Kernel(Process(program, machine.memory.dram_bytes, environment or Environment()))
+        self.memory = Memory(machine, program, self.kernel.pages if self.kernel else None)
         self.store = block_store(self.memory.code, machine)
-        self.harts = [Hart(n, self.store, timed, budget, memoized) for n in range(machine.cluster.cores)]
+        cores = 1 if self.kernel else machine.cluster.cores  # a process has one thread
+        self.harts = [Hart(n, self.store, timed, budget, memoized) for n in range(cores)]
         self.dma = Dma(machine, self.memory)
         self.threads = threads or min(len(self.harts), os.cpu_count() or 1)
         self.exit_code: int | None = None
@@ -68,10 +76,16 @@ class Cluster:
         try:
             for hart in self.harts:
                 hart.start(self.program.entry, len(self.harts))
+            if self.kernel:
+                x = self.harts[0].state.x
+                x[2], x[10], x[11] = self.kernel.process.stack_pointer, 0, 0
             with ThreadPoolExecutor(max(1, self.threads)) as pool:
                 self._loop(pool)
         except TrapError as error:
             raise self._located(error) from None
+        finally:
+            if self.kernel:
+                self.kernel.files.close_all()
         self.host_seconds = time.perf_counter() - start
         if self.exit_code:
             raise ProgramError(f"the program exited with code {self.exit_code}")
@@ -135,7 +149,8 @@ class Cluster:
             hart.resume(event)
             _write_x(hart, event.fields["rd"], self.dma.status(event.fields, hart.cycles, self.timed))
         elif mnemonic.startswith("csr"):
-            counter = hart.instructions if event.fields["csr"] & 0xFF == 2 else hart.cycles
+            retired = event.fields["csr"] & 0xFF == 2 or not self.timed
+            counter = hart.instructions if retired else hart.cycles
             hart.resume(event)
             _write_x(hart, event.fields["rd"], counter)
         else:
@@ -143,11 +158,28 @@ class Cluster:
 
     def _ecall(self, hart: Hart, event: Event) -> None:
         call = int(hart.state.x[17])
+        if self.kernel:
+            self._system_call(self.kernel, call, hart, event)
+            return
         if call != EXIT:
             raise TrapError(f"ecall {call} is not supported (only exit, 93)", pc=event.pc)
         hart.stopped = True
         if hart.number == 0:
             self.exit_code = int(hart.state.x[10]) & 0xFF
+
+    def _system_call(self, kernel: Kernel, call: int, hart: Hart, event: Event) -> None:
+        arguments = hart.state.x[10:16].view(np.uint64).tolist()
+        try:
+            result = kernel.call(call, arguments, Moment(self._nanoseconds(hart), event.pc))
+        except Exit as end:
+            hart.stopped, self.exit_code = True, end.code
+            return
+        hart.resume(event)
+        _write_x(hart, 10, result)
+
+    def _nanoseconds(self, hart: Hart) -> int:
+        """Time since the start; without timing an instruction counts as a cycle, so that time passes."""
+        return int((hart.cycles if self.timed else hart.instructions) * 1e9 / self.machine.cluster.clock_hz)
 
     def _halt(self, hart: Hart, event: Event) -> None:
         """The program wrote tohost (``code << 1 | 1``), or the hart jumps to itself for ever."""
@@ -196,6 +228,11 @@ class Cluster:
         return TrapError(
             error.message, hint=error.hint, pc=pc, symbol=symbol, layer=layer, address=error.address
         )
+
+    @property
+    def streams(self) -> tuple[Stream, Stream]:
+        """What the program wrote to standard output and standard error."""
+        return (self.kernel.stdout, self.kernel.stderr) if self.kernel else (Stream(None), Stream(None))
 
     @property
     def cycles(self) -> int:

@@ -22,7 +22,7 @@ def instruction_energy(insn: Insn, context: Context, machine: Machine) -> NDArra
     energy = np.zeros((2, len(COMPONENTS)))
     energy[0, CORE] = machine.pj("instruction")
     if not insn.is_vector:
-        if insn.kind in (Kind.LOAD, Kind.STORE):
+        if insn.kind in (Kind.LOAD, Kind.STORE, Kind.ATOMIC):
             energy[0, L1] = insn.syntax[0].type.at(context.sew).bits / 8 * machine.pj("l1")
         elif insn.timing in ("fma", "fcvt", "fdiv"):
             energy[0, FPU] = machine.pj("fma64" if insn.mnemonic.endswith(".d") else "fma32")

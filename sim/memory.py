@@ -14,22 +14,23 @@ from potluck.isa.machine import Machine
 from potluck.isa.manifest import Tensor
 from potluck.sim.code import Code
 from potluck.sim.hart import Event
+from potluck.sim.pages import READ, Pages
 from potluck.sim.state import HartState
 
 
 class Memory:
-    """The machine's memories with a program loaded.
+    """The machine's memories with a program loaded, or the address space of a process (``pages``) as it is.
 
     Raises:
         ProgramError: a section lies outside L1 and DRAM, or there is no code.
     """
 
-    def __init__(self, machine: Machine, program: Program) -> None:
+    def __init__(self, machine: Machine, program: Program, pages: Pages | None = None) -> None:
         self.layout = machine.memory
-        self.program = program
-        self.l1 = np.zeros(self.layout.l1_bytes, np.uint8)
-        self.dram = np.zeros(self.layout.dram_bytes, np.uint8)
-        for section in program.sections:
+        self.program, self.pages = program, pages
+        self.l1 = np.zeros(0 if pages else self.layout.l1_bytes, np.uint8)
+        self.dram = np.zeros(0 if pages else self.layout.dram_bytes, np.uint8)
+        for section in [] if pages else program.sections:
             where = f"section {section.name} at {section.address:#x}"
             self.view(section.address, len(section.data), where)[:] = np.frombuffer(section.data, np.uint8)
         text = [section for section in program.sections if section.executable]
@@ -48,6 +49,10 @@ class Memory:
 
     def attach(self, state: HartState) -> None:
         """Tell a hart where the memories are."""
+        if self.pages is not None:
+            for name, value in self.pages.words().items():
+                state[name] = value
+            return
         for name, base, array in (
             ("l1", self.layout.l1_base, self.l1),
             ("dram", self.layout.dram_base, self.dram),
@@ -57,7 +62,9 @@ class Memory:
             state[f"{name}_host"] = array.ctypes.data if array.size else 0
 
     def region(self, address: int, count: int) -> str | None:
-        """``l1`` or ``dram`` if the whole range lies inside it."""
+        """``l1``, ``dram`` or ``pages`` if the whole range lies inside it."""
+        if self.pages is not None:
+            return "pages" if self.pages.allows(address, count, READ) else None
         for name, base, size in (
             ("l1", self.layout.l1_base, self.layout.l1_bytes),
             ("dram", self.layout.dram_base, self.layout.dram_bytes),
@@ -74,7 +81,9 @@ class Memory:
         """
         region = self.region(address, count)
         if region is None:
-            raise ProgramError(f"{what} ({count} bytes at {address:#x}) is outside L1 and DRAM")
+            raise ProgramError(f"{what} ({count} bytes at {address:#x}) is outside {self._extent}")
+        if self.pages is not None:
+            return self.pages.data[address : address + count]
         base, array = (self.layout.l1_base, self.l1) if region == "l1" else (self.layout.dram_base, self.dram)
         return array[address - base : address - base + count]
 
@@ -122,12 +131,16 @@ class Memory:
             return 0
         return int(self.view(address, 8).view(np.uint64)[0])
 
+    @property
+    def _extent(self) -> str:
+        return "L1 and DRAM" if self.pages is None else "the process's memory"
+
     def fault(self, event: Event) -> TrapError:
         """The trap for an access outside memory or into the text."""
         address = event.address or 0
         store = event.insn.kind.name.endswith("STORE")
         inside = any(base <= address < base + len(data) for base, data in self.code.regions)
-        what = "store into the program's text" if store and inside else "access outside L1 and DRAM"
+        what = "store into the program's text" if store and inside else f"access outside {self._extent}"
         return TrapError(f"{what} by {event.insn.mnemonic}", pc=event.pc, address=address)
 
 

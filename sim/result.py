@@ -52,6 +52,8 @@ class Result:
     dram: dict[str, int]
     timing_error_band: str
     host_seconds: float
+    stdout: bytes = b""  # what a Linux process or a program with tohost wrote
+    stderr: bytes = b""
     manifest: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -16,6 +16,7 @@ from potluck.isa.machine import Machine
 from potluck.isa.manifest import Layer
 from potluck.sim.cluster import DEFAULT_BUDGET, Cluster
 from potluck.sim.energy import COMPONENTS
+from potluck.sim.process import Environment
 from potluck.sim.result import LayerResult, Result
 from potluck.sim.timing import CAUSES
 
@@ -31,6 +32,7 @@ def simulate(
     budget: int = DEFAULT_BUDGET,
     threads: int | None = None,
     signature: Path | None = None,
+    environment: Environment | None = None,
 ) -> Result:
     """Execute a program, every instruction of it.
 
@@ -42,13 +44,14 @@ def simulate(
         budget: retired instructions per hart after which an endless loop is assumed.
         threads: host threads; never changes the result.
         signature: file for the memory between ``begin_signature`` and ``end_signature``.
+        environment: arguments, streams and files of a program that is a Linux process.
 
     Raises:
         ProgramError, TrapError, DataError: see :class:`potluck.sim.cluster.Cluster`.
     """
     if mode not in MODES:
         raise ProgramError(f"mode {mode!r}; there are {', '.join(MODES)}")
-    cluster = Cluster(program, machine, mode == "timed", budget, threads)
+    cluster = Cluster(program, machine, mode == "timed", budget, threads, environment=environment)
     outputs = cluster.run(inputs)
     if signature:
         cluster.memory.write_signature(signature)
@@ -59,6 +62,7 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
     """Sum cycles by cause, instructions and energy over a finished run, in all and by layer."""
     machine, program = cluster.machine, cluster.program
     layers = [*program.manifest.layers, OUTSIDE]
+    written = [bytes(stream.kept) for stream in cluster.streams]
     find = _LayerOf(program.manifest.layers)
     cycles_by = np.zeros((len(layers), len(CAUSES)), np.int64)
     instructions = np.zeros(len(layers), np.int64)
@@ -111,6 +115,7 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
         stalls={cause: sum(s[cause] for s in stalls) for cause in CAUSES} if timed else {},
         dram={"read_bytes": cluster.dma.bytes["dram_read"], "write_bytes": cluster.dma.bytes["dram_write"]},
         timing_error_band=machine.timing_error_band, host_seconds=cluster.host_seconds,
+        stdout=written[0], stderr=written[1],
     )  # fmt: skip
 
 

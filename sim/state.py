@@ -15,14 +15,14 @@ _WORDS = [
     "vl", "vtype", "vstart", "vxsat", "vxrm", "fcsr", "next_pc", "event_row", "event_address", "code_key",
     "l1_base", "l1_host", "l1_bytes", "dram_base", "dram_host", "dram_bytes", "write_base", "write_host",
     "write_bytes", "hart", "vlenb", "dma_source", "dma_target", "dma_source_stride", "dma_target_stride",
-    "dma_repeat",
+    "dma_repeat", "page_base", "page_bytes", "page_delta", "page_table", "turn", "reserved",
 ]  # fmt: skip
 _INDEX = {name: index for index, name in enumerate(_WORDS)}
 WORD = {name: 528 + 8 * index for index, name in enumerate(_WORDS)}
 PARTWAY = 1 << 62
 """Bit of the word ``vtype`` (not of the CSR): vstart is not 0, or the next vector instruction has to go element by
 element because the memory it touches is not one piece. So the common case costs nothing: it is another context."""
-CODES = 768  # access class of each memory instruction of the current block, one byte each
+CODES = 832  # access class of each memory instruction of the current block, one byte each
 MAX_CODES = 64
 V = 1024  # v0..v31, contiguous, so that a register group is one array
 PADDING = 128  # a chunk of the last group may be read and rewritten past its end
@@ -61,6 +61,7 @@ class HartState:
         self._words: NDArray[np.uint64] = self.raw[528 : 528 + 8 * len(_WORDS)].view(np.uint64)
         self["hart"], self["vlenb"] = hart, vlenb
         self["vtype"] = 1 << 63  # vill until the first vset
+        self["turn"], self["reserved"] = 2, (1 << 64) - 1  # alone until told otherwise; no reservation
 
     def __getitem__(self, name: str) -> int:
         return int(self._words[_INDEX[name]])

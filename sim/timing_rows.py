@@ -68,8 +68,10 @@ def timing_row(insn: Insn, fields: dict[str, int], context: Context, machine: Ma
     t = machine.timing
     row[DRAM_LATENCY], row[IN_FLIGHT] = machine.dram.latency_cycles, machine.vector.in_flight
     row[QUEUE] = machine.vector.queue_depth
-    if insn.timing in ("load", "store", "fload", "fstore"):
-        row[PATH] = {"load": LOAD, "store": STORE, "fload": FLOAT_LOAD, "fstore": FLOAT_STORE}[insn.timing]
+    if insn.timing in ("load", "store", "fload", "fstore", "amo"):
+        row[PATH] = {"load": LOAD, "amo": LOAD, "store": STORE, "fload": FLOAT_LOAD, "fstore": FLOAT_STORE}[
+            insn.timing
+        ]
         row[LATENCY] = t.float_load if insn.timing == "fload" else t.load
     elif insn.kind in (Kind.BRANCH, Kind.JUMP):
         row[PATH] = BRANCH

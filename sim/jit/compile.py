@@ -17,7 +17,7 @@ import llvmlite.binding as llvm
 
 from potluck.isa.insn import Kind
 from potluck.sim.cache import cache_directory
-from potluck.sim.jit import control, elements, masks, memory, vmemory
+from potluck.sim.jit import atomics, control, elements, masks, memory, vmemory
 from potluck.sim.jit.handler import Handler, Variant
 
 EMITTERS: dict[Kind, Callable[[Handler], None]] = {
@@ -34,6 +34,7 @@ EMITTERS: dict[Kind, Callable[[Handler], None]] = {
     Kind.VSET: control.emit_vset,
     Kind.CSR: control.emit_csr,
     Kind.SYSTEM: control.emit_system,
+    Kind.ATOMIC: atomics.emit_atomic,
     Kind.MASK: masks.emit_mask,
     Kind.SCAN: masks.emit_scan,
 }

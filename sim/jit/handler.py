@@ -32,6 +32,7 @@ class Variant:
     csr: int = -1
     rm: int = 7
     halts: bool = False  # a jump to itself: an event instead of a jump
+    unaligned: bool = False  # a scalar access that may have any address
 
     @property
     def name(self) -> str:
@@ -47,7 +48,7 @@ class Variant:
         if "vlmax" in needs or grouped:
             parts.append(f"m{c.lmul}".replace("/", "o"))
         if "mx_format" in needs:
-            parts.append(self.mx_format)
+            parts.append(c.mx_format)
         if "altfmt" in needs:
             parts.append(f"alt{c.altfmt}")
         if "frm" in needs or self.exact:
@@ -58,6 +59,8 @@ class Variant:
             parts.append("flags")
         if self.halts:
             parts.append("halt")
+        if self.unaligned:
+            parts.append("any")
         if self.csr >= 0:
             parts.append(f"csr{self.csr:x}")
         return "_".join(parts)
@@ -73,11 +76,6 @@ class Variant:
         if "fp" not in self.insn.parameters:
             return False
         return self.flags or (self.insn.attributes.get("rounds", False) and self.rounding != 0)
-
-    @property
-    def mx_format(self) -> str:
-        """Element format of VMXDOTP: the instruction's own, or that of fcsr."""
-        return str(self.insn.attributes.get("mx_format", self.context.mx_format))
 
     @property
     def rounding(self) -> int:
@@ -157,7 +155,7 @@ class Handler:
         if name == "frm":
             return self.variant.rounding
         if name == "mx_format":
-            return self.variant.mx_format
+            return self.context.mx_format
         if name == "altfmt":
             return self.context.altfmt
         if name == "lmul":

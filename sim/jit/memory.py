@@ -11,6 +11,7 @@ from potluck.isa.element import Type, cast
 from potluck.sim import state as st
 from potluck.sim.jit.handler import Handler, operand_type
 from potluck.sim.jit.ir import Symbol
+from potluck.sim.pages import PAGE_SHIFT, READ, WRITE
 
 UNIT, STRIDED, DRAM = 0, 1, 8  # access classes; 1..4 = one element per port with 1..4-way bank conflicts
 
@@ -53,7 +54,10 @@ def translate(
     room = h.word(f"{region}_bytes")
     inside = (far < room) & (size <= room - far)
     far_host = far + h.word(f"{region}_host")
-    body.line(f"br i1 {inside.name}, label %{tag}.dram, label %{tag}.fault")
+    body.line(f"br i1 {inside.name}, label %{tag}.dram, label %{tag}.paged")
+    body.label(f"{tag}.paged")
+    paged_host = _paged(h, tag, address, size, WRITE if store else READ)
+    body.line(f"br label %{tag}.ok2")
     body.label(f"{tag}.fault")
     leave(st.FAULT, address)
     body.label(f"{tag}.dram")
@@ -61,9 +65,39 @@ def translate(
     body.label(f"{tag}.ok")
     body.line(f"br label %{tag}.ok2")
     body.label(f"{tag}.ok2")
-    host = body.value(f"phi i64 [ {near_host.name}, %{tag}.ok ], [ {far_host.name}, %{tag}.dram ]")
-    code = body.value(f"phi i64 [ 0, %{tag}.ok ], [ {DRAM}, %{tag}.dram ]")
+    ways = f"[ {far_host.name}, %{tag}.dram ], [ {paged_host.name}, %{tag}.mapped ]"
+    host = body.value(f"phi i64 [ {near_host.name}, %{tag}.ok ], {ways}")
+    code = body.value(f"phi i64 [ 0, %{tag}.ok ], [ {DRAM}, %{tag}.dram ], [ {DRAM}, %{tag}.mapped ]")
     return body.value(f"inttoptr i64 {host} to ptr"), body.symbol(code, "u64")
+
+
+def _paged(h: Handler, tag: str, address: Symbol, size: Symbol, need: int) -> Symbol:
+    """Host address in paged memory (``potluck.sim.pages``), each page of the range allowing the access.
+
+    Goes to label ``fault`` otherwise; the code ends at label ``mapped``.
+    """
+    body = h.body
+    near = address - h.word("page_base")
+    room = h.word("page_bytes")
+    inside = (near < room) & (size <= room - near)
+    body.line(f"br i1 {inside.name}, label %{tag}.first, label %{tag}.fault")
+    body.label(f"{tag}.first")
+    first, last = address >> PAGE_SHIFT, (address + size - 1) >> PAGE_SHIFT
+    table = h.word("page_table")
+    body.line(f"br label %{tag}.page")
+    body.label(f"{tag}.page")
+    page = f"%{tag}.p"
+    body.line(f"{page} = phi i64 [ {first.name}, %{tag}.first ], [ %{tag}.q, %{tag}.allowed ]")
+    entry = body.value(f"add i64 {page}, {table.name}")
+    flags = body.load("u8", body.value(f"inttoptr i64 {entry} to ptr"))
+    allowed = (flags & need).apply("different", 0)
+    body.line(f"br i1 {allowed.name}, label %{tag}.allowed, label %{tag}.fault")
+    body.label(f"{tag}.allowed")
+    body.line(f"%{tag}.q = add i64 {page}, 1")
+    done = body.value(f"icmp eq i64 {page}, {last.name}")
+    body.line(f"br i1 {done}, label %{tag}.mapped, label %{tag}.page")
+    body.label(f"{tag}.mapped")
+    return address + h.word("page_delta")
 
 
 def unreachable_end(h: Handler, tag: str) -> None:
@@ -85,7 +119,8 @@ def emit_load(h: Handler) -> None:
     destination = h.insn.syntax[0]
     kind = operand_type(destination, h.context)
     size = kind.bits // 8
-    host, code = translate(h, base_address(h), h.body.constant(size, "u64"), False, size)
+    align = 1 if h.variant.unaligned else size
+    host, code = translate(h, base_address(h), h.body.constant(size, "u64"), False, align)
     record(h, code)
     h.write(destination, h.body.load(kind, host), kind)
     h.next()
@@ -97,7 +132,8 @@ def emit_store(h: Handler) -> None:
     kind = Type("u", operand_type(source, h.context).bits)
     raw = h.body.load("u64", h.pointer(source.name))
     size = kind.bits // 8
-    host, code = translate(h, base_address(h), h.body.constant(size, "u64"), True, size)
+    align = 1 if h.variant.unaligned else size
+    host, code = translate(h, base_address(h), h.body.constant(size, "u64"), True, align)
     record(h, code)
     h.body.store(cast(raw, kind), host)
     h.next()

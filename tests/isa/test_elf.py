@@ -107,7 +107,7 @@ def header(**changes: int) -> bytes:
         (header(elfclass=1), "32-bit|damaged"),
         (header(order=2), "big-endian|damaged"),
         (header(machine=62), "expected RISC-V"),
-        (header(type=3), "expected an executable"),
+        (header(type=1), "expected an executable"),
         (header(entry=0), "the entry 0x0 is not inside"),
         (header(entry=0x8010_2000), "is not inside an executable segment"),
         (header(phnum=0), "no loadable segment"),
