@@ -111,6 +111,8 @@ class Decoder:
             chunk = words[places]
             for number in self._buckets.get(int(key), ()):
                 insn = self.insns[number]
+                if insn.length > 4:
+                    continue
                 index[places[chunk & np.uint32(insn.mask) == insn.match]] = number
         return DecodedText(index, self._operands(words, index))
 

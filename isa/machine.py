@@ -30,12 +30,13 @@ class _Group(BaseModel):
 class Isa(_Group):
     """Instruction set: register width in bits, whether VMXDOTP exists and how it is encoded.
 
-    ``spatz``: the prototype's opcodes; ``custom``: the four custom opcodes, instead of Xdma and Xf8.
+    ``spatz``: the prototype's opcodes; ``custom``: the four custom opcodes, instead of Xdma and Xf8;
+    ``wide64``: 64-bit words with mask, rounding mode and element format.
     """
 
     xlen: Literal[64] = 64
     vmxdotp: bool = True
-    vmxdotp_encoding: Literal["spatz", "custom"] = "spatz"
+    vmxdotp_encoding: Literal["spatz", "custom", "wide64"] = "spatz"
 
 
 class ClusterKeys(_Group):

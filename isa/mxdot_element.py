@@ -43,7 +43,7 @@ def mxdot(
         b: see ``a``.
         sa: E8M0 scale of ``a``, u8; ``sb`` likewise.
         sb: see ``sa``.
-        mx_format: "e5m2", "e4m3" or "e2m1".
+        mx_format: "e5m2", "e4m3", "e3m2", "e2m3", "e2m1" or "int8".
         frm: rounding mode 0..4.
         bfloat: round to BF16 instead of FP32.
 

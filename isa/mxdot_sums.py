@@ -10,6 +10,8 @@ Nothing here crosses SIMD lanes: every element is cut out of its 64-bit lane by 
 and their width is below 53 bits, so that every fused multiply-add is exact and the order does not matter. The
 host must not flush subnormals to zero (MXCSR FTZ and DAZ clear, the default).
 
+* FP6: a code with its sign moved to the byte's top is a byte with a short exponent, and goes as E4M3 does.
+* INT8: eight products of integers, in units of 2^-12.
 * E4M3: a product is a multiple of 2^-18 and at most 448^2 < 2^17.7; eight of them span 39 bits.
 * E5M2: a product is a multiple of 2^-32, eight of them sum to less than 2^34.7: 67 bits, too many. So ``a``
   is split by the top exponent bit. ``|a| >= 2``: multiples of 2^-1 times multiples of 2^-16, below 2^34.7: 52
@@ -48,8 +50,10 @@ class Sum:
 
 def sum_of_products(a: Any, b: Any, mx_format: str) -> Sum:
     """Exact sum of the products of finite elements; special elements count as some finite number."""
-    if mx_format == "e4m3":
-        return _sum_e4m3(a, b)
+    if mx_format == "int8":
+        return _sum_int8(a, b)
+    if mx_format in _NARROW:
+        return _sum_narrow(a, b, *_NARROW[mx_format])
     return _sum_e5m2(a, b) if mx_format == "e5m2" else _sum_e2m1(a, b)
 
 
@@ -61,14 +65,33 @@ def _raw(x: Any, j: int, mantissa: int) -> Any:
     return (bitcast(up, "s64") >> (4 + mantissa)) & keep
 
 
-def _sum_e4m3(a: Any, b: Any) -> Sum:
-    unit = 2.0 ** (1023 - 7)
+_NARROW = {"e4m3": (3, 7), "e2m3": (3, 1), "e3m2": (2, 3)}
+"""Bits of mantissa and bias of the formats whose sums fit one double."""
+
+
+def _sum_narrow(a: Any, b: Any, mantissa: int, bias: int) -> Sum:
+    unit = 2.0 ** (1023 - bias)
+    if bias != 7:
+        a, b = _fp6_as_bytes(a), _fp6_as_bytes(b)
     parts: list[Any] = [0.0, 0.0]  # two chains, for the host's instruction-level parallelism
     for j in range(8):
-        x = bitcast(_raw(a, j, 3), "f64") * unit
-        y = bitcast(_raw(b, j, 3), "f64")
+        x = bitcast(_raw(a, j, mantissa), "f64") * unit
+        y = bitcast(_raw(b, j, mantissa), "f64")
         parts[j % 2] = fma(x, y, parts[j % 2])
     return Sum((parts[0] + parts[1]) * unit, None, 0)
+
+
+def _fp6_as_bytes(x: Any) -> Any:
+    """Six-bit codes with their sign in the top bit of the byte."""
+    return x & every(0x1F) | (x & every(0x20)) << 2
+
+
+def _sum_int8(a: Any, b: Any) -> Sum:
+    total: Any = None
+    for j in range(8):
+        x, y = (bitcast(v << 56 - 8 * j, "s64") >> 56 for v in (a, b))
+        total = x * y if total is None else total + x * y
+    return Sum(to_float(total, "f64"), None, -12)
 
 
 def _sum_e5m2(a: Any, b: Any) -> Sum:
@@ -132,8 +155,8 @@ class Specials:
 
 
 def specials(a: Any, b: Any, mx_format: str) -> Specials | None:
-    """NaN and infinite elements; None for E2M1, which has neither (facts vmxdotp §6)."""
-    if mx_format == "e2m1":
+    """NaN and infinite elements; None for FP4, FP6 and INT8, which have neither (facts vmxdotp §6)."""
+    if mx_format not in ("e5m2", "e4m3"):
         return None
     x, y, top = a & every(0x7F), b & every(0x7F), every(0x80)
     if mx_format == "e4m3":  # OCP: only S.1111.111 is NaN; adding 1 carries into the top bit just there

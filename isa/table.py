@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
 
@@ -82,16 +81,14 @@ TABLE: dict[str, Insn] = collect([*_own_rows(), *_foreign_rows()])
 def table_of(encoding: str = "spatz") -> dict[str, Insn]:
     """The table of a machine whose VMXDOTP has the given encoding (machine key ``isa.vmxdotp_encoding``).
 
-    A row with ``attributes["encodings"]`` may have another one there, and take the place of whole extensions
+    A row may have others in its place there (``attributes["instead"]``), and take that of whole extensions
     (``attributes["takes"]``).
     """
     taken = {name for insn in TABLE.values() for name in insn.attributes.get("takes", {}).get(encoding, ())}
-    return {name: _encoded(insn, encoding) for name, insn in TABLE.items() if insn.extension not in taken}
-
-
-def _encoded(insn: Insn, encoding: str) -> Insn:
-    other = insn.attributes.get("encodings", {}).get(encoding)
-    return replace(insn, encoding=other) if other else insn
+    found = [
+        row for insn in TABLE.values() for row in insn.attributes.get("instead", {}).get(encoding, [insn])
+    ]
+    return collect([[insn for insn in found if insn.extension not in taken]])
 
 
 def lookup(mnemonic: str) -> Insn:

@@ -48,7 +48,7 @@ class Variant:
         if "vlmax" in needs or grouped:
             parts.append(f"m{c.lmul}".replace("/", "o"))
         if "mx_format" in needs:
-            parts.append(c.mx_format)
+            parts.append(self.mx_format)
         if "altfmt" in needs:
             parts.append(f"alt{c.altfmt}")
         if "frm" in needs or self.exact:
@@ -76,6 +76,11 @@ class Variant:
         if "fp" not in self.insn.parameters:
             return False
         return self.flags or (self.insn.attributes.get("rounds", False) and self.rounding != 0)
+
+    @property
+    def mx_format(self) -> str:
+        """Element format of VMXDOTP: the instruction's own, or that of fcsr."""
+        return str(self.insn.attributes.get("mx_format", self.context.mx_format))
 
     @property
     def rounding(self) -> int:
@@ -155,7 +160,7 @@ class Handler:
         if name == "frm":
             return self.variant.rounding
         if name == "mx_format":
-            return self.context.mx_format
+            return self.variant.mx_format
         if name == "altfmt":
             return self.context.altfmt
         if name == "lmul":

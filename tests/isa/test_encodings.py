@@ -199,6 +199,35 @@ def test_custom_encoding_moves_vmxdotp_and_nothing_else() -> None:
     assert table_of("spatz") == TABLE
 
 
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("vmxdotp.ww v8, v9, v10, v11, v12", 0xFD8B_02A4_943F),
+        ("vmxdotp.wf.e2m1 v8, ft9, v9, ft10, v10, v0.t", 0xF15E_009E_843F),
+        ("vmxdotp.qq.int8 v0, v8, v16, v24, v25, rtz", 0x3738_0304_303F),
+    ],
+)
+def test_long_words_of_vmxdotp(text: str, word: int) -> None:
+    """Fields as facts vmxdotp §1.4 option 3 lists them."""
+    mnemonic, registers = text.split(" ", 1)
+    numbers = [int(re.sub(r"\D", "", part)) for part in registers.split(", ")[:5]]
+    vd, s1, vs2, s3, s4 = (n + 20 if part.startswith("ft") else n
+                           for n, part in zip(numbers, registers.split(", "), strict=False))  # fmt: skip
+    form, _, fmt = mnemonic.removeprefix("vmxdotp.").partition(".")
+    variant = {"wf": 0, "ww": 1, "qf": 2, "qq": 3}[form]
+    code = {"e2m1": 4, "int8": 5, "": 7}[fmt]
+    low = 0x3F | vd << 7 | variant << 12 | s1 << 15 | vs2 << 20 | (0 if "v0.t" in text else 1) << 25
+    high = s3 | s4 << 5 | code << 10 | (1 if "rtz" in text else 7) << 13
+    assert word == high << 32 | low
+    a = Assembler("wide64")
+    a.text(text)
+    data = a.assemble().text
+    assert int.from_bytes(data, "little") == word and len(data) == 8
+    assert disassemble_word(word, "wide64") == text
+    assert not overlaps(table_of("wide64").values())
+    assert decoder("wide64").length(word & 0xFFFF) == 8 and decoder().length(word & 0xFFFF) == 4
+
+
 def test_custom_encoding_assembles_and_disassembles() -> None:
     a = Assembler("custom")
     a("vmxdotp.ww", "v8", "v9", "v10", "v11", "v12")

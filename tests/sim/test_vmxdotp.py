@@ -8,9 +8,10 @@ import pytest
 from potluck.isa.assembler import Assembler
 from potluck.isa.context import Context
 from potluck.isa.machine import load_machine
-from potluck.isa.mxdot import CHUNK_ELEMENTS, mxdot
+from potluck.isa.mxdot import CHUNK_ELEMENTS, ElementName, mxdot
 from potluck.isa.rounding import ROUNDINGS
-from potluck.isa.table import TABLE
+from potluck.isa.rows.vmxdotp import FORMATS
+from potluck.isa.table import TABLE, table_of
 from potluck.sim import state as st
 from potluck.sim.cluster import Cluster
 from potluck.sim.jit.handler import Variant
@@ -21,7 +22,7 @@ FLAGS = {"-": 0, "NX": 1, "UF": 2, "OF": 4, "DZ": 8, "NV": 16}
 CONTROL = {"e5m2": 0, "e4m3": 1 << 9, "e2m1": 1 << 13}
 
 
-@pytest.mark.parametrize("encoding", ["spatz", "custom"])
+@pytest.mark.parametrize("encoding", ["spatz", "custom", "wide64"])
 @pytest.mark.parametrize("form", ["vv", "vf"])
 def test_golden_vectors_as_programs(form: str, encoding: str) -> None:
     """Every golden vector of the facts (§1.6), flags read back through fcsr by the program itself."""
@@ -144,6 +145,41 @@ FORMS = [(fmt, wide) for fmt in CONTROL for wide in (True, False)]
 @pytest.mark.parametrize(("fmt", "wide"), FORMS)
 def test_random_lanes_equal_the_contract(fmt: str, wide: bool, frm: int) -> None:
     agree(fmt, wide, frm, 20_000 if frm == 0 else 3_000)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("wide", [True, False])
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_long_words_carry_format_rounding_and_mask(fmt: ElementName, wide: bool, masked: bool) -> None:
+    """Every format of OCP MX in the 64-bit encoding against the contract, whatever fcsr says."""
+    generator = np.random.Generator(np.random.Philox(len(fmt) + wide))
+    frm, count = 3, 29
+    insn = table_of("wide64")[f"vmxdotp.{'ww' if wide else 'qq'}.{fmt}"]
+    context = Context((2 if wide else 1) << 3 | (1 if wide else 0), CONTROL["e2m1"] >> 5)
+    fields = {"vd": 2, "vs1": 8, "vs2": 16, "vs3": 24, "vs4": 25}
+    hart = st.HartState(0, VLEN)
+    for _ in range(40):
+        acc, a, b, sa, sb = lanes(fmt, wide, count, generator)
+        if fmt in ("e3m2", "e2m3"):
+            a, b = a & np.uint64(0x3F3F3F3F3F3F3F3F), b & np.uint64(0x3F3F3F3F3F3F3F3F)
+        want, flags = mxdot(
+            acc, unpacked(a, fmt), unpacked(b, fmt), sa, sb, fmt, "fp32" if wide else "bf16", ROUNDINGS[frm]
+        )
+        hart["vl"], hart["fcsr"] = count, CONTROL["e2m1"]
+        hart.v[0] = generator.integers(0, 256, VLEN // 8, np.uint8)
+        active = (
+            np.unpackbits(hart.v[0], bitorder="little")[:count].astype(bool)
+            if masked
+            else np.ones(count, bool)
+        )
+        for register, value in ((2, acc), (8, a), (16, b), (24, sa), (25, sb)):
+            raw = np.ascontiguousarray(value).view(np.uint8)
+            start = st.V + register * VLEN // 8
+            hart.raw[start : start + raw.size] = raw
+        run_handler(Variant(insn, context, masked, flags=True, rm=frm), hart, fields)
+        got = hart.raw[st.V + 2 * VLEN // 8 :][: count * acc.itemsize].view(acc.dtype)
+        np.testing.assert_array_equal(got, np.where(active, want, acc))
+        assert hart["fcsr"] & 31 == int(np.bitwise_or.reduce(flags[active]))
 
 
 @pytest.mark.slow
