@@ -70,7 +70,7 @@ class Cluster:
             TrapError: the program did something illegal; names pc, symbol, layer and address.
             ProgramError: a non-zero exit code, a deadlock, or no end within the budget.
         """
-        _require_subnormals()
+        _require_ieee_host()
         self._write_inputs(inputs or {})
         start = time.perf_counter()
         try:
@@ -240,17 +240,20 @@ class Cluster:
         return self.harts[0].cycles
 
 
-def _require_subnormals() -> None:
-    """Compiled handlers use the host's arithmetic, which other libraries can set to flush subnormals to zero.
+def _require_ieee_host() -> None:
+    """Compiled handlers use the host's arithmetic, which other libraries can change for their thread.
 
     Raises:
-        ProgramError: this thread flushes.
+        ProgramError: this thread flushes subnormal numbers or does not round to nearest.
     """
     smallest = np.array([5e-324])
     if (smallest * 1.0)[0] == 0.0:
         raise ProgramError(
             "the host flushes subnormal numbers to zero", hint="Undo torch.set_flush_denormal or the like"
         )
+    above, below = np.ones(1) + np.array([1.5 * 2.0**-53, 0.5 * 2.0**-53])
+    if above == 1.0 or below != 1.0:
+        raise ProgramError("the host does not round to nearest", hint="Undo fesetround in this thread")
 
 
 def _write_x(hart: Hart, register: int, value: int) -> None:

@@ -5,11 +5,16 @@ Expected numbers are written out from the specification; ``test_exact_floats`` c
 
 from __future__ import annotations
 
+import ctypes
+import platform
+
 import numpy as np
 import pytest
 
+from potluck.isa.errors import ProgramError
+from potluck.sim.cluster import Cluster
 from potluck.sim.hart import Hart
-from tests.sim.test_cluster import EXIT, run
+from tests.sim.test_cluster import EXIT, MACHINE, build, run
 
 NV, DZ, OF, UF, NX = 16, 8, 4, 2, 1
 NAN32 = 0xFFFFFFFF_7FC00000
@@ -189,3 +194,17 @@ def test_half_precision_multiply_add_rounds_once() -> None:
         frflags s4
     """)
     assert (x(got, 18), x(got, 19), x(got, 20)) == (0x3C03, 0x3C02, NX)
+
+
+@pytest.mark.parametrize("mode", [0x400, 0x800, 0xC00])  # FE_DOWNWARD, FE_UPWARD, FE_TOWARDZERO on x86-64
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers of the modes")
+def test_a_host_thread_that_rounds_another_way_is_refused(mode: int) -> None:
+    """No wrong value: handlers take the host's nearest even for granted."""
+    libm = ctypes.CDLL("libm.so.6")
+    program = build(EXIT)
+    assert libm.fesetround(mode) == 0
+    try:
+        with pytest.raises(ProgramError, match="round to nearest"):
+            Cluster(program, MACHINE).run()
+    finally:
+        libm.fesetround(0)
