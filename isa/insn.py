@@ -178,12 +178,14 @@ class Insn:
         timing: timing and energy class; its numbers live in the machine description.
         meaning: element function; its parameter names are operand names, or ``i`` (element index), ``v0`` (mask bit
             as data), ``pc``, ``vlmax``, ``vxrm``, or a static fact of the decode context: ``sew``, ``frm``,
-            ``mx_format``, ``altfmt``. A meaning that returns ``(value, flags)`` also raises fflags (a ``u8``), or
+            ``mx_format``, ``altfmt``, and ``fp``, the floating-point operations (``potluck.isa.arithmetic``). What
+            those raise becomes fflags; so do the flags (a ``u8``) of a meaning that returns ``(value, flags)``, or
             with ``saturates`` vxsat (a ``b1``).
         doc: one sentence.
         extension: the extension's name.
-        attributes: facts that few rows have. ``rounds``: the result depends on frm; ``raises``: may raise fflags;
-            ``flags``: the meaning computes them; ``sew``: the only legal SEW; ``no_overlap``: vd may overlap no source;
+        attributes: facts that few rows have. ``rounds``: the result depends on frm; ``raises``: may raise fflags,
+            through ``fp``; ``flags``: the meaning returns them; ``sew``: the only legal SEW; ``no_overlap``: vd may
+            overlap no source;
             ``expands``: what a compressed row stands for; ``nonzero``: operands that must not be 0; ``carved``: rows
             whose encodings lie inside this one's and are not its own;
             ``vstart0``: illegal if vstart is not 0; ``bf16_destination``: fcsr bit 8 must be set; ``strided``,
