@@ -57,6 +57,5 @@ module fifo #(
   end
 
   `POTLUCK_ASSERT_STABLE(Output, valid_o, ready_i, data_o)
-  `POTLUCK_ASSERT(UsageInRange, usage_q <= UsageWidth'(Depth))
 
 endmodule

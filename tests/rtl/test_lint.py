@@ -10,7 +10,8 @@ from potluck.hdl.sources import unit_names
 pytestmark = pytest.mark.usefixtures("rtl_tools")
 
 CONFIGURATIONS = [
-    *((unit, {}) for unit in unit_names()),
+    # Verilator does not take a module that instantiates itself as top; lzc_node is linted inside lzc.
+    *((unit, {}) for unit in unit_names() if unit != "lzc_node"),
     ("mxdotp_lane", {"EnableFp4": 0}),
     ("mxdotp_lane", {"EnableFp8": 0}),
     ("mxdotp_lane", {"EnableFp6": 1, "EnableInt8": 1}),

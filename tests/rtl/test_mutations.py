@@ -1,0 +1,101 @@
+"""The bench catches each bug of a list (tests/rtl/mutations): one that lets them pass would be worth nothing."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from potluck.hdl.sources import rtl_directory
+from potluck.isa.errors import RtlError
+from potluck.isa.rounding import ROUNDINGS
+from tests.rtl.bench.lane_library import differences
+from tests.rtl.bench.running import directed_form, lane_library, random_form, run_bench
+from tests.rtl.bench.transactions import ACC_FORMATS, ELEM_FORMATS, Lanes
+
+pytestmark = pytest.mark.usefixtures("rtl_tools")
+
+PATCHES = sorted((Path(__file__).parent / "mutations").glob("*.patch"))
+SAMPLE = {path.stem for path in PATCHES[:: len(PATCHES) // 8]}
+LANE = ("fp_round", "lzc_node", "mxdotp_element", "mxdotp_products", "mxdotp_sum", "mxdotp_special", "mxdotp_add",
+        "mxdotp_lane")  # fmt: skip
+# Handshakes do not depend on formats: a small unit builds in a fraction of the time.
+SMALL = {"EnableFp8": 0, "Lanes": 2}
+SMALL_RUN = {"POTLUCK_GROUPS": "800", "POTLUCK_LANES": "2", "POTLUCK_FORMATS": "e2m1"}
+
+
+@cache
+def vectors() -> Lanes:
+    """What the lane's tests run, thinned."""
+    rng = np.random.Generator(np.random.Philox(5))
+    parts = []
+    for fmt in ELEM_FORMATS:
+        for acc_format in ACC_FORMATS:
+            parts.append(directed_form(fmt, acc_format, thin=5))
+            parts += [random_form(fmt, acc_format, frm, 4000, rng) for frm in ROUNDINGS]
+    return Lanes.concatenate(parts)
+
+
+def mutated(patch: Path, folder: Path) -> dict[str, Path]:
+    """The patched file, by unit."""
+    target = next(line[6:].strip() for line in patch.read_text().splitlines() if line.startswith("+++ b/"))
+    copy = folder / target
+    copy.parent.mkdir(parents=True)
+    shutil.copy(rtl_directory().parent / target, copy)
+    # Git must not take the folder for part of a repository around it.
+    environment = {"GIT_CEILING_DIRECTORIES": str(folder.parent), "PATH": "/usr/bin:/bin"}
+    command = ["git", "apply", "--verbose", str(patch)]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{patch.name} does not apply; make it anew: {done.stderr}"
+    assert copy.read_bytes() != (rtl_directory().parent / target).read_bytes()
+    return {copy.stem: copy}
+
+
+def catch(patch: Path, folder: Path) -> str:
+    """What noticed the bug; empty if nothing did."""
+    replaced = mutated(patch, folder / "source")
+    unit = next(iter(replaced))
+    if unit in LANE:
+        given = vectors()
+        try:
+            if differences(given, *lane_library(replaced=replaced).run(given)):
+                return "bulk vectors"
+        except AssertionError:
+            return "bulk vectors: no answer"
+    try:
+        if unit == "fifo":
+            run_bench("cells_bench", unit, folder / "cells", {"Depth": 3}, replaced=replaced)
+        else:
+            run_bench(
+                "unit_bench", "mxdotp_unit", folder / "unit", SMALL, variables=SMALL_RUN, replaced=replaced
+            )
+            if unit in ("pipe_stage", "spill_register"):
+                run_bench("cells_bench", unit, folder / "cells", replaced=replaced)
+    except RtlError as error:
+        # A mutant that does not build would prove nothing.
+        assert "failed" in str(error) or "stopped" in str(error), error
+        return "cocotb"
+    return ""
+
+
+def _check(patch: Path, folder: Path) -> None:
+    assert catch(patch, folder), f"not caught: {patch.read_text().splitlines()[0]}"
+
+
+def test_the_list_is_long_enough() -> None:
+    assert len(PATCHES) >= 20
+
+
+@pytest.mark.parametrize("patch", [p for p in PATCHES if p.stem in SAMPLE], ids=lambda p: p.stem)
+def test_sample_of_mutations(patch: Path, tmp_path: Path) -> None:
+    _check(patch, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("patch", [p for p in PATCHES if p.stem not in SAMPLE], ids=lambda p: p.stem)
+def test_other_mutations(patch: Path, tmp_path: Path) -> None:
+    _check(patch, tmp_path)
