@@ -1,6 +1,7 @@
 """SystemVerilog made from the instruction table: a package of encodings, and a decoder of every row.
 
 Both are outputs of a build and never committed. The text is plain enough for every tool: no wildcard cases.
+They know the rows of 32 bits: a core expands compressed instructions before it decodes them.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def operand_widths(insns: Iterable[Insn] | None = None) -> dict[str, int]:
 
 
 def isa_package(insns: Iterable[Insn] | None = None) -> str:
-    """Text of package ``potluck_isa_pkg`` (default: of the whole table).
+    """Text of package ``potluck_isa_pkg`` (default: of the table's rows of 32 bits).
 
     ``op_e`` and per row ``MASK_*`` and ``MATCH_*``; ``decode(word)``; for every place in a word where some operand
     stands ``get_NAME_HIGH_LOW...(word)``, named after the bit ranges that it gathers.

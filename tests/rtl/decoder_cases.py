@@ -15,6 +15,7 @@ async def decodes(dut):
         dut.word_i.value = word
         await Timer(1, "ns")
         found = decoder().decode(word)
+        found = found if found and found[0].length == 4 else None  # compressed words are expanded before
         expected = found[1] if found else {}
         assert int(dut.op_o.value) == (codes[found[0].mnemonic] if found else 0), hex(word)
         for name, width in widths.items():

@@ -11,7 +11,9 @@ from potluck.isa.table import TABLE
 def make_words(each: int, flipped: int, random: int, seed: int) -> NDArray[np.uint32]:
     """``each`` and ``flipped`` words a row and ``random`` words, in this order."""
     generator = np.random.Generator(np.random.Philox(seed))
-    match, mask = np.array([(insn.match, insn.mask) for insn in TABLE.values()], np.uint32).T
+    match, mask = np.array(
+        [(insn.match, insn.mask) for insn in TABLE.values() if insn.length == 4], np.uint32
+    ).T
 
     def rows(count: int) -> NDArray[np.uint32]:
         bits = generator.integers(0, 1 << 32, (match.size, count), np.uint32)

@@ -67,11 +67,14 @@ def test_every_row_and_random_words_decode_as_in_the_table(tmp_path: Path) -> No
     run(build_library("isa_decoder", source, optimize="-O1"), words, outputs)
 
     expected = decoder().decode_text(words)
-    codes = np.array([*(op_codes()[insn.mnemonic] for insn in decoder().insns), 0])
+    codes = np.array([*(op_codes().get(insn.mnemonic, 0) for insn in decoder().insns), 0])
+    known = codes[expected.index] > 0  # compressed words are none of the hardware decoder's
     assert np.array_equal(outputs[:, 0], codes[expected.index])
-    assert set(outputs[:, 0].tolist()) == set(range(len(TABLE) + 1))
+    assert set(outputs[:, 0].tolist()) == set(range(len(op_codes()) + 1))
     for column, name in enumerate(widths, 1):
-        assert np.array_equal(outputs[:, column], expected.operands[name].astype(np.int32)), name
+        assert np.array_equal(
+            outputs[:, column], np.where(known, expected.operands[name], 0).astype(np.int32)
+        ), name
 
 
 def test_icarus_agrees_on_a_sample(tmp_path: Path) -> None:
