@@ -34,13 +34,14 @@ module mxdotp_add
   assign acc    = {moved[AccWidth+23:25], |moved[24:0]};
 
   // Sum and its negative side by side; the one that is not negative is the magnitude.
-  logic [MagWidth:0] shifted, addend, total, negated;
+  logic [MagWidth:0] shifted, addend, total;
+  logic [MagWidth-1:0] negated;
   assign shifted = {{(MagWidth + 1 - SumWidth - AddFraction) {sum_i[SumWidth-1]}}, sum_i, {AddFraction{1'b0}}};
   assign addend  = {2'b0, acc};
   assign total   = shifted + (addend ^ {(MagWidth + 1) {acc_sign_i}}) + {{MagWidth{1'b0}}, acc_sign_i};
   // -(s + a) = ~a + 1 - s, -(s - a) = a - s.
-  assign negated = (addend ^ {(MagWidth + 1) {~acc_sign_i}}) - shifted + {{MagWidth{1'b0}}, ~acc_sign_i};
+  assign negated = MagWidth'((addend ^ {(MagWidth + 1) {~acc_sign_i}}) - shifted + {{MagWidth{1'b0}}, ~acc_sign_i});
   assign sign_o = total[MagWidth];
-  assign mag_o  = total[MagWidth] ? negated[MagWidth-1:0] : total[MagWidth-1:0];
+  assign mag_o  = total[MagWidth] ? negated : total[MagWidth-1:0];
 
 endmodule
