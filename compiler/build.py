@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
+from potluck.compiler.flat import FlatRecords
+from potluck.compiler.graph import integer
 from potluck.compiler.importer import Source, load
 from potluck.compiler.lowering.base import Target, Tensor
 from potluck.compiler.memory import align, place
@@ -21,6 +23,7 @@ from potluck.compiler.schedule import LoweredOp
 from potluck.compiler.selection import Selector
 from potluck.compiler.support import check
 from potluck.isa.errors import MachineError
+from potluck.kernels.process import STACK_BYTES, FileTensor, Process
 
 if TYPE_CHECKING:
     from potluck.isa.machine import Machine
@@ -28,6 +31,8 @@ from potluck.isa.table import table_of
 
 TEXT_BYTES = 1 << 20
 """Room for code at the bottom of DRAM; data begins above it."""
+PAGE = 4096
+"""Segments of a Linux program share no page."""
 PATTERNS = {"zero": 0, "-inf": 0xFF800000}
 """32-bit patterns that borders are filled with."""
 
@@ -46,6 +51,8 @@ class Schedule:
         outputs: Network outputs.
         tensors: Every activation.
         end: First free address in DRAM.
+        zeros: First address behind the memory that the program expects beside its data, 0 if it expects none.
+        process: What surrounds the layers on a machine without L1 or DMA.
     """
 
     model: ir.Model
@@ -57,6 +64,8 @@ class Schedule:
     outputs: tuple[Tensor, ...]
     tensors: tuple[Tensor, ...]
     end: int
+    zeros: int = 0
+    process: Process | None = None
 
 
 def prepare(
@@ -96,18 +105,7 @@ def build(model: ir.Model, machine: Machine, data_base: int | None = None) -> Sc
         MachineError: A layer does not fit L1 or the network DRAM, or the machine has no MX products.
     """
     check(model, RULES)
-    if not machine.isa.vmxdotp and any(node.op_type == "MxQuantizeDequantize" for node in model.graph):
-        raise MachineError(
-            f"{machine.name} has no VMXDOTP, which MX products need",
-            key="isa.vmxdotp",
-            hint="Compile the FP32 network, or choose a machine with VMXDOTP",
-        )
-    if "dmcpyi" not in table_of(machine.isa.vmxdotp_encoding):
-        raise MachineError(
-            f"VMXDOTP's encoding {machine.isa.vmxdotp_encoding!r} takes the opcodes of the DMA, which moves every tile",
-            key="isa.vmxdotp_encoding",
-            hint="Compile for the encoding 'spatz'; programs without DMA run with either",
-        )
+    _check_machine(model, machine)
     memory = machine.memory
     selector = Selector(model, Target(machine))
     plans = selector.run()
@@ -136,18 +134,72 @@ def build(model: ir.Model, machine: Machine, data_base: int | None = None) -> Sc
     for tensor in (*inputs, *outputs):
         tensor.storage.live(-1)
         tensor.storage.live(len(plans))
+    process = None
+    if selector.target.flat:
+        process = Process(_files(inputs), _files(outputs), base=at)
+        at = align(at + len(process.data))
     at = align(place(selector.storages, at, limit))
 
-    target = Target(machine, fills)
-    ops = overlap([plan.lower(replace(target, downward=bool(turn % 2))) for turn, plan in enumerate(plans)])
+    target, zeros = Target(machine, fills, workspace=at), 0
+    if process is None:
+        ops = overlap([plan.lower(replace(target, downward=bool(i % 2))) for i, plan in enumerate(plans)])
+    else:  # what is copied on the spot gains nothing from coming early
+        ops = [plan.lower(target) for plan in plans]
+        buffer = align(at + int(memory.workspace_bytes))
+        stack = align(buffer + process.buffer_bytes) + STACK_BYTES
+        process = replace(process, inputs=_files(inputs), outputs=_files(outputs), buffer=buffer, stack=stack)
+        constants.append((process.base, process.data))
+        zeros, at = stack, align(stack, PAGE)  # records are a segment of their own
     records = []
     for op in ops:
-        data = Records(op).data().tobytes()
+        data = (Records(op) if process is None else FlatRecords(op)).data().tobytes()
         records.append((at, data))
         at = align(at + len(data))
+    if at > limit:
+        raise MachineError(
+            f"the network needs DRAM up to {at:#x}, the machine's ends at {limit:#x}",
+            key="memory.dram_bytes",
+            hint="Give the machine more DRAM or the network a smaller batch",
+        )
     return Schedule(
-        model, target, tuple(ops), tuple(constants), tuple(records), inputs, outputs, _tensors(selector), at
-    )
+        model, target, tuple(ops), tuple(constants), tuple(records), inputs, outputs, _tensors(selector), at,
+        zeros, process,
+    )  # fmt: skip
+
+
+def _check_machine(model: ir.Model, machine: Machine) -> None:
+    """Refuses what the machine, rather than the compiler, cannot do.
+
+    Raises:
+        MachineError: Names the key.
+    """
+    flat = Target(machine).flat
+    if flat and any(
+        node.op_type == "MxQuantizeDequantize"
+        and ir.DataType(integer(node, "to", 0)) is ir.DataType.FLOAT8E5M2
+        for node in model.graph
+    ):
+        raise MachineError(
+            f"programs for {machine.name} do without VMXDOTP, and MX products of E5M2 have no software kernel",
+            key="isa.vmxdotp",
+            hint="Use mxfp8 (E4M3) or mxfp4, or choose a machine with VMXDOTP, L1 and DMA",
+        )
+    if flat and machine.cluster.cores > 1:
+        raise MachineError(
+            f"{machine.name} has {machine.cluster.cores} cores, and no L1 with DMA to share tiles",
+            key="cluster.cores",
+            hint="Set cluster.cores=1, or memory.l1_bytes and isa.vmxdotp, which brings the DMA's instructions",
+        )
+    if not flat and "dmcpyi" not in table_of(machine.isa.vmxdotp_encoding):
+        raise MachineError(
+            f"VMXDOTP's encoding {machine.isa.vmxdotp_encoding!r} takes the opcodes of the DMA, which moves every tile",
+            key="isa.vmxdotp_encoding",
+            hint="Compile for the encoding 'spatz'; programs without DMA run with either",
+        )
+
+
+def _files(tensors: Sequence[Tensor]) -> tuple[FileTensor, ...]:
+    return tuple(FileTensor(tensor.name, tensor.shape, tensor.address) for tensor in tensors)
 
 
 def _tensors(selector: Selector) -> tuple[Tensor, ...]:

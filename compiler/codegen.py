@@ -1,5 +1,6 @@
 """Machine code of a schedule: start, one loop over tiles per layer, end.
 
+This is the code for a cluster with L1 and DMA; `potluck.compiler.flat` has that for machines without.
 Registers that live across kernels: s0 hart id, s1 number of harts (`potluck.kernels.runtime`), s4 next tile record
 in DRAM, s5 this tile's record in L1, s6 tiles left, s7 distance of the two record slots (their addresses differ in
 this bit only).
@@ -9,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from potluck.compiler import flat
 from potluck.compiler.lowering.base import RING_BYTES, Target
 from potluck.compiler.records import HEADER, TRANSFER, Records
 from potluck.compiler.schedule import LoweredOp, Transfer
 from potluck.isa.assembler import Assembler
 from potluck.isa.errors import DataError, ModelError
 from potluck.kernels import runtime
+from potluck.kernels.process import Process
 
 
 def layer_label(index: int) -> str:
@@ -22,7 +25,9 @@ def layer_label(index: int) -> str:
     return f"layer_{index}"
 
 
-def emit_program(a: Assembler, ops: Sequence[LoweredOp], records: Sequence[int], target: Target) -> None:
+def emit_program(
+    a: Assembler, ops: Sequence[LoweredOp], records: Sequence[int], target: Target, process: Process | None
+) -> None:
     """Appends the whole program; its entry is the first instruction, ``_start``.
 
     Args:
@@ -30,20 +35,38 @@ def emit_program(a: Assembler, ops: Sequence[LoweredOp], records: Sequence[int],
         ops: Layers in order.
         records: DRAM address of each layer's tile records.
         target: The machine.
+        process: What surrounds the layers on a machine without L1 or DMA; None for a cluster with DMA.
 
     Raises:
         ModelError: A kernel cannot be emitted for a layer's shape.
     """
-    runtime.start(a, int(target.machine.memory.l1_bytes))
-    a("li", "s7", RING_BYTES // 2)
+    if process is None:
+        _emit_start(a, target)
+    else:
+        flat.emit_start(a, process)
     for index, (op, address) in enumerate(zip(ops, records, strict=True)):
         a.label(layer_label(index))
         a.comment(f"{op.name}: {op.op} {op.format}")
         try:
-            _Layer(a, op, address, target.ring).emit()
+            if process is None:
+                _Layer(a, op, address, target.ring).emit()
+            else:
+                flat.emit_layer(a, op, address)
         except DataError as error:  # a kernel refuses the shape
             raise ModelError(error.message, node=op.name, hint=error.hint) from error
         a.label(f"{layer_label(index)}_end")
+    if process is None:
+        _emit_end(a)
+    else:
+        flat.emit_end(a, process)
+
+
+def _emit_start(a: Assembler, target: Target) -> None:
+    runtime.start(a, int(target.machine.memory.l1_bytes))
+    a("li", "s7", RING_BYTES // 2)
+
+
+def _emit_end(a: Assembler) -> None:
     stop = a.fresh("stop")
     runtime.barrier(a)
     a("bnez", runtime.HART, stop)

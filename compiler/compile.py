@@ -69,7 +69,8 @@ def generate(schedule: Schedule) -> Program:
         MachineError: The code does not fit below the data.
     """
     a = Assembler(schedule.target.machine.isa.vmxdotp_encoding)
-    emit_program(a, schedule.ops, [address for address, _ in schedule.records], schedule.target)
+    addresses = [address for address, _ in schedule.records]
+    emit_program(a, schedule.ops, addresses, schedule.target, schedule.process)
     base = int(schedule.target.machine.memory.dram_base)
     code = a.assemble(text_base=base)
     if len(code.text) > TEXT_BYTES:
@@ -77,19 +78,22 @@ def generate(schedule: Schedule) -> Program:
             f"the program's code takes {len(code.text)} bytes, more than the {TEXT_BYTES} set aside for it",
             key="memory.dram_base",
         )
-    sections = [_section(".data", schedule.constants), _section(".tiles", schedule.records)]
+    sections = [
+        _section(".data", schedule.constants, schedule.zeros),
+        _section(".tiles", schedule.records),
+    ]
     return code.program(_manifest(schedule, code), [item for item in sections if item is not None])
 
 
-def _section(name: str, parts: Sequence[tuple[int, bytes]]) -> Section | None:
-    """One section of several pieces of memory, with zeros between them."""
+def _section(name: str, parts: Sequence[tuple[int, bytes]], until: int = 0) -> Section | None:
+    """One section of several pieces of memory, with zeros between them, and behind them up to address ``until``."""
     if not parts:
         return None
     start, end = parts[0][0], parts[-1][0] + len(parts[-1][1])
     data = bytearray(end - start)
     for address, piece in parts:
         data[address - start : address - start + len(piece)] = piece
-    return Section(name, start, bytes(data), False, True)
+    return Section(name, start, bytes(data), False, True, max(0, until - end))
 
 
 def _manifest(schedule: Schedule, code: Object) -> Manifest:

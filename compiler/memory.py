@@ -95,12 +95,14 @@ class L1:
         limit: First address that is not ours (tile records and stacks are above).
         downward: Allocate from the top.
         taken: (address, first address behind) of what was allocated.
+        key: Machine key of its size.
     """
 
     base: int
     limit: int
     downward: bool = False
     taken: list[tuple[int, int]] = field(default_factory=list)
+    key: str = "memory.l1_bytes"
 
     def __post_init__(self) -> None:
         self._low, self._high = align(self.base), self.limit
@@ -120,7 +122,7 @@ class L1:
         if address < self._low or address + size > self._high:
             raise MachineError(
                 f"{name} of {size} bytes does not fit in what is left of L1, {self._high - self._low} bytes",
-                key="memory.l1_bytes",
+                key=self.key,
             )
         if self.downward:
             self._high = address

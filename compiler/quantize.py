@@ -15,8 +15,10 @@ from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.passes.quantize_mx import ELEMENTS
 from potluck.isa.errors import ModelError
 
-SCHEMES = ("fp32", *ELEMENTS)
-"""What ``scheme`` may be; ``fp32`` folds and fuses but quantizes nothing."""
+PLAIN = ("none", "fp32")
+"""Schemes that fold and fuse but quantize nothing."""
+SCHEMES = (*PLAIN, *ELEMENTS)
+"""What ``scheme`` may be."""
 
 
 class QuantizedModel(ir.Model):
@@ -46,7 +48,7 @@ def pipeline(
     if scheme is not None and scheme not in SCHEMES:
         raise ModelError(f"unknown scheme {scheme!r}", hint=f"Use one of {', '.join(SCHEMES)}")
     passes = [make("constant_fold"), make("fold_batchnorm"), make("fuse_activation")]
-    if scheme not in (None, "fp32"):
+    if scheme is not None and scheme not in PLAIN:
         options = {"scheme": scheme, "exclude": tuple(exclude), "min_channels": min_channels}
         passes.append(make("quantize_mx", **options))
     return passes

@@ -13,6 +13,7 @@ from potluck.compiler.lowering.packing import Weights
 from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.rules import MX_ELEMENTS, dequantizer
 from potluck.isa.blocks import BlockLayout, layout
+from potluck.isa.errors import ModelError
 from potluck.isa.mx import MxTensor
 
 F32 = NDArray[np.float32]
@@ -43,7 +44,15 @@ def weights_of(value: ir.Value | None, mx: BlockLayout | None) -> Weights:
     kind = layout(MX_ELEMENTS[element], integer(node, "block_size", 32))
     axis = integer(node, "axis", 1) % codes.ndim
     made = MxTensor(codes.view(np.uint8), scales.view(np.uint8), kind, axis)
-    return made if mx is not None else made.dequantize()
+    if mx is not None:
+        return made
+    values = made.dequantize()
+    if bool(np.any(np.isinf(values) & np.isfinite(kind.element.decode(made.codes)))):
+        raise ModelError(
+            f"its weights {value.name!r} exceed FP32 when they are dequantized",
+            hint="Choose a machine with VMXDOTP, which applies scales in the exponent",
+        )
+    return values
 
 
 def as_conv(matrix: Weights, transposed: bool) -> Weights:
@@ -64,7 +73,8 @@ def bias_of(node: ir.Node, channels: int) -> tuple[F32, str]:
     array = constant(value)
     if array is None:
         return np.zeros(channels, np.float32), f"{label(node)}_bias"
-    full = np.broadcast_to(np.asarray(array, np.float32).reshape(-1), (channels,))
+    # ONNX adds the bias to a sum, which makes +0 of -0 + 0; the kernels start from it.
+    full = np.broadcast_to(np.asarray(array, np.float32).reshape(-1) + np.float32(0), (channels,))
     return np.ascontiguousarray(full), (value.name if value is not None else None) or ""
 
 

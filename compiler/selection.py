@@ -21,18 +21,20 @@ from potluck.compiler.lowering.dense import DensePlan
 from potluck.compiler.lowering.depthwise import DepthwisePlan
 from potluck.compiler.lowering.packing import ELEMENTS
 from potluck.compiler.lowering.pool import GlobalPoolPlan, PoolPlan
-from potluck.compiler.lowering.quantize import QuantizeTile
+from potluck.compiler.lowering.quantize import QuantizeTile, RoundTile
 from potluck.compiler.lowering.stream import RelayoutPlan, Stream, StreamPlan
 from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.memory import Storage
 from potluck.compiler.passes.fuse_activation import clip_bounds
 from potluck.compiler.reading import as_conv, bias_of, geometry_of, open_bounds, ordered, weights_of
 from potluck.compiler.rules import MX_ELEMENTS, column_constant
+from potluck.compiler.schedule import TileKernel
 from potluck.isa.blocks import BlockLayout, layout
 from potluck.isa.errors import DataError, MachineError, ModelError
 from potluck.isa.mx import MxTensor
 from potluck.kernels.elementwise import Add, Clip, ColumnAffine
 from potluck.kernels.quantize_mx import QuantizeMx
+from potluck.kernels.round_mx import RoundMx
 from potluck.kernels.softmax import Softmax
 
 F32 = NDArray[np.float32]
@@ -148,8 +150,11 @@ class Selector:
         """Activation to MX codes and scales."""
         x = self.tensor(node.inputs[0], node)
         mx = layout(MX_ELEMENTS[ir.DataType(integer(node, "to", 0))], integer(node, "block_size", 32))
-        y = self._new(node.outputs[0], mx)
         element, size = ELEMENTS[mx.element.name], mx.block_size
+        if self.target.flat:
+            self._round(node, x, mx)
+            return
+        y = self._new(node.outputs[0], mx)
         whole = (
             x.channels % size == 0
         )  # then pixels do not matter: a block is a block, and many can be divided
@@ -158,6 +163,14 @@ class Selector:
         outputs = (Stream(y, kernel.row_bytes), Stream(y, kernel.blocks, scales=True))
         units = x.elements // row
         self._stream(node, (Stream(x, 4 * row),), outputs, units, QuantizeTile(kernel), 1, mx.name)
+
+    def _round(self, node: ir.Node, x: Tensor, mx: BlockLayout) -> None:
+        """Activation to MX values that stay FP32, for the software kernels."""
+        y = self._new(node.outputs[0])
+        y.grid = mx
+        kernel = RoundTile(RoundMx(x.channels, ELEMENTS[mx.element.name], mx.block_size))
+        row = 4 * x.channels
+        self._stream(node, (Stream(x, row),), (Stream(y, row),), x.pixels, kernel, 1, mx.name)
 
     def add(self, node: ir.Node) -> None:
         """Sum of two activations, or of one and a constant per channel."""
@@ -200,7 +213,7 @@ class Selector:
         inputs: tuple[Stream, ...],
         outputs: tuple[Stream, ...],
         units: int,
-        kernel: AddTile | ClipTile | SoftmaxTile | QuantizeTile,
+        kernel: TileKernel,
         granule: int,
         format: str = "fp32",
     ) -> None:

@@ -39,11 +39,13 @@ class Section:
     data: bytes
     executable: bool = False
     writable: bool = True
+    zeros: int = 0
+    """Bytes of zeros that follow the contents in memory and are not in the file."""
 
     @property
     def end(self) -> int:
         """First address after it."""
-        return self.address + len(self.data)
+        return self.address + len(self.data) + self.zeros
 
 
 @dataclass
@@ -91,7 +93,7 @@ class Program:
         return _write(self)
 
     def save(self, path: str | Path) -> None:
-        """Write the ELF file; nothing partial is left behind.
+        """Write the ELF file, executable; nothing partial is left behind.
 
         Raises:
             ProgramError: two sections overlap, or the file cannot be written.
@@ -101,6 +103,8 @@ class Program:
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             temporary.write_bytes(data)
+            mode = temporary.stat().st_mode
+            temporary.chmod(mode | (mode & 0o444) >> 2)  # to be executed by who may read it
             temporary.replace(path)
         except OSError as problem:
             temporary.unlink(missing_ok=True)
@@ -153,7 +157,15 @@ def _write(program: Program) -> bytes:
         flags = 4 | (2 if section.writable else 0) | (1 if section.executable else 0)
         size = len(section.data)
         segments += struct.pack(
-            "<IIQQQQQQ", 1, flags, len(out), section.address, section.address, size, size, _PAGE
+            "<IIQQQQQQ",
+            1,
+            flags,
+            len(out),
+            section.address,
+            section.address,
+            size,
+            size + section.zeros,
+            _PAGE,
         )
         align = min(section.address & -section.address or 64, 64)
         kept = 2 | (1 if section.writable else 0) | (4 if section.executable else 0)

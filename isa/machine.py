@@ -47,7 +47,10 @@ class ClusterKeys(_Group):
 
 
 class MemoryKeys(_Group):
-    """Addresses and sizes in bytes. ``l1_bytes = 0``: the machine has DRAM only.
+    """Addresses and sizes in bytes.
+
+    ``l1_bytes = 0``: the machine has DRAM only. Compiled programs then work on tiles in ``workspace_bytes`` of it, to
+    which the core copies (also where the DMA's custom instructions are missing): as much as a near cache holds.
 
     ``misaligned``: a scalar load or store may have any address (at no extra cost); otherwise it traps.
     """
@@ -59,6 +62,7 @@ class MemoryKeys(_Group):
     dram_base: Annotated[int, Field(ge=0)] = 0x8000_0000
     dram_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
     misaligned: bool = False
+    workspace_bytes: Annotated[int, Field(ge=0)] = 1 << 17
 
 
 class Vector(_Group):

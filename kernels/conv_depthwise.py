@@ -37,7 +37,7 @@ class DepthwiseFp32(Kernel):
         channels: C.
         low: Lower bound of the fused activation (0.0: ReLU), None: none.
         high: Upper bound, None: none.
-        tile: Channels per vector, at most VLEN / 16.
+        tile: Channels per vector, at most VLEN / 16; 0: as many as the machine's registers hold.
     """
 
     window: Window
@@ -73,8 +73,9 @@ class DepthwiseFp32(Kernel):
         a("blez", "a4", done)
         a("li", "a5", self.channels)
         a.label(channels)
-        a("li", "t4", self.tile)
-        a("bge", "a5", "t4", full)
+        if self.tile:
+            a("li", "t4", self.tile)
+            a("bge", "a5", "t4", full)
         a("mv", "t4", "a5")
         a.label(full)
         a("vsetvli", "zero", "t4", "e32", "m2", "ta", "ma")
@@ -87,9 +88,17 @@ class DepthwiseFp32(Kernel):
         advance(a, "t3", (window.stride[0] * window.in_width - window.out_width * window.stride[1]) * pixel)
         a("addi", "a7", "a7", -1)
         a("bgtz", "a7", row)
+        if not self.tile:
+            a("csrr", "t6", "vl")
+            a("sub", "a5", "a5", "t6")
+            a("slli", "t6", "t6", 2)
         for register in ("a0", "a1", "a2", "a3"):
-            advance(a, register, 4 * self.tile)
-        a("addi", "a5", "a5", -self.tile)
+            if self.tile:
+                advance(a, register, 4 * self.tile)
+            else:
+                a("add", register, register, "t6")
+        if self.tile:
+            a("addi", "a5", "a5", -self.tile)
         a("bgtz", "a5", channels)
         a.label(done)
 

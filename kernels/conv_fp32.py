@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from potluck.isa.assembler import Assembler
 from potluck.isa.errors import DataError
 from potluck.kernels import fp32math
-from potluck.kernels.conv_pipeline import DATA, channel_steps
+from potluck.kernels.conv_pipeline import DATA
 from potluck.kernels.conv_tile import BIAS, ConvTile
-from potluck.kernels.conv_window import Plan, plan
+from potluck.kernels.conv_window import Plan, Step, plan
 from potluck.kernels.emission import advance
 from potluck.kernels.fp32math import F32
 
@@ -39,11 +39,11 @@ class ConvFp32(ConvTile):
         out_channels: Cout.
         low: Lower bound of the fused activation (0.0: ReLU), None: none.
         high: Upper bound, None: none.
-        tile: Output channels per vector, at most VLEN / 16.
+        tile: Output channels per vector, at most VLEN / 16; 0: as many as the machine's registers hold.
     """
 
     def __post_init__(self) -> None:
-        if min(self.in_channels, self.out_channels, self.tile) < 1:
+        if min(self.in_channels, self.out_channels, self.tile + 1) < 1:
             raise DataError(f"no convolution {self}", hint="Use sizes of 1 or more")
 
     @property
@@ -66,26 +66,31 @@ class ConvFp32(ConvTile):
         a.comment(f"FP32 convolution, {self.window}")
         super().emit(a)
 
+    @property
+    def grouping(self) -> str:
+        """LMUL of FP32 values."""
+        return "m2"
+
+    def weights(self, parity: int) -> str:
+        """Register of a step's weights."""
+        return f"v{16 + 2 * parity}"
+
     def load_weights(self, a: Assembler, parity: int) -> None:
-        """Weights of the next step: v16 or v18."""
-        a("vle32.v", f"v{16 + 2 * parity}", "(s7)")
+        """Weights of the next step."""
+        a("vle32.v", self.weights(parity), "(s7)")
         advance(a, "s7", 4 * (self.out_channels + self.out_channels % 2))
 
     def load_weight_scales(self, a: Assembler, parity: int) -> None:
         """None."""
 
-    def multiply(self, a: Assembler, pixel: int, parity: int) -> None:
+    def multiply(self, a: Assembler, pixel: int, parity: int, step: Step) -> None:
         """One fused multiply-add."""
-        a("vfmacc.vf", f"v{2 * pixel}", DATA[pixel], f"v{16 + 2 * parity}")
+        a("vfmacc.vf", f"v{2 * pixel}", DATA[pixel], self.weights(parity))
 
-    def channel_tile(self, a: Assembler, setup: bool) -> None:
+    def channel_tile(self, a: Assembler) -> None:
         """The bias stays in its register group."""
-        if setup:
-            a("vsetvli", "zero", "t4", "e32", "m2", "ta", "ma")
-            a("vle32.v", BIAS, "(a4)")
-        else:
-            for register, step in channel_steps(self):
-                advance(a, register, step)
+        a("vsetvli", "zero", "t4", "e32", self.grouping, "ta", "ma")
+        a("vle32.v", BIAS, "(a4)")
 
     def contract(self, x: F32, weights: F32, bias: F32, out_rows: int) -> NDArray[np.float32]:
         """The output bit for bit.

@@ -20,9 +20,9 @@ from potluck.isa.mx import MxTensor, quantize
 from potluck.isa.mxdot import mxdot
 from potluck.kernels import fp32math
 from potluck.kernels.base import BITS, CHUNK, FCSR, Accumulator, Element, set_format
-from potluck.kernels.conv_pipeline import DATA, SCALE, channel_steps
+from potluck.kernels.conv_pipeline import DATA, SCALE
 from potluck.kernels.conv_tile import BIAS, ConvTile
-from potluck.kernels.conv_window import Plan, plan
+from potluck.kernels.conv_window import Plan, Step, plan
 from potluck.kernels.emission import activate, advance
 
 U8 = NDArray[np.uint8]
@@ -123,7 +123,7 @@ class ConvMx(ConvTile):
         """Scales: v24 or v25, so that none is redefined while a multiply-add still reads it."""
         a("vle8.v", f"v{24 + parity}", "(s8)")
 
-    def multiply(self, a: Assembler, pixel: int, parity: int) -> None:
+    def multiply(self, a: Assembler, pixel: int, parity: int, step: Step) -> None:
         """One VMXDOTP."""
         weights, scales = f"v{16 + 4 * parity}", f"v{24 + parity}"
         if self.accumulator == "fp32":
@@ -131,16 +131,12 @@ class ConvMx(ConvTile):
         else:
             a("vmxdotp.qf", f"v{pixel}", DATA[pixel], weights, SCALE[pixel], scales)
 
-    def channel_tile(self, a: Assembler, setup: bool) -> None:
+    def channel_tile(self, a: Assembler) -> None:
         """The bias stays in its register group."""
-        if setup:
-            a("vsetvli", "zero", "t4", "e32", "m2", "ta", "ma")
-            a("vle32.v", BIAS, "(a4)")
-            if self.accumulator == "bf16":
-                a("vsetvli", "zero", "t4", "e16", "m1", "ta", "ma")
-        else:
-            for register, step in channel_steps(self):
-                advance(a, register, step)
+        a("vsetvli", "zero", "t4", "e32", "m2", "ta", "ma")
+        a("vle32.v", BIAS, "(a4)")
+        if self.accumulator == "bf16":
+            a("vsetvli", "zero", "t4", "e16", "m1", "ta", "ma")
 
     @property
     def turns(self) -> bool:

@@ -65,11 +65,12 @@ class Tiles:
         outer, full = a.fresh("conv_channels"), a.fresh("conv_full")
         a("li", "s10", kernel.out_channels)
         a.label(outer)
-        a("li", "t4", kernel.tile)
-        a("bge", "s10", "t4", full)
+        if kernel.tile:
+            a("li", "t4", kernel.tile)
+            a("bge", "s10", "t4", full)
         a("mv", "t4", "s10")
         a.label(full)
-        kernel.channel_tile(a, setup=True)
+        kernel.channel_tile(a)
         for to, origin, step in (
             ("s11", "a0", self.pitch), ("s1", "a1", self.scale_pitch), ("s0", "a5", kernel.out_channels * 4)
         ):  # fmt: skip
@@ -84,13 +85,28 @@ class Tiles:
         for pixel in range(self.pixels):
             self._prefetch(pixel, first)
         self._tile()
-        kernel.channel_tile(a, setup=False)
-        a("addi", "s10", "s10", -kernel.tile)
+        self._next_channels()
         a("bgtz", "s10", outer)
         if again:
-            tiles = -(-kernel.out_channels // kernel.tile)
-            for register, step in channel_steps(kernel):
-                advance(a, register, -tiles * step)
+            done = kernel.out_channels
+            if kernel.tile:
+                done = -(-done // kernel.tile) * kernel.tile
+            for register, size in _channel_bytes(kernel):
+                advance(a, register, -done * size)
+
+    def _next_channels(self) -> None:
+        """Advance a2-a5 and s10 past the channel tile."""
+        a, kernel = self.a, self.kernel
+        if kernel.tile:
+            for register, size in _channel_bytes(kernel):
+                advance(a, register, kernel.tile * size)
+            a("addi", "s10", "s10", -kernel.tile)
+            return
+        a("csrr", "t6", "vl")
+        for register, size in _channel_bytes(kernel):
+            a("slli", "t5", "t6", size.bit_length() - 1)
+            a("add", register, register, "t5")
+        a("sub", "s10", "s10", "t6")
 
     def _point(self) -> None:
         """Pointers to the operands of the tile at s11, s1 and of the channel tile's first weights."""
@@ -129,13 +145,14 @@ class Tiles:
             advance(a, "s8", kernel.weight_scale_pitch)
         late = restart and parity == 0  # then the next step's buffer is the one in use
         for pixel in range(self.pixels):
-            kernel.multiply(a, pixel, parity)
+            kernel.multiply(a, pixel, parity, step)
             if following:
                 self._prefetch(pixel, following)
                 if pixel == 0 and not late:
                     self._prefetch_vectors(1 - parity, following)
         if following and late:
             self._prefetch_vectors(0, following)
+        kernel.step_end(a, self.pixels, step)
 
     def _tile(self) -> None:
         """Every tile of the channel tile: rows times groups."""
@@ -228,7 +245,7 @@ class Tiles:
                 kernel.start(a, slot - LAG[0])
             pixel = slot - sum(LAG)
             if pixel >= 0:
-                kernel.multiply(a, pixel, 0)
+                kernel.multiply(a, pixel, 0, step)
         a("add", "s0", "s0", "t6")
         if kernel.scales:
             if not step.last:
@@ -282,8 +299,7 @@ class Tiles:
         a("j", done)
 
 
-def channel_steps(kernel: ConvTile) -> list[tuple[str, int]]:
-    """How far a2 (weights), a3 (their scales), a4 (bias) and a5 (output) move per channel tile, in bytes."""
-    element = 8 if kernel.scales else 4
-    steps = [("a2", kernel.tile * element), ("a4", kernel.tile * 4), ("a5", kernel.tile * 4)]
-    return [*steps, ("a3", kernel.tile)] if kernel.scales else steps
+def _channel_bytes(kernel: ConvTile) -> list[tuple[str, int]]:
+    """How far a2 (weights), a3 (their scales), a4 (bias) and a5 (output) move per output channel, in bytes."""
+    sizes = [("a2", 8 if kernel.scales else 4), ("a4", 4), ("a5", 4)]
+    return [*sizes, ("a3", 1)] if kernel.scales else sizes

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from potluck.isa.assembler import Assembler
 from potluck.kernels.base import Kernel, S, saved
 from potluck.kernels.conv_pipeline import Tiles
-from potluck.kernels.conv_window import Plan, Window, bases, split_pixels
+from potluck.kernels.conv_window import Plan, Step, Window, bases, split_pixels
 from potluck.kernels.emission import activate, activation_bounds, advance
 
 BIAS = "v28"
@@ -24,7 +24,7 @@ class ConvTile(Kernel):
     out_channels: int
     low: float | None = None
     high: float | None = None
-    tile: int = 32
+    tile: int = 32  # 0: as many channels as the machine's registers hold, known at run time
 
     @property
     def macs(self) -> int:
@@ -61,8 +61,11 @@ class ConvTile(Kernel):
         """Load a segment's weight scales into buffer ``parity`` from s8, which stays."""
 
     @abstractmethod
-    def multiply(self, a: Assembler, pixel: int, parity: int) -> None:
+    def multiply(self, a: Assembler, pixel: int, parity: int, step: Step) -> None:
         """One multiply-add instruction of a step."""
+
+    def step_end(self, a: Assembler, pixels: int, step: Step) -> None:
+        """What follows the multiply-adds of a step, usually nothing."""
 
     def start(self, a: Assembler, pixel: int) -> None:
         """Set an accumulator to its initial value, the bias."""
@@ -75,13 +78,18 @@ class ConvTile(Kernel):
             self.store(a, f"v{2 * pixel}")
 
     @abstractmethod
-    def channel_tile(self, a: Assembler, setup: bool) -> None:
-        """``setup``: vl from t4, the bias. Otherwise advance a2-a5 by ``tile`` output channels."""
+    def channel_tile(self, a: Assembler) -> None:
+        """Set up a channel tile: vl from t4, the bias."""
 
     def store(self, a: Assembler, register: str) -> None:
         """Store one pixel at s0, which advances."""
         a("vse32.v", register, "(s0)")
         advance(a, "s0", 4 * self.out_channels)
+
+    @property
+    def most_pixels(self) -> int:
+        """Largest register tile."""
+        return 8
 
     @property
     def turns(self) -> bool:
@@ -103,7 +111,7 @@ class ConvTile(Kernel):
         with saved(a, S):
             activation_bounds(a, self.low, self.high)
             pitch = self.window.stride[1] * self.pixel_bytes
-            most = min(8, 4 * bases(8, pitch, self.plan.span)[0])
+            most = min(self.most_pixels, 4 * bases(8, pitch, self.plan.span)[0])
             groups, column = split_pixels(self.window.out_width, most), 0
             done = a.fresh("conv_done")
             a("blez", "a6", done)

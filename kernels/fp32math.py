@@ -43,14 +43,18 @@ def mul(x: ArrayLike, y: ArrayLike) -> F32:
 
 
 def fma(x: ArrayLike, y: ArrayLike, z: ArrayLike) -> F32:
-    """``vfmacc``/``vfmadd``: x * y + z, rounded once.
+    """``vfmacc``/``vfmadd``: x * y + z, rounded once; the product of two FP32 numbers is exact in double precision."""
+    with np.errstate(all="ignore"):
+        return add_double(z, np.asarray(x, np.float32).astype(np.float64) * np.asarray(y, np.float32))
 
-    The product of two FP32 numbers is exact in double precision. The sum is formed with TwoSum (Knuth) and
-    rounded to odd at 53 bits, after which rounding to 24 bits equals rounding the exact value (Boldo and
-    Melquiond, IEEE TC 2008).
+
+def add_double(z: ArrayLike, product: NDArray[np.float64]) -> F32:
+    """z + product, an FP32 and an FP64 number, rounded once to FP32.
+
+    The sum is formed with TwoSum (Knuth) and rounded to odd at 53 bits, after which rounding to 24 bits equals
+    rounding the exact value (Boldo and Melquiond, IEEE TC 2008).
     """
     with np.errstate(all="ignore"):
-        product = np.asarray(x, np.float32).astype(np.float64) * np.asarray(y, np.float32)
         addend = np.asarray(z, np.float32).astype(np.float64)
         total = product + addend
         back = total - product

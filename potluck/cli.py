@@ -37,7 +37,7 @@ def demo(
 def run(
     model: Path,
     scheme: Annotated[
-        str | None, typer.Option(help="mxfp8, mxfp8_e5m2 or mxfp4; none keeps the file's types.")
+        str | None, typer.Option(help="mxfp8, mxfp8_e5m2, mxfp4, or none to keep the file's types.")
     ] = None,
     machine: MachineName = "spatz-mx",
     inputs: Annotated[
@@ -78,7 +78,9 @@ def compile_command(
     model: Path,
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the ELF file.")],
     machine: MachineName = "spatz-mx",
-    scheme: Annotated[str | None, typer.Option(help="Quantize first.")] = None,
+    scheme: Annotated[
+        str | None, typer.Option(help="Quantize first: mxfp8, mxfp8_e5m2, mxfp4 or none.")
+    ] = None,
     settings: Settings = None,
 ) -> None:
     """Compile a network to a RISC-V ELF file with a manifest."""
@@ -145,6 +147,30 @@ def simulate(
         _save_npz(output, result.outputs)
     print_result(Console(stderr=True) if loaded.foreign else console, result)
     _write_json(json_path, result.to_json())
+
+
+@app.command()
+def unpack(
+    arrays: Annotated[Path, typer.Argument(help="Inputs as .npz.")],
+    folder: Annotated[Path, typer.Argument(help="Where to write NAME.npy of every array.")],
+) -> None:
+    """Write the arrays of an .npz file as the files that a compiled program reads under Linux."""
+    from potluck.tensor_files import write_files
+
+    for path in write_files(_load_npz(arrays), folder):
+        console.print(f"wrote {path}")
+
+
+@app.command()
+def pack(
+    files: Annotated[list[Path], typer.Argument(help=".npy files, as a compiled program writes them.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write them as .npz.")],
+) -> None:
+    """Collect .npy files in one .npz file, each array under its file's name."""
+    from potluck.tensor_files import read_files
+
+    _save_npz(output, read_files(files))
+    console.print(f"wrote {output}")
 
 
 @app.command()

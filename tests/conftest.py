@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 from hypothesis import settings
@@ -10,6 +11,18 @@ from hypothesis import settings
 # No test asserts a time: a busy machine is no reason to fail.
 settings.register_profile("potluck", deadline=None)
 settings.load_profile("potluck")
+
+
+@pytest.fixture(scope="session")
+def qemu() -> str:
+    """Path of `qemu-riscv64`, 10.0 or later; without it the test is skipped, or fails if POTLUCK_REQUIRE_QEMU=1."""
+    path = os.environ.get("POTLUCK_QEMU") or shutil.which("qemu-riscv64")
+    if path and os.access(path, os.X_OK):
+        return path
+    text = "needs qemu-riscv64 on PATH or in POTLUCK_QEMU (Debian: qemu-user from backports)"
+    if os.environ.get("POTLUCK_REQUIRE_QEMU") == "1":
+        pytest.fail(text)
+    pytest.skip(text)
 
 
 @pytest.fixture(scope="session")

@@ -35,11 +35,28 @@ class Target:
         machine: Its description.
         fills: DRAM addresses of the patterns that borders are filled from (``zero``, ``-inf``).
         downward: Whether L1 is allocated from the top.
+        workspace: DRAM address of the working memory of a machine without L1 or DMA.
     """
 
     machine: Machine
     fills: dict[str, int] = field(default_factory=dict)
     downward: bool = False
+    workspace: int = 0
+
+    @property
+    def flat(self) -> bool:
+        """Whether the core copies tiles to working memory in DRAM: there is no L1, or no DMA (a custom extension)."""
+        return not (self.machine.memory.l1_bytes and self.machine.isa.vmxdotp)
+
+    @property
+    def working_key(self) -> str:
+        """The machine key that says how large tiles can be."""
+        return "memory.workspace_bytes" if self.flat else "memory.l1_bytes"
+
+    @property
+    def tile(self) -> int:
+        """Channels of a vector of FP32 values, two registers; 0: known at run time, for programs that any VLEN runs."""
+        return 0 if self.flat else min(32, self.vlen // 16)
 
     @property
     def harts(self) -> int:
@@ -47,7 +64,13 @@ class Target:
         return int(self.machine.cluster.cores)
 
     def l1(self) -> L1:
-        """An empty L1 for a layer."""
+        """An empty L1, or working memory, for a layer."""
+        if self.flat:
+            return L1(
+                self.workspace,
+                self.workspace + int(self.machine.memory.workspace_bytes),
+                key=self.working_key,
+            )
         base = int(self.machine.memory.l1_base)
         return L1(base, self.ring, self.downward)
 
@@ -90,12 +113,14 @@ class Tensor:
         shape: As in ONNX (NCHW).
         storage: Where it lies; shared with its reshaped aliases.
         mx: None for FP32; otherwise the MX format, with blocks along the channels (images) or the last axis.
+        grid: MX format whose values it holds as FP32, on machines without MX products.
     """
 
     name: str
     shape: tuple[int, ...]
     storage: Storage
     mx: BlockLayout | None = None
+    grid: BlockLayout | None = None
 
     @property
     def image(self) -> bool:

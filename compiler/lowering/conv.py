@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from potluck.compiler.lowering.adapters import ConvFp32Tile, ConvMxTile
 from potluck.compiler.lowering.base import Constant, LayerPlan, Target, Tensor, constant
 from potluck.compiler.lowering.conv_tiles import ConvTiles
-from potluck.compiler.lowering.packing import ELEMENTS, Weights, pack_mx, pick
+from potluck.compiler.lowering.packing import Weights, pack_mx, pick
+from potluck.compiler.lowering.products import product_kernel
 from potluck.compiler.lowering.tiling import Sizes
 from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.schedule import Loop, LoweredOp, TileKernel
@@ -134,13 +135,9 @@ class ConvPlan(LayerPlan):
         return {"zero": self.tile.in_width * self.x.pixel_bytes} if padded else {}
 
     def _kernel(self, channels: int) -> ConvMx | ConvFp32:
-        low, high = (None if np.isinf(bound) else bound for bound in self.bounds)
-        window = self.tile.window
-        tile = min(32, self.target.vlen // 16)
-        if self.mx is None:
-            return ConvFp32(window, self.in_channels, channels, low, high, tile)
-        element = ELEMENTS[self.mx.element.name]
-        return ConvMx(window, self.in_channels, channels, low, high, tile, element=element)
+        return product_kernel(
+            self.tile.window, self.in_channels, channels, self.bounds, self.x, self.target.tile
+        )
 
     def _group(self, starts: list[int]) -> Group:
         parts, biases = [], []

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from potluck.compiler.lowering.base import Target, share
+from potluck.compiler.lowering.products import format_name
 from potluck.compiler.lowering.windows import RowBuffer
 from potluck.compiler.schedule import Loop, LoweredOp, Tile, Transfer
 
@@ -61,7 +62,7 @@ class ConvTiles:
             tiles=tuple(self._tiles()),
             operands=(*operands, *plan.y.operands("output")),
             macs=plan.macs,
-            format=plan.mx.name if plan.mx is not None else "fp32",
+            format=format_name(plan.x),
             footprint=tuple(self.l1.taken),
         )
 

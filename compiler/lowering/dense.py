@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from potluck.compiler.lowering.adapters import ConvFp32Tile, ConvMxTile
 from potluck.compiler.lowering.base import SLACK, Constant, LayerPlan, Target, Tensor, constant
-from potluck.compiler.lowering.packing import ELEMENTS, Weights, pack_mx, pick
+from potluck.compiler.lowering.packing import Weights, pack_mx, pick
+from potluck.compiler.lowering.products import format_name, product_kernel
 from potluck.compiler.memory import align
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, TileKernel, Transfer
 from potluck.isa.assembler import Assembler
@@ -97,19 +98,14 @@ class DensePlan(LayerPlan):
         most = (free - 16 * harts * align(4 * self.slice)) // per_block
         if most < 1:
             raise MachineError(
-                f"layer {self.name!r}: a block of weights does not fit L1", key="memory.l1_bytes"
+                f"layer {self.name!r}: a block of weights does not fit L1", key=self.target.working_key
             )
         blocks = -(-self.k // BLOCK)
         self.pieces = -(-blocks // most)
         self.piece = -(-blocks // self.pieces) * BLOCK
-        low, high = (None if np.isinf(bound) else bound for bound in self.bounds)
-        window = Window(1, 1, (1, 1))
-        tile = min(32, self.target.vlen // 16)
-        if self.mx is None:
-            self.kernel: ConvMx | ConvFp32 = ConvFp32(window, self.piece, self.slice, low, high, tile)
-        else:
-            element = ELEMENTS[self.mx.element.name]
-            self.kernel = ConvMx(window, self.piece, self.slice, low, high, tile, element=element)
+        self.kernel = product_kernel(
+            Window(1, 1, (1, 1)), self.piece, self.slice, self.bounds, self.x, self.target.tile
+        )
         self.starts = [min(at, self.n - self.slice) for at in range(0, self.n, self.slice)]
         self.groups = [self.starts[at : at + harts] for at in range(0, len(self.starts), harts)]
         self.packed = [[self._pack(group, j) for j in range(self.pieces)] for group in self.groups]
@@ -177,7 +173,7 @@ class DensePlan(LayerPlan):
             tuple(made.tiles()),
             (*operands, *self.y.operands("output")),
             self.x.pixels * self.n * self.k,
-            self.mx.name if self.mx is not None else "fp32",
+            format_name(self.x),
             tuple(made.l1.taken),
         )
 

@@ -41,7 +41,7 @@ class DepthwisePlan(LayerPlan):
     def __post_init__(self) -> None:
         self.rows, self.channels = self._choose()
         low, high = (None if np.isinf(bound) else bound for bound in self.bounds)
-        tile = min(32, self.target.vlen // 16)
+        tile = self.target.tile
         self.kernel = DepthwiseFp32(self.geometry.window, self.channels, low, high, tile)
         total = self.x.channels
         self.starts = [min(at, total - self.channels) for at in range(0, total, self.channels)]
@@ -103,7 +103,8 @@ class DepthwisePlan(LayerPlan):
                     best = cost, rows, channels
         if best is None:
             raise MachineError(
-                f"layer {self.name!r}: one output row of 8 channels does not fit L1", key="memory.l1_bytes"
+                f"layer {self.name!r}: one output row of 8 channels does not fit L1",
+                key=self.target.working_key,
             )
         return best[1], best[2]
 

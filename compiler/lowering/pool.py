@@ -95,7 +95,7 @@ class PoolPlan(LayerPlan):
                     best = cost, rows, channels
         if best is None:
             raise MachineError(
-                f"layer {self.name!r}: one row of 8 channels does not fit L1", key="memory.l1_bytes"
+                f"layer {self.name!r}: one row of 8 channels does not fit L1", key=self.target.working_key
             )
         return best[1], best[2]
 
@@ -196,7 +196,7 @@ class GlobalPoolPlan(LayerPlan):
             if channels % count == 0 and 2 * target.harts * align((pixels + 1) * count * 4) <= free
         ]
         if not fitting:
-            raise MachineError(f"layer {self.name!r}: one channel does not fit L1", key="memory.l1_bytes")
+            raise MachineError(f"layer {self.name!r}: one channel does not fit L1", key=target.working_key)
         busy = [count for count in fitting if channels // count * self.x.shape[0] >= target.harts]
         return max(busy or fitting)
 

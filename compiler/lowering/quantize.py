@@ -9,6 +9,7 @@ from potluck.compiler.lowering.adapters import floats, write
 from potluck.compiler.schedule import Memory
 from potluck.isa.assembler import Assembler
 from potluck.kernels.quantize_mx import QuantizeMx
+from potluck.kernels.round_mx import RoundMx
 
 
 @dataclass(frozen=True)
@@ -28,3 +29,20 @@ class QuantizeTile:
             packed, exponents = self.kernel.contract(floats(memory, x, pixels, self.kernel.k))
             write(memory, codes, packed)
             write(memory, scales, exponents)
+
+
+@dataclass(frozen=True)
+class RoundTile:
+    """Arguments: input, output, pixels."""
+
+    kernel: RoundMx
+
+    def emit(self, a: Assembler) -> None:
+        """See `TileKernel`."""
+        self.kernel.emit(a)
+
+    def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
+        """See `TileKernel`."""
+        x, out, pixels = args
+        if pixels:
+            write(memory, out, self.kernel.contract(floats(memory, x, pixels, self.kernel.k)))

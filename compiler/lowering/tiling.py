@@ -148,7 +148,7 @@ class Sizes:
         if not fitting:
             raise MachineError(
                 f"layer {self.name!r}: 4 output pixels of 2 channels do not fit L1",
-                key="memory.l1_bytes",
+                key=self.target.working_key,
                 hint="Give the machine a larger L1 or the network smaller images",
             )
         return min(fitting, key=self.cost)

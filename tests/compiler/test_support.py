@@ -127,11 +127,12 @@ def test_print_after_schedule():
     assert len(shown) == 1 and "tile image 0 rows 0+" in shown[0]
 
 
-def test_mx_needs_a_machine_with_vmxdotp():
-    plain = load_machine("spatz-mx", {"isa.vmxdotp": False})
-    compile_model(residual(), plain, "fp32")
+def test_e5m2_needs_a_machine_with_vmxdotp():
+    plain = load_machine("spatz-mx", {"isa.vmxdotp": False, "cluster.cores": 1})
+    for scheme in ("fp32", "mxfp8", "mxfp4"):
+        compile_model(residual(), plain, scheme)
     with pytest.raises(MachineError, match="VMXDOTP"):
-        compile_model(residual(), plain, "mxfp8")
+        compile_model(residual(), plain, "mxfp8_e5m2")
 
 
 def test_networks_need_the_dma_opcodes():

@@ -1,0 +1,41 @@
+"""Which kernel multiplies what a tensor holds."""
+
+from __future__ import annotations
+
+import math
+
+from potluck.compiler.lowering.base import Tensor
+from potluck.compiler.lowering.packing import ELEMENTS
+from potluck.kernels.conv_fp32 import ConvFp32
+from potluck.kernels.conv_mx import ConvMx
+from potluck.kernels.conv_mx_soft import ConvMxSoft
+from potluck.kernels.conv_window import Window
+
+
+def product_kernel(
+    window: Window, in_channels: int, channels: int, bounds: tuple[float, float], x: Tensor, tile: int
+) -> ConvMx | ConvFp32:
+    """The convolution of an activation: VMXDOTP on MX codes, software on MX values, else FP32.
+
+    Args:
+        window: Geometry.
+        in_channels: C.
+        channels: Output channels that the kernel computes.
+        bounds: Of the fused activation; infinite sides are open.
+        x: The activation.
+        tile: Channels of a vector, 0: known at run time, as always in software.
+    """
+    low, high = (None if math.isinf(bound) else bound for bound in bounds)
+    if x.mx is not None:
+        element = ELEMENTS[x.mx.element.name]
+        return ConvMx(window, in_channels, channels, low, high, tile, element=element)
+    if x.grid is not None:
+        element = ELEMENTS[x.grid.element.name]
+        return ConvMxSoft(window, in_channels, channels, low, high, tile=0, element=element)
+    return ConvFp32(window, in_channels, channels, low, high, tile)
+
+
+def format_name(x: Tensor) -> str:
+    """Format of the products with an activation, for reports."""
+    held = x.mx or x.grid
+    return held.name if held is not None else "fp32"
