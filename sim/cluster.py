@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from potluck.isa.elf import Program
 from potluck.isa.errors import DataError, PotluckError, ProgramError, TrapError
+from potluck.isa.insn import Kind
 from potluck.isa.machine import Machine
 from potluck.sim.blocks import block_store
 from potluck.sim.dma import Dma
 from potluck.sim.driver import R_BLOCK
 from potluck.sim.files import Stream
 from potluck.sim.hart import Event, Hart
+from potluck.sim.jit.atomics import NOTHING
 from potluck.sim.memory import Memory
 from potluck.sim.process import Environment, Process, is_process
 from potluck.sim.syscalls import Exit, Kernel, Moment
@@ -26,6 +28,7 @@ from potluck.sim.syscalls import Exit, Kernel, Moment
 DEFAULT_BUDGET = 20_000_000_000
 BARRIER, HART_COUNT, TIMER = 8, 0, 16
 EXIT = 93
+STRETCH = 1000  # instructions that a hart may run ahead of the others where they share memory by atomics
 LONG_SEGMENT = 2e-4  # seconds; shorter ones are not worth a thread
 
 
@@ -79,8 +82,11 @@ class Cluster:
             if self.kernel:
                 x = self.harts[0].state.x
                 x[2], x[10], x[11] = self.kernel.process.stack_pointer, 0, 0
-            with ThreadPoolExecutor(max(1, self.threads)) as pool:
-                self._loop(pool)
+            if len(self.harts) > 1 and self.memory.code.has_atomics():
+                self._loop_in_order()
+            else:
+                with ThreadPoolExecutor(max(1, self.threads)) as pool:
+                    self._loop(pool)
         except TrapError as error:
             raise self._located(error) from None
         finally:
@@ -124,6 +130,42 @@ class Cluster:
             ):  # in hart order: errors and DMA are deterministic
                 if isinstance(event, Exception):
                     raise event
+                self._handle(hart, event, waiting)
+
+    def _loop_in_order(self) -> None:
+        """Harts that share memory by atomic instructions: one at a time, the one that is behind first.
+
+        An atomic access is carried out when no other hart is behind it, so its order is that of the clocks (of the
+        retired instructions where there is no timing), a tie going to the lower hart number. A hart that waits by
+        plain loads is paused after a stretch. Host threads have no say.
+        """
+        waiting: dict[int, Event] = {}
+        asking: set[int] = set()
+        last: Hart | None = None
+        for hart in self.harts:
+            hart.stretch, hart.state["turn"] = STRETCH, 0
+        while self.exit_code is None:
+            running = [hart for hart in self.harts if not hart.stopped and hart.number not in waiting]
+            if not running:
+                if waiting:
+                    self._release(waiting)
+                    continue
+                raise ProgramError("every hart has stopped and hart 0 did not exit")
+            hart = min(running, key=lambda h: (h.cycles if self.timed else h.instructions, h.number))
+            if last is not None and last is not hart:  # others may store now: the reservation is lost
+                last.state["turn"], last.state["reserved"] = 0, NOTHING
+            last = hart
+            if hart.number in asking:
+                asking.discard(hart.number)
+                hart.state["turn"] = 1
+            event = hart.run()
+            if (
+                event.address is None
+                and event.insn.kind is Kind.ATOMIC
+                and not (event.paused or event.tohost)
+            ):
+                asking.add(hart.number)
+            elif not event.paused:
                 self._handle(hart, event, waiting)
 
     def _handle(self, hart: Hart, event: Event, waiting: dict[int, Event]) -> None:

@@ -63,6 +63,11 @@ class Code:
             found.append(aligned if bool(np.all(aligned & 3 == 3)) else words)
         return np.concatenate(found) if found else np.zeros(0, np.uint32)
 
+    def has_atomics(self) -> bool:
+        """Whether there may be an instruction of the A extension."""
+        words = self.words()
+        return bool(np.any(((words & 0x7F) == 0x2F) & (((words >> 12) & 6) == 2)))
+
     def reads_flags(self) -> bool:
         """Whether any instruction can observe fflags: a CSR access to fflags or fcsr with a destination."""
         words = self.words()

@@ -49,6 +49,7 @@ class Event:
     next_pc: int
     address: int | None = None  # of a memory access outside memory
     tohost: bool = False  # not an instruction: the program was seen to have written tohost
+    paused: bool = False  # not an instruction: the hart's stretch is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class Hart:
         self.budget = budget
         self.record[R_BUDGET] = min(budget, POLL_INTERVAL)
         self.ended: Callable[[], bool] = lambda: False  # whether the program has written tohost
+        self.stretch = 0  # instructions after which to pause; 0: never
         self.jumps = np.full((WAYS, 2), -1, np.int64)
         self.counts = np.zeros(store.pointers.size, np.int64)
         self.waited: dict[tuple[int, str], int] = {}  # (pc, cause) -> cycles spent idle
@@ -117,6 +119,8 @@ class Hart:
 
     def run(self) -> Event:
         """Run to the next event."""
+        if self.stretch:
+            self.record[R_BUDGET] = min(self.budget, self.instructions + self.stretch)
         while True:
             store = self.store
             reason = self._run_blocks()
@@ -135,6 +139,9 @@ class Hart:
                 if self.ended():
                     block = store.blocks[number]
                     return Event(*block.insns[0], block.pc, block.pcs[1], tohost=True)
+                if self.stretch:
+                    block = store.blocks[number]
+                    return Event(*block.insns[0], block.pc, block.pcs[1], paused=True)
                 continue
             if why == BUDGET:
                 raise ProgramError(

@@ -112,3 +112,50 @@ def test_misaligned_scalar_accesses_follow_the_machine() -> None:
     a.text(source + "\n.data\n.align 6\ncell: .dword 0, 0, 0, 0\n")
     with pytest.raises(TrapError, match="misaligned"):
         Cluster(a.assemble().program(), load_machine("rvv-generic", {"memory.misaligned": False})).run()
+
+
+SHARED = """
+    la s0, cell
+    mv s4, a0
+    li s1, 300
+1:  lr.d.aq t0, (s0)           # a spin lock by lr and sc
+    bnez t0, 1b
+    li t1, 1
+    sc.d t2, t1, (s0)
+    bnez t2, 1b
+    ld t3, 8(s0)               # a counter that is no atomic
+    addi t3, t3, 1
+    sd t3, 8(s0)
+    fence rw, w
+    sd zero, 0(s0)
+    addi t4, s0, 16
+    li t5, 1
+    amoadd.d t6, t5, (t4)
+    slli s5, s5, 1
+    xor s5, s5, t6             # the order of the accesses is part of the result
+    addi s1, s1, -1
+    bnez s1, 1b
+    li t5, 1
+    addi t4, s0, 24
+    amoadd.w zero, t5, (t4)
+2:  lw t0, 0(t4)               # wait by plain loads
+    li t1, 2
+    bne t0, t1, 2b
+    ld s2, 8(s0)
+    ld s3, 16(s0)
+"""
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_harts_share_memory_in_one_order(timed: bool) -> None:
+    results = []
+    for threads in (1, 2, 2):
+        a = Assembler()
+        a.text(SHARED + "li a0, 0; li a7, 93; ecall\n.data\n.align 6\ncell: .dword 0, 0, 0, 0\n")
+        machine = load_machine("rvv-generic", {"cluster.cores": 2})
+        cluster = Cluster(a.assemble().program(), machine, timed, threads=threads, budget=10_000_000)
+        cluster.run()
+        assert [int(hart.state.x[18]) for hart in cluster.harts if hart.stopped].count(600) >= 1
+        assert int(cluster.harts[0].state.x[19]) == 600
+        results.append([(hart.cycles, hart.instructions, *hart.state.x.tolist()) for hart in cluster.harts])
+    assert results[0] == results[1] == results[2]
