@@ -86,7 +86,7 @@ class FloatPair(Pair):
     def _prepare(self, case: Case) -> None:
         super()._prepare(case)
         rng = np.random.Generator(np.random.Philox(key=[case.seed, 1]))
-        state, scalars = self.hart.state, self.spike.scalars
+        state, spike = self.hart.state, self.spike
         mask = state.v[0].copy()
         for register in range(32):  # each register of one width, so that mixed-width instructions meet both
             widths = [case.context.sew if case.context.sew > 8 else 16, min(64, 2 * case.context.sew)]
@@ -99,13 +99,13 @@ class FloatPair(Pair):
             np.unpackbits(mask, bitorder="little")[: case.vl].any() if case.fields.get("vm") == 0 else case.vl
         )
         self._empty = not some
-        self.spike.v[:] = state.v
+        spike.v[:] = state.v
         for register in range(32):
             width = int(rng.choice([16, 32, 64]))
             code = int(corner(rng, width, 1)[0])
             box = (1 << 64) - (1 << width) if rng.random() < 0.9 else 0
-            state.f[register] = scalars.f[register] = code | box
-        state["fcsr"] = scalars.fcsr = case.context.control << 5 | int(
+            state.f[register] = spike.f[register] = code | box
+        state["fcsr"] = spike["fcsr"] = case.context.control << 5 | int(
             rng.choice([0, NX, NX, rng.integers(32)])
         )
 
@@ -114,7 +114,7 @@ class FloatPair(Pair):
         found = super().compare(number)
         if self._empty and "redusum" in self.cases[number].insn.mnemonic:
             return None  # latitude: Spike makes a NaN in vs1[0] canonical where nothing is added to it
-        mine, theirs = self.hart.state["fcsr"], self.spike.scalars.fcsr
+        mine, theirs = self.hart.state["fcsr"], self.spike["fcsr"]
         if found is None and mine != theirs:
             return f"fcsr = {mine:#x}; Spike: {theirs:#x}"
         return found and f"{found}  (fcsr {mine:#x}, Spike {theirs:#x})"

