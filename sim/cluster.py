@@ -22,7 +22,7 @@ from potluck.sim.files import Stream
 from potluck.sim.hart import Event, Hart
 from potluck.sim.jit.atomics import NOTHING
 from potluck.sim.memory import Memory
-from potluck.sim.process import Environment, Process, is_process
+from potluck.sim.process import Environment, Process, is_process, space
 from potluck.sim.syscalls import Exit, Kernel, Moment
 
 DEFAULT_BUDGET = 20_000_000_000
@@ -51,8 +51,8 @@ class Cluster:
     ) -> None:  # fmt: skip
         self.program, self.machine, self.timed = program, machine, timed
         self.kernel: Kernel | None = None
-        if is_process(program, machine):
-            self.kernel = Kernel(Process(program, machine.memory.dram_bytes, environment or Environment()))
+        if is_process(program, machine, environment):
+            self.kernel = Kernel(Process(program, space(program, machine), environment or Environment()))
         self.memory = Memory(machine, program, self.kernel.pages if self.kernel else None)
         self.store = block_store(self.memory.code, machine)
         cores = 1 if self.kernel else machine.cluster.cores  # a process has one thread
@@ -98,7 +98,8 @@ class Cluster:
         return {tensor.name: self.memory.read_tensor(tensor) for tensor in self.program.manifest.outputs}
 
     def _write_inputs(self, inputs: Mapping[str, NDArray[Any]]) -> None:
-        known = {tensor.name: tensor for tensor in self.program.manifest.inputs}
+        # A process brings its inputs in itself.
+        known = {} if self.kernel else {tensor.name: tensor for tensor in self.program.manifest.inputs}
         for name in inputs:
             if name not in known:
                 raise DataError(f"no such input; the program has {sorted(known) or 'none'}", tensor=name)

@@ -47,8 +47,12 @@ class Environment:
     seed: int = 0
 
 
-def is_process(program: Program, machine: Machine) -> bool:
-    """Whether a program wants an operating system: from elsewhere, without ``tohost``, not placed in our memories."""
+def is_process(program: Program, machine: Machine, environment: Environment | None = None) -> bool:
+    """Whether a program wants an operating system: it gets arguments, which nothing else can give it, or it is from
+    elsewhere, without ``tohost`` and not placed in our memories.
+    """
+    if environment is not None and environment.arguments:
+        return True
     memory = machine.memory
     regions = ((memory.l1_base, memory.l1_bytes), (memory.dram_base, memory.dram_bytes))
     placed = all(
@@ -56,6 +60,12 @@ def is_process(program: Program, machine: Machine) -> bool:
         for section in program.sections
     )
     return program.foreign and "tohost" not in program.symbols and not placed
+
+
+def space(program: Program, machine: Machine) -> int:
+    """Bytes of a process's address space: as many as the machine has DRAM, behind the program if it lies high."""
+    size = machine.memory.dram_bytes
+    return size if max(s.end for s in program.sections) <= size else machine.memory.dram_base + size
 
 
 class Process:
@@ -73,9 +83,10 @@ class Process:
             flags = READ | (WRITE if section.writable else 0) | (1 if section.executable else 0)
             first = section.address >> 12
             before = int(self.pages.permissions[first]) if first < self.pages.permissions.size else 0
-            self.pages.map(section.address, len(section.data), flags)
+            self.pages.map(section.address, section.end - section.address, flags)
             self.pages.permissions[first] |= before  # two segments may share a page
-            self.pages.data[section.address : section.end] = np.frombuffer(section.data, np.uint8)
+            contents = np.frombuffer(section.data, np.uint8)
+            self.pages.data[section.address : section.address + contents.size] = contents
         end = max(section.end for section in program.sections)
         self.break_start = self.break_end = -(-end // PAGE) * PAGE
         self.stack_top = self.pages.size - PAGE

@@ -1,5 +1,6 @@
 """Programs for rvv-generic: one ELF file, on the simulator and as a Linux process under QEMU, at every VLEN."""
 
+import io
 import os
 import shutil
 import subprocess
@@ -12,9 +13,10 @@ from running import by_schedule, feeds, same_bits
 from potluck.compiler.build import build, prepare
 from potluck.compiler.compile import generate
 from potluck.isa.elf import Program
-from potluck.isa.errors import MachineError, ModelError
+from potluck.isa.errors import MachineError, ModelError, ProgramError
 from potluck.isa.machine import load_machine
 from potluck.sim.cluster import Cluster
+from potluck.sim.process import Environment
 
 VLENS = (128, 256, 512, 1024)
 
@@ -183,6 +185,41 @@ def test_a_loaded_file_is_the_program(tmp_path):
     before, after = program.sections[1], loaded.sections[1]
     assert before.zeros and after.data == before.data + bytes(before.zeros)
     assert path.stat().st_size < before.zeros  # memory without contents is not in the file
+
+
+@pytest.mark.parametrize(("source", "scheme"), [(two_ends, None), (rows, "mxfp8")])
+def test_the_simulator_runs_it_as_a_linux_process_too(source, scheme, tmp_path):
+    schedule = lowered(source(), scheme)
+    inputs = feeds(schedule)
+    names = [f"in{i}.npy" for i in range(len(inputs))], [f"out{i}.npy" for i in range(len(schedule.outputs))]
+    for name, value in zip(names[0], inputs.values(), strict=True):
+        np.save(tmp_path / name, value)
+    generate(schedule).save(tmp_path / "model.elf")
+    for program in (generate(schedule), Program.load(tmp_path / "model.elf")):
+        arguments = [f"/{name}" for name in (*names[0], *names[1])]
+        cluster = Cluster(program, schedule.target.machine, environment=Environment(arguments, root=tmp_path))
+        cluster.run()
+        got = [np.load(tmp_path / name) for name in names[1]]
+        assert same_bits(got, by_schedule(schedule, inputs))
+        assert cluster.harts[0].cycles > 0
+        (tmp_path / names[1][0]).unlink()
+
+
+def test_the_process_complains_on_the_simulator_too(tmp_path):
+    schedule = lowered(rows(), None)
+    np.save(tmp_path / "x.npy", np.zeros((7, 71), np.float32))
+    said = io.BytesIO()
+    for arguments, text in (
+        (["/x.npy"], "usage"),
+        (["/x.npy", "/y"], "shape"),
+        (["/none", "/y"], "cannot open"),
+    ):
+        said.seek(0)
+        environment = Environment(arguments, root=tmp_path, stderr=said)
+        with pytest.raises(ProgramError, match="exited with code"):
+            Cluster(generate(schedule), schedule.target.machine, environment=environment).run()
+        assert text in said.getvalue().decode()
+    assert not (tmp_path / "y").exists()
 
 
 class TestFiles:
