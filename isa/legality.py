@@ -78,6 +78,9 @@ def _vtype(insn: Insn, context: Context) -> str | None:
         return f"needs SEW={wanted}, vtype has SEW={context.sew}"
     if insn.attributes.get("bf16_destination") and not context.bf16_destination:
         return "fcsr bit 8 (fmode.dst) must be set for a BF16 result; an FP16 result is not implemented"
+    floating = any(operand.type.kind == "f" for operand in insn.syntax)
+    if context.altfmt and floating and "altfmt" not in insn.parameters:
+        return "with vtype.altfmt set it is reserved"
     for operand in insn.syntax:
         kind = operand.type.at(context.sew)
         if operand.bank in ("v", "f") and kind.kind == "f" and kind.bits not in FLOAT_WIDTHS:

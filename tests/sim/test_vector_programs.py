@@ -90,3 +90,13 @@ def test_masked_off_elements_may_lie_outside_memory() -> None:
     c.memory.l1[:] = 5
     c.run()
     assert c.harts[0].state.v[8].view(np.int32).tolist() == [0x05050505] + [0] * 15
+
+
+@pytest.mark.parametrize("insn", ["vfncvt.rtz.x.f.w v8, v16", "vfwcvt.f.x.v v8, v16"])
+def test_altfmt_is_reserved_for_floats_that_know_nothing_of_it(insn: str) -> None:
+    """Only Zvfofp8min's conversions have a meaning under vtype.altfmt; integers do not look at it."""
+    with pytest.raises(TrapError, match="altfmt"):
+        cluster(f"vsetivli zero, 4, e8alt, m1, ta, ma\n{insn}").run()
+    cluster(
+        f"vsetivli zero, 4, e8alt, m1, ta, ma\nvadd.vv v8, v8, v16\nvsetivli zero, 4, e8, m1\n{insn}"
+    ).run()
