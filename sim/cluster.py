@@ -20,6 +20,7 @@ from potluck.sim.dma import Dma
 from potluck.sim.driver import R_BLOCK
 from potluck.sim.files import Stream
 from potluck.sim.hart import Event, Hart
+from potluck.sim.htif import HostInterface
 from potluck.sim.jit.atomics import NOTHING
 from potluck.sim.memory import Memory
 from potluck.sim.process import Environment, Process, is_process, space
@@ -28,6 +29,7 @@ from potluck.sim.syscalls import Exit, Kernel, Moment
 DEFAULT_BUDGET = 20_000_000_000
 BARRIER, HART_COUNT, TIMER = 8, 0, 16
 EXIT = 93
+STORES = (Kind.STORE, Kind.VSTORE, Kind.ATOMIC)
 STRETCH = 1000  # instructions that a hart may run ahead of the others where they share memory by atomics
 LONG_SEGMENT = 2e-4  # seconds; shorter ones are not worth a thread
 
@@ -54,6 +56,7 @@ class Cluster:
         if is_process(program, machine, environment):
             self.kernel = Kernel(Process(program, space(program, machine), environment or Environment()))
         self.memory = Memory(machine, program, self.kernel.pages if self.kernel else None)
+        self.host = HostInterface(self.memory, environment or Environment())
         self.store = block_store(self.memory.code, machine)
         cores = 1 if self.kernel else machine.cluster.cores  # a process has one thread
         self.harts = [Hart(n, self.store, timed, budget, memoized) for n in range(cores)]
@@ -171,7 +174,10 @@ class Cluster:
 
     def _handle(self, hart: Hart, event: Event, waiting: dict[int, Event]) -> None:
         if event.address is not None:
-            self._register(hart, event, waiting)
+            if event.insn.kind in STORES and self.memory.guards(event.address):
+                self._store_to_tohost(hart, event)
+            else:
+                self._register(hart, event, waiting)
             return
         mnemonic = event.insn.mnemonic
         if event.tohost or mnemonic == "jal":
@@ -198,6 +204,18 @@ class Cluster:
             _write_x(hart, event.fields["rd"], counter)
         else:
             raise TrapError(f"{mnemonic} ends the program", pc=event.pc)
+
+    def _store_to_tohost(self, hart: Hart, event: Event) -> None:
+        """A store into the page of tohost: carry it out, then see whether it asked for something."""
+        self.memory.open_tohost(True)
+        done = hart.step(event)
+        self.memory.open_tohost(False)
+        if not done.paused:
+            raise self.memory.fault(done if done.address is not None else event)
+        value = self.memory.tohost()
+        code = self.host.answer(value, event.pc) if value else None
+        if code is not None:
+            hart.stopped, self.exit_code = True, code
 
     def _ecall(self, hart: Hart, event: Event) -> None:
         call = int(hart.state.x[17])
@@ -275,7 +293,8 @@ class Cluster:
     @property
     def streams(self) -> tuple[Stream, Stream]:
         """What the program wrote to standard output and standard error."""
-        return (self.kernel.stdout, self.kernel.stderr) if self.kernel else (Stream(None), Stream(None))
+        source = self.kernel or self.host
+        return source.stdout, source.stderr
 
     @property
     def cycles(self) -> int:

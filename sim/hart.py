@@ -81,6 +81,7 @@ class Hart:
         self.budget = budget
         self.record[R_BUDGET] = min(budget, POLL_INTERVAL)
         self.ended: Callable[[], bool] = lambda: False  # whether the program has written tohost
+        self._single = False  # pause after one block
         self.stretch = 0  # instructions after which to pause; 0: never
         self.jumps = np.full((WAYS, 2), -1, np.int64)
         self.counts = np.zeros(store.pointers.size, np.int64)
@@ -119,8 +120,10 @@ class Hart:
 
     def run(self) -> Event:
         """Run to the next event."""
-        if self.stretch:
-            self.record[R_BUDGET] = min(self.budget, self.instructions + self.stretch)
+        if self.stretch or self._single:
+            self.record[R_BUDGET] = min(
+                self.budget, self.instructions + (0 if self._single else self.stretch)
+            )
         while True:
             store = self.store
             reason = self._run_blocks()
@@ -136,10 +139,10 @@ class Hart:
                 self._charge(number, int(code == st.TAKEN), int(self.record[R_VL]))
             if why == BUDGET and self.instructions <= self.budget:
                 self.record[R_BUDGET] = min(self.budget, self.instructions + POLL_INTERVAL)
-                if self.ended():
+                if self.ended() and not self._single:
                     block = store.blocks[number]
                     return Event(*block.insns[0], block.pc, block.pcs[1], tohost=True)
-                if self.stretch:
+                if self.stretch or self._single:
                     block = store.blocks[number]
                     return Event(*block.insns[0], block.pc, block.pcs[1], paused=True)
                 continue
@@ -151,6 +154,22 @@ class Hart:
                 )
             assert why in (TABLE_FULL, NEED_BLOCK)
             self.record[R_BLOCK] = self._successor(number, code)
+            if self._single:
+                block = store.blocks[int(self.record[R_BLOCK])]
+                return Event(*block.insns[0], block.pc, block.pcs[1], paused=True)
+
+    def step(self, event: Event) -> Event:
+        """Execute the instruction of an event again, alone; ``paused`` if it went through."""
+        number = int(self.record[R_BLOCK])
+        if len(self.store.blocks[number].insns) > 1:
+            _, self.record[R_BLOCK] = self.store.split(number, event.pc)
+            self.jumps[:] = -1
+        self._single = True
+        try:
+            return self.run()
+        finally:
+            self._single = False
+            self.record[R_BUDGET] = min(self.budget, self.instructions + POLL_INTERVAL)
 
     def _arrays(self) -> BlockArrays:
         """The store's arrays, with our counts grown to match."""

@@ -14,7 +14,7 @@ from potluck.isa.machine import Machine
 from potluck.isa.manifest import Tensor
 from potluck.sim.code import Code
 from potluck.sim.hart import Event
-from potluck.sim.pages import READ, Pages
+from potluck.sim.pages import PAGE, PAGE_SHIFT, READ, WRITE, Pages
 from potluck.sim.state import HartState
 
 
@@ -36,6 +36,10 @@ class Memory:
         text = [section for section in program.sections if section.executable]
         if not text:
             raise ProgramError("the program has no executable section")
+        self._rights = np.zeros(0, np.uint8)
+        self.guarded = -1  # address of the page of tohost
+        self._write_range = self._first_writable, self.layout.dram_base + self.layout.dram_bytes
+        self._guard_tohost()
         self.code = Code([(s.address, bytes(s.data)) for s in text], machine.isa.vmxdotp_encoding)
 
     @property
@@ -47,16 +51,50 @@ class Memory:
         lower = [s for s in self.program.sections if not s.executable and base <= s.address < end]
         return base if lower else end
 
+    def _guard_tohost(self) -> None:
+        """Let a store to the page of ``tohost`` fault, so that it is seen when it happens.
+
+        The larger part of DRAM beside that page stays one range; the rest is checked by pages.
+        """
+        base, size = self.layout.dram_base, self.layout.dram_bytes
+        address = self.program.symbols.get("tohost")
+        if self.pages is not None or address is None or not base <= address <= base + size - 8 or base % PAGE:
+            return
+        page = address & -PAGE
+        first, end = self._first_writable, base + size
+        self.guarded = page
+        low, high = (first, max(first, page)), (page + PAGE, end)
+        if page - first < end - high[0]:
+            low, high = high, low
+        self._write_range = low
+        self._rights = np.zeros(size >> PAGE_SHIFT, np.uint8)
+        self._rights[(high[0] - base) >> PAGE_SHIFT : (high[1] - base) >> PAGE_SHIFT] = READ | WRITE
+
+    def guards(self, address: int) -> bool:
+        """Whether a store that faulted may be one to the page of ``tohost`` (a vector may begin before it)."""
+        near = -64 < address - self.guarded < PAGE
+        return self.guarded >= 0 and near and address >= self._first_writable
+
+    def open_tohost(self, allow: bool) -> None:
+        """Let stores to the page of ``tohost`` through, or no more."""
+        self._rights[(self.guarded - self.layout.dram_base) >> PAGE_SHIFT] = READ | WRITE if allow else READ
+
     def attach(self, state: HartState) -> None:
         """Tell a hart where the memories are."""
         if self.pages is not None:
             for name, value in self.pages.words().items():
                 state[name] = value
             return
+        first, end = self._write_range
+        low = self.layout.dram_base
+        if self._rights.size:
+            state["page_base"], state["page_bytes"] = low, self.dram.size
+            state["page_delta"] = self.dram.ctypes.data - low
+            state["page_table"] = self._rights.ctypes.data - (low >> PAGE_SHIFT)
         for name, base, array in (
             ("l1", self.layout.l1_base, self.l1),
             ("dram", self.layout.dram_base, self.dram),
-            ("write", self._first_writable, self.dram[self._first_writable - self.layout.dram_base :]),
+            ("write", first, self.dram[first - low : end - low]),
         ):
             state[f"{name}_base"], state[f"{name}_bytes"] = base, array.size
             state[f"{name}_host"] = array.ctypes.data if array.size else 0
