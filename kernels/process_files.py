@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from potluck.isa.assembler import Assembler
 
-OPENAT, CLOSE, READ, WRITE, EXIT = 56, 57, 63, 64, 93
+OPENAT, CLOSE, READ, WRITE, EXIT, RT_SIGACTION = 56, 57, 63, 64, 93, 134
 """System calls of RISC-V Linux."""
 _AT_FDCWD = -100
 _CREATE = 0o1 | 0o100 | 0o1000  # O_WRONLY, O_CREAT, O_TRUNC

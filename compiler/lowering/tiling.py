@@ -149,7 +149,7 @@ class Sizes:
             raise MachineError(
                 f"layer {self.name!r}: 4 output pixels of 2 channels do not fit L1",
                 key=self.target.working_key,
-                hint="Give the machine a larger L1 or the network smaller images",
+                hint=f"Raise {self.target.working_key} or give the network smaller images",
             )
         return min(fitting, key=self.cost)
 
