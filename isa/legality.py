@@ -93,8 +93,8 @@ def _reserved_rounding(insn: Insn, fields: dict[str, int], context: Context) -> 
     if "rm" in fields:
         return (context.frm if fields["rm"] == 7 else fields["rm"]) > 4
     floating = any(operand.type.kind == "f" for operand in insn.syntax)
-    rounds = insn.attributes.get("rounds") or "frm" in insn.parameters
-    return insn.is_vector and context.frm > 4 and bool(rounds or floating)
+    coded = {"rounds", "raises", "flags"} & insn.attributes.keys()  # BF16 and FP8 operands are integers here
+    return insn.is_vector and context.frm > 4 and bool(coded or floating)
 
 
 def _registers(insn: Insn, fields: dict[str, int], context: Context) -> str | None:

@@ -127,6 +127,10 @@ TRAPS = {
         ".word 0x0020d053  # fadd.s ft0, ft1, ft2 with rm = 5",
         "rounding mode",
     ),
+    "widening BF16 under a reserved frm": (
+        "csrwi frm, 6\nvsetivli t0, 4, e16, m1, ta, ma\nvfwcvtbf16.f.f.v v2, v4",
+        "rounding mode",
+    ),
     "vector floats under a reserved frm": (
         "csrwi frm, 7\nvsetivli t0, 4, e32, m1, ta, ma\nvfsgnj.vv v1, v2, v3",
         "rounding mode",
