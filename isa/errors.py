@@ -95,7 +95,7 @@ class TrapError(PotluckError):
 
     Attributes:
         pc: Address of the instruction that trapped.
-        symbol: Nearest symbol at or before `pc`.
+        symbol: Nearest symbol at or before `pc`, with the distance: ``main+0x1c``.
         layer: Layer of the network that owns `pc`, from the manifest.
         address: Memory address of the access that failed, None if the trap is not an access.
     """

@@ -286,6 +286,8 @@ class Cluster:
             return error
         layer = next((x.name for x in self.program.manifest.layers if x.start <= pc < x.end), None)
         symbol = self.program.symbol_at(pc)
+        if symbol is not None and pc != self.program.symbols[symbol]:
+            symbol += f"+{pc - self.program.symbols[symbol]:#x}"
         return TrapError(
             error.message, hint=error.hint, pc=pc, symbol=symbol, layer=layer, address=error.address
         )
