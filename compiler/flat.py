@@ -1,6 +1,6 @@
 """Code for machines without a scratchpad or its DMA: tiles are copied by the core to and from working memory in DRAM.
 
-Layers run as `potluck.compiler.schedule` states it, with each transfer done on the spot by one routine. A layer's
+Layers run as `potluck.compiler.schedule` states it, with each transfer done on the spot by a routine. A layer's
 data is a list of transfers that come first, one record per tile, and a list of what follows the last tile. A list is
 8 bytes with its number of transfers and 24 bytes each (source, destination, bytes, source stride, destination
 stride, repeats); a record is a list with room for the layer's longest one, then the kernel's arguments.
@@ -27,7 +27,6 @@ from potluck.kernels.process import Process
 
 WORD = 4
 """Everything that moves is FP32."""
-_ROUTINE = "_transfers"
 
 
 @dataclass(frozen=True)
@@ -96,14 +95,15 @@ def emit_layer(a: Assembler, op: LoweredOp, address: int) -> None:
         op: The layer.
         address: Of its `FlatRecords.data`.
     """
-    records, loop = FlatRecords(op), a.fresh("tile")
+    records, loop, over = FlatRecords(op), a.fresh("tile"), a.fresh("layer_over")
+    routine = a.fresh("layer_transfers")  # every layer has its own, so that its cycles count as the layer's
     a("li", "a6", address)
-    a("call", _ROUTINE)
+    a("call", routine)
     a("mv", "s4", "a6")
     a("li", "s6", len(op.tiles))
     a.label(loop)
     a("mv", "a6", "s4")
-    a("call", _ROUTINE)
+    a("call", routine)
     if op.kernel is not None:
         add_immediate(a, "t0", records.arguments_offset, source="s4")
         for word in range(records.arguments):
@@ -114,7 +114,10 @@ def emit_layer(a: Assembler, op: LoweredOp, address: int) -> None:
     a("bnez", "s6", loop)
     if op.tiles[-1].stores:
         a("mv", "a6", "s4")
-        a("call", _ROUTINE)
+        a("call", routine)
+    a("j", over)
+    _emit_transfers(a, routine)
+    a.label(over)
 
 
 def emit_start(a: Assembler, process: Process) -> None:
@@ -123,15 +126,14 @@ def emit_start(a: Assembler, process: Process) -> None:
 
 
 def emit_end(a: Assembler, process: Process) -> None:
-    """Appends what comes after the last layer, and the routines."""
+    """Appends what comes after the last layer, and the routines for files."""
     process.emit_end(a)
-    _emit_transfers(a)
 
 
-def _emit_transfers(a: Assembler) -> None:
+def _emit_transfers(a: Assembler, routine: str) -> None:
     """Does the list of transfers at a6, which ends behind it; clobbers a0-a5, a7, t0-t6, v0-v7, vtype and vl."""
     following, row, strip, column, onward, done = (a.fresh("transfers") for _ in range(6))
-    a.label(_ROUTINE)
+    a.label(routine)
     a("lwu", "a7", "0(a6)")
     a("addi", "a6", "a6", HEADER)
     a("beqz", "a7", done)
