@@ -16,6 +16,7 @@ from potluck.isa.machine import load_machine
 from potluck.sim import state as st
 from potluck.sim.cluster import Cluster
 from potluck.sim.driver import R_BLOCK
+from potluck.sim.jit.atomics import NOTHING
 from potluck.sim.jit.compile import compiler
 from tests.differential.latitude import allowed
 from tests.differential.program import (
@@ -116,6 +117,7 @@ class Pair:
         spike.memory[SANDBOX][:] = state.memory
         spike.set_vtype(state.vl, state.vtype)
         spike["vstart"], spike["vcsr"], spike["fcsr"] = 0, state.vcsr, state.fcsr
+        spike.drop_reservation()
         trap = spike.step(STEP_LIMIT, self.starts[number]) or Trap(-1, 0, spike.pc)
         self.retired += spike.retired
         what = CAUSES.get(trap.cause, f"cause {trap.cause}")
@@ -126,7 +128,7 @@ class Pair:
         mine.x[:32], mine.f[:], mine.v[:] = state.x.view(np.int64), state.f, state.v
         self.cluster.memory.l1[:] = state.memory
         words = {"vl": state.vl, "vtype": state.vtype, "vstart": 0, "fcsr": state.fcsr, "vxsat": state.vcsr & 1,
-                 "vxrm": state.vcsr >> 1}  # fmt: skip
+                 "vxrm": state.vcsr >> 1, "reserved": NOTHING}  # fmt: skip
         for name, value in words.items():
             mine[name] = value
         hart.budget = hart.instructions + STEP_LIMIT

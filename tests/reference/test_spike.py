@@ -55,6 +55,17 @@ def test_vl_vtype_and_vstart_can_be_set() -> None:
     assert spike["vtype"] == 1 << 63 and spike.run(code) == Trap(2, int(code[0]), spike.code)
 
 
+def test_a_reservation_can_be_dropped() -> None:
+    spike = Spike()
+    spike.x[10] = DATA
+    store = words("sc.w a1, zero, (a0)")
+    assert spike.run(words("lr.w a1, (a0)")) is None
+    assert spike.run(store) is None and spike.x[11] == 0
+    spike.run(words("lr.w a1, (a0)"))
+    spike.drop_reservation()
+    assert spike.run(store) is None and spike.x[11] == 1
+
+
 def test_a_trap_is_precise() -> None:
     spike = Spike()
     spike.x[10] = DATA - 16

@@ -29,6 +29,7 @@ SIGNATURES = {
     "spike_csr": (WORD, [POINTER, ctypes.c_int]),
     "spike_set_csr": (None, [POINTER, ctypes.c_int, WORD]),
     "spike_set_vtype": (None, [POINTER, WORD, WORD]),
+    "spike_yield": (None, [POINTER]),
     "spike_flush": (None, [POINTER]),
     "spike_run": (None, [POINTER, WORD, WORD, WORD, POINTER]),
 }

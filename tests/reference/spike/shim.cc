@@ -79,6 +79,8 @@ void spike_set_csr(Machine* m, int number, uint64_t value) {
 
 void spike_set_vtype(Machine* m, uint64_t vl, uint64_t vtype) { m->hart->VU.set_vl(1, 1, vl, vtype); }
 
+void spike_yield(Machine* m) { m->hart->get_mmu()->yield_load_reservation(); }
+
 void spike_flush(Machine* m) { m->hart->get_mmu()->flush_icache(); }
 
 // Run `count` instructions from pc on, or up to a trap; `trap` is where mtvec points, an address never executed.

@@ -123,6 +123,10 @@ class Spike:
         """Set vl (at most VLMAX) and vtype; an illegal vtype sets vill and vl = 0."""
         self._shim.spike_set_vtype(self._hart, vl, vtype)
 
+    def drop_reservation(self) -> None:
+        """Forget what ``lr`` reserved, which otherwise outlives the program."""
+        self._shim.spike_yield(self._hart)
+
     def flush(self) -> None:
         """Forget decoded instructions; needed after code was written through ``memory``."""
         self._shim.spike_flush(self._hart)
