@@ -223,8 +223,8 @@ def _jobs() -> int:
 
 
 def _waivers(replaced: Mapping[str, Path] | None) -> list[str]:
-    """A file that stands in for another may have any name."""
-    return ["-Wno-DECLFILENAME"] if replaced else []
+    """A file that stands in for another may have any name, and a bug may leave something without use."""
+    return ["-Wno-DECLFILENAME", "-Wno-UNUSED"] if replaced else []
 
 
 def _include_options() -> list[str]:
