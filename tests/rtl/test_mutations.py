@@ -23,6 +23,15 @@ PATCHES = sorted((Path(__file__).parent / "mutations").glob("*.patch"))
 SAMPLE = {path.stem for path in PATCHES[:: len(PATCHES) // 8]}
 LANE = ("fp_round", "lzc_node", "mxdotp_element", "mxdotp_products", "mxdotp_sum", "mxdotp_special", "mxdotp_add",
         "mxdotp_lane")  # fmt: skip
+CELLS: dict[
+    str, tuple[str, dict[str, int]]
+] = {  # the bench of a cell, with parameters that spare no part of it
+    "fifo": ("fifo", {"Depth": 3}),
+    "fp_round": ("fp_round", {}),
+    "lzc_node": ("lzc", {"Width": 5}),
+    "pipe_stage": ("pipe_stage", {"Stages": 3}),
+    "spill_register": ("spill_register", {}),
+}
 # Handshakes do not depend on formats: a small unit builds in a fraction of the time.
 SMALL = {"EnableFp8": 0, "Lanes": 2}
 SMALL_RUN = {"POTLUCK_GROUPS": "800", "POTLUCK_LANES": "2", "POTLUCK_FORMATS": "e2m1"}
@@ -67,14 +76,13 @@ def catch(patch: Path, folder: Path) -> str:
         except AssertionError:
             return "bulk vectors: no answer"
     try:
-        if unit == "fifo":
-            run_bench("cells_bench", unit, folder / "cells", {"Depth": 3}, replaced=replaced)
-        else:
+        if unit in CELLS:
+            cell, parameters = CELLS[unit]
+            run_bench("cells_bench", cell, folder / "cells", parameters, replaced=replaced)
+        if unit not in LANE and unit != "fifo":
             run_bench(
                 "unit_bench", "mxdotp_unit", folder / "unit", SMALL, variables=SMALL_RUN, replaced=replaced
             )
-            if unit in ("pipe_stage", "spill_register"):
-                run_bench("cells_bench", unit, folder / "cells", replaced=replaced)
     except RtlError as error:
         # A mutant that does not build would prove nothing.
         assert "failed" in str(error) or "stopped" in str(error), error
