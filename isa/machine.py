@@ -12,15 +12,43 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from potluck.isa.errors import MachineError
+from potluck.isa.latency import LONGEST, parse
 
 PRESETS = Path(__file__).parent / "machines"
 
 
-Cycles = Annotated[int, Field(ge=0, le=10_000)]
-Latency = Annotated[int, Field(ge=1, le=10_000)]
+Cycles = Annotated[int, Field(ge=0, le=LONGEST)]
+
+
+def _latency(least: int) -> Any:
+    """A validator of latencies: a number has a least value, a formula is checked where it is evaluated."""
+
+    def check(value: Any) -> Any:
+        found = parse(value)
+        if isinstance(found, int) and not least <= found <= LONGEST:
+            raise ValueError(f"{found} is not between {least} and {LONGEST} cycles")
+        return found
+
+    return check
+
+
+_AS_WRITTEN = PlainSerializer(
+    lambda value: value if isinstance(value, int) else value.source, return_type=Any
+)
+Latency = Annotated[Any, BeforeValidator(_latency(1)), _AS_WRITTEN]
+Tail = Annotated[Any, BeforeValidator(_latency(0)), _AS_WRITTEN]
 
 
 class _Group(BaseModel):
@@ -71,16 +99,22 @@ class Vector(_Group):
     ``vlen`` bits per register, ``lanes`` of 64 bits for floating and MX work and ``integer_lanes`` for integer work,
     ``in_flight`` instructions, ``queue_depth`` per unit (executing instruction included), ``ports`` of 64 bits to
     memory, ``vrf_banks`` of the register file, ``chaining`` of dependent instructions.
+
+    ``integer_unit``: integer work shares the unit of floating work and waits until it is idle (``shared``), or has a
+    unit with a queue of its own, but for products and quotients (``separate``). ``element_requests``: requests per
+    cycle of strided, indexed and misaligned accesses; 0: one per port.
     """
 
     vlen: Annotated[int, Field(ge=128, le=4096)] = 512
     lanes: Annotated[int, Field(ge=1, le=64)] = 4
     integer_lanes: Annotated[int, Field(ge=1, le=64)] = 1
     in_flight: Annotated[int, Field(ge=1, le=8)] = 4
-    queue_depth: Annotated[int, Field(ge=1, le=2)] = 2
+    queue_depth: Annotated[int, Field(ge=1, le=4)] = 2
     ports: Annotated[int, Field(ge=1, le=64)] = 4
     vrf_banks: Annotated[int, Field(ge=1)] = 4
     chaining: bool = True
+    integer_unit: Literal["shared", "separate"] = "shared"
+    element_requests: Annotated[int, Field(ge=0, le=64)] = 0
 
     @field_validator("vlen", "lanes", "integer_lanes", "ports", "vrf_banks")
     @classmethod
@@ -91,15 +125,19 @@ class Vector(_Group):
 
 
 class Timing(_Group):
-    """Latencies in cycles; vector latencies are operand read to result write. docs/timing.md says where each enters."""
+    """Latencies in cycles; vector latencies are operand read to result write. docs/timing.md says where each enters.
+
+    Each is a number, a table by width or a formula (:mod:`potluck.isa.latency`), but for the two penalties.
+    """
 
     load: Latency
     mul: Latency
     div: Latency
+    amo: Latency
     branch_taken: Cycles
     jump: Cycles
     float_load: Latency
-    float_result: Cycles
+    float_result: Tail
     fma: Latency
     noncomp: Latency
     convert: Latency
@@ -109,7 +147,7 @@ class Timing(_Group):
     vector_load: Latency
     vector_store: Latency
     divide_per_element: Latency
-    reduction_tail: Cycles
+    reduction_tail: Tail
     gather_per_element: Latency
 
 

@@ -50,6 +50,7 @@ from potluck.sim.timing_rows import (
     STORE,
     TAKEN_PENALTY,
     UNIT,
+    VALU,
     VD,
     VD_COUNT,
     VECTOR,
@@ -75,14 +76,20 @@ WAIT_SCALAR, WAIT_FCSR, WAIT_BRANCH, WAIT_BANK, WAIT_DRAM = range(5, 10)
 X, F = 0, 32  # when a scalar register may be read
 V_FIRST, V_DONE, V_READ = 64, 96, 128  # first word written, last word written, last reader complete
 SEQUENCER, REGISTER, CONTROLLER, BUFFER = 160, 161, 162, 163
-ENDS = 164  # of the last two instructions of VFU, VLSU, VSLDU: when their last operands have been read
-FLIGHT = 170  # completion times of the instructions in flight, up to eight, ascending
-LOADS_DONE, STORES_DONE, INT_LOAD, FLOAT_LOADS = 178, 179, 180, 181  # four outstanding float loads, ascending
-FPU_DONE, IPU_DONE = 185, 186  # completion of the last work of each kind in the VFU
-INT_DRAM, FLOAT_DRAM = 187, 188  # completion of the last scalar load from DRAM
-TIMES = 189
+ENDS = 164  # of the last instructions of VFU, VLSU, VSLDU, VALU: when their last operands have been read
+DEPTH = 4  # the deepest queue; the entries that a machine's queues do not have stay 0
+FLIGHT = ENDS + 4 * DEPTH  # completion times of the instructions in flight, up to eight, ascending
+LOADS_DONE = FLIGHT + 8
+STORES_DONE, INT_LOAD, FLOAT_LOADS = (
+    LOADS_DONE + 1,
+    LOADS_DONE + 2,
+    LOADS_DONE + 3,
+)  # four float loads, ascending
+FPU_DONE, IPU_DONE = FLOAT_LOADS + 4, FLOAT_LOADS + 5  # completion of the last work of each kind in the VFU
+INT_DRAM, FLOAT_DRAM = FLOAT_LOADS + 6, FLOAT_LOADS + 7  # completion of the last scalar load from DRAM
+TIMES = FLOAT_LOADS + 8
 # Causes: of the wait of the request register, of the controller's buffer, of each instruction in flight.
-BLOCKER, HELD, CAUSE_OF = 189, 190, 191
+BLOCKER, HELD, CAUSE_OF = TIMES, TIMES + 1, TIMES + 2
 KIND = CAUSE_OF + 8  # of the VFU's last work: FPU (also after reset, as in the RTL) or IPU
 STATE_SIZE = KIND + 1
 
@@ -158,7 +165,7 @@ def time_block(
                 times[X + row[XD]] = start + row[LATENCY]
         elif path in (LOAD, STORE):
             start = max(start, times[STORES_DONE])
-            if path == STORE:
+            if path == STORE or row[MODE] == 1:  # an atomic access writes, too
                 start = max(start, times[LOADS_DONE])
             causes[WAIT_VLSU] += start - operands
             if path == LOAD:
@@ -262,6 +269,8 @@ def _length(row: NDArray[Any], path: int, unit: int, vl: int, code: int) -> Any:
     length = (count * np.int64(row[NUMERATOR]) + row[DENOMINATOR] - 1) // row[DENOMINATOR] + row[EXTRA]
     if unit == VLSU:
         ways = code & 7
+        if code & 8:  # banks are L1's
+            ways = min(ways, 1)
         if ways > 0:
             length = (count + row[MODE] - 1) // row[MODE] * ways
         if code & 8:
@@ -277,14 +286,16 @@ def _issue_vector(row: NDArray[Any], path: int, vl: int, code: int, issue: int, 
     """From the controller's buffer into a unit, and the unit's occupation, reads and writes."""
     unit = VFU if path == FLOAT else np.int64(row[UNIT])
     slot = 8 - row[IN_FLIGHT]
-    full = times[ENDS + 2 * unit + 2 - row[QUEUE]]
+    newest = ENDS + DEPTH * unit + DEPTH - 1
+    wait_unit = WAIT_VFU if unit == VALU else WAIT_VFU + unit
+    full = times[newest + 1 - row[QUEUE]]
     if full > 0 and full + 1 > issue:  # the unit's queue is full; its head leaves with its last operands
-        issue, times[HELD] = full + 1, WAIT_VFU + unit
+        issue, times[HELD] = full + 1, wait_unit
     times[CONTROLLER] = issue + 1
     times[BUFFER] = issue
     length = _length(row, path, unit, vl, code)
     latency = np.int64(row[LATENCY])
-    begin = max(issue + 1, times[ENDS + 2 * unit + 1] + 1)
+    begin = max(issue + 1, times[newest] + 1)
     if unit == VFU:
         kind = row[MODE] if path == VECTOR else FPU
         if kind != times[KIND]:  # idle first, then a cycle to switch
@@ -294,7 +305,7 @@ def _issue_vector(row: NDArray[Any], path: int, vl: int, code: int, issue: int, 
         begin = max(begin, times[STORES_DONE])
     elif path == VECTOR_STORE:
         begin = max(begin, times[LOADS_DONE])
-    cause = WAIT_VFU + unit
+    cause = wait_unit
     if code & 8:
         cause = WAIT_DRAM
         latency += row[DRAM_LATENCY] if path == VECTOR_LOAD else 0
@@ -324,8 +335,9 @@ def _issue_vector(row: NDArray[Any], path: int, vl: int, code: int, issue: int, 
     done = last_read + latency
     if last_read > unhindered:
         cause = WAIT_CHAIN
-    times[ENDS + 2 * unit] = times[ENDS + 2 * unit + 1]
-    times[ENDS + 2 * unit + 1] = last_read
+    for k in range(newest + 1 - row[QUEUE], newest):
+        times[k] = times[k + 1]
+    times[newest] = last_read
     times[FLIGHT + slot] = done
     times[CAUSE_OF + slot] = cause
     if unit == VFU:

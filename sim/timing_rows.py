@@ -9,6 +9,7 @@ from potluck.isa.context import Context
 from potluck.isa.insn import Insn, Kind
 from potluck.isa.legality import registers
 from potluck.isa.machine import Machine
+from potluck.sim.timing_classes import cycles, timing_class
 
 # What kind of path the instruction takes.
 (
@@ -26,7 +27,7 @@ from potluck.isa.machine import Machine
     VECTOR_STORE,
     MOVE,
 ) = range(13)
-VFU, VLSU, VSLDU = range(3)
+VFU, VLSU, VSLDU, VALU = range(4)
 FPU, IPU = range(2)
 
 # Columns.
@@ -47,15 +48,11 @@ FIELDS = 38  # elements of a structure (segment loads and stores), else 1
 DRAM_UNIT = 64
 ROW = 40
 
-_SCALAR_LATENCY = {"mul": "mul", "div": "div"}
-_FLOAT_LATENCY = {"fma": "fma", "fcvt": "convert", "fmove": "noncomp"}
-_VECTOR_LATENCY = {
-    "vfma": "fma", "vfnoncomp": "noncomp", "vfcvt": "convert", "vmxdotp": "vmxdotp", "vint": "integer",
-    "vimul": "integer", "vwint": "integer", "vmask": "integer", "vmove": "move", "vslide": "move", "vgather": "move",
-    "vxs": "move", "vscan": "move", "vidiv": "integer", "vfdiv": "fma", "vred": "integer", "vfred": "fma",
+_UNITS = {"float": VFU, "integer": VFU, "slide": VSLDU}
+_PATHS = {
+    "load": LOAD, "amo": LOAD, "store": STORE, "fload": FLOAT_LOAD, "fstore": FLOAT_STORE, "branch": BRANCH,
+    "jump": BRANCH,
 }  # fmt: skip
-_INTEGER = ("vint", "vimul", "vwint", "vmask", "vidiv", "vred")
-_SLIDE = ("vmove", "vslide", "vgather", "vxs", "vscan")
 _FCSR = (0x001, 0x002, 0x003, 0x800)
 
 
@@ -65,36 +62,28 @@ def timing_row(insn: Insn, fields: dict[str, int], context: Context, machine: Ma
     row[[XD, XS1, XS2, FD, FS1, FS2, FS3, VD]] = -1
     row[NUMERATOR] = row[DENOMINATOR] = row[FIELDS] = 1
     _scalar_operands(row, insn, fields)
-    t = machine.timing
+    known = timing_class(insn)
     row[DRAM_LATENCY], row[IN_FLIGHT] = machine.dram.latency_cycles, machine.vector.in_flight
     row[QUEUE] = machine.vector.queue_depth
-    if insn.timing in ("load", "store", "fload", "fstore", "amo"):
-        row[PATH] = {"load": LOAD, "amo": LOAD, "store": STORE, "fload": FLOAT_LOAD, "fstore": FLOAT_STORE}[
-            insn.timing
-        ]
-        row[LATENCY] = t.float_load if insn.timing == "fload" else t.load
-    elif insn.kind in (Kind.BRANCH, Kind.JUMP):
-        row[PATH] = BRANCH
-        row[LATENCY] = 1
-        row[TAKEN_PENALTY] = t.branch_taken if insn.kind is Kind.BRANCH else t.jump
-    elif insn.kind is Kind.CSR:
-        row[PATH] = DRAIN if fields["csr"] in _FCSR else SCALAR
-        row[LATENCY] = 1
+    if insn.is_vector and insn.kind is not Kind.VSET:
+        _vector(row, insn, fields, context, machine)
+        return row
+    row[PATH] = _PATHS.get(insn.timing, SCALAR)
+    row[LATENCY] = cycles(known.latency, insn, context, machine) if known.latency else 1
+    if insn.timing == "amo":
+        row[MODE] = 1
+    elif row[PATH] == BRANCH:
+        row[TAKEN_PENALTY] = cycles(known.rate, insn, context, machine)
+    elif insn.kind is Kind.CSR and fields["csr"] in _FCSR:
+        row[PATH] = DRAIN
     elif insn.kind is Kind.VSET:
         row[PATH], row[LATENCY] = VSET, 2
-    elif insn.is_vector:
-        _vector(row, insn, fields, context, machine)
     elif insn.mnemonic.startswith("fmv."):
-        row[PATH] = MOVE
-        row[LATENCY] = t.float_result
-    elif insn.timing in ("fma", "fcvt", "fdiv", "fmove"):
+        row[PATH], row[LATENCY] = MOVE, cycles("float_result", insn, context, machine)
+    elif known.unit == "float":
         row[PATH] = FLOAT
-        row[LATENCY] = t.fma if insn.timing == "fdiv" else getattr(t, _FLOAT_LATENCY[insn.timing])
-        row[LATENCY] += t.float_result
-        row[EXTRA] = t.divide_per_element - 1 if insn.timing == "fdiv" else 0
-    else:
-        row[PATH] = SCALAR
-        row[LATENCY] = getattr(t, _SCALAR_LATENCY[insn.timing]) if insn.timing in _SCALAR_LATENCY else 1
+        row[LATENCY] += cycles("float_result", insn, context, machine)
+        row[EXTRA] = cycles(known.rate, insn, context, machine) - 1 if known.rate else 0
     return row
 
 
@@ -118,15 +107,20 @@ def _vector(
         _memory(row, insn, context, machine)
         return
     row[PATH] = VECTOR
-    row[UNIT] = VSLDU if insn.timing in _SLIDE else VFU
-    row[MODE] = IPU if insn.timing in _INTEGER else FPU
-    row[LATENCY] = getattr(machine.timing, _VECTOR_LATENCY[insn.timing])
+    known = timing_class(insn)
+    integer = known.unit == "integer"
+    row[UNIT], row[MODE] = _UNITS[known.unit], IPU if integer else FPU
+    if (
+        vector.integer_unit == "separate"
+    ):  # nothing switches: products run on the multipliers of the floating unit
+        row[UNIT], row[MODE] = VALU if integer and not known.product else row[UNIT], FPU
+    row[LATENCY] = cycles(known.latency, insn, context, machine)
     _rate(row, insn, fields, context, machine)
     if insn.kind in (Kind.REDUCE, Kind.COMPARE, Kind.MASK) or insn.timing in ("vgather", "vscan"):
         row[AT_END] = 1
     widths = {operand.type.at(context.sew).bits for operand in insn.syntax if operand.bank == "v"}
-    row[CREDIT] = 2 if len(widths) > 1 and row[UNIT] == VFU else 1
-    if row[UNIT] == VFU and row[MODE] == IPU:  # a word is written when its last part is there
+    row[CREDIT] = 2 if len(widths) > 1 and row[UNIT] != VSLDU else 1
+    if integer:  # a word is written when its last part is there
         row[CREDIT] *= max(1, machine.vector.lanes // machine.vector.integer_lanes)
     if insn.mnemonic.startswith("vslideup"):
         row[CHAINS] = 0
@@ -136,8 +130,9 @@ def _rate(
     row: NDArray[np.int32], insn: Insn, fields: dict[str, int], context: Context, machine: Machine
 ) -> None:
     """Cycles of operand reads: EXTRA + vl * NUMERATOR / DENOMINATOR."""
-    t, vector = machine.timing, machine.vector
-    lanes = vector.integer_lanes if insn.timing in _INTEGER else vector.lanes
+    vector, known = machine.vector, timing_class(insn)
+    lanes = vector.integer_lanes if known.unit == "integer" else vector.lanes
+    rate = cycles(known.rate, insn, context, machine) if known.rate else 0
     row[NUMERATOR], row[DENOMINATOR] = _width(insn, context), 64 * lanes
     whole = insn.attributes.get("whole_registers")
     if whole:  # vl does not matter
@@ -148,11 +143,11 @@ def _rate(
         row[NUMERATOR], row[DENOMINATOR] = 1, vector.lanes
         row[CONFLICTS] = _scale_conflicts(fields, machine)
     elif insn.timing in ("vfdiv", "vidiv"):
-        row[NUMERATOR], row[DENOMINATOR] = t.divide_per_element, lanes
+        row[NUMERATOR], row[DENOMINATOR] = rate, lanes
     elif insn.timing in ("vgather", "vscan"):
-        row[NUMERATOR], row[DENOMINATOR] = t.gather_per_element, 1
+        row[NUMERATOR], row[DENOMINATOR] = rate, 1
     elif insn.timing in ("vred", "vfred"):
-        row[EXTRA] = t.reduction_tail
+        row[EXTRA] = rate
     elif insn.syntax[0].element0 or insn.syntax[0].bank != "v":
         row[NUMERATOR], row[EXTRA] = 0, 1
 
@@ -182,7 +177,7 @@ def _memory(row: NDArray[np.int32], insn: Insn, context: Context, machine: Machi
     load = insn.kind is Kind.VLOAD
     ports = machine.vector.ports
     row[PATH], row[UNIT] = VECTOR_LOAD if load else VECTOR_STORE, VLSU
-    row[LATENCY] = machine.timing.vector_load if load else machine.timing.vector_store
+    row[LATENCY] = cycles(timing_class(insn).latency, insn, context, machine)
     eew = insn.syntax[0].type.at(context.sew).bits
     whole, mask = insn.attributes.get("whole_registers"), bool(insn.attributes.get("mask"))
     if whole:
@@ -190,8 +185,10 @@ def _memory(row: NDArray[np.int32], insn: Insn, context: Context, machine: Machi
     row[NUMERATOR], row[DENOMINATOR] = (1 if mask else eew), 64 * ports
     row[DRAM_BITS] = DRAM_UNIT * row[NUMERATOR]
     row[DRAM_RATE] = max(1, round(8 * DRAM_UNIT * machine.dram.bytes_per_cycle))
-    # One element per port and cycle instead, times the bank conflicts of the access class; a byte holds 8 mask bits.
-    row[MODE] = 8 * ports if mask else ports
+    # One element per port (or request) and cycle instead, times the bank conflicts of the access class; a byte holds
+    # 8 mask bits.
+    requests = machine.vector.element_requests or ports
+    row[MODE] = 8 * requests if mask else requests
     row[FIELDS] = insn.attributes.get("segments", 1)
     if insn.attributes.get("strided") or insn.attributes.get("indexed"):
         row[CHAINS] = 0

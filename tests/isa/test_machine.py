@@ -47,7 +47,7 @@ def test_unknown_key_suggests_the_nearest():
 @pytest.mark.parametrize(
     ("key", "value"),
     [("vector.vlen", "500"), ("vector.vlen", "64"), ("vector.lanes", "three"), ("cluster.cores", "0"),
-     ("timing.fma", "-1"), ("memory.l1_base", "0x7fffffff"), ("vector.queue_depth", "3"),
+     ("timing.fma", "-1"), ("memory.l1_base", "0x7fffffff"), ("vector.queue_depth", "5"),
      ("dram.bytes_per_cycle", "inf"), ("dram.bytes_per_cycle", "1e12"), ("energy.fma32.pj", "nan")],
 )  # fmt: skip
 def test_impossible_values_name_the_key_or_both_regions(key, value):

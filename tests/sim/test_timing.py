@@ -150,7 +150,7 @@ def test_widening_producer_gives_credit_every_second_write():
     same = Timed("vfadd.vv v8, v16, v24\nvse32.v v8, (a0)", lmul=1, vl=16)
     wide = Timed("vfwadd.vv v8, v16, v24\nvs2r.v v8, (a0)", lmul=1, vl=16)
     begin = 2 + MACHINE.timing.fma
-    assert same.cycles + same.times[t.ENDS + 3] == begin + 1 + 1  # two words after the first
+    assert same.cycles + same.times[t.ENDS + 2 * t.DEPTH - 1] == begin + 1 + 1  # two words after the first
     assert wide.times[t.V_FIRST + 8] + wide.cycles == begin + 1  # the second write
 
 
@@ -159,7 +159,7 @@ def test_integer_producer_gives_credit_when_its_word_is_whole():
     run = Timed("vadd.vv v8, v16, v24\nvse32.v v8, (a0)", lmul=4, vl=64)
     begin = 2 + 1  # the unit switches from floating to integer work
     assert run.times[t.V_FIRST + 8] + run.cycles == begin + MACHINE.timing.integer + 3
-    assert run.cycles + run.times[t.ENDS + 3] == run.written(8) + 1
+    assert run.cycles + run.times[t.ENDS + 2 * t.DEPTH - 1] == run.written(8) + 1
 
 
 def test_write_after_read_of_a_strided_load_waits_for_the_reader():
