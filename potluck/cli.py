@@ -197,14 +197,26 @@ def disasm(program: Path, machine: MachineName = "spatz-mx", settings: Settings 
 
 
 @app.command()
-def isa(mnemonic: Annotated[str | None, typer.Argument()] = None) -> None:
-    """List the instructions, or show one row of the table."""
-    from potluck.report import print_instruction, print_instructions
+def isa(
+    mnemonic: Annotated[str | None, typer.Argument()] = None,
+    machine: MachineName = "spatz-mx",
+    extension: Annotated[str | None, typer.Option(help="List the rows of this extension only.")] = None,
+    settings: Settings = None,
+    json_path: JsonPath = None,
+) -> None:
+    """List the instructions, or show all that is known of one: encoding, meaning, timing and energy on a machine."""
+    from potluck.instruction import describe
+    from potluck.report import find_instruction, print_instruction, print_instructions
 
-    if mnemonic:
-        print_instruction(console, mnemonic)
-    else:
-        print_instructions(console)
+    description = _machine(machine, settings)
+    encoding = description.isa.vmxdotp_encoding
+    if not mnemonic:
+        if json_path:
+            raise DataError("--json describes one instruction: name it")
+        return print_instructions(console, extension, encoding)
+    about = describe(find_instruction(mnemonic, encoding), description)
+    print_instruction(console, about)
+    _write_json(json_path, about)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -53,28 +54,66 @@ def print_result(console: Console, result: Result) -> None:
     console.print(f"timing error: {result.timing_error_band}")
 
 
-def print_instructions(console: Console) -> None:
-    """The instruction table, a line per row."""
-    from potluck.isa.table import TABLE
+def print_instructions(console: Console, extension: str | None = None, encoding: str = "spatz") -> None:
+    """The instruction table, a line per row.
 
-    table = Table()
-    for name in ("instruction", "operands", "extension", "timing class", "meaning"):
-        table.add_column(name)
-    for insn in TABLE.values():
-        table.add_row(insn.mnemonic, insn.operands, insn.extension, insn.timing, insn.doc)
-    console.print(table)
+    Raises:
+        DataError: no row is of that extension.
+    """
+    from potluck.isa.table import table_of
+
+    rows = [insn for insn in table_of(encoding).values() if extension in (None, insn.extension)]
+    if not rows:
+        known = sorted({insn.extension for insn in table_of(encoding).values()})
+        raise DataError(f"no instruction of extension {extension!r}; extensions: {', '.join(known)}")
+    for insn in rows:
+        console.print(
+            f"{insn.mnemonic:18} {insn.extension:10} {insn.timing:12} {insn.operands:28} {insn.doc}",
+            highlight=False, markup=False, no_wrap=True, overflow="ignore", crop=False,
+        )  # fmt: skip
 
 
-def print_instruction(console: Console, mnemonic: str) -> None:
-    """One row in full."""
-    from potluck.isa.table import TABLE
+def find_instruction(mnemonic: str, encoding: str) -> Insn:
+    """The row of a mnemonic in the table of a machine.
 
-    insn: Insn | None = TABLE.get(mnemonic)
-    if insn is None:
-        near = difflib.get_close_matches(mnemonic, list(TABLE), 3)
+    Raises:
+        DataError: there is none; names near ones.
+    """
+    from potluck.isa.table import table_of
+
+    table = table_of(encoding)
+    if mnemonic not in table:
+        near = difflib.get_close_matches(mnemonic, list(table), 3)
         raise DataError(f"no instruction {mnemonic!r}; near: {', '.join(near) or 'none'}")
-    console.print(f"[bold]{insn.mnemonic}[/] {insn.operands}\n{insn.doc}")
-    console.print(
-        f"encoding  {insn.encoding}\nmask      {insn.mask:#010x}  match {insn.match:#010x}", highlight=False
-    )
-    console.print(f"extension {insn.extension}, timing class {insn.timing}, kind {insn.kind.value}")
+    return table[mnemonic]
+
+
+def print_instruction(console: Console, about: dict[str, Any]) -> None:
+    """One row in full, from :func:`potluck.instruction.describe`."""
+    width = max(len(field["content"]) for field in about["encoding"])
+    lines = [about["syntax"], about["summary"], "", f"extension    {about['extension']}"]
+    if "stands_for" in about:
+        lines.append(f"stands for   {about['stands_for']}")
+    lines.append(f"encoding     mask {about['mask']}  match {about['match']}")
+    lines += [f"  {field['bits']:>6}  {field['content']:{width}}".rstrip() for field in about["encoding"]]
+    if about["meaning"]:
+        lines += ["meaning", *(f"  {line}" for line in about["meaning"].splitlines())]
+    lines.append("operands")
+    for operand in about["operands"]:
+        sizes = ", ".join(f"{key.upper()} {operand[key]}" for key in ("eew", "emul") if key in operand)
+        lines.append(f"  {operand['name']:6} {operand['role']:18} {sizes}".rstrip())
+    lines.append(f"on {about['machine']}: {about['unit']}, timing class {about['timing_class']}")
+    for name, timing in about["timing"].items():
+        figures = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in timing.items())
+        parts = [
+            f"{part['pj']:g} pJ ({part['low']:g} to {part['high']:g}) {key.replace('_', ' ')}"
+            for key, part in about["energy"][name].items()
+        ]
+        lines.append(f"  {name:4} {figures}; energy {' + '.join(parts)}")
+    lines.append("energy from")
+    lines += [f"  {entry}: {source}" for entry, source in about["energy_sources"].items()]
+    if about["constraints"]:
+        lines += ["constraints", *(f"  {line}" for line in about["constraints"])]
+    if about["legal"]:
+        lines.append(f"legal at     {', '.join(about['legal'])}")
+    console.print("\n".join(lines), highlight=False, markup=False)
