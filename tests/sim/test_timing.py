@@ -256,3 +256,17 @@ def test_scale_words_of_the_vector_form_lose_a_cycle_only_in_the_same_bank():
     assert cycles("v8, v12, v16, v17") in (8, 9)
     clash, free = cycles("v8, v16, v18, v11"), cycles("v8, v16, v19, v11")
     assert (clash, free) == (9, 8)
+
+
+@pytest.mark.parametrize(("fillers", "stall"), [(1, 1), (2, 0)])
+def test_atomic_access_returns_like_a_load(fillers, stall):
+    code = "amoadd.w a0, a1, (s0)\n" + "addi t0, t0, 1\n" * fillers + "add a2, a0, a0"
+    assert MACHINE.timing.amo == 3 and Timed(code).cycles == fillers + 2 + stall
+
+
+def test_atomic_access_is_ordered_like_a_store():
+    """It waits for vector loads, too, which a load does not."""
+    load = Timed("vle32.v v0, (a0)", lmul=4, vl=64)
+    end = load.cycles + load.times[t.LOADS_DONE]
+    assert Timed("vle32.v v0, (a0)\namoadd.w a1, a2, (a3)", lmul=4, vl=64).cycles == end + 1
+    assert Timed("vle32.v v0, (a0)\nlw a1, 0(a3)", lmul=4, vl=64).cycles == 2
