@@ -1,0 +1,6 @@
+#include <crypt.h>
+#include <stdio.h>
+int main(int argc, char **argv) {
+    for (int i = 1; i < argc; i++) puts(crypt(argv[i], "$5$rounds=1000$potluck"));
+    return argc;
+}
