@@ -127,7 +127,7 @@ class Vector(_Group):
 class Timing(_Group):
     """Latencies in cycles; vector latencies are operand read to result write. docs/timing.md says where each enters.
 
-    Each is a number, a table by width or a formula (:mod:`potluck.isa.latency`), but for the two penalties.
+    Each is a number, a table by width or a formula (:mod:`potluck.isa.latency`), but for the three penalties.
     """
 
     load: Latency
@@ -136,6 +136,7 @@ class Timing(_Group):
     amo: Latency
     branch_taken: Cycles
     jump: Cycles
+    fence_i: Cycles
     float_load: Latency
     float_result: Tail
     fma: Latency

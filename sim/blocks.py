@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
@@ -21,10 +22,10 @@ from potluck.isa.insn import Insn, Kind
 from potluck.isa.legality import check
 from potluck.isa.machine import Machine
 from potluck.sim import state as st
-from potluck.sim.code import Code
+from potluck.sim.code import Code, ExecutableMemory, LiveCode
 from potluck.sim.energy import instruction_energy
 from potluck.sim.jit.compile import compiler
-from potluck.sim.jit.control import COUNTERS, KNOWN_CSRS, READ_ONLY
+from potluck.sim.jit.control import COUNTERS, FCSR, FFLAGS, KNOWN_CSRS, READ_ONLY
 from potluck.sim.jit.handler import Variant, assign_slots
 from potluck.sim.timing import ROW as TIMING_ROW
 from potluck.sim.timing import timing_row
@@ -33,8 +34,10 @@ _T = TypeVar("_T", bound=np.generic)
 MAX_LENGTH = 256
 MEMORY = (Kind.LOAD, Kind.STORE, Kind.VLOAD, Kind.VSTORE, Kind.ATOMIC)
 ENDS = (Kind.BRANCH, Kind.JUMP, Kind.VSET, Kind.CSR)
-GOES_ON = ("fence", "fence.i", "dmsrc", "dmdst", "dmstr", "dmrep")
+GOES_ON = ("fence", "dmsrc", "dmdst", "dmstr", "dmrep")
 CUSTOM = ("VMXDOTP", "Xf8", "Xdma")  # extensions that come and go with ``isa.vmxdotp``
+KEPT_VERSIONS = 64  # blocks of one address and context that are kept while the code there is another
+MAX_BLOCKS = 1 << 21  # some GiB; a number has 25 bits in the driver's memo keys
 KEY_MULTIPLIER = 0x9E3779B97F4A7C15
 
 
@@ -82,7 +85,11 @@ class BlockArrays(NamedTuple):
 
 
 class BlockStore:
-    """All blocks of one program on one machine, shared by its harts."""
+    """All blocks of one program on one machine, shared by its harts while its code is what was loaded.
+
+    A hart that meets other code goes on with a copy of its own (:meth:`private`). Block numbers stay what they are, and
+    none is given twice, so that links, memo entries and counts keep their meaning.
+    """
 
     def __init__(self, code: Code, machine: Machine) -> None:
         self.code, self.machine = code, machine
@@ -91,8 +98,10 @@ class BlockStore:
         self._lock = threading.Lock()
         self._cache: dict[tuple[int, Context], _Decoded] = {}
         self._known: dict[tuple[int, Context], int] = {}
+        self._dropped: dict[tuple[int, Context], dict[bytes, int]] = {}  # by the code they are of
         self._cuts: set[int] = set()
         self.blocks: list[Block] = []
+        self._shared = 0  # how many of the blocks belong to another store, too
         self.flags = code.reads_flags()
         self._allocate(1024, 16384)
         self._rows_used = 0
@@ -123,6 +132,58 @@ class BlockStore:
                 del self._known[key]
             self.successors[:] = -1  # links to the longer block are looked up again
             return self._translate(old.pc, old.context), self._translate(pc, old.context)
+
+    def private(self, memory: ExecutableMemory) -> BlockStore:
+        """A copy for one hart, which sees all of executable memory and follows its changes."""
+        with self._lock:
+            found = copy(self)
+            found.code, found._lock = LiveCode(self.code, memory), threading.Lock()
+            found._cache, found._known, found._dropped = self._cache.copy(), self._known.copy(), {}
+            found._cuts, found.blocks = self._cuts.copy(), self.blocks.copy()
+            found._shared = len(self.blocks)
+            for name in BlockArrays._fields:
+                setattr(found, name, getattr(self, name).copy())
+            return found
+
+    def synchronize(self, memory: ExecutableMemory) -> bool:
+        """Fetch anew, for a private store: drop every block whose code is another in memory; whether there was one."""
+        assert isinstance(self.code, LiveCode)
+        with self._lock:
+            changes = self.code.changes(memory)
+            dropped = [
+                (key, number) for key, number in self._known.items()
+                if any(self.blocks[number].pc < x.end and x.begin < self.blocks[number].end for x in changes)
+            ]  # fmt: skip
+            for key, number in dropped:
+                block = self.blocks[number]
+                data = self.code.read(block.pc, block.end - block.pc)
+                if data is not None:
+                    self._keep(key, data, number)
+                del self._known[key]
+            self.code.renew(changes)
+            numbers = np.array([number for _, number in dropped], np.int64)
+            self.successors[numbers] = -1
+            self.successors[np.isin(self.successors, numbers)] = -1
+            return bool(changes)
+
+    def _keep(self, key: tuple[int, Context], data: bytes, number: int) -> None:
+        """Keep a dropped block for the time when its code is back."""
+        versions = self._dropped.setdefault(key, {})
+        versions[data] = number
+        if len(versions) > KEPT_VERSIONS:
+            oldest = versions.pop(next(iter(versions)))
+            if oldest >= self._shared:
+                self.blocks[oldest].rows = np.zeros(
+                    0, st.ROW
+                )  # never run again; the rest is for the sums at the end
+
+    def _again(self, pc: int, context: Context) -> int | None:
+        """The dropped block whose code is what fetch sees now."""
+        for data, number in self._dropped.get((pc, context), {}).items():
+            if self.code.read(pc, len(data)) == data and self._cuts.isdisjoint(self.blocks[number].pcs[1:-1]):
+                self._known[pc, context] = number
+                return number
+        return None
 
     def _covers(self, number: int, pc: int) -> bool:
         block = self.blocks[number]
@@ -179,9 +240,14 @@ class BlockStore:
             writes = insn.mnemonic.startswith("csrrw") or fields.get("rs1", fields.get("uimm", 0)) != 0
             if csr in READ_ONLY | COUNTERS and writes:
                 return f"CSR {csr:#x} is read-only"
+            if csr in (FFLAGS, FCSR) and fields["rd"] and not self.flags:  # so nothing has gathered them
+                return "the program's text neither reads fflags nor has a fence.i, so fflags were not kept for new code"
         return None
 
     def _translate(self, pc: int, context: Context) -> int:
+        again = self._again(pc, context)
+        if again is not None:
+            return again
         start = pc
         decoded: list[_Decoded] = []
         memory = 0
@@ -206,6 +272,10 @@ class BlockStore:
         return self._enter(start, context, decoded)
 
     def _enter(self, pc: int, context: Context, decoded: list[_Decoded]) -> int:
+        if len(self.blocks) >= MAX_BLOCKS:
+            raise TrapError(
+                f"more than {MAX_BLOCKS} blocks of code: the program writes new code without end", pc=pc
+            )
         addresses = self._compiler.addresses({one.name: one.variant for one in decoded})
         count = len(decoded)
         raw = np.zeros((count + 2) * st.ROW.itemsize, np.uint8)

@@ -66,6 +66,7 @@ class Cluster:
         self.host_seconds = 0.0
         for hart in self.harts:
             self.memory.attach(hart.state)
+            hart.memory = self.memory
             hart.ended = lambda: self.memory.tohost() != 0
 
     def run(self, inputs: Mapping[str, NDArray[Any]] | None = None) -> dict[str, NDArray[Any]]:
@@ -85,11 +86,13 @@ class Cluster:
             if self.kernel:
                 x = self.harts[0].state.x
                 x[2], x[10], x[11] = self.kernel.process.stack_pointer, 0, 0
-            if len(self.harts) > 1 and self.memory.code.has_atomics():
-                self._loop_in_order()
-            else:
+            code = self.memory.code
+            waiting: dict[int, Event] = {}  # harts at the barrier
+            if len(self.harts) == 1 or not (code.has_atomics() or code.has_fence_i()):
                 with ThreadPoolExecutor(max(1, self.threads)) as pool:
-                    self._loop(pool)
+                    self._loop(pool, waiting)
+            if self.exit_code is None:
+                self._loop_in_order(waiting)
         except TrapError as error:
             raise self._located(error) from None
         finally:
@@ -111,10 +114,13 @@ class Cluster:
                 raise DataError("input is missing", tensor=name)
             self.memory.write_tensor(tensor, np.asarray(inputs[name]))
 
-    def _loop(self, pool: ThreadPoolExecutor) -> None:
-        waiting: dict[int, Event] = {}  # harts at the barrier
+    def _loop(self, pool: ThreadPoolExecutor, waiting: dict[int, Event]) -> None:
+        """Harts on threads between events; ends also before the first atomic access, in code that was not loaded."""
+        for hart in self.harts if len(self.harts) > 1 else []:
+            hart.state["turn"] = 0
+        atomic = False
         lasted: dict[tuple[int, ...], float] = {}  # host seconds of a segment, by the blocks it began with
-        while self.exit_code is None:
+        while self.exit_code is None and not atomic:
             running = [hart for hart in self.harts if not hart.stopped and hart.number not in waiting]
             if not running:
                 if waiting:
@@ -134,16 +140,18 @@ class Cluster:
             ):  # in hart order: errors and DMA are deterministic
                 if isinstance(event, Exception):
                     raise event
-                self._handle(hart, event, waiting)
+                if _asks_for_turn(event):
+                    atomic = True
+                else:
+                    self._handle(hart, event, waiting)
 
-    def _loop_in_order(self) -> None:
-        """Harts that share memory by atomic instructions: one at a time, the one that is behind first.
+    def _loop_in_order(self, waiting: dict[int, Event]) -> None:
+        """Harts that share memory by atomic instructions or change code: one at a time, the one that is behind first.
 
         An atomic access is carried out when no other hart is behind it, so its order is that of the clocks (of the
         retired instructions where there is no timing), a tie going to the lower hart number. A hart that waits by
         plain loads is paused after a stretch. Host threads have no say.
         """
-        waiting: dict[int, Event] = {}
         asking: set[int] = set()
         last: Hart | None = None
         for hart in self.harts:
@@ -163,11 +171,7 @@ class Cluster:
                 asking.discard(hart.number)
                 hart.state["turn"] = 1
             event = hart.run()
-            if (
-                event.address is None
-                and event.insn.kind is Kind.ATOMIC
-                and not (event.paused or event.tohost)
-            ):
+            if _asks_for_turn(event):
                 asking.add(hart.number)
             elif not event.paused:
                 self._handle(hart, event, waiting)
@@ -229,13 +233,14 @@ class Cluster:
             self.exit_code = int(hart.state.x[10]) & 0xFF
 
     def _system_call(self, kernel: Kernel, call: int, hart: Hart, event: Event) -> None:
+        changes = kernel.pages.code_changes
         arguments = hart.state.x[10:16].view(np.uint64).tolist()
         try:
             result = kernel.call(call, arguments, Moment(self._nanoseconds(hart), event.pc))
         except Exit as end:
             hart.stopped, self.exit_code = True, end.code
             return
-        hart.resume(event)
+        hart.resume(event, synchronize=kernel.pages.code_changes != changes)
         _write_x(hart, 10, result)
 
     def _nanoseconds(self, hart: Hart) -> int:
@@ -318,6 +323,11 @@ def _require_ieee_host() -> None:
     above, below = np.ones(1) + np.array([1.5 * 2.0**-53, 0.5 * 2.0**-53])
     if above == 1.0 or below != 1.0:
         raise ProgramError("the host does not round to nearest", hint="Undo fesetround in this thread")
+
+
+def _asks_for_turn(event: Event) -> bool:
+    """Whether a hart is before an atomic access."""
+    return event.address is None and event.insn.kind is Kind.ATOMIC and not (event.paused or event.tohost)
 
 
 def _write_x(hart: Hart, register: int, value: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from potluck.isa.errors import ProgramError, TrapError
 from potluck.isa.insn import Insn
 from potluck.sim import state as st
 from potluck.sim.blocks import BlockArrays, BlockStore
+from potluck.sim.code import ExecutableMemory, LiveCode, OutsideText
 from potluck.sim.driver import (
     BUDGET,
     COUNT,
@@ -80,6 +81,7 @@ class Hart:
         self.record = np.zeros(8, np.int64)
         self.budget = budget
         self.record[R_BUDGET] = min(budget, POLL_INTERVAL)
+        self.memory: ExecutableMemory | None = None  # where code may be besides the program's text
         self.ended: Callable[[], bool] = lambda: False  # whether the program has written tohost
         self._single = False  # pause after one block
         self.stretch = 0  # instructions after which to pause; 0: never
@@ -100,7 +102,33 @@ class Hart:
     def start(self, pc: int, harts: int) -> None:
         """Enter the program."""
         self.state.x[10], self.state.x[11] = self.number, harts
-        self.record[R_BLOCK] = self.store.find(pc, self.context())
+        self.record[R_BLOCK] = self.find(pc)
+
+    def find(self, pc: int) -> int:
+        """The block at ``pc`` in the present context.
+
+        Raises:
+            TrapError: nothing can be executed there.
+        """
+        try:
+            return self.store.find(pc, self.context())
+        except OutsideText:
+            if self.memory is None:
+                raise
+            self.store = self.store.private(self.memory)
+            return self.store.find(pc, self.context())
+
+    def synchronize(self) -> None:
+        """See the code as memory holds it now (``fence.i``). A program that has not changed its code keeps the shared
+        store."""
+        if self.memory is None:
+            return
+        if not isinstance(self.store.code, LiveCode):
+            if not self.store.code.changes(self.memory):
+                return
+            self.store = self.store.private(self.memory)
+        if self.store.synchronize(self.memory):
+            self.jumps[:] = -1
 
     @property
     def cycles(self) -> int:
@@ -130,9 +158,14 @@ class Hart:
             why, code = reason // 4, reason % 4
             if reason in (st.EVENT, st.FAULT, st.MISALIGNED, st.PIECEWISE):
                 event = self._stopped_at(reason)
-                if event is not None:
+                if event is None:
+                    continue
+                if event.insn.mnemonic != "fence.i":
                     return event
-                continue
+                self.resume(event, synchronize=True)  # concerns this hart alone
+                if not self._single:
+                    continue
+                return replace(event, paused=True)
             number = int(self.record[R_BLOCK])
             if why == TABLE_FULL:
                 self._flush()
@@ -155,7 +188,7 @@ class Hart:
             assert why in (TABLE_FULL, NEED_BLOCK)
             self.record[R_BLOCK] = self._successor(number, code)
             if self._single:
-                block = store.blocks[int(self.record[R_BLOCK])]
+                block = self.store.blocks[int(self.record[R_BLOCK])]
                 return Event(*block.insns[0], block.pc, block.pcs[1], paused=True)
 
     def step(self, event: Event) -> Event:
@@ -209,13 +242,13 @@ class Hart:
         block = self.store.blocks[number]
         if code == st.DYNAMIC:
             pc = self.state["next_pc"]
-            target = self.store.find(pc, self.context())
+            target = self.find(pc)
             key, way = jump_key(pc, self.state["vtype"], self.state["fcsr"])
             self.jumps[way] = key, target
             return target
         _, fields = block.insns[-1]
         pc = (block.pcs[-2] + fields["off"]) & (1 << 64) - 1 if code == st.TAKEN else block.end
-        target = self.store.find(pc, self.context())
+        target = self.find(pc)
         self.store.link(number, code, target)
         return target
 
@@ -233,7 +266,7 @@ class Hart:
                 self.record[R_INSTRUCTIONS] += index
                 self.jumps[:] = -1
             self.state["vtype"] |= st.PARTWAY
-            self.record[R_BLOCK] = self.store.find(pc, self.context())
+            self.record[R_BLOCK] = self.find(pc)
             return None
         if reason == st.MISALIGNED:
             raise TrapError(
@@ -249,13 +282,16 @@ class Hart:
         address = self.state["event_address"] if reason == st.FAULT else None
         return Event(insn, fields, pc, block.pcs[index + 1], address)
 
-    def resume(self, event: Event) -> None:
-        """Charge the event's instruction and continue after it."""
+    def resume(self, event: Event, synchronize: bool = False) -> None:
+        """Charge the event's instruction and continue after it, in code fetched anew if ``synchronize``."""
         self.state.codes[0] = 0
         self.state["code_key"] = 0
         self.record[R_INSTRUCTIONS] += 1
-        self._charge(self.store.find(event.pc, self.context()), 0)
-        self.record[R_BLOCK] = self.store.find(event.next_pc, self.context())
+        taken = int(event.insn.mnemonic == "fence.i")  # it costs what refilling the fetch stage costs
+        self._charge(self.find(event.pc), taken)
+        if synchronize:
+            self.synchronize()
+        self.record[R_BLOCK] = self.find(event.next_pc)
 
     def idle(self, cycles: int, cause: str, pc: int) -> None:
         """Let time pass at ``pc``."""

@@ -14,7 +14,7 @@ from potluck.isa.machine import Machine
 from potluck.isa.manifest import Tensor
 from potluck.sim.code import Code
 from potluck.sim.hart import Event
-from potluck.sim.pages import PAGE, PAGE_SHIFT, READ, WRITE, Pages
+from potluck.sim.pages import EXECUTE, PAGE, PAGE_SHIFT, READ, WRITE, Pages
 from potluck.sim.state import HartState
 
 
@@ -36,19 +36,24 @@ class Memory:
         text = [section for section in program.sections if section.executable]
         if not text:
             raise ProgramError("the program has no executable section")
+        self.code = Code([(s.address, bytes(s.data)) for s in text], machine.isa.vmxdotp_encoding)
+        self._protects = not self.code.has_fence_i()
         self._rights = np.zeros(0, np.uint8)
         self.guarded = -1  # address of the page of tohost
         self._write_range = self._first_writable, self.layout.dram_base + self.layout.dram_bytes
         self._guard_tohost()
-        self.code = Code([(s.address, bytes(s.data)) for s in text], machine.isa.vmxdotp_encoding)
 
     @property
     def _first_writable(self) -> int:
-        """Program text at the bottom of DRAM is write-protected, as a store there would not be seen by decode."""
+        """Program text at the bottom of DRAM is write-protected, unless the program has a ``fence.i``: without one, a
+        store there need never be seen by fetch, so it can only be a mistake.
+        """
         base = self.layout.dram_base
-        text = [s for s in self.program.sections if s.executable and s.address >= base]
+        if not self._protects:
+            return base
+        text = [s for s in self.program.sections if s.executable and not s.writable and s.address >= base]
         end = max((s.end for s in text), default=base)
-        lower = [s for s in self.program.sections if not s.executable and base <= s.address < end]
+        lower = [s for s in self.program.sections if s not in text and base <= s.address < end]
         return base if lower else end
 
     def _guard_tohost(self) -> None:
@@ -110,6 +115,30 @@ class Memory:
             if base <= address and address + count <= base + size:
                 return name
         return None
+
+    def executable_span(self, address: int) -> tuple[int, int] | None:
+        """The part (begin, end) of the address's page that may be executed; None if it may not. Without an operating
+        system that is all of L1 and DRAM, as nothing protects memory there.
+        """
+        page = address & -PAGE
+        if self.pages is not None:
+            return (page, page + PAGE) if self.pages.allows(address, 1, EXECUTE) else None
+        name = self.region(address, 1)
+        if name is None:
+            return None
+        base, size = (
+            (self.layout.l1_base, self.layout.l1_bytes)
+            if name == "l1"
+            else (self.layout.dram_base, self.layout.dram_bytes)
+        )
+        return max(page, base), min(page + PAGE, base + size)
+
+    def executable(self, address: int, count: int) -> NDArray[np.uint8] | None:
+        """The bytes of a range as they are now; None unless all of it may be executed."""
+        if self.pages is not None:
+            allowed = self.pages.allows(address, count, EXECUTE)
+            return self.pages.data[address : address + count] if allowed else None
+        return self.view(address, count) if self.region(address, count) else None
 
     def view(self, address: int, count: int, what: str = "range") -> NDArray[np.uint8]:
         """Bytes at an address.
@@ -179,7 +208,10 @@ class Memory:
         store = event.insn.kind.name.endswith("STORE")
         inside = any(base <= address < base + len(data) for base, data in self.code.regions)
         what = "store into the program's text" if store and inside else f"access outside {self._extent}"
-        return TrapError(f"{what} by {event.insn.mnemonic}", pc=event.pc, address=address)
+        hint = ""
+        if store and inside and self.pages is None:
+            hint = "A program that changes its code says so by fence.i; its text may then be written."
+        return TrapError(f"{what} by {event.insn.mnemonic}", pc=event.pc, address=address, hint=hint)
 
 
 _ORDER = {"NHWC": (0, 2, 3, 1)}

@@ -21,12 +21,14 @@ class Pages:
     Attributes:
         data: the bytes, by address.
         permissions: uint8 by page number; 0 is not mapped.
+        code_changes: grows when an executable page gets other rights or is taken away.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size - size % PAGE
         self.data: NDArray[np.uint8] = np.zeros(self.size, np.uint8)
         self.permissions: NDArray[np.uint8] = np.zeros(self.size >> PAGE_SHIFT, np.uint8)
+        self.code_changes = 0
 
     def _span(self, address: int, count: int) -> slice:
         return slice(address >> PAGE_SHIFT, (address + count + PAGE - 1) >> PAGE_SHIFT)
@@ -46,11 +48,14 @@ class Pages:
                 f"{count} bytes at {address:#x} are outside the address space of {self.size:#x} bytes",
                 hint="Make memory.dram_bytes larger.",
             )
-        self.permissions[self._span(address, count)] = permissions
+        span = self._span(address, count)
+        self.code_changes += bool(np.any(self.permissions[span] & EXECUTE))
+        self.permissions[span] = permissions
 
     def unmap(self, address: int, count: int) -> None:
         """Take the pages away; mapped again they read as zero."""
         span = self._span(address, count)
+        self.code_changes += bool(np.any(self.permissions[span] & EXECUTE))
         self.permissions[span] = 0
         self.data[span.start << PAGE_SHIFT : span.stop << PAGE_SHIFT] = 0
 

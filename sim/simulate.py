@@ -14,6 +14,7 @@ from potluck.isa.elf import Program
 from potluck.isa.errors import ProgramError
 from potluck.isa.machine import Machine
 from potluck.isa.manifest import Layer
+from potluck.sim.blocks import Block
 from potluck.sim.cluster import DEFAULT_BUDGET, Cluster
 from potluck.sim.energy import COMPONENTS
 from potluck.sim.process import Environment
@@ -67,11 +68,11 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
     cycles_by = np.zeros((len(layers), len(CAUSES)), np.int64)
     instructions = np.zeros(len(layers), np.int64)
     dynamic = np.zeros((len(layers), len(COMPONENTS)))
-    blocks = cluster.store.blocks
-    layer_of = np.array([find(block.pc) for block in blocks], np.int64)
-    length = np.array([len(block.insns) for block in blocks], np.int64)
-    fixed, per_element = (np.array([block.energy[k] for block in blocks]) for k in range(2))
+    tables: dict[int, tuple[NDArray[Any], ...]] = {}
     for hart in cluster.harts:
+        if id(hart.store) not in tables:  # one, but of harts that have met other code than was loaded
+            tables[id(hart.store)] = _block_table(hart.store.blocks, find)
+        layer_of, length, fixed, per_element = tables[id(hart.store)]
         use = hart.usage()
         where = layer_of[use.block]
         np.add.at(instructions, where, use.count * length[use.block])
@@ -117,6 +118,13 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
         timing_error_band=machine.timing_error_band, host_seconds=cluster.host_seconds,
         stdout=written[0], stderr=written[1],
     )  # fmt: skip
+
+
+def _block_table(blocks: list[Block], find: _LayerOf) -> tuple[NDArray[Any], ...]:
+    """Of each block: layer, instructions, picojoules [blocks, components] fixed and per element of vl."""
+    energy = np.array([block.energy for block in blocks])
+    layers = np.array([find(block.pc) for block in blocks], np.int64)
+    return layers, np.array([len(block.insns) for block in blocks], np.int64), energy[:, 0], energy[:, 1]
 
 
 def _names(parts: list[dict[str, float]]) -> list[str]:

@@ -49,7 +49,6 @@ CALLS: dict[int, tuple[str, Call]] = {}
 QUIET = {  # calls whose effect a single process without signals cannot see
     96: "set_tid_address", 98: "futex", 99: "set_robust_list", 101: "nanosleep", 115: "clock_nanosleep",
     124: "sched_yield", 132: "sigaltstack", 134: "rt_sigaction", 135: "rt_sigprocmask", 233: "madvise",
-    259: "riscv_flush_icache",
 }  # fmt: skip
 REFUSED = {220: "clone", 258: "riscv_hwprobe", 291: "statx", 293: "rseq", 435: "clone3"}  # programs fall back
 UNKNOWN_NAMES = {25: "fcntl", 35: "unlinkat", 61: "getdents64", 198: "socket", 221: "execve"}
@@ -327,6 +326,14 @@ def _mprotect(k: Kernel, _: Moment, a: list[int]) -> int:
         return -errno.ENOMEM
     if a[1]:
         k.pages.map(a[0], a[1], _permissions(a[2]))
+    return 0
+
+
+@call(259, "riscv_flush_icache")
+def _flush_icache(k: Kernel, _: Moment, a: list[int]) -> int:
+    if a[2] & ~1:  # only SYS_RISCV_FLUSH_ICACHE_LOCAL is known
+        return -errno.EINVAL
+    k.pages.code_changes += 1  # all of it, whatever the range: as Linux does
     return 0
 
 

@@ -44,6 +44,7 @@ CLASSES = {
     "csr": TimingClass("core"),
     "system": TimingClass("core"),
     "fence": TimingClass("core"),
+    "fence_i": TimingClass("core", rate="fence_i"),
     "dma": TimingClass("core"),
     "load": TimingClass("lsu", "load"),
     "store": TimingClass("lsu", "load"),

@@ -51,7 +51,7 @@ ROW = 40
 _UNITS = {"float": VFU, "integer": VFU, "slide": VSLDU}
 _PATHS = {
     "load": LOAD, "amo": LOAD, "store": STORE, "fload": FLOAT_LOAD, "fstore": FLOAT_STORE, "branch": BRANCH,
-    "jump": BRANCH,
+    "jump": BRANCH, "fence_i": STORE,
 }  # fmt: skip
 _FCSR = (0x001, 0x002, 0x003, 0x800)
 
@@ -72,7 +72,7 @@ def timing_row(insn: Insn, fields: dict[str, int], context: Context, machine: Ma
     row[LATENCY] = cycles(known.latency, insn, context, machine) if known.latency else 1
     if insn.timing == "amo":
         row[MODE] = 1
-    elif row[PATH] == BRANCH:
+    elif known.rate and known.unit == "core":  # branches, and fence.i, which always refills the fetch stage
         row[TAKEN_PENALTY] = cycles(known.rate, insn, context, machine)
     elif insn.kind is Kind.CSR and fields["csr"] in _FCSR:
         row[PATH] = DRAIN

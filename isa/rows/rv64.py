@@ -144,7 +144,7 @@ SYSTEM = [
                                 ("csrrci", "111", "Clear bits of a CSR."))),
     Insn("fence", "0000 pred[3:0] succ[3:0] 00000 000 00000 0001111", "pred, succ", Kind.SYSTEM, "fence", None,
          "Order memory accesses.", "I"),
-    Insn("fence.i", "000000000000 00000 001 00000 0001111", "", Kind.SYSTEM, "fence", None,
+    Insn("fence.i", "000000000000 00000 001 00000 0001111", "", Kind.SYSTEM, "fence_i", None,
          "Order instruction fetches.", "Zifencei"),
     Insn("ecall", "000000000000 00000 000 00000 1110011", "", Kind.SYSTEM, "system", None, "Environment call.", "I"),
     Insn("ebreak", "000000000001 00000 000 00000 1110011", "", Kind.SYSTEM, "system", None, "Breakpoint.", "I"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -64,6 +65,7 @@ class Compiler:
         llvm.initialize_native_asmprinter()
         self._directory = directory or cache_directory() / "handlers"
         self._directory.mkdir(exist_ok=True)
+        self._lock = threading.Lock()  # stores of several harts ask at the same time
         self._addresses: dict[str, int] = {}
         self._engines: list[llvm.ExecutionEngine] = []
         self._cpu = llvm.get_host_cpu_name()
@@ -81,14 +83,15 @@ class Compiler:
 
     def addresses(self, wanted: Mapping[str, Variant]) -> dict[str, int]:
         """Addresses of handlers (by ``Variant.name``) and of ``end``, loading or compiling what is missing."""
-        missing = [name for name in wanted if name not in self._addresses]
-        for path in {self._on_disk[name] for name in missing if name in self._on_disk}:
-            names = json.loads(path.with_suffix(".json").read_text())
-            self._load(path.read_bytes(), names)
-        missing = sorted(name for name in missing if name not in self._addresses)
-        if missing or "end" not in self._addresses:
-            self._compile([wanted[name] for name in missing])
-        return {name: self._addresses[name] for name in [*wanted, "end"]}
+        with self._lock:
+            missing = [name for name in wanted if name not in self._addresses]
+            for path in {self._on_disk[name] for name in missing if name in self._on_disk}:
+                names = json.loads(path.with_suffix(".json").read_text())
+                self._load(path.read_bytes(), names)
+            missing = sorted(name for name in missing if name not in self._addresses)
+            if missing or "end" not in self._addresses:
+                self._compile([wanted[name] for name in missing])
+            return {name: self._addresses[name] for name in [*wanted, "end"]}
 
     def _compile(self, variants: list[Variant]) -> None:
         module = llvm.parse_assembly(generate(variants))

@@ -159,7 +159,7 @@ def emit_csr(h: Handler) -> None:
 
 
 def emit_system(h: Handler) -> None:
-    """Fences and DMA set-up go on; everything else is handled outside."""
+    """``fence`` and DMA set-up go on; everything else is handled outside."""
     mnemonic = h.insn.mnemonic
     settings = {
         "dmsrc": ("dma_source", None), "dmdst": ("dma_target", None),
@@ -171,7 +171,7 @@ def emit_system(h: Handler) -> None:
             if word:
                 h.set_word(word, bitcast(h.read(operand, operand_type(operand, h.context)), "u64"))
         h.next()
-    elif mnemonic.startswith("fence"):
+    elif mnemonic == "fence":
         h.next()
     else:
         h.event(st.EVENT)
