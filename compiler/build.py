@@ -16,10 +16,10 @@ from potluck.compiler.lowering.base import Target, Tensor
 from potluck.compiler.memory import align, place
 from potluck.compiler.overlap import overlap
 from potluck.compiler.passes import run_passes
-from potluck.compiler.quantize import pipeline
+from potluck.compiler.quantize import folding
 from potluck.compiler.records import Records
-from potluck.compiler.rules import RULES
 from potluck.compiler.schedule import LoweredOp
+from potluck.compiler.schemes import Options, find
 from potluck.compiler.selection import Selector
 from potluck.compiler.support import check
 from potluck.isa.errors import MachineError
@@ -83,12 +83,11 @@ def prepare(
     Raises:
         ModelError: The model is invalid, or one or more nodes cannot be compiled; lists them all.
     """
+    passes = find(scheme).passes(Options(tuple(exclude), min_channels)) if scheme is not None else ()
     model = load(source, dims)
-    passes = pipeline(scheme, exclude, min_channels)
-    folding = [step for step in passes if not step.name.startswith("quantize")]
-    run_passes(model, folding, print_after, write)
-    check(model, RULES)
-    run_passes(model, passes[len(folding) :], print_after, write)
+    run_passes(model, folding(), print_after, write)
+    check(model)
+    run_passes(model, passes, print_after, write)
     return model
 
 
@@ -104,7 +103,7 @@ def build(model: ir.Model, machine: Machine, data_base: int | None = None) -> Sc
         ModelError: A node cannot be compiled.
         MachineError: A layer does not fit L1 or the network DRAM, or the machine has no MX products.
     """
-    check(model, RULES)
+    check(model)
     _check_machine(model, machine)
     memory = machine.memory
     selector = Selector(model, Target(machine))

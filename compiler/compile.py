@@ -37,7 +37,7 @@ def compile_model(
     Args:
         source: Path of an ONNX file, an onnx-ir model (quantized or not) or a ModelProto.
         machine: What to compile for.
-        scheme: Quantize first, see `potluck.compiler.quantize.SCHEMES`; None takes the network as it is.
+        scheme: Quantize first, see `potluck.compiler.schemes`; None takes the network as it is.
         dims: Sizes of dynamic dimensions; ``batch`` and ``N`` are 1 unless given.
         exclude: Nodes or weights, by name, that are not quantized.
         min_channels: Products that contract fewer elements are not quantized.

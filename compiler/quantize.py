@@ -1,4 +1,4 @@
-"""Quantization: an FP32 network in, a standard ONNX network with MX weights and activations out."""
+"""Quantization: an FP32 network in, a standard ONNX network with quantized weights and activations out."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from potluck.compiler.importer import Source, load
 from potluck.compiler.passes import make, run_passes
 from potluck.compiler.passes.base import GraphPass
-from potluck.compiler.passes.quantize_mx import ELEMENTS
-from potluck.isa.errors import ModelError
-
-PLAIN = ("none", "fp32")
-"""Schemes that fold and fuse but quantize nothing."""
-SCHEMES = (*PLAIN, *ELEMENTS)
-"""What ``scheme`` may be."""
+from potluck.compiler.schemes import Options, find
 
 
 class QuantizedModel(ir.Model):
@@ -37,21 +33,13 @@ class QuantizedModel(ir.Model):
             draft.replace(target)
 
 
-def pipeline(
-    scheme: str | None = None, exclude: Sequence[str] = (), min_channels: int = 16
-) -> list[GraphPass]:
-    """The passes that bring an imported network to the form that is lowered.
+FOLDING = ("constant_fold", "fold_batchnorm", "fuse_activation")
+"""Passes that every network goes through before it is quantized."""
 
-    Raises:
-        ModelError: Unknown scheme.
-    """
-    if scheme is not None and scheme not in SCHEMES:
-        raise ModelError(f"unknown scheme {scheme!r}", hint=f"Use one of {', '.join(SCHEMES)}")
-    passes = [make("constant_fold"), make("fold_batchnorm"), make("fuse_activation")]
-    if scheme is not None and scheme not in PLAIN:
-        options = {"scheme": scheme, "exclude": tuple(exclude), "min_channels": min_channels}
-        passes.append(make("quantize_mx", **options))
-    return passes
+
+def folding() -> list[GraphPass]:
+    """The passes of `FOLDING`."""
+    return [make(name) for name in FOLDING]
 
 
 def quantize_model(
@@ -61,6 +49,7 @@ def quantize_model(
     dims: Mapping[str, int] | None = None,
     exclude: Sequence[str] = (),
     min_channels: int = 16,
+    calibration: Mapping[str, NDArray[np.generic]] | None = None,
     print_after: Collection[str] = (),
     write: Callable[[str], object] = print,
 ) -> QuantizedModel:
@@ -68,10 +57,11 @@ def quantize_model(
 
     Args:
         source: Path or model, see `potluck.compiler.importer.load`.
-        scheme: One of `SCHEMES`.
+        scheme: A name of `potluck.compiler.schemes.schemes`.
         dims: Sizes of dynamic dimensions.
         exclude: Nodes or weights, by name, that stay in FP32.
         min_channels: Products that contract fewer elements stay in FP32.
+        calibration: Input name -> samples, the first axis counting them, for schemes that fix ranges beforehand.
         print_after: Passes after which the graph is written as text.
         write: Takes that text.
 
@@ -79,10 +69,11 @@ def quantize_model(
         A new model, opset 24.
 
     Raises:
-        ModelError: The model is invalid or names in ``exclude`` do not exist.
+        ModelError: The model is invalid, the scheme is unknown, or names in ``exclude`` do not exist.
     """
+    passes = find(scheme).passes(Options(tuple(exclude), min_channels, calibration))
     model = load(source, dims)
-    run_passes(model, pipeline(scheme, exclude, min_channels), print_after, write)
+    run_passes(model, [*folding(), *passes], print_after, write)
     return QuantizedModel(
         model.graph,
         ir_version=model.ir_version,

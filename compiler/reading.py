@@ -8,15 +8,21 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from potluck.compiler.graph import constant, integer, ints, label
+from potluck.compiler.graph import constant, integer, ints, label, real
 from potluck.compiler.lowering.packing import Weights
 from potluck.compiler.lowering.windows import Geometry
-from potluck.compiler.rules import MX_ELEMENTS, dequantizer
+from potluck.compiler.mx_nodes import MX_ELEMENTS, dequantizer, is_constant
 from potluck.isa.blocks import BlockLayout, layout
 from potluck.isa.errors import ModelError
 from potluck.isa.mx import MxTensor
 
 F32 = NDArray[np.float32]
+NO_BOUNDS = (-math.inf, math.inf)
+
+
+def bounds_of(node: ir.Node) -> tuple[float, float]:
+    """The activation that a fused operator ends with."""
+    return real(node, "min", NO_BOUNDS[0]), real(node, "max", NO_BOUNDS[1])
 
 
 def open_bounds(bounds: tuple[float, float]) -> tuple[float | None, float | None]:
@@ -65,6 +71,15 @@ def as_conv(matrix: Weights, transposed: bool) -> Weights:
         codes, scales = turn(matrix.codes), turn(matrix.scales)
         return MxTensor(codes.view(np.uint8), scales.view(np.uint8), matrix.layout, 1)
     return np.asarray(turn(matrix), np.float32)
+
+
+def weights_reason(node: ir.Node) -> str | None:
+    """Refuses weights and biases that are computed at run time."""
+    if not is_constant(node.inputs[1]):
+        return "its weights are computed at run time, only constant weights are packed"
+    if len(node.inputs) > 2 and node.inputs[2] is not None and constant(node.inputs[2]) is None:
+        return "its bias is computed at run time, only constant biases are taken"
+    return None
 
 
 def bias_of(node: ir.Node, channels: int) -> tuple[F32, str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from potluck.compiler.graph import label, operator, title
+from potluck.compiler.operators import rules
 from potluck.isa.errors import ModelError
 
 
@@ -29,34 +30,29 @@ class Unsupported:
         return f"{self.node} ({self.op}): {self.reason}"
 
 
-Rule = Callable[[ir.Node], str | None]
-"""Why a node of its operator is not supported; None if it is."""
-
-
-def unsupported(model: ir.Model, rules: dict[str, Rule]) -> list[Unsupported]:
+def unsupported(model: ir.Model) -> list[Unsupported]:
     """Every node of the graph that no rule takes, in the graph's order.
 
     Args:
         model: An imported network.
-        rules: Operator (as `potluck.compiler.graph.operator` spells it) -> its rule.
     """
-    found = []
+    found, known = [], rules()
     for node in model.graph:
         op = operator(node)
-        rule = rules.get(op)
+        rule = known.get(op)
         reason = f"the operator {op} has no kernel" if rule is None else rule(node)
         if reason:
             found.append(Unsupported(label(node), title(node), reason))
     return found
 
 
-def check(model: ir.Model, rules: dict[str, Rule]) -> None:
+def check(model: ir.Model) -> None:
     """Raises one error that lists every unsupported node.
 
     Raises:
         ModelError: With the list in the text and as attribute ``unsupported``; ``node`` is the first.
     """
-    found = unsupported(model, rules)
+    found = unsupported(model)
     if found:
         raise UnsupportedError(found)
 

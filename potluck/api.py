@@ -30,7 +30,7 @@ def quantize(model: Any, scheme: str, **options: Any) -> Any:
 
     Args:
         model: path of an ONNX file, or an onnx-ir model.
-        scheme: ``mxfp8``, ``mxfp8_e5m2`` or ``mxfp4``.
+        scheme: a name of :func:`potluck.compiler.schemes.schemes`, such as ``mxfp8``.
         options: see :func:`potluck.compiler.quantize.quantize_model`.
 
     Returns:
@@ -92,9 +92,13 @@ def run(
     scheme: str | None = None,
     machine: str | Path | Machine = "spatz-mx",
     mode: str = "timed",
+    **options: Any,
 ) -> Result:
-    """Quantize (if a scheme is given), compile and simulate in one step; missing inputs are drawn from a fixed seed."""
-    source = quantize(model, scheme) if scheme else model
+    """Quantize (if a scheme is given; ``options`` as there), compile and simulate in one step.
+
+    Missing inputs are drawn from a fixed seed.
+    """
+    source = quantize(model, scheme, **options) if scheme else model
     program = compile(source, machine)
     result = simulate(program, {**seeded_inputs(program), **(inputs or {})}, mode, machine)
     result.manifest["model_sha256"] = hashlib.sha256(Path(model).read_bytes()).hexdigest()

@@ -19,6 +19,12 @@ JsonPath = Annotated[Path | None, typer.Option("--json", help="Write the result 
 MachineName = Annotated[str, typer.Option("--machine", "-m", help="Machine preset or TOML file.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a machine key: key=value.")]
 Mode = Annotated[str, typer.Option(help="timed or functional.")]
+SchemeName = Annotated[
+    str | None, typer.Option(help="Quantize first: mxfp8, mxfp4, ... (`potluck schemes`).")
+]
+Exclude = Annotated[list[str] | None, typer.Option(help="Node or weight to leave unquantized; repeatable.")]
+MinChannels = Annotated[int, typer.Option(help="Leave products that contract fewer elements unquantized.")]
+Calibration = Annotated[Path | None, typer.Option(help="Samples as .npz, for schemes with fixed ranges.")]
 
 
 @app.command()
@@ -36,9 +42,10 @@ def demo(
 @app.command()
 def run(
     model: Path,
-    scheme: Annotated[
-        str | None, typer.Option(help="mxfp8, mxfp8_e5m2, mxfp4, or none to keep the file's types.")
-    ] = None,
+    scheme: SchemeName = None,
+    exclude: Exclude = None,
+    min_channels: MinChannels = 16,
+    calibration: Calibration = None,
     machine: MachineName = "spatz-mx",
     inputs: Annotated[
         Path | None, typer.Option("--input", help="Inputs as .npz; otherwise seeded noise.")
@@ -52,7 +59,8 @@ def run(
     from potluck import api
     from potluck.report import print_result
 
-    result = api.run(model, _load_npz(inputs), scheme, _machine(machine, settings), mode)
+    options = _quantization(exclude, min_channels, calibration)
+    result = api.run(model, _load_npz(inputs), scheme, _machine(machine, settings), mode, **options)
     if output:
         _save_npz(output, result.outputs)
     print_result(console, result)
@@ -62,15 +70,30 @@ def run(
 @app.command()
 def quantize(
     model: Path,
-    scheme: Annotated[str, typer.Option(help="mxfp8, mxfp8_e5m2 or mxfp4.")],
+    scheme: Annotated[str, typer.Option(help="mxfp8, mxfp4, ... (`potluck schemes`).")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the quantized ONNX model.")],
-    exclude: Annotated[list[str] | None, typer.Option(help="Weight tensor to leave unquantized.")] = None,
+    exclude: Exclude = None,
+    min_channels: MinChannels = 16,
+    calibration: Calibration = None,
 ) -> None:
-    """Quantize a network to standard ONNX with block scales."""
+    """Quantize a network to standard ONNX."""
     from potluck import api
 
-    api.quantize(model, scheme, exclude=tuple(exclude or ())).save(output)
+    api.quantize(model, scheme, **_quantization(exclude, min_channels, calibration)).save(output)
     console.print(f"wrote {output}")
+
+
+@app.command()
+def schemes() -> None:
+    """List the quantization schemes: operands and the instruction path of their products."""
+    from rich.table import Table
+
+    from potluck.compiler.schemes import schemes as known
+
+    table = Table("scheme", "operands and path", box=None)
+    for scheme in known().values():
+        table.add_row(scheme.name, scheme.summary)
+    console.print(table)
 
 
 @app.command(name="compile")
@@ -78,15 +101,17 @@ def compile_command(
     model: Path,
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the ELF file.")],
     machine: MachineName = "spatz-mx",
-    scheme: Annotated[
-        str | None, typer.Option(help="Quantize first: mxfp8, mxfp8_e5m2, mxfp4 or none.")
-    ] = None,
+    scheme: SchemeName = None,
+    exclude: Exclude = None,
+    min_channels: MinChannels = 16,
+    calibration: Calibration = None,
     settings: Settings = None,
 ) -> None:
     """Compile a network to a RISC-V ELF file with a manifest."""
     from potluck import api
 
-    source: Any = api.quantize(model, scheme) if scheme else model
+    options = _quantization(exclude, min_channels, calibration)
+    source: Any = api.quantize(model, scheme, **options) if scheme else model
     program = api.compile(source, _machine(machine, settings))
     program.save(output)
     console.print(
@@ -263,6 +288,11 @@ def _pairs(option: str, settings: list[str] | None) -> dict[str, str]:
             raise DataError(f"{option} {setting!r}: expected key=value")
         found[key] = value
     return found
+
+
+def _quantization(exclude: list[str] | None, min_channels: int, calibration: Path | None) -> dict[str, Any]:
+    samples = _load_npz(calibration) if calibration is not None else None
+    return {"exclude": tuple(exclude or ()), "min_channels": min_channels, "calibration": samples}
 
 
 def _load_npz(path: Path | None) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from onnx.reference import ReferenceEvaluator
 from potluck.compiler.importer import load
 from potluck.compiler.passes import make, run_passes
 from potluck.compiler.printer import render
-from potluck.compiler.quantize import pipeline
+from potluck.compiler.quantize import folding
+from potluck.compiler.schemes import Options, find
 from potluck.isa.errors import ModelError
 
 
@@ -77,7 +78,7 @@ def test_the_source_model_is_left_alone():
     source = ir.from_proto(conv_bn())
     before = ir.to_proto(source).SerializeToString()
     model = load(source)
-    run_passes(model, pipeline("mxfp8"))
+    run_passes(model, [*folding(), *find("mxfp8").passes(Options())])
     assert ir.to_proto(source).SerializeToString() == before
 
 
@@ -85,7 +86,7 @@ def test_batchnorm_folds_into_conv_and_relu_fuses():
     model = load(conv_bn(), dims={"batch": 1})
     x = np.random.default_rng(2).standard_normal((1, 3, 9, 8)).astype(np.float32)
     expected = reference(model, x=x)[0]
-    run_passes(model, pipeline())
+    run_passes(model, folding())
     assert operators(model) == ["FusedConv"]
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
     np.testing.assert_allclose(reference(model, x=x)[0], expected, rtol=1e-4, atol=1e-5)
@@ -118,14 +119,19 @@ def test_a_batchnorm_with_two_readers_of_its_input_stays():
         w=(4, 3, 1, 1), gamma=(4,), beta=(4,), mean=(4,), variance=(4,),
     )  # fmt: skip
     model = load(source)
-    run_passes(model, pipeline())
+    run_passes(model, folding())
     assert operators(model) == ["Conv", "BatchNormalization"]
 
 
 def test_print_after_shows_the_graph():
     shown = []
     model = load(residual())
-    run_passes(model, pipeline("mxfp8"), print_after=["fuse_activation"], write=shown.append)
+    run_passes(
+        model,
+        [*folding(), *find("mxfp8").passes(Options())],
+        print_after=["fuse_activation"],
+        write=shown.append,
+    )
     assert len(shown) == 1
     assert "%u:f32[1,32,4,4] = potluck.FusedAdd(%f, %s) {max=inf min=0}" in shown[0]
     assert shown[0].count("FusedConv") == 2

@@ -7,18 +7,12 @@ from networks import conv_bn, network, residual
 from potluck.compiler.build import build, prepare
 from potluck.compiler.compile import compile_model
 from potluck.compiler.quantize import quantize_model
-from potluck.compiler.rules import RULES
-from potluck.compiler.selection import BUILDERS
 from potluck.compiler.support import UnsupportedError
 from potluck.isa.elf import Program
 from potluck.isa.errors import MachineError, ModelError
 from potluck.isa.machine import load_machine
 
 MACHINE = load_machine("spatz-mx")
-
-
-def test_every_rule_has_a_builder():
-    assert RULES.keys() == BUILDERS.keys()
 
 
 def test_one_error_lists_every_unsupported_node():

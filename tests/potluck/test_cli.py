@@ -128,6 +128,7 @@ def test_every_command_explains_itself() -> None:
         "demo",
         "run",
         "quantize",
+        "schemes",
         "compile",
         "simulate",
         "asm",
@@ -140,6 +141,15 @@ def test_every_command_explains_itself() -> None:
         shown = CliRunner().invoke(cli.app, [command, "--help"])
         assert shown.exit_code == 0
         assert "Usage" in shown.output
+
+
+def test_schemes_are_listed_and_a_near_name_is_offered(potluck, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    status, text = potluck("schemes")
+    assert status == 0
+    assert "mxfp8_e5m2" in text
+    status, text = potluck("quantize", model_path(), "--scheme", "mxpf8", "-o", tmp_path / "q.onnx")
+    assert status == 1
+    assert "Did you mean 'mxfp8'" in text
 
 
 def test_isa_shows_one_row_and_all(potluck) -> None:  # type: ignore[no-untyped-def]

@@ -1,0 +1,54 @@
+"""Potluck's operators: ONNX functions of the domain ``potluck`` whose bodies are standard operators.
+
+So every graph the compiler writes runs on any conforming evaluator (`onnx.reference.ReferenceEvaluator`), and
+the body is the definition of what the operator means. One module per family, each with its ``BODIES``.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import onnx
+import onnx_ir as ir
+
+from potluck.compiler.functions import fused, mx
+from potluck.compiler.functions.fused import FUSED
+from potluck.compiler.graph import DOMAIN, OPSET
+
+__all__ = ["FUSED", "function", "names", "require"]
+
+FAMILIES = (mx, fused)
+"""Modules whose ``BODIES`` are the functions; a name occurs once."""
+
+
+@cache
+def _bodies() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for family in FAMILIES:
+        assert not found.keys() & family.BODIES.keys(), f"{family.__name__} declares a function again"
+        found |= family.BODIES
+    return found
+
+
+def names() -> tuple[str, ...]:
+    """Every function's name."""
+    return tuple(_bodies())
+
+
+def function(name: str) -> ir.Function:
+    """A new copy of the function called ``name``; its docs are in its family's module.
+
+    Raises:
+        KeyError: No such function.
+    """
+    header = f'<domain: "{DOMAIN}", opset_import: ["" : {OPSET}]>\n'
+    proto = onnx.parser.parse_function(header + _bodies()[name])
+    return ir.serde.deserialize_function(proto)
+
+
+def require(model: ir.Model, name: str) -> None:
+    """Adds the function to the model and imports its domain, if that has not happened yet."""
+    key = (DOMAIN, name, "")
+    if key not in model.functions:
+        model.functions[key] = function(name)
+    model.graph.opset_imports[DOMAIN] = 1

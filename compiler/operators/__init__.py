@@ -1,0 +1,25 @@
+"""Every operator that compiles: one module per family, each declaring rule and plan side by side."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from functools import cache
+
+from potluck.compiler.operators.base import REGISTERED, Operator, Rule
+
+MODULES = ("conv", "product", "elementwise", "pool", "shape", "softmax", "mx")
+"""Modules of this package that declare operators."""
+
+
+@cache
+def operators() -> Mapping[str, Operator]:
+    """Operator name -> declaration."""
+    for module in MODULES:
+        importlib.import_module(f"{__name__}.{module}")
+    return REGISTERED
+
+
+def rules() -> dict[str, Rule]:
+    """Operator name -> when it cannot be compiled."""
+    return {name: item.rule for name, item in operators().items()}

@@ -1,0 +1,110 @@
+"""What an operator of the compiler is: when a node of it can be compiled, and how it is planned.
+
+Each is declared once, in a module of this package:
+
+    @operator("Softmax", rule=_softmax)
+    def plan(selector, node): ...
+
+The rule reads only the graph, so that the whole network is judged before anything is tiled or packed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from potluck.compiler.graph import label, shape_of, title
+from potluck.compiler.lowering.stream import Stream, StreamPlan
+from potluck.compiler.schedule import TileKernel
+from potluck.isa.errors import ModelError
+
+if TYPE_CHECKING:
+    from potluck.compiler.selection import Selector
+
+Rule = Callable[[ir.Node], str | None]
+"""Why a node of its operator is not supported, in words that say what would be taken; None if it is."""
+Plan = Callable[["Selector", ir.Node], None]
+"""Adds a node's layers and tensors to the selector; the rule has accepted the node."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator that compiles.
+
+    Attributes:
+        name: As `potluck.compiler.graph.operator` spells it.
+        rule: When it does not.
+        plan: How.
+    """
+
+    name: str
+    rule: Rule
+    plan: Plan
+
+
+REGISTERED: dict[str, Operator] = {}
+"""Every operator of the modules imported so far; `potluck.compiler.operators.operators` imports them all."""
+
+
+def operator(*names: str, rule: Rule) -> Callable[[Plan], Plan]:
+    """Registers a plan for operators; fused ones are called ``potluck.Fused...``."""
+
+    def register(plan: Plan) -> Plan:
+        for name in names:
+            assert name not in REGISTERED, f"operator {name} is declared twice"
+            REGISTERED[name] = Operator(name, rule, plan)
+        return plan
+
+    return register
+
+
+def floats(node: ir.Node) -> str | None:
+    """Refuses nodes whose first input or output is not FP32, or of unknown shape."""
+    for value in (*node.inputs[:1], *node.outputs[:1]):
+        if value is not None and value.dtype not in (None, ir.DataType.FLOAT):
+            assert value.dtype is not None
+            return f"its tensor {value.name!r} is {value.dtype.name}, only FLOAT is computed"
+    for value in (*node.inputs, *node.outputs):
+        if value is not None and value.shape is None and value.uses():
+            return f"the shape of its tensor {value.name!r} is not known"
+    try:
+        for value in (*node.inputs[:1], *node.outputs[:1]):
+            if value is not None:
+                shape_of(value, node)
+    except ModelError as error:
+        return error.message
+    return None
+
+
+def images(node: ir.Node) -> str | None:
+    """Refuses what `floats` does, and inputs that are not images."""
+    reason = floats(node)
+    if reason:
+        return reason
+    data = node.inputs[0]
+    assert data is not None
+    rank = len(shape_of(data, node))
+    return None if rank == 4 else f"its input has {rank} dimensions, only images (4) have kernels"
+
+
+def innermost(shape: tuple[int, ...]) -> int:
+    """The ONNX axis that is innermost in memory: channels of an image (NHWC), else the last."""
+    return 1 if len(shape) == 4 else len(shape) - 1
+
+
+def stream(
+    selector: Selector,
+    node: ir.Node,
+    inputs: tuple[Stream, ...],
+    outputs: tuple[Stream, ...],
+    units: int,
+    kernel: TileKernel,
+    granule: int,
+    format: str = "fp32",
+) -> None:
+    """Adds a layer that walks through memory, see `StreamPlan`."""
+    plan = StreamPlan(label(node), title(node), inputs, outputs, units, kernel, granule, format)
+    selector.plans.append(plan)

@@ -1,0 +1,59 @@
+"""Conv and its fused form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from potluck.compiler.graph import DOMAIN, integer, ints, label, shape_of, title
+from potluck.compiler.lowering.conv import ConvPlan
+from potluck.compiler.lowering.depthwise import DepthwisePlan
+from potluck.compiler.mx_nodes import operands_reason, quantizer
+from potluck.compiler.operators.base import images, operator
+from potluck.compiler.reading import bias_of, bounds_of, geometry_of, weights_of, weights_reason
+from potluck.isa.mx import MxTensor
+
+if TYPE_CHECKING:
+    from potluck.compiler.selection import Selector
+
+
+def _conv(node: ir.Node) -> str | None:
+    reason = images(node) or weights_reason(node)
+    if reason:
+        return reason
+    data, out, group = node.inputs[0], node.outputs[0], integer(node, "group", 1)
+    assert data is not None
+    channels, outputs = shape_of(data, node)[1], shape_of(out, node)[1]
+    if group == 1:
+        return operands_reason(node, 1, 1)
+    if group != channels or group != outputs:
+        return f"it has {group} groups of {channels} channels; only 1 group and depthwise have kernels"
+    if quantizer(data) is not None:
+        return "depthwise convolutions run in FP32 only"
+    if ints(node, "kernel_shape", (1, 1))[1] > 12:
+        return "its depthwise kernel is wider than 12"
+    return None
+
+
+@operator("Conv", f"{DOMAIN}.FusedConv", rule=_conv)
+def _plan(selector: Selector, node: ir.Node) -> None:
+    """Conv and its fused form."""
+    x, y = selector.tensor(node.inputs[0], node), selector.new(node.outputs[0])
+    weights = weights_of(node.inputs[1], x.mx)
+    bias, bias_name = bias_of(node, y.shape[1])
+    name = node.inputs[1].name if node.inputs[1] is not None else None
+    geometry = geometry_of(node, x.shape, y.shape)
+    common = (label(node), title(node), x, y, geometry)
+    if integer(node, "group", 1) > 1:
+        assert not isinstance(weights, MxTensor)
+        selector.plans.append(
+            DepthwisePlan(*common, weights, name or "", bias, bias_name, bounds_of(node), selector.target)
+        )
+        return
+    selector.plans.append(
+        ConvPlan(
+            label(node), title(node), x, y, x.shape[0], geometry, weights, name or "", bias, bias_name,
+            bounds_of(node), selector.target,
+        )
+    )  # fmt: skip

@@ -1,0 +1,81 @@
+"""MX quantization of activations at run time, and MX weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from potluck.compiler.graph import DOMAIN, integer, shape_of
+from potluck.compiler.lowering.base import Tensor
+from potluck.compiler.lowering.packing import ELEMENTS
+from potluck.compiler.lowering.quantize import QuantizeTile, RoundTile
+from potluck.compiler.lowering.stream import Stream
+from potluck.compiler.mx_nodes import MX_ELEMENTS, dequantizer
+from potluck.compiler.operators.base import innermost, operator, stream
+from potluck.isa.blocks import BlockLayout, layout
+from potluck.kernels.quantize_mx import QuantizeMx
+from potluck.kernels.round_mx import RoundMx
+
+if TYPE_CHECKING:
+    from potluck.compiler.selection import Selector
+
+
+def _quantize(node: ir.Node) -> str | None:
+    data = node.inputs[0]
+    assert data is not None
+    shape = shape_of(data, node)
+    if integer(node, "axis", -1) != innermost(shape):
+        return "its blocks do not run along the innermost axis in memory"
+    if node.outputs[0].is_graph_output():
+        return "its result is an output of the network, which is FP32 on the machine"
+    for usage in node.outputs[0].uses():
+        if usage.idx != 0 or usage.node.op_type.removeprefix("Fused") not in ("Conv", "Gemm", "MatMul"):
+            return f"its result feeds {usage.node.op_type}, only products take MX operands"
+    return None
+
+
+def _dequantize(node: ir.Node) -> str | None:
+    if dequantizer(node.outputs[0]) is None:
+        return "it dequantizes a tensor that is not constant"
+    scale = node.inputs[1]
+    assert scale is not None
+    if scale.dtype is not ir.DataType.FLOAT8E8M0:
+        return "its scales are not E8M0: only MX weights are taken"
+    codes = node.inputs[0]
+    assert codes is not None
+    if codes.dtype not in MX_ELEMENTS:
+        return "its elements are of a format that VMXDOTP lacks"
+    return None
+
+
+@operator(f"{DOMAIN}.MxQuantizeDequantize", rule=_quantize)
+def _plan_quantize(selector: Selector, node: ir.Node) -> None:
+    """Activation to MX codes and scales."""
+    x = selector.tensor(node.inputs[0], node)
+    mx = layout(MX_ELEMENTS[ir.DataType(integer(node, "to", 0))], integer(node, "block_size", 32))
+    element, size = ELEMENTS[mx.element.name], mx.block_size
+    if selector.target.flat:
+        _round(selector, node, x, mx)
+        return
+    y = selector.new(node.outputs[0], mx)
+    whole = x.channels % size == 0  # then pixels do not matter: a block is a block, and many can be divided
+    row = size if whole else x.channels
+    kernel = QuantizeMx(row, element, size, selector.target.vlen)
+    outputs = (Stream(y, kernel.row_bytes), Stream(y, kernel.blocks, scales=True))
+    units = x.elements // row
+    stream(selector, node, (Stream(x, 4 * row),), outputs, units, QuantizeTile(kernel), 1, mx.name)
+
+
+def _round(selector: Selector, node: ir.Node, x: Tensor, mx: BlockLayout) -> None:
+    """Activation to MX values that stay FP32, for the software kernels."""
+    y = selector.new(node.outputs[0])
+    y.grid = mx
+    kernel = RoundTile(RoundMx(x.channels, ELEMENTS[mx.element.name], mx.block_size))
+    row = 4 * x.channels
+    stream(selector, node, (Stream(x, row),), (Stream(y, row),), x.pixels, kernel, 1, mx.name)
+
+
+@operator("DequantizeLinear", rule=_dequantize)
+def _plan_weights(selector: Selector, node: ir.Node) -> None:
+    """Nothing runs: whoever multiplies by the weights packs codes and scales."""

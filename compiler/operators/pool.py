@@ -1,0 +1,56 @@
+"""Pooling, and the mean over an image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from potluck.compiler.graph import constant, integer, label, title
+from potluck.compiler.lowering.pool import GlobalPoolPlan, PoolPlan
+from potluck.compiler.operators.base import images, operator
+from potluck.compiler.reading import geometry_of
+
+if TYPE_CHECKING:
+    from potluck.compiler.selection import Selector
+
+
+def _pool(node: ir.Node) -> str | None:
+    reason = images(node)
+    if reason:
+        return reason
+    if len(node.outputs) > 1 and node.outputs[1].uses():
+        return "its indices are used, only values are computed"
+    if integer(node, "ceil_mode", 0) and integer(node, "count_include_pad", 0):
+        return "ceil_mode together with count_include_pad is not supported"
+    return None
+
+
+def _reduce_mean(node: ir.Node) -> str | None:
+    reason = images(node)
+    if reason:
+        return reason
+    axes = constant(node.inputs[1]) if len(node.inputs) > 1 else None
+    if axes is None or {int(axis) % 4 for axis in axes.reshape(-1)} != {2, 3}:
+        return "only the mean over height and width (axes 2 and 3) has a kernel"
+    return None
+
+
+@operator("MaxPool", "AveragePool", rule=_pool)
+def _plan_pool(selector: Selector, node: ir.Node) -> None:
+    """MaxPool and AveragePool."""
+    x, y = selector.tensor(node.inputs[0], node), selector.new(node.outputs[0])
+    average = node.op_type == "AveragePool"
+    count_pad = bool(integer(node, "count_include_pad", 0))
+    geometry = geometry_of(node, x.shape, y.shape)
+    selector.plans.append(
+        PoolPlan(label(node), title(node), x, y, geometry, average, count_pad, selector.target)
+    )
+
+
+@operator("ReduceMean", rule=_reduce_mean)
+@operator("GlobalAveragePool", rule=images)
+def _plan_global(selector: Selector, node: ir.Node) -> None:
+    """GlobalAveragePool and the mean over height and width."""
+    x, y = selector.tensor(node.inputs[0], node), selector.new(node.outputs[0])
+    selector.plans.append(GlobalPoolPlan(label(node), title(node), x, y))

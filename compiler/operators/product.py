@@ -1,0 +1,85 @@
+"""Gemm and MatMul with a constant matrix."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+
+from potluck.compiler.graph import DOMAIN, constant, integer, label, real, shape_of, title
+from potluck.compiler.lowering.conv import ConvPlan
+from potluck.compiler.lowering.dense import DensePlan
+from potluck.compiler.lowering.windows import Geometry
+from potluck.compiler.mx_nodes import operands_reason, quantizer
+from potluck.compiler.operators.base import floats, operator
+from potluck.compiler.reading import as_conv, bias_of, bounds_of, weights_of, weights_reason
+from potluck.isa.errors import MachineError
+from potluck.isa.mx import MxTensor
+
+if TYPE_CHECKING:
+    from potluck.compiler.selection import Selector
+
+
+def _gemm(node: ir.Node) -> str | None:
+    reason = floats(node) or weights_reason(node)
+    if reason:
+        return reason
+    if integer(node, "transA", 0):
+        return "transA is set, which has no kernel"
+    bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    if bias is not None and bias.size not in (1, shape_of(node.outputs[0], node)[1]):
+        return f"its bias of shape {list(bias.shape)} is not one value per column"
+    if quantizer(node.inputs[0]) is not None and real(node, "alpha", 1.0) != 1.0:
+        return "alpha is not 1 in an MX product"
+    return operands_reason(node, 1, 1 if integer(node, "transB", 0) else 0)
+
+
+def _matmul(node: ir.Node) -> str | None:
+    reason = floats(node) or weights_reason(node)
+    if reason:
+        return reason
+    data, weight = node.inputs[0], node.inputs[1]
+    assert data is not None and weight is not None
+    rank = len(shape_of(data, node))
+    if rank == 4 or len(shape_of(weight, node)) != 2 or rank < 2:
+        return (
+            "only products of a tensor of 2, 3 or 5 and more dimensions with a constant matrix are compiled"
+        )
+    return operands_reason(node, rank - 1, 0)
+
+
+@operator("MatMul", f"{DOMAIN}.FusedMatMul", rule=_matmul)
+@operator("Gemm", f"{DOMAIN}.FusedGemm", rule=_gemm)
+def _plan(selector: Selector, node: ir.Node) -> None:
+    """Gemm and MatMul: a 1x1 convolution whose image is the rows of the matrix."""
+    x, y = selector.tensor(node.inputs[0], node), selector.new(node.outputs[0])
+    matrix = weights_of(node.inputs[1], x.mx)
+    transposed = bool(integer(node, "transB", 0))
+    alpha, beta = real(node, "alpha", 1.0), real(node, "beta", 1.0)
+    weights = as_conv(matrix, transposed)
+    if not isinstance(weights, MxTensor):
+        weights = np.asarray(weights * np.float32(alpha), np.float32)
+    bias, bias_name = bias_of(node, y.shape[-1])
+    bias = np.asarray(bias * np.float32(beta), np.float32)
+    name = node.inputs[1].name if node.inputs[1] is not None else None
+    rows = math.prod(y.shape[:-1])
+    bounds, name = bounds_of(node), name or ""
+    if rows > 1:
+        width = next((size for size in range(8, 3, -1) if rows % size == 0), rows if rows < 64 else 1)
+        ones, zeros = (1, 1), (0, 0, 0, 0)
+        geometry = Geometry(rows // width, width, ones, ones, ones, zeros, rows // width, width)
+        try:
+            selector.plans.append(
+                ConvPlan(
+                    label(node), title(node), x, y, 1, geometry, weights, name, bias, bias_name, bounds,
+                    selector.target,
+                )
+            )  # fmt: skip
+            return
+        except MachineError:  # even 8 columns of weights are too many: take them in pieces
+            pass
+    selector.plans.append(
+        DensePlan(label(node), title(node), x, y, weights, name, bias, bias_name, bounds, selector.target)
+    )

@@ -1,0 +1,41 @@
+"""What a scheme is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from potluck.compiler.passes.base import GraphPass
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may say about a quantization, whatever the format.
+
+    Attributes:
+        exclude: Nodes or weights, by name, that stay in FP32.
+        min_channels: Products that contract fewer elements stay in FP32 (or what the scheme gives such layers).
+        calibration: Input name -> samples, the first axis counting them; None where the scheme needs none.
+    """
+
+    exclude: tuple[str, ...] = ()
+    min_channels: int = 16
+    calibration: Mapping[str, NDArray[np.generic]] | None = None
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """One way to quantize a network.
+
+    Attributes:
+        name: As users write it.
+        summary: One line: operands and the instruction path of their products.
+        passes: The passes that quantize, after folding and fusing.
+    """
+
+    name: str
+    summary: str
+    passes: Callable[[Options], Sequence[GraphPass]]
