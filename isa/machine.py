@@ -55,6 +55,12 @@ class _Group(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+def _checked_power(value: int) -> int:
+    if value & (value - 1):
+        raise ValueError(f"{value} is not a power of two")
+    return value
+
+
 class Isa(_Group):
     """Instruction set: register width in bits, whether VMXDOTP exists and how it is encoded.
 
@@ -80,6 +86,8 @@ class MemoryKeys(_Group):
     ``l1_bytes = 0``: the machine has DRAM only. Compiled programs then work on tiles in ``workspace_bytes`` of it, to
     which the core copies (also where the DMA's custom instructions are missing): as much as a near cache holds.
 
+    ``l1_banks`` of 64 bits, between which the addresses of L1 interleave.
+
     ``misaligned``: a scalar load or store may have any address (at no extra cost); otherwise it traps.
     """
 
@@ -91,6 +99,12 @@ class MemoryKeys(_Group):
     dram_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
     misaligned: bool = False
     workspace_bytes: Annotated[int, Field(ge=0)] = 1 << 17
+
+
+    @field_validator("l1_banks")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        return _checked_power(value)
 
 
 class Vector(_Group):
@@ -119,9 +133,7 @@ class Vector(_Group):
     @field_validator("vlen", "lanes", "integer_lanes", "ports", "vrf_banks")
     @classmethod
     def _power_of_two(cls, value: int) -> int:
-        if value & (value - 1):
-            raise ValueError(f"{value} is not a power of two")
-        return value
+        return _checked_power(value)
 
 
 class Timing(_Group):
@@ -210,6 +222,10 @@ class Machine(_Group):
             (memory.registers_base, 24, "registers"),
             (memory.dram_base, memory.dram_bytes, "dram"),
         ])  # fmt: skip
+        if memory.l1_bytes and memory.l1_banks < self.vector.ports:
+            raise ValueError(
+                f"memory.l1_banks = {memory.l1_banks}: each of the {self.vector.ports} vector.ports needs a bank"
+            )
         for (low, size, name), (high, _, other) in pairwise(regions):
             if low + size > high:
                 raise ValueError(

@@ -216,6 +216,10 @@ class BlockStore:
         variant = Variant(insn, context, masked, self.flags and _has_flags(insn), csr, rm)
         if insn.kind in (Kind.LOAD, Kind.STORE) and self.machine.memory.misaligned:
             variant = replace(variant, unaligned=True)
+        if insn.attributes.get("strided") and self.machine.memory.l1_bytes:
+            vector = self.machine.vector
+            requests = vector.element_requests or vector.ports
+            variant = replace(variant, ports=requests, banks=self.machine.memory.l1_banks)
         if insn.mnemonic == "jal" and fields["off"] == 0:
             variant = replace(variant, halts=True)
         offsets = {column: _offset(insn, name, fields[name], self.machine.vector.vlen)

@@ -1,6 +1,6 @@
 """Contention of cores and DMA for the banks of L1: a deterministic rate model, one synchronization segment at a time.
 
-Inside a core, bank conflicts follow from the access pattern and are exact (access classes). Between requesters only
+Inside a core, bank conflicts follow from the access pattern (access classes). Between requesters only
 rates are known: in each cycle of the segment, requester o asks for ``words / cycles`` banks, spread evenly over all
 banks and independent of the others. A request that meets another one at its bank loses half of the time and comes
 again one cycle later; a DMA beat takes a superbank and always wins. A vector word is late if any of its requests is

@@ -24,6 +24,9 @@ PARTWAY = 1 << 62
 element because the memory it touches is not one piece. So the common case costs nothing: it is another context."""
 CODES = 832  # access class of each memory instruction of the current block, one byte each
 MAX_CODES = 64
+# An access class: requests that meet at the fullest bank in a cycle in which every port asks for an element of its own
+# (0: whole aligned words instead), and whether any byte lies in DRAM.
+WAYS, IN_DRAM = 127, 128
 V = 1024  # v0..v31, contiguous, so that a register group is one array
 PADDING = 128  # a chunk of the last group may be read and rewritten past its end
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.sim.cache import configure_numba
+from potluck.sim.state import IN_DRAM, WAYS
 from potluck.sim.timing_rows import (
     AT_END,
     BRANCH,
@@ -35,6 +36,7 @@ from potluck.sim.timing_rows import (
     FLOAT_STORE,
     FPU,
     FS1,
+    GRAIN,
     IN_FLIGHT,
     IPU,
     LATENCY,
@@ -43,6 +45,7 @@ from potluck.sim.timing_rows import (
     MOVE,
     NUMERATOR,
     PATH,
+    PORT_WORD,
     QUEUE,
     READS,
     ROW,
@@ -174,7 +177,7 @@ def time_block(
                 causes[WAIT_DRAM if earliest < times[INT_DRAM] else WAIT_SCALAR] += earliest - start
                 start = earliest
                 times[INT_LOAD] = start + row[LATENCY]
-                if code & 8:
+                if code & IN_DRAM:
                     times[INT_LOAD] += row[DRAM_LATENCY]
                     times[INT_DRAM] = times[INT_LOAD]
                 if row[XD] >= 0:
@@ -226,7 +229,7 @@ def _sequence(row: NDArray[Any], path: int, vl: int, code: int, start: int, time
                 ready = times[FLOAT_LOADS]
                 times[BLOCKER] = WAIT_DRAM if ready <= times[FLOAT_DRAM] else WAIT_SCALAR
             done = ready + row[LATENCY]
-            if code & 8:
+            if code & IN_DRAM:
                 done += row[DRAM_LATENCY]
                 times[FLOAT_DRAM] = max(times[FLOAT_DRAM], done)
             times[FLOAT_LOADS] = done
@@ -261,6 +264,19 @@ def _sequence(row: NDArray[Any], path: int, vl: int, code: int, start: int, time
 
 
 @numba.njit(nogil=True, cache=True)
+def _element_by_element(row: NDArray[Any], requests: Any, ways: Any) -> Any:
+    """Cycles of an access in which each port asks for the elements of its own words, ``ways`` of the ports at one bank.
+
+    In the last turn some ports have nothing left to ask for, and those that do spread over the same banks.
+    """
+    ports, share = np.int64(row[MODE]), np.int64(row[PORT_WORD])
+    turns, rest = requests // (ports * share), requests % (ports * share)
+    busy, more = rest // share, rest % share  # ports with a whole word left; elements of one port more
+    last = more * (((busy + 1) * ways + ports - 1) // ports) + (share - more) * ((busy * ways + ports - 1) // ports)
+    return turns * share * ways + last
+
+
+@numba.njit(nogil=True, cache=True)
 def _length(row: NDArray[Any], path: int, unit: int, vl: int, code: int) -> Any:
     """Cycles in which the unit reads operands (or sends memory requests)."""
     if path == FLOAT:
@@ -268,12 +284,12 @@ def _length(row: NDArray[Any], path: int, unit: int, vl: int, code: int) -> Any:
     count = np.int64(row[FIXED_VL] if row[FIXED_VL] > 0 else vl) * row[FIELDS]
     length = (count * np.int64(row[NUMERATOR]) + row[DENOMINATOR] - 1) // row[DENOMINATOR] + row[EXTRA]
     if unit == VLSU:
-        ways = code & 7
-        if code & 8:  # banks are L1's
+        ways = code & WAYS
+        if code & IN_DRAM:  # banks are L1's
             ways = min(ways, 1)
         if ways > 0:
-            length = (count + row[MODE] - 1) // row[MODE] * ways
-        if code & 8:
+            length = _element_by_element(row, (count + row[GRAIN] - 1) // row[GRAIN], ways)
+        if code & IN_DRAM:
             length = max(length, (count * np.int64(row[DRAM_BITS]) + row[DRAM_RATE] - 1) // row[DRAM_RATE])
     if row[CONFLICTS] != 0:
         for fetch in range(min(31, (length + 7) // 8)):
@@ -306,10 +322,10 @@ def _issue_vector(row: NDArray[Any], path: int, vl: int, code: int, issue: int, 
     elif path == VECTOR_STORE:
         begin = max(begin, times[LOADS_DONE])
     cause = wait_unit
-    if code & 8:
+    if code & IN_DRAM:
         cause = WAIT_DRAM
         latency += row[DRAM_LATENCY] if path == VECTOR_LOAD else 0
-    elif unit == VLSU and code & 7 > 1:
+    elif unit == VLSU and code & WAYS > 1:
         cause = WAIT_BANK
     unhindered = begin + length - 1
     first_write = np.int64(0)

@@ -45,8 +45,10 @@ AT_END = 34  # the result is not there word by word but at the end
 DRAM_BITS, DRAM_RATE = 35, 36  # bits per element and per cycle of a vector access to DRAM, in 1 / DRAM_UNIT
 FIXED_VL = 37  # elements of an access whose length does not depend on vl; 0: vl elements
 FIELDS = 38  # elements of a structure (segment loads and stores), else 1
+PORT_WORD = 39  # consecutive elements of an element-wise access that are one port's
+GRAIN = 40  # elements per request of such an access: a byte holds 8 mask bits
 DRAM_UNIT = 64
-ROW = 40
+ROW = 41
 
 _UNITS = {"float": VFU, "integer": VFU, "slide": VSLDU}
 _PATHS = {
@@ -60,7 +62,7 @@ def timing_row(insn: Insn, fields: dict[str, int], context: Context, machine: Ma
     """The row of an instruction under a context; int32 [ROW]."""
     row = np.zeros(ROW, np.int32)
     row[[XD, XS1, XS2, FD, FS1, FS2, FS3, VD]] = -1
-    row[NUMERATOR] = row[DENOMINATOR] = row[FIELDS] = 1
+    row[NUMERATOR] = row[DENOMINATOR] = row[FIELDS] = row[PORT_WORD] = row[GRAIN] = 1
     _scalar_operands(row, insn, fields)
     known = timing_class(insn)
     row[DRAM_LATENCY], row[IN_FLIGHT] = machine.dram.latency_cycles, machine.vector.in_flight
@@ -185,11 +187,13 @@ def _memory(row: NDArray[np.int32], insn: Insn, context: Context, machine: Machi
     row[NUMERATOR], row[DENOMINATOR] = (1 if mask else eew), 64 * ports
     row[DRAM_BITS] = DRAM_UNIT * row[NUMERATOR]
     row[DRAM_RATE] = max(1, round(8 * DRAM_UNIT * machine.dram.bytes_per_cycle))
-    # One element per port (or request) and cycle instead, times the bank conflicts of the access class; a byte holds
-    # 8 mask bits.
-    requests = machine.vector.element_requests or ports
-    row[MODE] = 8 * requests if mask else requests
+    # One element per port (or request) and cycle instead, times the bank conflicts of the access class. A port takes
+    # the elements of its own 64 bits of a register file word (RTL), so a short vector keeps few ports busy.
+    row[MODE] = machine.vector.element_requests or ports
     row[FIELDS] = insn.attributes.get("segments", 1)
+    row[GRAIN] = 8 if mask else 1
+    if not machine.vector.element_requests and row[FIELDS] == 1:
+        row[PORT_WORD] = 64 // eew
     if insn.attributes.get("strided") or insn.attributes.get("indexed"):
         row[CHAINS] = 0
 

@@ -33,6 +33,8 @@ class Variant:
     rm: int = 7
     halts: bool = False  # a jump to itself: an event instead of a jump
     unaligned: bool = False  # a scalar access that may have any address
+    ports: int = 1  # of a strided access: requests per cycle,
+    banks: int = 1  # and the banks of 64 bits over which L1 interleaves
 
     @property
     def name(self) -> str:
@@ -61,6 +63,8 @@ class Variant:
             parts.append("halt")
         if self.unaligned:
             parts.append("any")
+        if self.ports > 1:
+            parts.append(f"p{self.ports}b{self.banks}")
         if self.csr >= 0:
             parts.append(f"csr{self.csr:x}")
         return "_".join(parts)

@@ -13,7 +13,7 @@ from potluck.sim.jit.handler import Handler, operand_type
 from potluck.sim.jit.ir import Symbol
 from potluck.sim.pages import PAGE_SHIFT, READ, WRITE
 
-UNIT, STRIDED, DRAM = 0, 1, 8  # access classes; 1..4 = one element per port with 1..4-way bank conflicts
+UNIT, STRIDED = 0, 1  # access classes (``st.WAYS``): whole words; one element per port, no two in a bank
 
 
 Leave = Callable[[int, Symbol], None]
@@ -67,7 +67,7 @@ def translate(
     body.label(f"{tag}.ok2")
     ways = f"[ {far_host.name}, %{tag}.dram ], [ {paged_host.name}, %{tag}.mapped ]"
     host = body.value(f"phi i64 [ {near_host.name}, %{tag}.ok ], {ways}")
-    code = body.value(f"phi i64 [ 0, %{tag}.ok ], [ {DRAM}, %{tag}.dram ], [ {DRAM}, %{tag}.mapped ]")
+    code = body.value(f"phi i64 [ 0, %{tag}.ok ], [ {st.IN_DRAM}, %{tag}.dram ], [ {st.IN_DRAM}, %{tag}.mapped ]")
     return body.value(f"inttoptr i64 {host} to ptr"), body.symbol(code, "u64")
 
 
