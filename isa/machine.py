@@ -100,7 +100,6 @@ class MemoryKeys(_Group):
     misaligned: bool = False
     workspace_bytes: Annotated[int, Field(ge=0)] = 1 << 17
 
-
     @field_validator("l1_banks")
     @classmethod
     def _power_of_two(cls, value: int) -> int:

@@ -272,7 +272,9 @@ def _element_by_element(row: NDArray[Any], requests: Any, ways: Any) -> Any:
     ports, share = np.int64(row[MODE]), np.int64(row[PORT_WORD])
     turns, rest = requests // (ports * share), requests % (ports * share)
     busy, more = rest // share, rest % share  # ports with a whole word left; elements of one port more
-    last = more * (((busy + 1) * ways + ports - 1) // ports) + (share - more) * ((busy * ways + ports - 1) // ports)
+    last = more * (((busy + 1) * ways + ports - 1) // ports) + (share - more) * (
+        (busy * ways + ports - 1) // ports
+    )
     return turns * share * ways + last
 
 

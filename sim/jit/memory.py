@@ -67,7 +67,9 @@ def translate(
     body.label(f"{tag}.ok2")
     ways = f"[ {far_host.name}, %{tag}.dram ], [ {paged_host.name}, %{tag}.mapped ]"
     host = body.value(f"phi i64 [ {near_host.name}, %{tag}.ok ], {ways}")
-    code = body.value(f"phi i64 [ 0, %{tag}.ok ], [ {st.IN_DRAM}, %{tag}.dram ], [ {st.IN_DRAM}, %{tag}.mapped ]")
+    code = body.value(
+        f"phi i64 [ 0, %{tag}.ok ], [ {st.IN_DRAM}, %{tag}.dram ], [ {st.IN_DRAM}, %{tag}.mapped ]"
+    )
     return body.value(f"inttoptr i64 {host} to ptr"), body.symbol(code, "u64")
 
 

@@ -58,7 +58,9 @@ def counted(machine: Machine, vl: int, sew: int, stride: int, offset: int = 0) -
 
 @pytest.mark.parametrize(("banks", "ports"), MACHINES)
 @pytest.mark.parametrize(("sew", "vl"), [(64, 64), (32, 128), (16, 64), (8, 64)])
-def test_strided_access_takes_the_counted_cycles(tmp_path: Path, banks: int, ports: int, sew: int, vl: int) -> None:
+def test_strided_access_takes_the_counted_cycles(
+    tmp_path: Path, banks: int, ports: int, sew: int, vl: int
+) -> None:
     machine, size = machine_file(tmp_path, banks, ports), sew // 8
     for multiple in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 40, -1, -2, -16, -5):
         stride = multiple * size

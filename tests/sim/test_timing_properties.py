@@ -26,7 +26,9 @@ def test_cutting_code_into_blocks_changes_nothing(seed):
     rng = random.Random(seed)
     lines = [rng.choice(POOL) for _ in range(60)]
     codes = {n: rng.choice([0, 1, 4]) for n, line in enumerate(lines) if line.startswith("vl")}
-    codes |= {n: IN_DRAM for n, line in enumerate(lines) if line.startswith(("ld", "fld")) and rng.random() < 0.3}
+    codes |= {
+        n: IN_DRAM for n, line in enumerate(lines) if line.startswith(("ld", "fld")) and rng.random() < 0.3
+    }
     whole = Timed("\n".join(lines), codes=codes)
     times, causes, cycles = np.zeros(STATE_SIZE, np.int64), np.zeros(len(CAUSES), np.int64), 0
     begin = 0
