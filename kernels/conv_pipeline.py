@@ -71,8 +71,9 @@ class Tiles:
         a("mv", "t4", "s10")
         a.label(full)
         kernel.channel_tile(a)
+        out = kernel.out_channels * kernel.out_bytes
         for to, origin, step in (
-            ("s11", "a0", self.pitch), ("s1", "a1", self.scale_pitch), ("s0", "a5", kernel.out_channels * 4)
+            ("s11", "a0", self.pitch), ("s1", "a1", self.scale_pitch), ("s0", "a5", out)
         ):  # fmt: skip
             if to != "s1" or kernel.scales:
                 advance(a, to, self.column * step, source=origin)
@@ -127,7 +128,7 @@ class Tiles:
     def _prefetch(self, pixel: int, step: Step) -> None:
         """Scalar operands of one pixel for ``step``."""
         offset = pixel % self.per_base * self.pitch - self.centre + step.data
-        self.a(self.kernel.data_load, DATA[pixel], f"{offset}(s{2 + pixel // self.per_base})")
+        self.a(self.kernel.data_load, self.kernel.data[pixel], f"{offset}(s{2 + pixel // self.per_base})")
         if self.kernel.scales and step.first:
             self.a("flb", SCALE[pixel], f"{pixel * self.scale_pitch + step.scale}(s6)")
 
@@ -258,7 +259,7 @@ class Tiles:
     def _leave(self, last: Step, parity: int, first: Step, start: str, final: str, done: str) -> None:
         """The tile's last step: prefetch the next tile's first operands if there is one, then store."""
         a, kernel, window = self.a, self.kernel, self.kernel.window
-        out = kernel.out_channels * 4
+        out = kernel.out_channels * kernel.out_bytes
         width = window.in_width * window.stride[0]
         row = (
             width * kernel.pixel_bytes - (self.count - 1) * self.pixels * self.pitch,
@@ -301,5 +302,5 @@ class Tiles:
 
 def _channel_bytes(kernel: ConvTile) -> list[tuple[str, int]]:
     """How far a2 (weights), a3 (their scales), a4 (bias) and a5 (output) move per output channel, in bytes."""
-    sizes = [("a2", 8 if kernel.scales else 4), ("a4", 4), ("a5", 4)]
+    sizes = [("a2", kernel.weight_bytes), ("a4", 4), ("a5", kernel.out_bytes)]
     return [*sizes, ("a3", 1)] if kernel.scales else sizes

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from potluck.isa.assembler import Assembler
 from potluck.kernels.base import Kernel, S, saved
-from potluck.kernels.conv_pipeline import Tiles
+from potluck.kernels.conv_pipeline import DATA, Tiles
 from potluck.kernels.conv_window import Plan, Step, Window, bases, split_pixels
 from potluck.kernels.emission import activate, activation_bounds, advance
 
@@ -102,14 +102,33 @@ class ConvTile(Kernel):
         return "fld" if self.scales else "flw"
 
     @property
+    def data(self) -> tuple[str, ...]:
+        """Registers of the pixels' scalar operands."""
+        return DATA
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of an output channel's weights in one step."""
+        return 8 if self.scales else 4
+
+    @property
+    def out_bytes(self) -> int:
+        """Bytes of an output value."""
+        return 4
+
+    @property
     def weight_scale_pitch(self) -> int:
         """Bytes between the weight scales of neighbouring blocks."""
         return -(-self.out_channels // 8) * 8
 
+    def prologue(self, a: Assembler) -> None:
+        """What holds for the whole kernel: the bounds of the activation in ft8 and ft9."""
+        activation_bounds(a, self.low, self.high)
+
     def emit(self, a: Assembler) -> None:
         """Append the kernel's code; control leaves at its end."""
         with saved(a, S):
-            activation_bounds(a, self.low, self.high)
+            self.prologue(a)
             pitch = self.window.stride[1] * self.pixel_bytes
             most = min(self.most_pixels, 4 * bases(8, pitch, self.plan.span)[0])
             groups, column = split_pixels(self.window.out_width, most), 0
