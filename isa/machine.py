@@ -18,6 +18,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    PrivateAttr,
     ValidationError,
     field_validator,
     model_validator,
@@ -25,6 +26,7 @@ from pydantic import (
 
 from potluck.isa.errors import MachineError
 from potluck.isa.latency import LONGEST, parse
+from potluck.isa.sources import stated_sources
 
 PRESETS = Path(__file__).parent / "machines"
 
@@ -202,6 +204,14 @@ class Machine(_Group):
     dma: Dma = Dma()
     dram: Dram = Dram()
     energy: dict[str, EnergyEntry]
+    _sources: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    def source(self, key: str) -> str:
+        """Where the value of a dotted key comes from, as the machine file says behind it.
+
+        Empty if the file gives the value without a comment, or leaves it at its default.
+        """
+        return self._sources.get(key, "")
 
     def pj(self, entry: str) -> float:
         """The energy of an entry in picojoules.
@@ -264,7 +274,8 @@ def load_machine(name: str | Path = "spatz-mx", overrides: Mapping[str, Any] | N
     """
     path = Path(name) if str(name).endswith(".toml") else PRESETS / f"{name}.toml"
     try:
-        data = tomllib.loads(path.read_text())
+        text = path.read_text()
+        data = tomllib.loads(text)
     except FileNotFoundError:
         raise MachineError(f"no machine {str(name)!r}", hint=f"Presets: {', '.join(presets())}") from None
     except tomllib.TOMLDecodeError as error:
@@ -274,9 +285,11 @@ def load_machine(name: str | Path = "spatz-mx", overrides: Mapping[str, Any] | N
     for key, value in (overrides or {}).items():
         _set(data, key, value)
     try:
-        return Machine.model_validate(data)
+        machine = Machine.model_validate(data)
     except ValidationError as error:
         raise _explain(error, data) from None
+    machine._sources |= stated_sources(text) | dict.fromkeys(overrides or {}, "set by the user")
+    return machine
 
 
 def _set(data: dict[str, Any], key: str, value: Any) -> None:

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from potluck.access import access_text
 from potluck.isa.context import Context, legal_vtype
 from potluck.isa.insn import Insn, Kind, Operand
 from potluck.isa.legality import check, is_mask
@@ -59,13 +60,20 @@ def _executed(insn: Insn, machine: Machine) -> dict[str, Any]:
         "kind": insn.kind.value,
         "timing_class": insn.timing,
         "unit": _unit(insn, machine),
-        "keys": [f"timing.{key}" for key in (known.latency, known.rate) if key],
+        "keys": {key: _key(key, machine) for key in known.keys},
+        "rules": known.rules.split(),
         "timing": {name: _timing(insn, fields, context, machine) for name, (fields, context) in contexts.items()},
         "energy": {name: _energy(insn, context, machine) for name, (_, context) in contexts.items()},
         "energy_sources": _energy_sources(insn, [context for _, context in contexts.values()], machine),
         "legal": [f"e{sew} m{lmul}".replace("m1/", "mf") for sew, lmul in legal],
         "constraints": _constraints(insn),
     }  # fmt: skip
+
+
+def _key(key: str, machine: Machine) -> dict[str, Any]:
+    """Value of a machine key, as the file has it, and its source."""
+    group, name = key.split(".")
+    return {"value": machine.model_dump(include={group: {name}})[group][name], "source": machine.source(key)}
 
 
 def _typed(insn: Insn) -> bool:
@@ -138,9 +146,10 @@ def _bit_fields(insn: Insn) -> list[dict[str, str]]:
 
 
 def _meaning(insn: Insn) -> str:
-    """Source of the element function, and what it was made from."""
+    """Source of the element function, and what it was made from; else what an access moves, or the summary."""
     if insn.meaning is None:
-        return ""
+        accesses = (Kind.LOAD, Kind.STORE, Kind.VLOAD, Kind.VSTORE)
+        return access_text(insn) if insn.kind in accesses else insn.doc
     lines = [_source(insn.meaning)]
     if inspect.isfunction(insn.meaning):
         made_from = inspect.getclosurevars(insn.meaning).nonlocals

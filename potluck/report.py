@@ -110,6 +110,13 @@ def print_instruction(console: Console, about: dict[str, Any]) -> None:
             for key, part in about["energy"][name].items()
         ]
         lines.append(f"  {name:4} {figures}; energy {' + '.join(parts)}")
+    lines.append("timing from")
+    for key, stated in about["keys"].items():
+        value = stated["value"]
+        if isinstance(value, dict):
+            value = ", ".join(f"{width} {cycles}" for width, cycles in value.items())
+        lines.append(f"  {key} = {value}: {stated['source'] or 'no source given'}")
+    lines.append(f"  rules of docs/timing.md: {', '.join(about['rules'])}")
     lines.append("energy from")
     lines += [f"  {entry}: {source}" for entry, source in about["energy_sources"].items()]
     if about["constraints"]:

@@ -26,55 +26,82 @@ class TimingClass:
             vector unit's arithmetic; scalar floats run there as well), ``vlsu``, ``slide``.
         latency: key of ``[timing]`` from operand read to result; empty: one cycle.
         rate: key of ``[timing]`` that slows elements down or follows the last one; empty: full rate.
+        rules: names of the rules of docs/timing.md that say how these keys become cycles.
         product: integer work that a separate integer unit leaves to the multipliers of the floating unit.
     """
 
     unit: str
     latency: str = ""
     rate: str = ""
+    rules: str = ""
     product: bool = False
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Dotted machine keys that the time of such an instruction depends on, beside those that all share."""
+        timing = tuple(f"timing.{key}" for key in (self.latency, self.rate) if key)
+        return timing + _UNIT_KEYS.get(self.unit, ())
+
+
+_UNIT_KEYS = {
+    "float": ("vector.lanes",),
+    "slide": ("vector.lanes",),
+    "integer": ("vector.integer_lanes", "vector.integer_unit"),
+    "vlsu": ("vector.ports", "vector.element_requests", "dram.latency_cycles", "dram.bytes_per_cycle"),
+}
+_MEMORY_RULES = (
+    "memory-unit-stride memory-element-by-element memory-bank-conflict memory-segment memory-latency"
+)
 
 CLASSES = {
-    "alu": TimingClass("core"),
-    "mul": TimingClass("core", "mul"),
-    "div": TimingClass("core", "div"),
-    "branch": TimingClass("core", rate="branch_taken"),
-    "jump": TimingClass("core", rate="jump"),
-    "csr": TimingClass("core"),
-    "system": TimingClass("core"),
-    "fence": TimingClass("core"),
-    "fence_i": TimingClass("core", rate="fence_i"),
-    "dma": TimingClass("core"),
-    "load": TimingClass("lsu", "load"),
-    "store": TimingClass("lsu", "load"),
-    "amo": TimingClass("lsu", "amo"),
-    "fload": TimingClass("sequencer", "float_load"),
-    "fstore": TimingClass("sequencer", "load"),
-    "fma": TimingClass("float", "fma"),
-    "fcvt": TimingClass("float", "convert"),
-    "fmove": TimingClass("float", "noncomp"),
-    "fdiv": TimingClass("float", "fma", "divide_per_element"),
-    "vset": TimingClass("controller"),
-    "vfma": TimingClass("float", "fma"),
-    "vfnoncomp": TimingClass("float", "noncomp"),
-    "vfcvt": TimingClass("float", "convert"),
-    "vfdiv": TimingClass("float", "fma", "divide_per_element"),
-    "vfred": TimingClass("float", "fma", "reduction_tail"),
-    "vmxdotp": TimingClass("float", "vmxdotp"),
-    "vint": TimingClass("integer", "integer"),
-    "vwint": TimingClass("integer", "integer"),
-    "vmask": TimingClass("integer", "integer"),
-    "vimul": TimingClass("integer", "integer", product=True),
-    "vidiv": TimingClass("integer", "integer", "divide_per_element", product=True),
-    "vred": TimingClass("integer", "integer", "reduction_tail"),
-    "vmove": TimingClass("slide", "move"),
-    "vslide": TimingClass("slide", "move"),
-    "vxs": TimingClass("slide", "move"),
-    "vgather": TimingClass("slide", "move", "gather_per_element"),
-    "vscan": TimingClass("slide", "move", "gather_per_element"),
-    "vload": TimingClass("vlsu", "vector_load"),
-    "vstore": TimingClass("vlsu", "vector_store"),
+    "alu": TimingClass("core", rules="core-single-cycle"),
+    "mul": TimingClass("core", "mul", rules="core-multiply"),
+    "div": TimingClass("core", "div", rules="core-divide"),
+    "branch": TimingClass("core", rate="branch_taken", rules="core-branch"),
+    "jump": TimingClass("core", rate="jump", rules="core-branch"),
+    "csr": TimingClass("core", rules="core-single-cycle core-drain"),
+    "system": TimingClass("core", rules="core-single-cycle"),
+    "fence": TimingClass("core", rules="core-single-cycle"),
+    "fence_i": TimingClass("core", rate="fence_i", rules="core-fence-i"),
+    "dma": TimingClass("core", rules="core-single-cycle dma-transfer dma-overlap"),
+    "load": TimingClass(
+        "lsu", "load", rules="core-load core-one-load core-load-after-vector-store core-far-load"
+    ),
+    "store": TimingClass("lsu", "load", rules="core-single-cycle core-store-after-vector-access"),
+    "amo": TimingClass("lsu", "amo", rules="core-atomic"),
+    "fload": TimingClass("sequencer", "float_load", rules="sequencer-float-loads sequencer-float-order"),
+    "fstore": TimingClass("sequencer", "load", rules="sequencer-float-order"),
+    "fma": TimingClass("float", "fma", rules="sequencer-arithmetic"),
+    "fcvt": TimingClass("float", "convert", rules="sequencer-arithmetic"),
+    "fmove": TimingClass("float", "noncomp", rules="sequencer-arithmetic sequencer-move"),
+    "fdiv": TimingClass("float", "fma", "divide_per_element", rules="sequencer-divide"),
+    "vset": TimingClass("controller", rules="controller-vset-id controller-vset-result"),
+    "vfma": TimingClass("float", "fma", rules="unit-float-rate unit-latency"),
+    "vfnoncomp": TimingClass("float", "noncomp", rules="unit-float-rate unit-latency unit-estimates"),
+    "vfcvt": TimingClass("float", "convert", rules="unit-float-rate unit-latency"),
+    "vfdiv": TimingClass("float", "fma", "divide_per_element", rules="unit-divide"),
+    "vfred": TimingClass("float", "fma", "reduction_tail", rules="unit-reduction"),
+    "vmxdotp": TimingClass("float", "vmxdotp", rules="unit-vmxdotp-rate unit-scale-conflict unit-latency"),
+    "vint": TimingClass("integer", "integer", rules="unit-integer-rate unit-integer-latency"),
+    "vwint": TimingClass("integer", "integer", rules="unit-integer-rate unit-integer-latency"),
+    "vmask": TimingClass("integer", "integer", rules="unit-integer-rate chain-at-end"),
+    "vimul": TimingClass(
+        "integer",
+        "integer",
+        rules="unit-integer-rate unit-integer-latency unit-separate-integers",
+        product=True,
+    ),
+    "vidiv": TimingClass(
+        "integer", "integer", "divide_per_element", rules="unit-divide unit-separate-integers", product=True
+    ),
+    "vred": TimingClass("integer", "integer", "reduction_tail", rules="unit-reduction"),
+    "vmove": TimingClass("slide", "move", rules="unit-slide unit-latency"),
+    "vslide": TimingClass("slide", "move", rules="unit-slide unit-latency"),
+    "vxs": TimingClass("slide", "move", rules="controller-scalar-result"),
+    "vgather": TimingClass("slide", "move", "gather_per_element", rules="unit-gather"),
+    "vscan": TimingClass("slide", "move", "gather_per_element", rules="unit-gather"),
+    "vload": TimingClass("vlsu", "vector_load", rules=_MEMORY_RULES + " memory-dram"),
+    "vstore": TimingClass("vlsu", "vector_store", rules=_MEMORY_RULES + " memory-dram"),
 }
 
 

@@ -55,6 +55,7 @@ _PATHS = {
     "load": LOAD, "amo": LOAD, "store": STORE, "fload": FLOAT_LOAD, "fstore": FLOAT_STORE, "branch": BRANCH,
     "jump": BRANCH, "fence_i": STORE,
 }  # fmt: skip
+_UNIT_PATHS = {"core": SCALAR, "float": FLOAT, "controller": VSET}
 _FCSR = (0x001, 0x002, 0x003, 0x800)
 
 
@@ -70,7 +71,7 @@ def timing_row(insn: Insn, fields: dict[str, int], context: Context, machine: Ma
     if insn.is_vector and insn.kind is not Kind.VSET:
         _vector(row, insn, fields, context, machine)
         return row
-    row[PATH] = _PATHS.get(insn.timing, SCALAR)
+    row[PATH] = _PATHS[insn.timing] if insn.timing in _PATHS else _UNIT_PATHS[known.unit]
     row[LATENCY] = cycles(known.latency, insn, context, machine) if known.latency else 1
     if insn.timing == "amo":
         row[MODE] = 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from potluck.isa.errors import MachineError
 from potluck.isa.insn import Kind
 from potluck.isa.legality import check
 from potluck.isa.machine import Timing, load_machine, presets
+from potluck.isa.sources import TAGS
 from potluck.isa.table import TABLE, table_of
 from potluck.sim import timing_rows as t
 from potluck.sim.timing_classes import CLASSES, cycles, timing_class
@@ -69,6 +72,50 @@ def test_every_instruction_is_timed_in_every_legal_context(machine):
             if not insn.is_vector:
                 break
         assert tried, insn.mnemonic
+
+
+UNIT_PATHS = {
+    "core": {t.SCALAR, t.BRANCH, t.DRAIN, t.STORE}, "lsu": {t.LOAD, t.STORE}, "controller": {t.VSET},
+    "sequencer": {t.FLOAT_LOAD, t.FLOAT_STORE}, "float": {t.FLOAT, t.MOVE, t.VECTOR}, "integer": {t.VECTOR},
+    "slide": {t.VECTOR}, "vlsu": {t.VECTOR_LOAD, t.VECTOR_STORE},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["spatz", "custom", "wide64"])
+def test_no_instruction_takes_a_path_that_is_not_its_units(encoding):
+    """A class without a path of its own would be timed as an addition, without a word."""
+    machine = load_machine("spatz-mx", {"isa.vmxdotp_encoding": encoding})
+    for insn in executable(encoding):
+        fields, context = next(cases(insn))
+        row = t.timing_row(insn, fields, context, machine)
+        assert row[t.PATH] in UNIT_PATHS[timing_class(insn).unit], insn.mnemonic
+        assert bool(insn.is_vector and insn.kind is not Kind.VSET) == (
+            row[t.PATH] in (t.VECTOR, t.VECTOR_LOAD, t.VECTOR_STORE)
+        )
+
+
+def test_every_class_names_documented_rules():
+    """And every rule of an instruction's own is named by a class; the others concern all instructions."""
+    text = (Path(__file__).parents[2] / "docs" / "timing.md").read_text()
+    documented = set(re.findall(r"^\| `([a-z0-9-]+)` \|", text, re.M))
+    named = {rule for known in CLASSES.values() for rule in known.rules.split()}
+    assert all(known.rules for known in CLASSES.values()) and named <= documented
+    common = {"core-issue", "unit-switch", "unit-whole-at-vstart", "memory-loads-and-stores", "sequencer-register",
+              "sequencer-operands", "controller-issue", "controller-order", "controller-in-flight",
+              "controller-queue"}  # fmt: skip
+    assert documented - named - {rule for rule in documented if rule.startswith("chain-")} == common
+
+
+@pytest.mark.parametrize("name", presets())
+@pytest.mark.parametrize("group", ["timing", "vector", "dma", "dram"])
+def test_every_value_of_a_preset_is_stated_with_its_source(name, group):
+    """No key is left at its default, and each has a tag that says what it stands on."""
+    machine = load_machine(name)
+    for key in type(getattr(machine, group)).model_fields:
+        source = machine.source(f"{group}.{key}")
+        assert source.replace(":", " ").replace(";", " ").split()[:1] in [[tag] for tag in TAGS], (
+            f"{group}.{key}"
+        )
 
 
 def test_a_row_without_a_class_is_an_error():
