@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from potluck.benchmarks import ara_matmul
 from potluck.benchmarks.spine import irregular
 from potluck.isa.assembler import Assembler
 from potluck.isa.elf import Program
@@ -206,5 +207,6 @@ def speed(report: Report) -> None:
 
 def run(report: Report) -> None:
     """All figures of the ISA."""
+    ara_matmul.run(report)
     speed(report)
     differential(report)
