@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -123,7 +123,25 @@ def parse(value: Any) -> int | Formula | ByWidth:
     return constant
 
 
-def _checked(source: str) -> ast.expr:
+def evaluate(source: str, names: Mapping[str, int | Fraction], largest: int = 10 * LONGEST) -> int:
+    """The value of an expression over any names, rounded up; the same operators and functions as in a latency.
+
+    Args:
+        source: the expression, e.g. ``"nCL + nBL + 2 - nCWL"``.
+        names: what it may name.
+        largest: the largest constant.
+
+    Raises:
+        ValueError: not an expression, an unknown name, or a division by zero.
+    """
+    try:
+        value: int = math.ceil(_value(_checked(source, names, largest), names))
+    except ZeroDivisionError:
+        raise ValueError(f"{source!r} divides by zero") from None
+    return value
+
+
+def _checked(source: str, known: Collection[str] = NAMES, largest: int = LONGEST) -> ast.expr:
     try:
         tree = ast.parse(source.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError):
@@ -132,22 +150,22 @@ def _checked(source: str) -> ast.expr:
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id in _FUNCTIONS and id(node) not in called:
             raise ValueError(f"{source!r}: {node.id} is a function")
-        _refuse(node, source)
+        _refuse(node, source, known, largest)
     return tree
 
 
-def _refuse(node: ast.AST, source: str) -> None:
+def _refuse(node: ast.AST, source: str, known: Collection[str], largest: int) -> None:
     """Raise for a part that formulas do not have."""
     if isinstance(node, ast.Name):
-        if node.id not in NAMES and node.id not in _FUNCTIONS:
+        if node.id not in known and node.id not in _FUNCTIONS:
             hint = " (known only at run time)" if node.id == "vl" else ""
-            raise ValueError(f"unknown name {node.id!r}{hint} in {source!r}; known: {', '.join(NAMES)}")
+            raise ValueError(f"unknown name {node.id!r}{hint} in {source!r}; known: {', '.join(known)}")
     elif isinstance(node, ast.Constant):
-        if type(node.value) is not int or node.value > LONGEST:
-            raise ValueError(f"{node.value!r} in {source!r}: constants are whole numbers up to {LONGEST}")
+        if type(node.value) is not int or node.value > largest:
+            raise ValueError(f"{node.value!r} in {source!r}: constants are whole numbers up to {largest}")
     elif isinstance(node, ast.Call):
-        known = isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS
-        if not known or node.keywords or not node.args:
+        callable_ = isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS
+        if not callable_ or node.keywords or not node.args:
             raise ValueError(f"{source!r}: the functions are {', '.join(_FUNCTIONS)}")
         if isinstance(node.func, ast.Name) and node.func.id in ("ceil", "log2") and len(node.args) != 1:
             raise ValueError(f"{source!r}: {node.func.id} takes one argument")

@@ -1,0 +1,408 @@
+"""The controller of one DRAM channel: FR-FCFS from command to command, compiled.
+
+Nothing is done clock by clock. Of every bank with requests, and of every rank's refresh, the next command and the
+earliest clock at which all rules allow it are known; the earliest is issued (at equal clocks: refresh, then column,
+then row commands, then the oldest), which is what a controller that looks every clock would do.
+
+The state of a rule is the clock from which a command is allowed at a node (channel, pseudochannel, rank, bank group,
+bank): issuing a command raises these clocks by the table of rules, so a command's earliest clock is a maximum over the
+five nodes that it belongs to.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from potluck.sim.cache import configure_numba
+
+configure_numba()
+
+ACT, PRE, PREA, RD, WR, RDA, WRA, REF_AB, REF_PB = range(9)
+NEVER = np.int64(1) << np.int64(60)
+# Words of a channel's record.
+CLOCK, HITS, CLOSED, CONFLICTS = range(4)
+COUNTS = 8  # + command
+RECORD = COUNTS + 9
+# Words of a rank's record.
+DUE, TARGET, OPEN, SINCE, ACTIVE, RING, RING_AT = 0, 1, 2, 3, 4, 5, 9
+RANK_RECORD = 10
+# Words of a bank's record: its node at each level, its rank, the first rank of its pseudochannel, the open row (-1:
+# none), the clock of the refresh that its next command must not pass; its list of waiting requests (queue slots), the
+# command that it needs next, the slot that this is for, the one before that, its place among the banks with requests.
+RANK, SIBLINGS, ROW, LIMIT, HEAD, TAIL, WANT, PICK, BEFORE, WHERE = range(5, 15)
+BANK_RECORD = 16
+# Words of a request.
+ARRIVAL, BANK, REQUESTED, WRITES, STATE = range(5)
+REQUEST = 5
+SERVED = 3  # STATE: 0 as it came, 1 a row was opened for it, 2 and another closed before, 3 served
+# Words of the parameters.
+BANKS, RANKS, PER_RANK, RANKS_PER_PC, QUEUE, CLOSED_PAGE, PER_BANK, INTERVAL, WINDOW_CYCLES, READ_DONE, WRITE_DONE, \
+    GROUP, CAP = range(13)  # fmt: skip
+PARAMETERS = 13
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _earliest(command: int, bank: int, banks: NDArray[Any], allowed: NDArray[Any]) -> Any:
+    if RDA <= command <= WRA:  # automatic precharge makes no difference to what a command waits for
+        command -= 2
+    t = allowed[banks[bank, 0], command]
+    for level in range(1, 5):
+        t = max(t, allowed[banks[bank, level], command])
+    return t
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _earliest_rank(command: int, bank: int, banks: NDArray[Any], allowed: NDArray[Any]) -> Any:
+    """For a command to a whole rank, given any of its banks."""
+    t = allowed[banks[bank, 0], command]
+    for level in range(1, 3):
+        t = max(t, allowed[banks[bank, level], command])
+    return t
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _first_column(p: NDArray[Any], banks: NDArray[Any], allowed: NDArray[Any], now: int) -> Any:
+    """A clock before which no rank allows a column command."""
+    best = NEVER
+    for r in range(p[RANKS]):
+        bank = r * p[PER_RANK]
+        best = min(best, _earliest_rank(RD, bank, banks, allowed), _earliest_rank(WR, bank, banks, allowed))
+    return max(best, now)
+
+
+@numba.njit(nogil=True, cache=True)
+def _issue(
+    command: int, bank: int, t: int, depth: int, p: NDArray[Any], first: NDArray[Any], entries: NDArray[Any],
+    allowed: NDArray[Any], banks: NDArray[Any], ranks: NDArray[Any], record: NDArray[Any],
+) -> None:  # fmt: skip
+    """Raise the clocks of everything that has to wait for a command; ``depth`` is 5, or 3 for a whole rank's."""
+    for k in range(first[command], first[command + 1]):
+        scope, then = entries[k, 0], entries[k, 1]
+        until = t + entries[k, 2]
+        if scope < depth:
+            node = banks[bank, scope]
+            if allowed[node, then] < until:
+                allowed[node, then] = until
+        elif scope == 5:
+            begin = banks[bank, SIBLINGS]
+            for rank in range(begin, begin + p[RANKS_PER_PC]):
+                if rank != banks[bank, RANK]:
+                    node = banks[rank * p[PER_RANK], 2]
+                    if allowed[node, then] < until:
+                        allowed[node, then] = until
+    record[COUNTS + command] += 1
+    record[CLOCK] = t
+    if command == ACT and p[WINDOW_CYCLES] > 0:
+        rank = banks[bank, RANK]
+        at = ranks[rank, RING_AT]
+        ranks[rank, RING + at] = t
+        at = (at + 1) & 3
+        ranks[rank, RING_AT] = at
+        node = banks[bank, 2]  # the next activation is the fourth after the one that the ring now points to
+        if allowed[node, ACT] < ranks[rank, RING + at] + p[WINDOW_CYCLES]:
+            allowed[node, ACT] = ranks[rank, RING + at] + p[WINDOW_CYCLES]
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _closed(rank: int, ranks: NDArray[Any], t: int, count: int) -> None:
+    ranks[rank, OPEN] -= count
+    if ranks[rank, OPEN] == 0:
+        ranks[rank, ACTIVE] += t - ranks[rank, SINCE]
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _note(log: NDArray[Any], logged: int, t: int, command: int, bank: int, row: int, request: int) -> int:
+    if logged < log.shape[0]:
+        log[logged, 0], log[logged, 1], log[logged, 2] = t, command, bank
+        log[logged, 3], log[logged, 4] = row, request
+    return logged + 1
+
+
+@numba.njit(nogil=True, cache=True)
+def _choose(
+    bank: int, closed_page: int, banks: NDArray[Any], slots: NDArray[Any], requests: NDArray[Any]
+) -> int:
+    """The command that a bank needs next, the queue slot it is for, and the slot before that in the bank's list.
+
+    Returns:
+        By how many the banks that want a row command have become more.
+    """
+    slot = banks[bank, HEAD]
+    row = banks[bank, ROW]
+    old = 1 if banks[bank, WANT] < RD else 0
+    banks[bank, BEFORE] = -1
+    if row < 0:
+        banks[bank, WANT], banks[bank, PICK] = ACT, slot
+        return 1 - old
+    previous = np.int64(-1)
+    while slot >= 0:
+        request = slots[slot, 1]
+        if requests[request, REQUESTED] == row:
+            command = RD + requests[request, WRITES]
+            if closed_page == 1:
+                last = 2
+                other = banks[bank, HEAD]
+                while other >= 0:
+                    if other != slot and requests[slots[other, 1], REQUESTED] == row:
+                        last = 0
+                        break
+                    other = slots[other, 0]
+                command += last
+            banks[bank, WANT], banks[bank, PICK], banks[bank, BEFORE] = command, slot, previous
+            return -old
+        previous, slot = slot, slots[slot, 0]
+    banks[bank, WANT], banks[bank, PICK] = PRE, banks[bank, HEAD]
+    return 1 - old
+
+
+@numba.njit(nogil=True, cache=True)
+def _admit(
+    request: int, slot: int, active_count: int, closed_page: int, active: NDArray[Any], banks: NDArray[Any],
+    slots: NDArray[Any], requests: NDArray[Any],
+) -> int:  # fmt: skip
+    """Put a request at the end of its bank's list.
+
+    Returns:
+        By how many the banks that want a row command have become more.
+    """
+    bank = requests[request, BANK]
+    slots[slot, 0], slots[slot, 1] = -1, request
+    if banks[bank, HEAD] < 0:
+        banks[bank, HEAD] = slot
+        banks[bank, WHERE] = active_count
+        active[active_count] = bank
+    else:
+        slots[banks[bank, TAIL], 0] = slot
+        if closed_page == 0 and (
+            banks[bank, WANT] != PRE or requests[request, REQUESTED] != banks[bank, ROW]
+        ):
+            banks[bank, TAIL] = slot  # what the bank needs next is older
+            return 0
+    banks[bank, TAIL] = slot
+    return _choose(bank, closed_page, banks, slots, requests)
+
+
+@numba.njit(nogil=True, cache=True)
+def run_channel(
+    p: NDArray[Any], first: NDArray[Any], entries: NDArray[Any], allowed: NDArray[Any], banks: NDArray[Any],
+    ranks: NDArray[Any], record: NDArray[Any], requests: NDArray[Any], done: NDArray[Any], until: int,
+    log: NDArray[Any],
+) -> int:  # fmt: skip
+    """Serve all requests of a channel, then refresh up to ``until``.
+
+    Args:
+        p: int64 [PARAMETERS].
+        first, entries: tables of rules.
+        allowed: int64 [nodes, commands], clock from which a command is allowed; updated.
+        banks: int64 [banks, BANK_RECORD]; updated.
+        ranks: int64 [ranks, RANK_RECORD]; updated.
+        record: int64 [RECORD]; updated.
+        requests: int64 [n, REQUEST]: clock at which it reaches the controller (not decreasing), bank, row, whether it
+            writes, 0; the last word is used.
+        done: int64 [n], set to the clock after the last data beat.
+        until: clock.
+        log: int64 [m, 5], filled with (clock, command, bank, row, request), as far as it goes.
+
+    Returns:
+        Commands issued.
+    """
+    n = requests.shape[0]
+    size, closed_page, per_bank, group = p[QUEUE], p[CLOSED_PAGE], p[PER_BANK], p[GROUP]
+    active = np.zeros(p[BANKS], np.int64)  # banks with requests
+    slots = np.zeros((size, 2), np.int64)  # next slot of the bank's list, request
+    free = np.arange(size)
+    free_count, active_count = size, 0
+    incoming, served, oldest, passed = 0, 0, 0, 0
+    row_wants = 0  # banks that want a row command
+    logged = 0
+    next_due = NEVER
+    for r in range(p[RANKS]):
+        next_due = min(next_due, ranks[r, DUE])
+    while True:
+        now = record[CLOCK]
+        while incoming < n and free_count > 0 and (requests[incoming, ARRIVAL] <= now or free_count == size):
+            # An empty queue takes the next request before its time: it is issued no earlier.
+            free_count -= 1
+            new = banks[requests[incoming, BANK], HEAD] < 0
+            row_wants += _admit(
+                incoming, free[free_count], active_count, closed_page, active, banks, slots, requests
+            )
+            active_count += new
+            incoming += 1
+        best, kind, order, chosen = NEVER, 3, n, -1
+        forced = passed > p[CAP]
+        early = incoming > 0 and requests[incoming - 1, ARRIVAL] > now  # a request was taken before its time
+        if row_wants == 0 and oldest < incoming and not forced and not early:
+            # Streams: nothing is better than the oldest request, if it is as early as any column command can be.
+            bank = requests[oldest, BANK]
+            if slots[banks[bank, PICK], 1] == oldest:
+                t = max(_earliest(banks[bank, WANT], bank, banks, allowed), now)
+                if t < banks[bank, LIMIT] and t <= _first_column(p, banks, allowed, now):
+                    best, kind, order, chosen = t, 1, oldest, bank
+        if chosen < 0:
+            for k in range(active_count):
+                bank = active[k]
+                command, request = banks[bank, WANT], slots[banks[bank, PICK], 1]
+                if forced:
+                    if requests[oldest, BANK] != bank:
+                        continue
+                    command, request = _needed(oldest, bank, banks, requests), oldest
+                t = max(_earliest(command, bank, banks, allowed), now)
+                if early:
+                    t = max(t, requests[request, ARRIVAL])
+                if t > best or t >= banks[bank, LIMIT]:
+                    continue
+                rank_of = 1 if command >= RD else 2
+                if t < best or rank_of < kind or (rank_of == kind and request < order):
+                    best, kind, order, chosen = t, rank_of, request, bank
+        refreshing = -1
+        if next_due <= best:
+            for r in range(p[RANKS]):
+                due = ranks[r, DUE]
+                if due > best:
+                    continue
+                if per_bank == 0:
+                    command = PREA if ranks[r, OPEN] > 0 else REF_AB
+                    t = max(_earliest_rank(command, r * p[PER_RANK], banks, allowed), now, due)
+                else:
+                    t = max(now, due)
+                    for g in range(group):
+                        bank = _refreshed(r, g, ranks, p)
+                        if banks[bank, ROW] >= 0:
+                            t = max(_earliest(PRE, bank, banks, allowed), now, due)
+                            break
+                        t = max(t, _earliest(REF_PB, bank, banks, allowed))
+                if t < best or (t == best and kind > 0):
+                    best, kind, refreshing = t, 0, r
+        if served == n and (refreshing < 0 or best >= until):
+            return logged
+        if incoming < n and free_count > 0 and requests[incoming, ARRIVAL] <= best:
+            # One more request is there by then: it may be the better choice.
+            free_count -= 1
+            new = banks[requests[incoming, BANK], HEAD] < 0
+            row_wants += _admit(
+                incoming, free[free_count], active_count, closed_page, active, banks, slots, requests
+            )
+            active_count += new
+            incoming += 1
+            continue
+        if refreshing >= 0:
+            r = refreshing
+            base = r * p[PER_RANK]
+            if per_bank == 0 and ranks[r, OPEN] > 0:
+                _issue(PREA, base, best, 3, p, first, entries, allowed, banks, ranks, record)
+                logged = _note(log, logged, best, PREA, base, -1, -1)
+                _closed(r, ranks, best, ranks[r, OPEN])
+                for bank in range(base, base + p[PER_RANK]):
+                    banks[bank, ROW] = -1
+                    if banks[bank, HEAD] >= 0:
+                        row_wants += _choose(bank, closed_page, banks, slots, requests)
+                continue
+            if per_bank == 0:
+                _issue(REF_AB, base, best, 3, p, first, entries, allowed, banks, ranks, record)
+                logged = _note(log, logged, best, REF_AB, base, -1, -1)
+                ranks[r, DUE] += p[INTERVAL]
+                for bank in range(base, base + p[PER_RANK]):
+                    banks[bank, LIMIT] = ranks[r, DUE]
+            else:
+                closing = -1
+                for g in range(group):
+                    bank = _refreshed(r, g, ranks, p)
+                    if banks[bank, ROW] >= 0:
+                        closing = bank
+                        break
+                if closing >= 0:
+                    _issue(PRE, closing, best, 5, p, first, entries, allowed, banks, ranks, record)
+                    logged = _note(log, logged, best, PRE, closing, -1, -1)
+                    _closed(r, ranks, best, 1)
+                    banks[closing, ROW] = -1
+                    if banks[closing, HEAD] >= 0:
+                        row_wants += _choose(closing, closed_page, banks, slots, requests)
+                    continue
+                for g in range(group):
+                    bank = _refreshed(r, g, ranks, p)
+                    _issue(REF_PB, bank, best, 5, p, first, entries, allowed, banks, ranks, record)
+                    banks[bank, LIMIT] = NEVER
+                record[COUNTS + REF_PB] -= group - 1  # one command
+                logged = _note(log, logged, best, REF_PB, _refreshed(r, 0, ranks, p), -1, -1)
+                ranks[r, TARGET] = (ranks[r, TARGET] + 1) % (p[PER_RANK] // group)
+                ranks[r, DUE] += p[INTERVAL]
+                for g in range(group):
+                    banks[_refreshed(r, g, ranks, p), LIMIT] = ranks[r, DUE]
+            next_due = NEVER
+            for r in range(p[RANKS]):
+                next_due = min(next_due, ranks[r, DUE])
+            continue
+        bank = chosen
+        command, request = banks[bank, WANT], slots[banks[bank, PICK], 1]
+        if forced:
+            command, request = _needed(oldest, bank, banks, requests), oldest
+            previous, slot = np.int64(-1), banks[bank, HEAD]
+            while slots[slot, 1] != request:
+                previous, slot = slot, slots[slot, 0]
+            banks[bank, PICK], banks[bank, BEFORE] = slot, previous
+        _issue(command, bank, best, 5, p, first, entries, allowed, banks, ranks, record)
+        logged = _note(log, logged, best, command, bank, requests[request, REQUESTED], request)
+        rank = banks[bank, RANK]
+        if command == ACT:
+            banks[bank, ROW] = requests[request, REQUESTED]
+            requests[request, STATE] = max(requests[request, STATE], 1)
+            if ranks[rank, OPEN] == 0:
+                ranks[rank, SINCE] = best
+            ranks[rank, OPEN] += 1
+        elif command == PRE:
+            banks[bank, ROW] = -1
+            requests[request, STATE] = 2
+            _closed(rank, ranks, best, 1)
+        else:
+            record[HITS + requests[request, STATE]] += 1
+            requests[request, STATE] = SERVED
+            done[request] = best + (p[READ_DONE] if command in (RD, RDA) else p[WRITE_DONE])
+            if command >= RDA:
+                banks[bank, ROW] = -1
+                _closed(rank, ranks, best, 1)
+            slot, previous = banks[bank, PICK], banks[bank, BEFORE]
+            if previous < 0:
+                banks[bank, HEAD] = slots[slot, 0]
+            else:
+                slots[previous, 0] = slots[slot, 0]
+            if banks[bank, TAIL] == slot:
+                banks[bank, TAIL] = previous
+            free[free_count] = slot
+            free_count += 1
+            served += 1
+            passed += 1
+            if request == oldest:
+                passed = 0
+                while oldest < n and requests[oldest, STATE] == SERVED:
+                    oldest += 1
+            if banks[bank, HEAD] < 0:
+                active_count -= 1
+                last = active[active_count]
+                active[banks[bank, WHERE]] = last
+                banks[last, WHERE] = banks[bank, WHERE]
+                if banks[bank, WANT] < RD:  # only where an overtaken request was forced
+                    row_wants -= 1
+                banks[bank, WANT] = RD
+                continue
+        row_wants += _choose(bank, closed_page, banks, slots, requests)
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _needed(request: int, bank: int, banks: NDArray[Any], requests: NDArray[Any]) -> Any:
+    """The next command for one request, whatever else waits for its bank."""
+    if banks[bank, ROW] < 0:
+        return ACT
+    if banks[bank, ROW] != requests[request, REQUESTED]:
+        return PRE
+    return RD + requests[request, WRITES]
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _refreshed(rank: int, which: int, ranks: NDArray[Any], p: NDArray[Any]) -> Any:
+    """The banks of a rank's next REFpb: ``which`` of the group that it refreshes together."""
+    return rank * p[PER_RANK] + ranks[rank, TARGET] + which * (p[PER_RANK] // p[GROUP])

@@ -1,0 +1,144 @@
+"""Timing rules: from text such as ``"rank: ACT x4 -> ACT = nFAW"`` to the tables that the engine and reports read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from potluck.isa.errors import MachineError
+from potluck.isa.latency import evaluate
+
+COMMANDS = ("ACT", "PRE", "PREA", "RD", "WR", "RDA", "WRA", "REFab", "REFpb")
+ACT, PRE, PREA, RD, WR, RDA, WRA, REF_AB, REF_PB = range(len(COMMANDS))
+LEVELS = ("channel", "pseudochannel", "rank", "bankgroup", "bank")
+CHANNEL, PSEUDOCHANNEL, RANK, BANKGROUP, BANK = range(len(LEVELS))
+SIBLINGS = len(LEVELS)  # "pseudochannel, other rank": a scope of its own beside the levels
+
+_CLASSES = {
+    "RD*": ("RD", "RDA"),
+    "WR*": ("WR", "WRA"),
+    "column": ("RD", "WR", "RDA", "WRA"),
+    "row": ("ACT", "PRE", "PREA", "REFab", "REFpb"),
+    "any": COMMANDS,
+}
+_RULE = re.compile(
+    r"(?P<level>[\w, ]+):\s*(?P<first>[\w* ]+?)\s*(?:x(?P<window>\d+)\s*)?->\s*(?P<then>[\w* ]+?)\s*=\s*(?P<cycles>.+)"
+)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``then`` comes at least ``cycles`` after ``first`` at the same node of ``scope``.
+
+    Attributes:
+        scope: index into :data:`LEVELS`, or :data:`SIBLINGS` for two ranks of one pseudochannel.
+        first: commands (indices) that start the interval.
+        then: commands that have to wait.
+        cycles: memory clocks.
+        window: 1, or n if the interval begins at the n-th last ``first``.
+        text: the declaration.
+    """
+
+    scope: int
+    first: tuple[int, ...]
+    then: tuple[int, ...]
+    cycles: int
+    window: int
+    text: str
+
+
+def parse(text: str, timing: Mapping[str, int]) -> Rule:
+    """Read one rule; the notation is described in ``docs/dram.md``.
+
+    Raises:
+        MachineError: not a rule; an unknown level, command or timing name.
+    """
+    match = _RULE.fullmatch(text.strip())
+    if match is None:
+        raise MachineError(
+            f"{text!r} is no timing rule", hint="Write 'LEVEL: COMMANDS -> COMMANDS = CYCLES'."
+        )
+    level = match["level"].strip()
+    if level == "pseudochannel, other rank":
+        scope = SIBLINGS
+    elif level in LEVELS:
+        scope = LEVELS.index(level)
+    else:
+        raise MachineError(f"unknown level {level!r} in {text!r}", hint=f"Levels: {', '.join(LEVELS)}.")
+    try:
+        cycles = evaluate(match["cycles"], timing)
+    except ValueError as problem:
+        raise MachineError(f"rule {text!r}: {problem}") from None
+    window = int(match["window"] or 1)
+    first, then = _commands(match["first"], text), _commands(match["then"], text)
+    if window > 1 and (scope != RANK or first != (ACT,) or then != (ACT,)):
+        raise MachineError(f"{text!r}: windows are of activations of a rank")
+    return Rule(scope, first, then, cycles, window, text)
+
+
+def _commands(text: str, rule: str) -> tuple[int, ...]:
+    found: list[str] = []
+    for word in text.split():
+        names = _CLASSES.get(word, (word,))
+        if names[0] not in COMMANDS:
+            raise MachineError(
+                f"unknown command {word!r} in {rule!r}", hint=f"Commands: {', '.join(COMMANDS)}."
+            )
+        found += names
+    return tuple(COMMANDS.index(name) for name in found)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Rules by issued command, for the engine.
+
+    Attributes:
+        first: int32 [commands + 1], where a command's entries begin.
+        entries: int32 [n, 3]: scope, following command, cycles.
+        window: activations in the window of a rank; cycles of that window.
+    """
+
+    first: NDArray[np.int32]
+    entries: NDArray[np.int32]
+    window: tuple[int, int]
+
+
+def compile_rules(rules: Iterable[Rule], refresh: str = "", ranks: int = 2) -> Tables:
+    """One entry per (issued command, scope, following command), the longest if several rules say something.
+
+    Args:
+        rules: of a kind.
+        refresh: leaves out the refresh commands of the other way, ``all-bank`` or ``per-bank``.
+        ranks: of a pseudochannel; with one there are no other ranks.
+
+    Raises:
+        MachineError: RDA or WRA has to wait for something that RD or WR does not wait for.
+    """
+    unused = {"all-bank": (REF_PB,), "per-bank": (REF_AB, PREA), "none": (REF_AB, REF_PB, PREA)}.get(
+        refresh, ()
+    )
+    longest: dict[tuple[int, int, int], int] = {}
+    window = (1, 0)
+    for rule in rules:
+        if rule.scope == SIBLINGS and ranks == 1:
+            continue
+        if rule.window > 1:
+            window = rule.window, rule.cycles
+            continue
+        for first in rule.first:
+            for then in rule.then:
+                key = first, rule.scope, then
+                longest[key] = max(longest.get(key, 0), rule.cycles)
+    for (first, scope, then), cycles in longest.items():
+        if then in (RDA, WRA) and longest.get((first, scope, then - 2)) != cycles:
+            raise MachineError(f"{COMMANDS[then]} waits otherwise than {COMMANDS[then - 2]}")
+    ordered = sorted(k for k in longest if k[2] not in (RDA, WRA, *unused) and k[0] not in unused)
+    entries = np.array(
+        [[scope, then, longest[first, scope, then]] for first, scope, then in ordered], np.int32
+    )
+    starts = np.searchsorted([key[0] for key in ordered], range(len(COMMANDS) + 1)).astype(np.int32)
+    return Tables(starts, entries.reshape(-1, 3), window)
