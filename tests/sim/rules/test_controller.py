@@ -23,6 +23,15 @@ def test_controller_order(gate: Gate) -> None:
     gate.never_waits(busy(gate, depth), "vle32.v v20, (a0)", watch="v20")
 
 
+def test_controller_buffer(gate: Gate) -> None:
+    """One instruction waits in the buffer; the next waits in the sequencer and holds back its loads."""
+    depth = gate.machine.vector.queue_depth
+    gate = replace(gate, lmul=2)
+    leaves = 2 + gate.words()  # the buffer, the cycle after the first one's last operands
+    gate.opens_at(leaves, busy(gate, depth + 2), "fld fa0, 0(s0)", watch="f10")
+    gate.never_waits(busy(gate, depth + 1), "fld fa0, 0(s0)", watch="f10")
+
+
 def test_controller_in_flight(gate: Gate) -> None:
     """The id of the first instruction is free when its last word is written."""
     ids = gate.machine.vector.in_flight

@@ -76,16 +76,14 @@ def test_chain_not_from_whole(gate: Gate) -> None:
 
 def test_chain_load_over_operand(gate: Gate) -> None:
     """A load over a register that is read or written: its requests need not wait, its writes do."""
-    words = gate.words()
-    done = 2 + words - 1 + gate.latency("fma")
     length = gate.words(lanes=gate.machine.vector.ports)
-    # Its last write, at 2 + length - 1 + latency if unhindered, follows the old value's last use.
-    opens = done + 1 - (2 + length - 1 + gate.load)
-    for before in (FLOAT, "vfadd.vv v0, v8, v16"):
-        if opens > 1:
-            gate.opens_at(opens, before, "vle32.v v8, (a0)", watch="v8")
-        else:
-            gate.never_waits(before, "vle32.v v8, (a0)", watch="v8")
+    per_lane = -(-gate.elements // gate.machine.vector.lanes)
+    done = 2 + per_lane * gate.latency("divide_per_element") - 1 + gate.latency("fma")
+    unhindered = 2 + length - 1 + gate.load  # its last write, which must follow the old value's last use
+    for before in ("vfdiv.vv v8, v16, v24", "vfdiv.vv v0, v8, v16"):
+        gate.opens_at(done + 1 - unhindered, before, "vle32.v v8, (a0)", watch="v8")
+    for before in (FLOAT, "vfadd.vv v0, v8, v16"):  # it runs ahead by its latency
+        gate.never_waits(before, "vle32.v v8, (a0)", watch="v8")
 
 
 def test_chain_over_operand(gate: Gate) -> None:
