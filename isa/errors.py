@@ -90,6 +90,20 @@ class ProgramError(PotluckError):
         self.pc = pc
 
 
+class ExitError(ProgramError):
+    """A program that ran to its end and gave an exit status other than 0.
+
+    Attributes:
+        status: The exit status.
+        result: What the run cost (`potluck.sim.Result`), without outputs; None if nobody summed it up.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the program exited with code {status}")
+        self.status = status
+        self.result: object = None
+
+
 class TrapError(PotluckError):
     """A running program that the machine stopped.
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from potluck.isa.errors import DataError, PotluckError
+from potluck.isa.errors import DataError, ExitError, PotluckError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__.split(".")[0] + ".")
 console = Console()
@@ -146,7 +146,8 @@ def simulate(
 ) -> None:
     """Execute an ELF program, every instruction of it.
 
-    A static Linux executable gets the arguments, standard input and output; where it ran, standard error tells.
+    A static Linux executable gets the arguments, standard input and output; where it ran, standard error tells. The
+    exit status is the program's own; that of an error of the simulation (a trap, a bad file) is 1, with a message.
     """
     from potluck import api
     from potluck.report import print_result
@@ -154,24 +155,33 @@ def simulate(
     loaded = api.load_program(program)
     description = _machine(machine or loaded.manifest.machine, settings)
     from potluck.sim.process import Environment
+    from potluck.sim.result import Result
 
     environment = Environment(
         arguments or [], _pairs("--env", variables), str(program), sys.stdin.buffer, root,
         sys.stdout.buffer, sys.stderr.buffer,
     )  # fmt: skip
-    result = api.simulate(
-        loaded,
-        _load_npz(inputs),
-        mode,
-        description,
-        budget=budget,
-        signature=signature,
-        environment=environment,
-    )
+    status = 0
+    try:
+        result = api.simulate(
+            loaded,
+            _load_npz(inputs),
+            mode,
+            description,
+            budget=budget,
+            signature=signature,
+            environment=environment,
+        )
+    except ExitError as error:
+        if not loaded.foreign or not isinstance(error.result, Result):
+            raise  # a compiled network has no status of its own to tell
+        result, status = error.result, error.status & 0xFF
     if output:
         _save_npz(output, result.outputs)
     print_result(Console(stderr=True) if loaded.foreign else console, result)
     _write_json(json_path, result.to_json())
+    if status:
+        raise typer.Exit(status)
 
 
 @app.command()
@@ -329,4 +339,4 @@ def main() -> None:
         app()
     except PotluckError as error:
         Console(stderr=True).print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False)
-        sys.exit(1)
+        sys.exit(error.status & 0xFF or 1 if isinstance(error, ExitError) else 1)

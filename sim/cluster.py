@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.elf import Program
-from potluck.isa.errors import DataError, PotluckError, ProgramError, TrapError
+from potluck.isa.errors import DataError, ExitError, PotluckError, ProgramError, TrapError
 from potluck.isa.insn import Kind
 from potluck.isa.machine import Machine
 from potluck.sim.blocks import block_store
@@ -75,7 +75,8 @@ class Cluster:
         Raises:
             DataError: an input is missing, unknown, or of the wrong shape.
             TrapError: the program did something illegal; names pc, symbol, layer and address.
-            ProgramError: a non-zero exit code, a deadlock, or no end within the budget.
+            ExitError: an exit code other than 0.
+            ProgramError: a deadlock, or no end within the budget.
         """
         _require_ieee_host()
         self._write_inputs(inputs or {})
@@ -100,7 +101,7 @@ class Cluster:
                 self.kernel.files.close_all()
         self.host_seconds = time.perf_counter() - start
         if self.exit_code:
-            raise ProgramError(f"the program exited with code {self.exit_code}")
+            raise ExitError(self.exit_code)
         return {tensor.name: self.memory.read_tensor(tensor) for tensor in self.program.manifest.outputs}
 
     def _write_inputs(self, inputs: Mapping[str, NDArray[Any]]) -> None:

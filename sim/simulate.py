@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.elf import Program
-from potluck.isa.errors import ProgramError
+from potluck.isa.errors import ExitError, ProgramError
 from potluck.isa.machine import Machine
 from potluck.isa.manifest import Layer
 from potluck.sim.blocks import Block
@@ -48,12 +48,17 @@ def simulate(
         environment: arguments, streams and files of a program that is a Linux process.
 
     Raises:
+        ExitError: an exit code other than 0; its ``result`` tells what the run cost.
         ProgramError, TrapError, DataError: see :class:`potluck.sim.cluster.Cluster`.
     """
     if mode not in MODES:
         raise ProgramError(f"mode {mode!r}; there are {', '.join(MODES)}")
     cluster = Cluster(program, machine, mode == "timed", budget, threads, environment=environment)
-    outputs = cluster.run(inputs)
+    try:
+        outputs = cluster.run(inputs)
+    except ExitError as error:
+        error.result = summarize(cluster, {}, mode)
+        raise
     if signature:
         cluster.memory.write_signature(signature)
     return summarize(cluster, outputs, mode)

@@ -62,9 +62,12 @@ class Campaign:
         self, group: str, count: int, done: Callable[[Tally], None] = lambda tally: None,
         vlens: Sequence[int] = VLENS,
     ) -> Tally:  # fmt: skip
-        """Run batches of a group until ``count`` instructions have retired; ``done`` after each batch."""
+        """Run batches of a group until ``count`` instructions have retired; ``done`` after each batch.
+
+        The directed coverage ends with the last place of the table, whatever the count.
+        """
         tally = self.tallies.setdefault(group, Tally())
-        while tally.instructions < count and len(tally.findings) < MOST_FINDINGS:
+        while (tally.instructions < count or group == COVERAGE) and len(tally.findings) < MOST_FINDINGS:
             vlen = vlens[tally.batches % len(vlens)]
             programs = list(self._programs(group, tally.batches, vlen))
             if not programs:

@@ -17,6 +17,7 @@ from potluck.isa.table import TABLE
 from tests.differential.program import (
     BASES,
     CORNERS,
+    COUNTERS,
     END,
     OFFSETS,
     RESERVED,
@@ -57,12 +58,14 @@ class Rates:
         partway: vector instructions that start at an element other than 0.
         end: vector accesses that start close to the end of memory, where they fault or are cut short.
         refresh: corner values loaded into registers.
+        loops: loops begun.
     """
 
     wild: float = 0.2
     partway: float = 0.03
     end: float = 0.004
     refresh: float = 0.08
+    loops: float = 0.03
 
 
 class Generator:
@@ -88,6 +91,7 @@ class Generator:
         self.frm = rng.choice([0, 0, 0, 1, 2, 3, 4])
         self.partway = False
         self.items: list[Item] = []
+        self.loops = self.depth = 0
 
     @property
     def context(self) -> Context:
@@ -98,16 +102,22 @@ class Generator:
         """Draw about ``length`` instructions."""
         vtype, frm = self.vtype, self.frm
         while len(self.items) < length:
-            mine = self.rng.random() < 0.75
-            insn = self.rng.choice(self.rows if mine else self.others)
-            if self.rng.random() < self.rates.refresh:
-                self._refresh()
-            if insn.is_vector and self.rng.random() < self.rates.partway:
-                self._start_partway()
-            self._draw(insn)
+            self._something()
         if self.rng.random() < self.rates.wild:
             self._wild(self.rng.choice(self.rows))
         return Program(tuple(self.items), vtype, frm, self.vlen, seed, number, self.reads_flags)
+
+    def _something(self) -> None:
+        """An instruction with what it needs, or a loop."""
+        mine = self.rng.random() < 0.75
+        insn = self.rng.choice(self.rows if mine else self.others)
+        if self.rng.random() < self.rates.refresh:
+            self._refresh()
+        if self.rng.random() < self.rates.loops and self.depth < len(COUNTERS) and not self.partway:
+            self._loop()
+        if insn.is_vector and self.rng.random() < self.rates.partway:
+            self._start_partway()
+        self._draw(insn)
 
     def under(self, places: Sequence[tuple[Insn, int, bool]], seed: int, number: int) -> Program:
         """A program with the given (instruction, vtype, masked), each where it is legal."""
@@ -119,6 +129,43 @@ class Generator:
             if self.rng.random() < self.rates.refresh:
                 self._refresh()
         return Program(tuple(self.items), vtype, frm, self.vlen, seed, number, self.reads_flags)
+
+    def _loop(self) -> None:
+        """A few instructions, two to six times; what follows a block's context is the same on each way to its head."""
+        rng, counter = self.rng, COUNTERS[self.depth]
+        self.loops += 1
+        number, vtype, frm = self.loops, self.vtype, self.frm
+        self._add(TABLE["addi"], {"rd": counter, "rs1": 0, "imm": rng.randrange(2, 7)}, loop=number)
+        begin = len(self.items)
+        self.depth += 1
+        for _ in range(rng.randrange(1, 9)):
+            self._something()
+        self.depth -= 1
+        if rng.random() < 0.5:  # other addresses in each turn
+            step = rng.choice([1, 2, 4, 8, 8, 8]) * rng.randrange(-8, 9)
+            self._add(
+                TABLE["addi"],
+                {"rd": BASES[1], "rs1": BASES[1], "imm": step & -8 if rng.random() < 0.9 else step},
+            )
+        if self.vtype != vtype or self.partway:
+            self._vset(TABLE["vsetvli"], vtype)
+        if self.frm != frm:
+            self._add(TABLE["csrrwi"], {"csr": CSRS["frm"], "rd": 0, "uimm": frm})
+            self.frm = frm
+        self._add(TABLE["addi"], {"rd": counter, "rs1": counter, "imm": -1})
+        near = sum(item.insn.length for item in self.items[begin:]) < 200
+        ways = (
+            ["bne", "blt", "bltu", "jal"] + ["c.j"] * near + ["c.bnez"] * (near and counter in range(8, 16))
+        )
+        way = rng.choice(ways)
+        if way in ("jal", "c.j"):
+            self._add(TABLE["beq"], {"rs1": counter, "rs2": 0, "off": 0}, skip=1)
+            self._add(TABLE[way], {"off": 0} | ({"rd": 0} if way == "jal" else {}), back=number)
+        elif way == "c.bnez":
+            self._add(TABLE[way], {"cs1": counter, "off": 0}, back=number)
+        else:
+            first, second = (counter, 0) if way == "bne" else (0, counter)
+            self._add(TABLE[way], {"rs1": first, "rs2": second, "off": 0}, back=number)
 
     def _add(self, insn: Insn, fields: dict[str, int], **facts: int) -> None:
         self.items.append(Item(insn, fields, self.context, **facts))  # type: ignore[arg-type]

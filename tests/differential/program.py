@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,19 +27,29 @@ OFFSETS = {
 CORNERS = {16: 25, 32: 26, 64: 27}  # width of corner values -> register with the address of their table
 STACK, BASES, END = 2, (8, 9), 24
 STRIDE, WILD_STRIDE = 18, 19
-RESERVED = (STACK, *BASES, STRIDE, WILD_STRIDE, END, *OFFSETS.values(), *CORNERS.values())
+COUNTERS = (28, 15)  # of an outer and an inner loop
+RESERVED = (STACK, *BASES, STRIDE, WILD_STRIDE, END, *OFFSETS.values(), *CORNERS.values(), *COUNTERS)
 ECALL = TABLE["ecall"].match
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One instruction; ``skip`` items follow that a branch jumps over, ``context`` is what it was made for."""
+    """One instruction; ``context`` is what it was made for.
+
+    Attributes:
+        skip: how many of the items that follow a branch jumps over.
+        loop: number of the loop that begins behind this item, which sets its counter.
+        back: number of the loop that this branch or jump repeats.
+        wild: drawn without regard to legality.
+    """
 
     insn: Insn
     fields: dict[str, int]
     context: Context
     skip: int = 0
-    wild: bool = False  # drawn without regard to legality
+    loop: int = 0
+    back: int = 0
+    wild: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,18 +80,25 @@ class Program:
 
     def encode(self) -> bytes:
         """The code, ended by (reading fcsr and) an ``ecall``."""
-        sizes = [item.insn.length for item in self.items]
         data = bytearray()
-        for index, item in enumerate(self.items):
-            fields = item.fields
-            if "off" in fields:
-                distance = sum(sizes[index : index + 1 + min(item.skip, len(sizes) - 1 - index)])
-                fields = fields | {"off": distance}
+        for item, fields in self._with_offsets():
             data += item.insn.encode(fields).to_bytes(item.insn.length, "little")
         if self.reads_flags:
             read = TABLE["csrrs"].encode({"rd": 5, "csr": 3, "rs1": 0})
             data += read.to_bytes(4, "little")
         return bytes(data + ECALL.to_bytes(4, "little"))
+
+    def _with_offsets(self) -> Iterator[tuple[Item, dict[str, int]]]:
+        """Items with the distances of their jumps, which depend on what the shrinker has left between."""
+        sizes = [item.insn.length for item in self.items]
+        begins = {item.loop: index + 1 for index, item in enumerate(self.items) if item.loop}
+        for index, item in enumerate(self.items):
+            if "off" not in item.fields:
+                yield item, item.fields
+            elif begins.get(item.back, index + 1) <= index:
+                yield item, item.fields | {"off": -sum(sizes[begins[item.back] : index])}
+            else:
+                yield item, item.fields | {"off": sum(sizes[index : index + 1 + item.skip])}
 
     def state(self, run: int) -> State:
         """Registers and memory that a run begins with."""
@@ -110,10 +128,8 @@ class Program:
         )
 
     def __str__(self) -> str:
-        lines, sizes = [], [item.insn.length for item in self.items]
-        for index, item in enumerate(self.items):
-            distance = sum(sizes[index : index + 1 + item.skip])
-            fields = item.fields | ({"off": distance} if "off" in item.fields else {})
+        lines = []
+        for item, fields in self._with_offsets():
             word = item.insn.encode(fields)
             lines.append(f"    {disassemble_word(word):44} # {word:#0{2 + 2 * item.insn.length}x}")
         return "\n".join(lines)

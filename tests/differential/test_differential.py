@@ -84,6 +84,29 @@ def test_a_wrong_instruction_is_found_and_shrunk() -> None:
     assert "mulw" in str(shrunk) and f"x{item.fields['rd']} = " in str(shrunk)
 
 
+def test_programs_have_loops_that_turn_as_often_as_they_say() -> None:
+    """Spike retires each turn of a loop, nested ones included; both ways back (branch, jump) are drawn."""
+    programs = programs_of("V integer", 12) + programs_of("C", 24)
+    backward = {item.insn.mnemonic for p in programs for item in p.items if item.back}
+    assert {"bne", "jal"} <= backward and backward & {"c.j", "c.bnez"}
+    pair = Pair(512)
+    pair.load(programs)
+    longer = 0
+    for number, program in enumerate(programs):
+        before = pair.retired
+        assert pair.compare(number, 0) is None
+        longer += pair.retired - before > len(program.items) + 2
+    assert longer > len(programs) // 4
+
+
+def test_what_only_an_empty_unordered_sum_explains_is_latitude_also_in_a_loop() -> None:
+    program = next(p for p in Campaign(1)._programs("Zbs", 5, 2048) if p.number == 130)
+    pair = Pair(2048, timed=False)
+    pair.load([program])
+    assert pair.compare(0, 3)
+    assert Shrinker(pair, program, 3).shrink().latitude == LATITUDE[1]
+
+
 def test_a_program_is_a_function_of_its_number() -> None:
     one, two = programs_of("V integer", 3), programs_of("V integer", 3)
     assert [p.encode() for p in one] == [p.encode() for p in two]

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from potluck import cli
 from potluck.assets import load_test_images, model_path
+from potluck.isa.assembler import Assembler
 
 SOURCE = """
 .text
@@ -112,6 +113,21 @@ def test_bad_requests_fail_with_a_next_step(potluck, arguments: tuple[str, ...],
     assert status == 1
     assert message in text.replace("\n", "")
     assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+@pytest.mark.parametrize("status", [0, 1, 42, 255])
+def test_the_exit_status_is_the_programs_own(potluck, tmp_path: Path, status: int, foreign: bool) -> None:  # type: ignore[no-untyped-def]
+    a = Assembler()
+    a.text(f"li a0, {status}; li a7, 93; ecall")
+    elf, report = tmp_path / "a.elf", tmp_path / "a.json"
+    data = a.assemble().program().to_bytes()
+    elf.write_bytes(data.replace(b".potluck.manifest", b".comment.of.other") if foreign else data)
+    found, text = potluck("simulate", elf, "--json", report)
+    assert found == status
+    assert "Traceback" not in text and ("ExitError" in text) == (status != 0 and not foreign)
+    if foreign:  # what the run cost is told whatever the status
+        assert json.loads(report.read_text())["instructions"] == 2  # the ecall does not retire
 
 
 def test_failed_run_leaves_no_file(potluck, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

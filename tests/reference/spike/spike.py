@@ -71,6 +71,7 @@ class Spike:
         vlen: bits of a vector register, a power of two, 128 to 4096.
         memory: base address to bytes, both multiples of 4096 (default: 1 MiB at 0x8000_0000). The arrays are used in
             place, so they may be shared with something else.
+        scratch: memory for :meth:`run` at ``code``. Without it nothing but ``memory`` can be accessed.
 
     Raises:
         RuntimeError: Spike is missing; use :data:`needs_spike` to skip.
@@ -79,14 +80,16 @@ class Spike:
     code = CODE
 
     def __init__(
-        self, isa: str = ISA, vlen: int = 512, memory: Mapping[int, NDArray[np.uint8]] | None = None
-    ) -> None:
+        self, isa: str = ISA, vlen: int = 512, memory: Mapping[int, NDArray[np.uint8]] | None = None,
+        scratch: bool = True,
+    ) -> None:  # fmt: skip
         self._shim = library()
         if vlen not in (128, 256, 512, 1024, 2048, 4096):
             raise ValueError(f"VLEN {vlen}: Spike takes powers of two from 128 to 4096")
         self.isa, self.vlen = isa, vlen
         self.memory = dict({DATA: np.zeros(DATA_BYTES, np.uint8)} if memory is None else memory)
-        self.memory.setdefault(CODE, np.zeros(CODE_BYTES, np.uint8))
+        if scratch:
+            self.memory.setdefault(CODE, np.zeros(CODE_BYTES, np.uint8))
         self._hart = self._shim.spike_new(f"{isa}_zvl{vlen}b".encode())
         for base, array in self.memory.items():
             if base % 4096 or array.size % 4096 or array.dtype != np.uint8:
