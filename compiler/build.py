@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from potluck.compiler.flat import FlatRecords
 from potluck.compiler.graph import integer
 from potluck.compiler.importer import Source, load
-from potluck.compiler.lowering.base import Target, Tensor
+from potluck.compiler.lowering.base import Target, Tensor, pattern_word
 from potluck.compiler.memory import align, place
 from potluck.compiler.overlap import overlap
-from potluck.compiler.passes import run_passes
+from potluck.compiler.passes import make, run_passes
 from potluck.compiler.quantize import folding
 from potluck.compiler.records import Records
 from potluck.compiler.schedule import LoweredOp
@@ -33,8 +34,6 @@ TEXT_BYTES = 1 << 20
 """Room for code at the bottom of DRAM; data begins above it."""
 PAGE = 4096
 """Segments of a Linux program share no page."""
-PATTERNS = {"zero": 0, "-inf": 0xFF800000}
-"""32-bit patterns that borders are filled with."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +74,7 @@ def prepare(
     dims: Mapping[str, int] | None = None,
     exclude: Sequence[str] = (),
     min_channels: int = 16,
+    calibration: Mapping[str, NDArray[np.generic]] | None = None,
     print_after: Collection[str] = (),
     write: Callable[[str], object] = print,
 ) -> ir.Model:
@@ -83,11 +83,11 @@ def prepare(
     Raises:
         ModelError: The model is invalid, or one or more nodes cannot be compiled; lists them all.
     """
-    passes = find(scheme).passes(Options(tuple(exclude), min_channels)) if scheme is not None else ()
+    passes = find(scheme).passes(Options(tuple(exclude), min_channels, calibration)) if scheme is not None else ()
     model = load(source, dims)
     run_passes(model, folding(), print_after, write)
     check(model)
-    run_passes(model, passes, print_after, write)
+    run_passes(model, (*passes, make("integer_products")), print_after, write)
     return model
 
 
@@ -113,11 +113,15 @@ def build(model: ir.Model, machine: Machine, data_base: int | None = None) -> Sc
 
     constants: list[tuple[int, bytes]] = []
     fills: dict[str, int] = {}
-    for name, pattern in PATTERNS.items():
-        size = max((plan.fill_bytes().get(name, 0) for plan in plans), default=0)
+    wanted: dict[str, int] = {}
+    for plan in plans:
+        for name, size in plan.fill_bytes().items():
+            wanted[name] = max(size, wanted.get(name, 0))
+    for name in sorted(wanted, reverse=True):
+        size = wanted[name]
         if size:
             fills[name] = at
-            constants.append((at, np.full(-(-size // 4), pattern, np.uint32).tobytes()))
+            constants.append((at, np.full(-(-size // 4), pattern_word(name), np.uint32).tobytes()))
             at = align(at + size)
     for plan in plans:
         for item in plan.constants():

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from potluck.compiler.build import TEXT_BYTES, Schedule, build, prepare
 from potluck.compiler.codegen import emit_program, layer_label
 from potluck.compiler.importer import Source
@@ -29,6 +32,7 @@ def compile_model(
     dims: Mapping[str, int] | None = None,
     exclude: Sequence[str] = (),
     min_channels: int = 16,
+    calibration: Mapping[str, NDArray[np.generic]] | None = None,
     print_after: Collection[str] = (),
     write: Callable[[str], object] = print,
 ) -> Program:
@@ -41,6 +45,7 @@ def compile_model(
         dims: Sizes of dynamic dimensions; ``batch`` and ``N`` are 1 unless given.
         exclude: Nodes or weights, by name, that are not quantized.
         min_channels: Products that contract fewer elements are not quantized.
+        calibration: Input name -> samples, for schemes that fix ranges beforehand.
         print_after: Passes after which the graph is written as text; ``all`` for every one, ``schedule`` for
             the layers with their tiles, transfers and addresses.
         write: Takes that text.
@@ -54,7 +59,8 @@ def compile_model(
     """
     shown = [name for name in print_after if name != "schedule"]
     model = prepare(
-        source, scheme, dims=dims, exclude=exclude, min_channels=min_channels, print_after=shown, write=write
+        source, scheme, dims=dims, exclude=exclude, min_channels=min_channels, calibration=calibration,
+        print_after=shown, write=write,
     )
     schedule = build(model, machine)
     if "schedule" in print_after or "all" in print_after:

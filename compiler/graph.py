@@ -31,7 +31,9 @@ def title(node: ir.Node) -> str:
     name = operator(node)
     if name == f"{DOMAIN}.MxQuantizeDequantize":
         return "QuantizeMx"
-    return name.removeprefix(f"{DOMAIN}.Fused")
+    for law in ("Float", "Ort", "Single", "Double") if name.startswith(f"{DOMAIN}.Integer") else ():
+        name = name.removesuffix(law)
+    return name.removeprefix(f"{DOMAIN}.Fused").removeprefix(f"{DOMAIN}.Integer")
 
 
 def is_op(node: ir.Node | None, *op_types: str, domain: str = "") -> bool:

@@ -27,12 +27,14 @@ def dequantizer(value: ir.Value | None) -> ir.Node | None:
     node = value.producer() if value is not None else None
     if node is None or not is_op(node, "DequantizeLinear"):
         return None
-    return node if all(constant(item) is not None for item in node.inputs[:2]) else None
+    return node if all(constant(item) is not None for item in node.inputs) else None
 
 
 def is_constant(value: ir.Value | None) -> bool:
     """Whether a weight is known at compile time, quantized or not."""
-    return constant(value) is not None or dequantizer(value) is not None
+    node = value.producer() if value is not None else None
+    pot = node is not None and is_op(node, "PotDequantize", domain=DOMAIN)
+    return constant(value) is not None or dequantizer(value) is not None or pot
 
 
 def operands_reason(node: ir.Node, data_axis: int, weight_axis: int) -> str | None:

@@ -9,6 +9,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from potluck.compiler.graph import constant, integer, ints, label, real
+from potluck.compiler.integer_nodes import dequantized
 from potluck.compiler.lowering.packing import Weights
 from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.mx_nodes import MX_ELEMENTS, dequantizer, is_constant
@@ -42,7 +43,11 @@ def weights_of(value: ir.Value | None, mx: BlockLayout | None) -> Weights:
     if array is not None:
         return np.asarray(array, np.float32)
     node = dequantizer(value)
-    assert node is not None and value is not None
+    assert value is not None
+    if node is None or (node.inputs[1] is not None and node.inputs[1].dtype is ir.DataType.FLOAT):
+        values = dequantized(value)
+        assert values is not None
+        return values
     codes, scales = constant(node.inputs[0]), constant(node.inputs[1])
     assert codes is not None and scales is not None and node.inputs[0] is not None
     element = node.inputs[0].dtype
@@ -77,7 +82,7 @@ def weights_reason(node: ir.Node) -> str | None:
     """Refuses weights and biases that are computed at run time."""
     if not is_constant(node.inputs[1]):
         return "its weights are computed at run time, only constant weights are packed"
-    if len(node.inputs) > 2 and node.inputs[2] is not None and constant(node.inputs[2]) is None:
+    if len(node.inputs) > 2 and node.inputs[2] is not None and not is_constant(node.inputs[2]):
         return "its bias is computed at run time, only constant biases are taken"
     return None
 
@@ -86,6 +91,8 @@ def bias_of(node: ir.Node, channels: int) -> tuple[F32, str]:
     """The bias of a convolution or Gemm, zeros if it has none, and its name."""
     value = node.inputs[2] if len(node.inputs) > 2 else None
     array = constant(value)
+    if array is None and value is not None:
+        array = dequantized(value)
     if array is None:
         return np.zeros(channels, np.float32), f"{label(node)}_bias"
     # ONNX adds the bias to a sum, which makes +0 of -0 + 0; the kernels start from it.

@@ -14,6 +14,7 @@ from potluck.compiler.memory import Storage
 from potluck.compiler.operators import operators
 from potluck.isa.blocks import BlockLayout
 from potluck.isa.errors import DataError, ModelError
+from potluck.kernels.elementwise_int8 import Affine
 
 
 class Selector:
@@ -56,14 +57,20 @@ class Selector:
             )
         return self.tensors[value]
 
-    def new(self, value: ir.Value, mx: BlockLayout | None = None) -> Tensor:
+    def new(self, value: ir.Value, mx: BlockLayout | None = None, affine: Affine | None = None) -> Tensor:
         """The tensor of a value that a layer will write."""
-        made = self.fresh(value.name or "value", shape_of(value), mx)
+        made = self.fresh(value.name or "value", shape_of(value), mx, affine)
         self.tensors[value] = made
         return made
 
-    def fresh(self, name: str, shape: tuple[int, ...], mx: BlockLayout | None = None) -> Tensor:
+    def fresh(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        mx: BlockLayout | None = None,
+        affine: Affine | None = None,
+    ) -> Tensor:
         """A tensor with memory of its own that is no value of the graph."""
-        storage = Storage(name, tensor_bytes(shape, mx))
+        storage = Storage(name, tensor_bytes(shape, mx, affine))
         self.storages.append(storage)
-        return Tensor(name, shape, storage, mx)
+        return Tensor(name, shape, storage, mx, affine=affine)

@@ -11,13 +11,13 @@ from functools import cache
 import onnx
 import onnx_ir as ir
 
-from potluck.compiler.functions import fused, mx
+from potluck.compiler.functions import fused, integers, mx
 from potluck.compiler.functions.fused import FUSED
 from potluck.compiler.graph import DOMAIN, OPSET
 
 __all__ = ["FUSED", "function", "names", "require"]
 
-FAMILIES = (mx, fused)
+FAMILIES = (mx, fused, integers)
 """Modules whose ``BODIES`` are the functions; a name occurs once."""
 
 

@@ -7,13 +7,13 @@ _CLIP = """
 }
 """
 
-_WINDOW = ("dilations", "group", "kernel_shape", "pads", "strides")
-_CONV_ATTRIBUTES = ", ".join(f"{name}: {'int' if name == 'group' else 'ints'} = @{name}" for name in _WINDOW)
+WINDOW = ("dilations", "group", "kernel_shape", "pads", "strides")
+CONV_ATTRIBUTES = ", ".join(f"{name}: {'int' if name == 'group' else 'ints'} = @{name}" for name in WINDOW)
 
 BODIES = {
     "FusedConv": f"""
-FusedConv <{", ".join(_WINDOW)}, min, max> (x, w, b) => (y) {{
-  raw = Conv <{_CONV_ATTRIBUTES}> (x, w, b)
+FusedConv <{", ".join(WINDOW)}, min, max> (x, w, b) => (y) {{
+  raw = Conv <{CONV_ATTRIBUTES}> (x, w, b)
 {_CLIP}""",
     "FusedGemm": f"""
 FusedGemm <alpha, beta, transA, transB, min, max> (a, b, c) => (y) {{

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from potluck.compiler.schedule import Memory
 from potluck.isa.assembler import Assembler
 from potluck.kernels.conv_depthwise import DepthwiseFp32
+from potluck.kernels.conv_depthwise_int8 import DepthwiseInt8
 from potluck.kernels.conv_fp32 import ConvFp32
+from potluck.kernels.conv_int8 import ConvInt8
 from potluck.kernels.conv_mx import ConvMx
 from potluck.kernels.elementwise import Add, Clip, ColumnAffine
 from potluck.kernels.pool import GlobalAveragePool, Pool
@@ -99,6 +102,43 @@ class ConvFp32Tile:
             rows,
         )
         write(memory, out, result)
+
+
+@dataclass(frozen=True)
+class ConvInt8Tile:
+    """Arguments as for `ConvMxTile`; no scales are used, and the bias is the rows of constants."""
+
+    kernel: ConvInt8
+
+    def emit(self, a: Assembler) -> None:
+        """See `TileKernel`."""
+        self.kernel.emit(a)
+
+    def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
+        """See `TileKernel`."""
+        k, (x, _, weights, _, constants, out, rows) = self.kernel, args
+        if not rows:
+            return
+        image = codes(memory, x, k, rows)
+        pitch = k.row_bytes
+        packed = octets(memory, weights, *k.window.kernel, k.in_channels, pitch)
+        levels: NDArray[Any] = packed.view(np.int8 if k.weight_bits == 8 else np.int16)
+        table = words(memory, constants, k.finish.rows, k.out_channels)
+        write(memory, out, k.contract(image, levels, table, rows))
+
+
+def words(memory: Memory, address: int, *shape: int) -> NDArray[np.int32]:
+    """A copy of int32 values."""
+    return octets(memory, address, 4 * int(np.prod(shape))).view(np.int32).reshape(shape)
+
+
+def codes(memory: Memory, address: int, kernel: ConvInt8 | DepthwiseInt8, rows: int) -> NDArray[Any]:
+    """A copy of the 8-bit activations that a convolution's ``rows`` output rows read."""
+    window = kernel.window
+    channels = kernel.in_channels if isinstance(kernel, ConvInt8) else kernel.channels
+    columns = window.columns(window.out_width)
+    image = _edge(memory, address, window.rows(rows), window.in_width, channels, columns)
+    return image.view(np.uint8 if kernel.unsigned else np.int8)
 
 
 @dataclass(frozen=True)

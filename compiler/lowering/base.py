@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from potluck.compiler.memory import L1, Storage, align
 from potluck.compiler.schedule import LoweredOp, Operand, Transfer
 from potluck.isa.blocks import BlockLayout
+from potluck.kernels.elementwise_int8 import Affine
 from potluck.kernels.runtime import L1_BASE, l1_free
 
 if TYPE_CHECKING:
@@ -27,13 +28,22 @@ SLACK = 1024
 """Bytes of L1 that planners leave free, for what alignment loses."""
 
 
+ZERO, MINUS_INFINITY = "zero", "-inf"
+
+
+def pattern_word(name: str) -> int:
+    """The 32-bit word that a fill pattern repeats: zero, minus infinity, or four times a byte."""
+    words = {ZERO: 0, MINUS_INFINITY: 0xFF800000}
+    return words[name] if name in words else 0x01010101 * int(name.removeprefix("byte "), 16)
+
+
 @dataclass(frozen=True)
 class Target:
     """The machine as planners see it.
 
     Attributes:
         machine: Its description.
-        fills: DRAM addresses of the patterns that borders are filled from (``zero``, ``-inf``).
+        fills: DRAM addresses of the patterns that borders are filled from, see `pattern_word`.
         downward: Whether L1 is allocated from the top.
         workspace: DRAM address of the working memory of a machine without L1 or DMA.
     """
@@ -94,6 +104,11 @@ class Target:
         return int(self.machine.vector.lanes)
 
     @property
+    def integer_lanes(self) -> int:
+        """Lanes that integer work runs on."""
+        return int(self.machine.vector.integer_lanes)
+
+    @property
     def dma_rate(self) -> float:
         """Bytes per cycle between DRAM and L1."""
         return min(float(self.machine.dma.width_bits) / 8, float(self.machine.dram.bytes_per_cycle))
@@ -114,6 +129,7 @@ class Tensor:
         storage: Where it lies; shared with its reshaped aliases.
         mx: None for FP32; otherwise the MX format, with blocks along the channels (images) or the last axis.
         grid: MX format whose values it holds as FP32, on machines without MX products.
+        affine: Scale and zero point of 8-bit codes; None if it holds none.
     """
 
     name: str
@@ -121,6 +137,7 @@ class Tensor:
     storage: Storage
     mx: BlockLayout | None = None
     grid: BlockLayout | None = None
+    affine: Affine | None = None
 
     @property
     def image(self) -> bool:
@@ -163,7 +180,12 @@ class Tensor:
     @property
     def pixel_bytes(self) -> int:
         """Bytes of one pixel's values or codes."""
-        return pixel_bytes(self.channels, self.mx)
+        return pixel_bytes(self.channels, self.mx, self.item_bytes)
+
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of a value, or of an 8-bit code; of no meaning for MX."""
+        return 4 if self.affine is None else 1
 
     @property
     def scales_address(self) -> int:
@@ -179,7 +201,8 @@ class Tensor:
         """The parts in DRAM."""
         values = self.pixels * self.pixel_bytes
         if self.mx is None:
-            return (Operand(role, self.name, "FP32", self.layout, self.stored_shape, self.address, values),)
+            held = "FP32" if self.affine is None else self.affine.dtype.name.upper()
+            return (Operand(role, self.name, held, self.layout, self.stored_shape, self.address, values),)
         outer = self.stored_shape[:-1]
         padded = (*outer, self.pixel_bytes * 8 // self.mx.element.bits)
         element, scales = self.mx.element.name, self.pixels * self.scales
@@ -197,14 +220,16 @@ class Tensor:
         )
 
 
-def pixel_bytes(channels: int, mx: BlockLayout | None) -> int:
-    """Bytes of a pixel in memory: FP32, or codes padded to whole 64-bit chunks."""
-    return 4 * channels if mx is None else 8 * -(-channels * mx.element.bits // 64)
+def pixel_bytes(channels: int, mx: BlockLayout | None, item: int = 4) -> int:
+    """Bytes of a pixel in memory: values of ``item`` bytes, or MX codes padded to whole 64-bit chunks."""
+    return item * channels if mx is None else 8 * -(-channels * mx.element.bits // 64)
 
 
-def tensor_bytes(shape: tuple[int, ...], mx: BlockLayout | None) -> int:
+def tensor_bytes(
+    shape: tuple[int, ...], mx: BlockLayout | None = None, affine: Affine | None = None
+) -> int:
     """Bytes of a tensor's storage."""
-    probe = Tensor("", shape, Storage("", 0, address=0), mx)
+    probe = Tensor("", shape, Storage("", 0, address=0), mx, affine=affine)
     codes = probe.pixels * probe.pixel_bytes
     return codes if mx is None else align(codes) + probe.pixels * probe.scales
 
@@ -272,6 +297,11 @@ class LayerPlan(abc.ABC):
         Raises:
             MachineError: No tile fits L1.
         """
+
+
+def border_pattern(x: Tensor) -> str:
+    """Name of the pattern that pads an activation: bytes of the zero point, or zero."""
+    return ZERO if x.affine is None or not x.affine.zero_point else f"byte {x.affine.zero_point & 0xFF:#04x}"
 
 
 def share(count: int, harts: int, hart: int) -> tuple[int, int]:

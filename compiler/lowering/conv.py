@@ -10,21 +10,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.compiler.lowering.adapters import ConvFp32Tile, ConvMxTile
-from potluck.compiler.lowering.base import Constant, LayerPlan, Target, Tensor, constant
+from potluck.compiler.lowering.adapters import ConvFp32Tile, ConvInt8Tile, ConvMxTile
+from potluck.compiler.lowering.base import (
+    Constant,
+    LayerPlan,
+    Target,
+    Tensor,
+    border_pattern,
+    constant,
+)
 from potluck.compiler.lowering.conv_tiles import ConvTiles
-from potluck.compiler.lowering.packing import Weights, pack_mx, pick
-from potluck.compiler.lowering.products import product_kernel
+from potluck.compiler.lowering.packing import IntegerWeights, Weights, pack_mx, pick
+from potluck.compiler.lowering.products import integer_kernel, product_kernel
 from potluck.compiler.lowering.tiling import Sizes
 from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.schedule import Loop, LoweredOp, TileKernel
 from potluck.isa.blocks import BlockLayout
 from potluck.isa.mx import MxTensor
 from potluck.kernels.conv_fp32 import ConvFp32, pack_weights_fp32
+from potluck.kernels.conv_int8 import ConvInt8, pack_weights_int8
 from potluck.kernels.conv_mx import ConvMx
 
 F32 = NDArray[np.float32]
@@ -70,7 +79,7 @@ class ConvPlan(LayerPlan):
         x: Input image, FP32 or MX.
         y: Output image, FP32.
         geometry: Window and sizes.
-        weights: [Cout, C, KH, KW], MX if ``x`` is.
+        weights: [Cout, C, KH, KW], MX if ``x`` is; integers, which bring their bias and end, if ``x`` is codes.
         weights_name: ONNX name.
         bias: [Cout].
         bias_name: ONNX name.
@@ -84,7 +93,7 @@ class ConvPlan(LayerPlan):
     y: Tensor
     images: int
     geometry: Geometry
-    weights: Weights
+    weights: Weights | IntegerWeights
     weights_name: str
     bias: F32
     bias_name: str
@@ -105,6 +114,7 @@ class ConvPlan(LayerPlan):
             self.x.scales,
             self.mx.element.bits if self.mx is not None else 32,
             self.target,
+            self.weights if isinstance(self.weights, IntegerWeights) else None,
         )
         self.tiling = self.sizes.choose()
         self.tile = self.sizes.tile(self.tiling)
@@ -114,8 +124,20 @@ class ConvPlan(LayerPlan):
 
     @property
     def _shape(self) -> tuple[int, ...]:
+        if isinstance(self.weights, IntegerWeights):
+            return self.weights.levels.shape
         array = self.weights.codes if isinstance(self.weights, MxTensor) else self.weights
         return array.shape
+
+    @property
+    def border(self) -> str:
+        """Pattern that pads the image: the code of 0."""
+        return border_pattern(self.x)
+
+    @property
+    def out_bytes(self) -> int:
+        """Bytes of an output value."""
+        return self.y.item_bytes
 
     def reads(self) -> Sequence[Tensor]:
         """See `LayerPlan`."""
@@ -132,22 +154,31 @@ class ConvPlan(LayerPlan):
     def fill_bytes(self) -> dict[str, int]:
         """See `LayerPlan`."""
         padded = any(self.geometry.pads) or self.geometry.in_width > self.geometry.width
-        return {"zero": self.tile.in_width * self.x.pixel_bytes} if padded else {}
+        return {self.border: self.tile.in_width * self.x.pixel_bytes} if padded else {}
 
-    def _kernel(self, channels: int) -> ConvMx | ConvFp32:
-        return product_kernel(
-            self.tile.window, self.in_channels, channels, self.bounds, self.x, self.target.tile
-        )
+    def _kernel(self, channels: int) -> ConvMx | ConvFp32 | ConvInt8:
+        common = self.tile.window, self.in_channels, channels
+        if isinstance(self.weights, IntegerWeights):
+            return integer_kernel(*common, self.weights, self.x, self.target.tile)
+        return product_kernel(*common, self.bounds, self.x, self.target.tile)
 
     def _group(self, starts: list[int]) -> Group:
-        parts, biases = [], []
+        parts: list[tuple[NDArray[Any], ...]] = []
+        biases: list[NDArray[Any]] = []
         for start in starts:
             part = slice(start, start + self.tiling.channels)
-            weights = pick(self.weights, part)
-            packed = pack_mx(weights) if isinstance(weights, MxTensor) else (pack_weights_fp32(weights),)
+            if isinstance(self.weights, IntegerWeights):
+                picked = self.weights.pick(part)
+                parts.append((pack_weights_int8(picked.levels, self._weight_bits),))
+                biases.append(picked.constants.reshape(-1))
+                continue
+            values = pick(self.weights, part)
+            packed = pack_mx(values) if isinstance(values, MxTensor) else (pack_weights_fp32(values),)
             parts.append(packed)
             biases.append(self.bias[part].astype(np.float32))
         names = [("values", "FP32", "HWIO")]
+        if isinstance(self.weights, IntegerWeights):
+            names = [("levels", f"INT{self._weight_bits}", "HWIO")]
         if self.mx is not None:
             names = [("codes", self.mx.element.name, "HWIO chunks"), ("scales", "E8M0", "HWIO blocks")]
         made = []
@@ -156,8 +187,16 @@ class ConvPlan(LayerPlan):
             # One slice is the common case: its layout is named without the axis of slices.
             array, full = (stack[0], order) if len(starts) == 1 else (stack, f"slice {order}")
             made.append(constant(self.weights_name, part_name, array, element, full))
-        made.append(constant(self.bias_name, "bias", np.concatenate(biases)))
+        if isinstance(self.weights, IntegerWeights):
+            made.append(constant(self.bias_name, "requantization", np.concatenate(biases), "INT32"))
+        else:
+            made.append(constant(self.bias_name, "bias", np.concatenate(biases)))
         return Group(starts, made)
+
+    @property
+    def _weight_bits(self) -> Literal[8, 16]:
+        assert isinstance(self.weights, IntegerWeights)
+        return self.weights.bits
 
     def order(self) -> Iterator[tuple[int, Place]]:
         """(group, place) of every tile."""
@@ -187,4 +226,6 @@ class ConvPlan(LayerPlan):
     @property
     def tile_kernel(self) -> TileKernel:
         """The kernel with its contract on memory."""
+        if isinstance(self.kernel, ConvInt8):
+            return ConvInt8Tile(self.kernel)
         return ConvMxTile(self.kernel) if isinstance(self.kernel, ConvMx) else ConvFp32Tile(self.kernel)

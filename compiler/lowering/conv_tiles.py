@@ -20,7 +20,7 @@ class ConvTiles:
     def __init__(self, plan: ConvPlan, target: Target) -> None:
         self.plan, self.target, self.tiling = plan, target, plan.tiling
         self.l1 = target.l1()
-        fill = target.fills.get("zero", 0)
+        fill = target.fills.get(plan.border, 0)
         g, x = plan.tile, plan.x
         self.parts = [RowBuffer(g, x.pixel_bytes, x.address, fill)]
         if plan.mx is not None:
@@ -111,7 +111,7 @@ class ConvTiles:
             for at, item in zip(weights, group.constants, strict=True)
         ]
         starts = [at + first * g.stride[0] * part.pitch for part, at in zip(self.parts, inputs, strict=True)]
-        out = output + piece * self.slice_bytes + first * g.tile_width * self.tiling.channels * 4
+        out = output + piece * self.slice_bytes + first * g.tile_width * self.tiling.channels * self.plan.out_bytes
         if self.plan.mx is None:
             return starts[0], 0, packed[0], 0, packed[1], out, rows
         return starts[0], starts[1], packed[0], packed[1], packed[2], out, rows
@@ -119,15 +119,16 @@ class ConvTiles:
     @property
     def slice_bytes(self) -> int:
         """Bytes of a slice in the output buffer."""
-        return self.tiling.rows * self.plan.tile.tile_width * self.tiling.channels * 4
+        return self.tiling.rows * self.plan.tile.tile_width * self.tiling.channels * self.plan.out_bytes
 
     def _stores(self, output: int, starts: list[int], place: Place) -> Iterator[Transfer]:
         plan, g = self.plan, self.plan.tile
-        pixel, part, width = plan.out_channels * 4, self.tiling.channels * 4, g.tile_width
+        item, width = plan.out_bytes, g.tile_width
+        pixel, part = plan.out_channels * item, self.tiling.channels * item
         line = g.out_width * pixel
         base = plan.y.address + (place.image * g.out_height + place.row) * line + place.column * pixel
         for piece, start in enumerate(starts):
-            source, to = output + piece * self.slice_bytes, base + 4 * start
+            source, to = output + piece * self.slice_bytes, base + item * start
             if part == pixel and not g.strip:
                 yield Transfer(source, to, place.rows * line)
             elif part == pixel:

@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.blocks import pack
 from potluck.isa.mx import MxTensor
 from potluck.kernels.base import Element
+from potluck.kernels.requantize import Finish
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerWeights:
+    """Weights of a product of 8-bit activations, and how its sums end.
+
+    Attributes:
+        levels: Integers of at most 9 bits, [Cout, C, KH, KW] ([C, 1, KH, KW] if depthwise).
+        constants: int32 [finish.rows, Cout], see `Finish.constants`; the activation's zero point is folded in.
+        finish: From sums to outputs.
+        format: Of the weights in the network, for reports.
+    """
+
+    levels: NDArray[np.integer[Any]]
+    constants: NDArray[np.int32]
+    finish: Finish
+    format: str = "int8"
+
+    def pick(self, channels: slice) -> IntegerWeights:
+        """Some output channels."""
+        return replace(self, levels=self.levels[channels], constants=self.constants[:, channels])
+
+    @property
+    def bits(self) -> Literal[8, 16]:
+        """Of a weight in memory."""
+        fits = not self.levels.size or (self.levels.min() >= -128 and self.levels.max() <= 127)
+        return 8 if fits else 16
+
 
 Weights = NDArray[np.float32] | MxTensor
 """[Cout, C, KH, KW]; MX ones with blocks along C."""

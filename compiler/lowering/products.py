@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from potluck.compiler.lowering.base import Tensor
-from potluck.compiler.lowering.packing import ELEMENTS
+from potluck.compiler.lowering.packing import ELEMENTS, IntegerWeights
 from potluck.kernels.conv_fp32 import ConvFp32
+from potluck.kernels.conv_int8 import ConvInt8
 from potluck.kernels.conv_mx import ConvMx
 from potluck.kernels.conv_mx_soft import ConvMxSoft
 from potluck.kernels.conv_window import Window
@@ -35,7 +36,17 @@ def product_kernel(
     return ConvFp32(window, in_channels, channels, low, high, tile)
 
 
+def integer_kernel(
+    window: Window, in_channels: int, channels: int, weights: IntegerWeights, x: Tensor, tile: int
+) -> ConvInt8:
+    """The convolution of 8-bit codes."""
+    unsigned = x.affine is not None and x.affine.unsigned
+    return ConvInt8(window, in_channels, channels, None, None, tile, weights.finish, weights.bits, unsigned)
+
+
 def format_name(x: Tensor) -> str:
     """Format of the products with an activation, for reports."""
     held = x.mx or x.grid
+    if x.affine is not None:
+        return x.affine.dtype.name
     return held.name if held is not None else "fp32"

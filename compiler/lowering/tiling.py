@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from potluck.compiler.lowering.base import SLACK, Target
+from potluck.compiler.lowering.packing import IntegerWeights
 from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.memory import align
 from potluck.isa.errors import MachineError
@@ -58,6 +59,7 @@ class Sizes:
         scales: Scales of an input pixel, 0 for FP32.
         element_bits: Bits of an MX element, 32 for FP32.
         target: The machine.
+        integers: The weights, if they are integers.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Sizes:
     scales: int
     element_bits: int
     target: Target
+    integers: IntegerWeights | None = None
 
     def starts(self, channels: int) -> list[int]:
         """First channels of all slices; the last one overlaps the one before it if it has to."""
@@ -91,6 +94,10 @@ class Sizes:
     def weight_bytes(self, tiling: Tiling) -> int:
         """Weights, scales and bias of a group."""
         taps, channels = self.geometry.kernel[0] * self.geometry.kernel[1], tiling.channels
+        if self.integers is not None:
+            row = align(channels * self.integers.bits // 8, 8)
+            constants = align(tiling.slices * self.integers.finish.rows * channels * 4)
+            return align(tiling.slices * taps * self.in_channels * row) + constants
         bias = align(tiling.slices * channels * 4)
         if not self.scales:
             return align(tiling.slices * taps * self.in_channels * (channels + channels % 2) * 4) + bias
@@ -105,7 +112,8 @@ class Sizes:
 
     def out_bytes(self, tiling: Tiling) -> int:
         """Output of a tile."""
-        return align(tiling.slices * tiling.rows * tiling.columns * tiling.channels * 4)
+        item = 4 if self.integers is None else self.integers.finish.out_bytes
+        return align(tiling.slices * tiling.rows * tiling.columns * tiling.channels * item)
 
     def copies(self, tiling: Tiling) -> tuple[int, int, int]:
         """Numbers of buffers of weights, inputs and outputs: two of what changes during the layer."""
@@ -167,7 +175,8 @@ class Sizes:
         moved += inputs * (row_tiles if not tiling.groups_outer or row_tiles == 1 else groups * row_tiles)
 
         steps = g.kernel[0] * g.kernel[1] * (self.pixel_bytes / 8 if self.scales else self.in_channels)
-        rate = target.lanes * (1 if self.scales else 2)  # elements of the accumulator per cycle
+        lanes = target.lanes if self.integers is None else target.integer_lanes
+        rate = lanes * (1 if self.scales else 2)  # elements of the accumulator per cycle
         strip = min(32, target.vlen // 16)  # of channels, which a vector holds
         lengths = [strip] * (tiling.channels // strip) + [tiling.channels % strip]
         # A product comes with the load of a scalar and a share of the step's other instructions: short vectors

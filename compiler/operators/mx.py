@@ -1,4 +1,4 @@
-"""MX quantization of activations at run time, and MX weights."""
+"""MX quantization of activations at run time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from potluck.compiler.lowering.base import Tensor
 from potluck.compiler.lowering.packing import ELEMENTS
 from potluck.compiler.lowering.quantize import QuantizeTile, RoundTile
 from potluck.compiler.lowering.stream import Stream
-from potluck.compiler.mx_nodes import MX_ELEMENTS, dequantizer
+from potluck.compiler.mx_nodes import MX_ELEMENTS
 from potluck.compiler.operators.base import innermost, operator, stream
 from potluck.isa.blocks import BlockLayout, layout
 from potluck.kernels.quantize_mx import QuantizeMx
@@ -32,20 +32,6 @@ def _quantize(node: ir.Node) -> str | None:
     for usage in node.outputs[0].uses():
         if usage.idx != 0 or usage.node.op_type.removeprefix("Fused") not in ("Conv", "Gemm", "MatMul"):
             return f"its result feeds {usage.node.op_type}, only products take MX operands"
-    return None
-
-
-def _dequantize(node: ir.Node) -> str | None:
-    if dequantizer(node.outputs[0]) is None:
-        return "it dequantizes a tensor that is not constant"
-    scale = node.inputs[1]
-    assert scale is not None
-    if scale.dtype is not ir.DataType.FLOAT8E8M0:
-        return "its scales are not E8M0: only MX weights are taken"
-    codes = node.inputs[0]
-    assert codes is not None
-    if codes.dtype not in MX_ELEMENTS:
-        return "its elements are of a format that VMXDOTP lacks"
     return None
 
 
@@ -74,8 +60,3 @@ def _round(selector: Selector, node: ir.Node, x: Tensor, mx: BlockLayout) -> Non
     kernel = RoundTile(RoundMx(x.channels, ELEMENTS[mx.element.name], mx.block_size))
     row = 4 * x.channels
     stream(selector, node, (Stream(x, row),), (Stream(y, row),), x.pixels, kernel, 1, mx.name)
-
-
-@operator("DequantizeLinear", rule=_dequantize)
-def _plan_weights(selector: Selector, node: ir.Node) -> None:
-    """Nothing runs: whoever multiplies by the weights packs codes and scales."""

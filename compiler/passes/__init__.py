@@ -17,6 +17,8 @@ REGISTRY: dict[str, str] = {
     "constant_fold": "ConstantFold",
     "fold_batchnorm": "FoldBatchnorm",
     "fuse_activation": "FuseActivation",
+    "integer_products": "IntegerProducts",
+    "quantize_integer": "QuantizeInteger",
     "quantize_mx": "QuantizeMx",
 }
 """Pass name (also its module in this package) -> class."""

@@ -137,7 +137,7 @@ def parameters(low: ArrayLike, high: ArrayLike, kind: IntegerFormat) -> tuple[F3
         return safe, np.zeros(safe.shape, stored)
     safe = np.asarray(_usable((highs - lows) / (kind.highest - kind.lowest)), np.float32)
     zero = np.clip(np.rint(kind.lowest - lows / safe), kind.lowest, kind.highest)
-    return safe, zero.astype(stored)
+    return safe, np.asarray(zero, stored)
 
 
 def _usable(scale: NDArray[np.float64]) -> NDArray[np.float64]:

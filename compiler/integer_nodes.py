@@ -1,0 +1,127 @@
+"""How 8-bit activations and integer weights look in a graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from potluck.compiler.graph import DOMAIN, constant, integer, is_op
+from potluck.kernels.elementwise_int8 import Affine
+
+CODES = (ir.DataType.INT8, ir.DataType.UINT8)
+"""Types of activations."""
+WEIGHTS = (*CODES, ir.DataType.INT4, ir.DataType.UINT4, ir.DataType.INT16)
+"""Types of weights."""
+
+
+def affine_of(node: ir.Node | None, kind: str) -> Affine | None:
+    """Scale and zero point of a QuantizeLinear or DequantizeLinear of 8-bit activations with one constant scale.
+
+    Args:
+        node: Any node, or None.
+        kind: The operator it should be.
+    """
+    if node is None or not is_op(node, kind) or integer(node, "block_size", 0):
+        return None
+    codes = node.inputs[0] if kind == "DequantizeLinear" else node.outputs[0]
+    scale = constant(node.inputs[1])
+    if codes is None or codes.dtype not in CODES or scale is None or scale.size != 1:
+        return None
+    if constant(codes) is not None or scale.dtype != np.float32:
+        return None
+    zero = constant(node.inputs[2]) if len(node.inputs) > 2 else np.zeros((), np.int8)
+    if zero is None or not (0 < float(scale.reshape(())) < np.inf):
+        return None
+    return Affine(float(scale.reshape(())), int(zero.reshape(())), codes.dtype is ir.DataType.UINT8)
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """Constant weights as integers.
+
+    Attributes:
+        levels: Integers less their zero point, in the shape of the weights.
+        scale: FP32, one or one per index of ``axis``.
+        axis: Of the scales.
+        format: ``int8``, ``int4`` or a PoT code set.
+    """
+
+    levels: NDArray[np.int16]
+    scale: NDArray[np.float32]
+    axis: int
+    format: str
+
+
+def levels_of(value: ir.Value | None) -> Levels | None:
+    """The integers behind dequantized constant weights without blocks, or None."""
+    node = value.producer() if value is not None else None
+    if node is None:
+        return None
+    constants = [constant(item) for item in node.inputs]
+    if any(item is None for item in constants):
+        return None
+    if is_op(node, "PotDequantize", domain=DOMAIN):
+        codes, table, scale = (np.asarray(item) for item in constants)
+        levels = table[codes.astype(np.int64)].astype(np.int16)
+        return Levels(levels, scale.astype(np.float32), integer(node, "axis", 0) % codes.ndim, "pot")
+    if not is_op(node, "DequantizeLinear") or integer(node, "block_size", 0):
+        return None
+    source = node.inputs[0]
+    if source is None or source.dtype not in WEIGHTS or constants[1] is None:
+        return None
+    codes, scale = np.asarray(constants[0]).astype(np.int16), np.asarray(constants[1])
+    if scale.dtype != np.float32 or scale.ndim > 1:
+        return None
+    axis = integer(node, "axis", 1) % max(codes.ndim, 1)
+    zero = np.asarray(constants[2]).astype(np.int16) if len(constants) > 2 else np.zeros(scale.shape, np.int16)
+    spread = zero if zero.ndim == 0 else zero.reshape([-1 if i == axis else 1 for i in range(codes.ndim)])
+    return Levels(np.asarray(codes - spread, np.int16), scale, axis, source.dtype.name.lower())
+
+
+def dequantized_bias(value: ir.Value | None) -> NDArray[Any] | None:
+    """Values of a constant bias, dequantized or not, in double precision; None if it is computed at run time."""
+    array = constant(value)
+    if array is not None:
+        return np.asarray(array, np.float64)
+    node = value.producer() if value is not None else None
+    if node is None or not is_op(node, "DequantizeLinear"):
+        return None
+    codes, scale = constant(node.inputs[0]), constant(node.inputs[1])
+    zero = constant(node.inputs[2]) if len(node.inputs) > 2 else np.zeros((), np.int32)
+    if codes is None or scale is None or zero is None:
+        return None
+    return np.asarray((codes.astype(np.float64) - zero.astype(np.float64)) * scale.astype(np.float64))
+
+
+def dequantized(value: ir.Value) -> NDArray[np.float32] | None:
+    """FP32 values of dequantized constants, as the node that dequantizes them computes them; None if not constant."""
+    levels = levels_of(value)
+    node = value.producer()
+    if levels is not None:
+        shape = [-1 if i == levels.axis else 1 for i in range(levels.levels.ndim)]
+        scale = levels.scale.reshape(shape if levels.scale.size > 1 else [1] * levels.levels.ndim)
+        return np.asarray(levels.levels.astype(np.float32) * scale, np.float32)
+    if node is None or not is_op(node, "DequantizeLinear"):
+        return None
+    constants = [constant(item) for item in node.inputs]
+    if any(item is None for item in constants):
+        return None
+    codes, scale = np.asarray(constants[0]), np.asarray(constants[1])
+    axis, block = integer(node, "axis", 1), integer(node, "block_size", 0)
+    zero = np.asarray(constants[2]) if len(constants) > 2 else np.zeros(scale.shape, np.int8)
+    spread = [_spread(item, codes.shape, axis, block) for item in (scale.astype(np.float32), zero)]
+    whole = codes.astype(np.int64) - spread[1].astype(np.int64)
+    return np.asarray(whole.astype(np.float32) * spread[0], np.float32)
+
+
+def _spread(array: NDArray[Any], shape: tuple[int, ...], axis: int, block: int) -> NDArray[Any]:
+    if array.ndim == 0 or array.size == 1:
+        return array.reshape(())
+    axis %= len(shape)
+    if not block:
+        return array.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+    return np.repeat(array, block, axis)[(slice(None),) * axis + (slice(shape[axis]),)]

@@ -1,0 +1,86 @@
+"""Kernels on 8-bit codes as layers use them; see `potluck.compiler.lowering.adapters`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from potluck.compiler.lowering.adapters import codes, floats, octets, words, write
+from potluck.compiler.schedule import Memory
+from potluck.isa.assembler import Assembler
+from potluck.kernels.conv_depthwise_int8 import DepthwiseInt8
+from potluck.kernels.elementwise_int8 import AddInt8, DequantizeInt8, QuantizeInt8
+
+
+@dataclass(frozen=True)
+class DepthwiseInt8Tile:
+    """Arguments: input, weights, constants, output, output rows."""
+
+    kernel: DepthwiseInt8
+
+    def emit(self, a: Assembler) -> None:
+        """See `TileKernel`."""
+        self.kernel.emit(a)
+
+    def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
+        """See `TileKernel`."""
+        k, (x, weights, constants, out, rows) = self.kernel, args
+        if not rows:
+            return
+        kernel = k.window.kernel
+        levels = octets(memory, weights, *kernel, 2 * k.channels).view(np.int16)
+        table = words(memory, constants, k.finish.rows, k.channels)
+        write(memory, out, k.contract(codes(memory, x, k, rows), levels, table, rows))
+
+
+@dataclass(frozen=True)
+class QuantizeInt8Tile:
+    """Arguments: values, codes, elements."""
+
+    kernel: QuantizeInt8
+
+    def emit(self, a: Assembler) -> None:
+        """See `TileKernel`."""
+        self.kernel.emit(a)
+
+    def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
+        """See `TileKernel`."""
+        x, out, count = args
+        write(memory, out, self.kernel.contract(floats(memory, x, count)))
+
+
+@dataclass(frozen=True)
+class DequantizeInt8Tile:
+    """Arguments: codes, values, elements."""
+
+    kernel: DequantizeInt8
+
+    def emit(self, a: Assembler) -> None:
+        """See `TileKernel`."""
+        self.kernel.emit(a)
+
+    def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
+        """See `TileKernel`."""
+        x, out, count = args
+        raw = octets(memory, x, count).view(self.kernel.kind.dtype)
+        write(memory, out, self.kernel.contract(raw))
+
+
+@dataclass(frozen=True)
+class AddInt8Tile:
+    """Arguments: two inputs, output, elements."""
+
+    kernel: AddInt8
+
+    def emit(self, a: Assembler) -> None:
+        """See `TileKernel`."""
+        self.kernel.emit(a)
+
+    def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
+        """See `TileKernel`."""
+        x, y, out, count = args
+        left = octets(memory, x, count).view(self.kernel.x.dtype)
+        right = octets(memory, y, count).view(self.kernel.y.dtype)
+        write(memory, out, self.kernel.contract(left, right))
