@@ -24,6 +24,7 @@ from potluck.compiler.schemes import Options, find
 from potluck.compiler.selection import Selector
 from potluck.compiler.support import check
 from potluck.isa.errors import MachineError
+from potluck.isa.requantize import Requantization
 from potluck.kernels.process import STACK_BYTES, FileTensor, Process
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def prepare(
     exclude: Sequence[str] = (),
     min_channels: int = 16,
     calibration: Mapping[str, NDArray[np.generic]] | None = None,
+    requantization: Requantization = "ort_float_rne",
     print_after: Collection[str] = (),
     write: Callable[[str], object] = print,
 ) -> ir.Model:
@@ -83,7 +85,7 @@ def prepare(
     Raises:
         ModelError: The model is invalid, or one or more nodes cannot be compiled; lists them all.
     """
-    passes = find(scheme).passes(Options(tuple(exclude), min_channels, calibration)) if scheme is not None else ()
+    passes = find(scheme).passes(Options(tuple(exclude), min_channels, calibration, requantization)) if scheme is not None else ()
     model = load(source, dims)
     run_passes(model, folding(), print_after, write)
     check(model)

@@ -19,6 +19,7 @@ from potluck.isa.errors import MachineError
 from potluck.isa.link import Object
 from potluck.isa.manifest import Buffer, Layer, Manifest
 from potluck.isa.manifest import Tensor as ManifestTensor
+from potluck.isa.requantize import Requantization
 
 if TYPE_CHECKING:
     from potluck.isa.machine import Machine
@@ -33,6 +34,7 @@ def compile_model(
     exclude: Sequence[str] = (),
     min_channels: int = 16,
     calibration: Mapping[str, NDArray[np.generic]] | None = None,
+    requantization: Requantization = "ort_float_rne",
     print_after: Collection[str] = (),
     write: Callable[[str], object] = print,
 ) -> Program:
@@ -46,6 +48,7 @@ def compile_model(
         exclude: Nodes or weights, by name, that are not quantized.
         min_channels: Products that contract fewer elements are not quantized.
         calibration: Input name -> samples, for schemes that fix ranges beforehand.
+        requantization: How integer schemes round sums to 8 bits, see `potluck.isa.requantize`.
         print_after: Passes after which the graph is written as text; ``all`` for every one, ``schedule`` for
             the layers with their tiles, transfers and addresses.
         write: Takes that text.
@@ -60,7 +63,7 @@ def compile_model(
     shown = [name for name in print_after if name != "schedule"]
     model = prepare(
         source, scheme, dims=dims, exclude=exclude, min_channels=min_channels, calibration=calibration,
-        print_after=shown, write=write,
+        requantization=requantization, print_after=shown, write=write,
     )
     schedule = build(model, machine)
     if "schedule" in print_after or "all" in print_after:

@@ -26,7 +26,7 @@ from potluck.kernels.base import add_immediate
 from potluck.kernels.process import Process
 
 WORD = 4
-"""Everything that moves is FP32."""
+"""Bytes of a record's fields, and of an FP32 value."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,17 @@ class FlatRecords:
         """Bytes of a tile's record, a multiple of 8."""
         return -(-(self.arguments_offset + WORD * self.arguments) // 8) * 8
 
+    @property
+    def item(self) -> int:
+        """Bytes that the layer's transfers move at a time: words, or single bytes where codes are moved."""
+        op = self.op
+        moves = [*op.setup, *op.tiles[0].loads, *op.tiles[-1].stores]
+        moves += [transfer for index in range(len(op.tiles)) for transfer in op.beside(index)]
+        fields = (
+            word for t in moves for word in (t.source, t.destination, t.bytes, t.source_stride, t.destination_stride)
+        )
+        return 1 if any(word % WORD for word in fields) else WORD
+
     def _beside(self, index: int) -> list[Transfer]:
         return _nonempty(self.op.beside(index))
 
@@ -83,7 +94,6 @@ def _list(transfers: Sequence[Transfer]) -> list[int]:
     words = [len(transfers), 0]
     for t in transfers:
         words += [t.source, t.destination, t.bytes, t.source_stride, t.destination_stride, t.repeats]
-        assert not any(word % WORD for word in words[-6:-1]), f"not whole words: {t}"
     return words
 
 
@@ -116,7 +126,7 @@ def emit_layer(a: Assembler, op: LoweredOp, address: int) -> None:
         a("mv", "a6", "s4")
         a("call", routine)
     a("j", over)
-    _emit_transfers(a, routine)
+    _emit_transfers(a, routine, records.item)
     a.label(over)
 
 
@@ -130,8 +140,15 @@ def emit_end(a: Assembler, process: Process) -> None:
     process.emit_end(a)
 
 
-def _emit_transfers(a: Assembler, routine: str) -> None:
-    """Does the list of transfers at a6, which ends behind it; clobbers a0-a5, a7, t0-t6, v0-v7, vtype and vl."""
+def _emit_transfers(a: Assembler, routine: str, item: int) -> None:
+    """Does the list of transfers at a6, which ends behind it; clobbers a0-a5, a7, t0-t6, v0-v7, vtype and vl.
+
+    Args:
+        a: Assembler.
+        routine: Its label.
+        item: Bytes that all addresses, sizes and strides are multiples of, 1 or 4.
+    """
+    wide, shift = 8 * item, item.bit_length() - 1
     following, row, strip, column, onward, done = (a.fresh("transfers") for _ in range(6))
     a.label(routine)
     a("lwu", "a7", "0(a6)")
@@ -141,18 +158,18 @@ def _emit_transfers(a: Assembler, routine: str) -> None:
     for word in range(TRANSFER // WORD):
         a("lwu", f"a{word}", f"{WORD * word}(a6)")
     a("addi", "a6", "a6", TRANSFER)
-    a("li", "t0", WORD)
+    a("li", "t0", item)
     a("beq", "a2", "t0", column)
     a.label(row)
     a("mv", "t1", "a0")
     a("mv", "t2", "a1")
-    a("srli", "t3", "a2", 2)
+    a("srli", "t3", "a2", shift)
     a.label(strip)
-    a("vsetvli", "t4", "t3", "e32", "m8", "ta", "ma")
-    a("vle32.v", "v0", "(t1)")
-    a("vse32.v", "v0", "(t2)")
+    a("vsetvli", "t4", "t3", f"e{wide}", "m8", "ta", "ma")
+    a(f"vle{wide}.v", "v0", "(t1)")
+    a(f"vse{wide}.v", "v0", "(t2)")
     a("sub", "t3", "t3", "t4")
-    a("slli", "t4", "t4", 2)
+    a("slli", "t4", "t4", shift)
     a("add", "t1", "t1", "t4")
     a("add", "t2", "t2", "t4")
     a("bnez", "t3", strip)
@@ -161,10 +178,10 @@ def _emit_transfers(a: Assembler, routine: str) -> None:
     a("addi", "a5", "a5", -1)
     a("bnez", "a5", row)
     a("j", onward)
-    a.label(column)  # single words far apart, or one repeated
-    a("vsetvli", "t4", "a5", "e32", "m8", "ta", "ma")
-    a("vlse32.v", "v0", "(a0)", "a3")
-    a("vsse32.v", "v0", "(a1)", "a4")
+    a.label(column)  # single items far apart, or one repeated
+    a("vsetvli", "t4", "a5", f"e{wide}", "m8", "ta", "ma")
+    a(f"vlse{wide}.v", "v0", "(a0)", "a3")
+    a(f"vsse{wide}.v", "v0", "(a1)", "a4")
     a("mul", "t5", "t4", "a3")
     a("add", "a0", "a0", "t5")
     a("mul", "t5", "t4", "a4")

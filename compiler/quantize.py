@@ -15,6 +15,7 @@ from potluck.compiler.importer import Source, load
 from potluck.compiler.passes import make, run_passes
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.schemes import Options, find
+from potluck.isa.requantize import Requantization
 
 
 class QuantizedModel(ir.Model):
@@ -50,6 +51,7 @@ def quantize_model(
     exclude: Sequence[str] = (),
     min_channels: int = 16,
     calibration: Mapping[str, NDArray[np.generic]] | None = None,
+    requantization: Requantization = "ort_float_rne",
     print_after: Collection[str] = (),
     write: Callable[[str], object] = print,
 ) -> QuantizedModel:
@@ -62,6 +64,7 @@ def quantize_model(
         exclude: Nodes or weights, by name, that stay in FP32.
         min_channels: Products that contract fewer elements stay in FP32.
         calibration: Input name -> samples, the first axis counting them, for schemes that fix ranges beforehand.
+        requantization: How integer schemes round sums to 8 bits, see `potluck.isa.requantize`.
         print_after: Passes after which the graph is written as text.
         write: Takes that text.
 
@@ -71,7 +74,7 @@ def quantize_model(
     Raises:
         ModelError: The model is invalid, the scheme is unknown, or names in ``exclude`` do not exist.
     """
-    passes = find(scheme).passes(Options(tuple(exclude), min_channels, calibration))
+    passes = find(scheme).passes(Options(tuple(exclude), min_channels, calibration, requantization))
     model = load(source, dims)
     run_passes(model, [*folding(), *passes], print_after, write)
     return QuantizedModel(

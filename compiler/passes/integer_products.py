@@ -34,13 +34,10 @@ from potluck.compiler.graph import (
 )
 from potluck.compiler.integer_nodes import Levels, affine_of, dequantized_bias, levels_of
 from potluck.compiler.passes.base import GraphPass
-from potluck.compiler.passes.quantize_integer import CONVS, GEMMS, PRODUCTS, SUMS, output_axis
+from potluck.compiler.passes.quantize_integer import CONVS, GEMMS, LAW_KEY, PRODUCTS, SUMS, output_axis
 from potluck.isa.errors import ModelError
 from potluck.isa.requantize import REQUANTIZATIONS, Requantization, quantize_multiplier
 from potluck.kernels.elementwise_int8 import Affine
-
-LAW_KEY = "potluck.requantization"
-"""Metadata of a model: the law by which it was meant to be requantized."""
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,15 @@ from potluck.compiler.quantizers import integers, pot
 from potluck.compiler.quantizers.integers import IntegerFormat, parameters
 from potluck.isa.errors import DataError, ModelError
 from potluck.isa.pot import POT_FORMATS
+from potluck.isa.requantize import REQUANTIZATIONS, Requantization
 
 CONVS, GEMMS, MATMULS = ("Conv", "FusedConv"), ("Gemm", "FusedGemm"), ("MatMul", "FusedMatMul")
 PRODUCTS = (*CONVS, *GEMMS, *MATMULS)
 SUMS, POOLS = ("Add", "FusedAdd"), ("MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean")
 WEIGHTS = ("int8", "int4", *POT_FORMATS)
 """Formats of weights."""
+LAW_KEY = "potluck.requantization"
+"""Metadata of a model: the law by which it was meant to be requantized."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class QuantizeInteger(GraphPass):
         group: Elements of the contraction that share a scale where only weights are quantized; 0: per channel.
         min_channels: Products that contract fewer elements get INT8 weights.
         exclude: Names of nodes or weights that stay in FP32.
+        requantization: Law that the graph's metadata names, for `potluck.compiler.passes.integer_products`.
         samples: Calibration samples by input, see `potluck.compiler.calibration.ranges`.
     """
 
@@ -54,6 +58,7 @@ class QuantizeInteger(GraphPass):
     group: int = 0
     min_channels: int = 16
     exclude: tuple[str, ...] = ()
+    requantization: Requantization = "ort_float_rne"
     samples: Mapping[str, NDArray[np.generic]] | None = field(default=None, hash=False, compare=False)
 
     def run(self, model: ir.Model) -> int:
@@ -84,6 +89,10 @@ class QuantizeInteger(GraphPass):
         return label(node) not in self.exclude and weight.name not in self.exclude
 
     def _with_activations(self, model: ir.Model, nodes: list[ir.Node]) -> None:
+        if self.requantization not in REQUANTIZATIONS:
+            known = ", ".join(REQUANTIZATIONS)
+            raise ModelError(f"unknown requantization {self.requantization!r}", hint=f"Use one of {known}")
+        model.metadata_props[LAW_KEY] = self.requantization
         if self.samples is None:
             raise DataError(
                 "the scheme fixes the ranges of activations beforehand and has no samples",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.compiler.passes.base import GraphPass
+from potluck.isa.requantize import Requantization
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,13 @@ class Options:
         exclude: Nodes or weights, by name, that stay in FP32.
         min_channels: Products that contract fewer elements stay in FP32 (or what the scheme gives such layers).
         calibration: Input name -> samples, the first axis counting them; None where the scheme needs none.
+        requantization: Law by which sums of codes become codes, see `potluck.isa.requantize`.
     """
 
     exclude: tuple[str, ...] = ()
     min_channels: int = 16
     calibration: Mapping[str, NDArray[np.generic]] | None = None
+    requantization: Requantization = "ort_float_rne"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ def product(name: str, weights: str, summary: str) -> Scheme:
                 min_channels=options.min_channels,
                 exclude=options.exclude,
                 samples=options.calibration,
+                requantization=options.requantization,
             ),
         )
 

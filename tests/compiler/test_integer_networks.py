@@ -1,0 +1,201 @@
+"""Integer and PoT networks: schedule, simulator and onnx's evaluator agree to the bit, onnxruntime in the codes."""
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+import pytest
+from networks import network, residual
+from onnx.reference import ReferenceEvaluator
+from running import by_reference, by_schedule, by_simulator, feeds, same_bits
+
+from potluck.compiler.build import build, prepare
+from potluck.compiler.quantize import quantize_model
+from potluck.isa.errors import DataError, ModelError
+from potluck.isa.machine import load_machine
+from potluck.isa.pot import POT_FORMATS
+from potluck.isa.requantize import REQUANTIZATIONS
+
+SPATZ, GENERIC = load_machine("spatz-mx"), load_machine("rvv-generic")
+
+
+def samples(shape, count=8, seed=3):
+    return {"x": np.random.default_rng(seed).standard_normal((count, *shape[1:])).astype(np.float32)}
+
+
+def agree(model, machine=SPATZ, outputs=True):
+    """Builds, and compares schedule, simulator and evaluator; returns the schedule."""
+    schedule = build(model, machine)
+    given = feeds(schedule)
+    expected = by_schedule(schedule, given)
+    assert same_bits(by_simulator(schedule, given), expected)
+    if outputs:
+        assert same_bits(expected, by_reference(schedule, given))
+    assert np.ptp(expected[0]) > 0
+    return schedule
+
+
+CHAIN = """g (float[2, 3, 9, 10] x) => (float[2, 20, 5, 5] y) {
+  a = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w0, b0)
+  b = Relu (a)
+  c = Conv <kernel_shape = [3, 3], pads = [1, 0, 1, 2], group = 24> (b, w1, b1)
+  low = Constant <value_float = 0.0> ()
+  high = Constant <value_float = 1.25> ()
+  d = Clip (c, low, high)
+  e = Conv <kernel_shape = [3, 3], pads = [2, 2, 2, 2], dilations = [2, 2], strides = [2, 2]> (d, w2)
+  y = Conv <kernel_shape = [1, 1]> (e, w3, b3)
+}"""
+
+
+def chain():
+    shapes = {"w0": (24, 3, 3, 3), "b0": (24,), "w1": (24, 1, 3, 3), "b1": (24,), "w2": (17, 24, 3, 3)}
+    return network(CHAIN, 4, w3=(20, 17, 1, 1), b3=(20,), **shapes)
+
+
+@pytest.mark.parametrize("law", REQUANTIZATIONS)
+@pytest.mark.parametrize("scheme", ["int8", "int4", "pot_qkeras"])
+def test_convolutions_dense_and_depthwise_stay_in_codes(scheme, law):
+    model = prepare(chain(), scheme, calibration=samples((2, 3, 9, 10)), requantization=law)
+    schedule = agree(model)
+    assert [op.op for op in schedule.ops] == ["QuantizeLinear", "Conv", "Conv", "Conv", "Conv"]
+    stored = [operand.format for op in schedule.ops for operand in op.operands if operand.role == "output"]
+    assert stored == ["INT8"] * 4 + ["FP32"]
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int4", *POT_FORMATS])
+def test_residual_networks_keep_sums_in_codes(scheme):
+    model = prepare(residual(size=12), scheme, calibration=samples((1, 3, 12, 12)))
+    schedule = agree(model, outputs=False)  # the mean over 36 pixels rounds
+    assert [op.op for op in schedule.ops].count("Add") == 1
+    assert {op.format for op in schedule.ops if op.op == "Add"} == {"int8"}
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int4"])
+def test_machines_without_l1_run_the_same_bits(scheme):
+    model = prepare(chain(), scheme, calibration=samples((2, 3, 9, 10)))
+    wide, flat = agree(model), agree(model, GENERIC)
+    given = feeds(wide)
+    assert same_bits(by_schedule(wide, given), by_schedule(flat, given))
+
+
+def test_products_of_tensors_and_rows():
+    body = """g (float[2, 7, 40] x) => (float[2, 7, 12] y) {
+      a = MatMul (x, w0)
+      b = Relu (a)
+      y = MatMul (b, w1)
+    }"""
+    model = prepare(network(body, 2, w0=(40, 33), w1=(33, 12)), "int8", calibration=samples((2, 7, 40)))
+    agree(model)
+    gemm = """g (float[1, 300] x) => (float[1, 50] y) {
+      y = Gemm <alpha = 0.5, beta = 2.0, transB = 1> (x, w, b)
+    }"""
+    agree(prepare(network(gemm, 3, w=(50, 300), b=(50,)), "int8", calibration=samples((1, 300))))
+
+
+def qdq_network(x_type, w_type, w_zero):
+    """A convolution as other tools write it: unsigned or asymmetric, float bias, Relu before the quantization."""
+    rng = np.random.default_rng(6)
+    low = {"int8": -128, "uint8": 0}
+    codes = rng.integers(low[w_type], low[w_type] + 256, (10, 5, 3, 3)).astype(w_type)
+    initializers = {
+        "sx": np.float32(0.037), "zx": np.array(low[x_type] + 100, x_type), "w": codes,
+        "sw": rng.uniform(0.001, 0.01, 10).astype(np.float32), "zw": np.full(10, w_zero, w_type),
+        "b": (rng.standard_normal(10) * 0.2).astype(np.float32),
+        "sy": np.float32(0.05), "zy": np.array(low[x_type] + 20, x_type),
+    }  # fmt: skip
+    nodes = [
+        onnx.helper.make_node("QuantizeLinear", ["x", "sx", "zx"], ["q"]),
+        onnx.helper.make_node("DequantizeLinear", ["q", "sx", "zx"], ["v"]),
+        onnx.helper.make_node("DequantizeLinear", ["w", "sw", "zw"], ["wv"], axis=0),
+        onnx.helper.make_node("Conv", ["v", "wv", "b"], ["c"], pads=[1, 1, 1, 1]),
+        onnx.helper.make_node("Relu", ["c"], ["r"]),
+        onnx.helper.make_node("QuantizeLinear", ["r", "sy", "zy"], ["k"]),
+        onnx.helper.make_node("DequantizeLinear", ["k", "sy", "zy"], ["y"]),
+    ]
+    info = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes, "g", [info("x", onnx.TensorProto.FLOAT, [1, 5, 8, 8])], [info("y", onnx.TensorProto.FLOAT, [1, 10, 8, 8])],
+        [onnx.numpy_helper.from_array(value, name) for name, value in initializers.items()],
+    )  # fmt: skip
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)], ir_version=10)
+
+
+@pytest.mark.parametrize(
+    ("x_type", "w_type", "w_zero"), [("int8", "int8", 0), ("uint8", "int8", 0), ("int8", "int8", -17), ("uint8", "uint8", 130)]
+)
+def test_foreign_qdq_networks_run_as_integers(x_type, w_type, w_zero):
+    proto = qdq_network(x_type, w_type, w_zero)
+    model = prepare(proto)
+    assert [node.op_type for node in model.graph] == ["QuantizeLinear", "IntegerConvOrt", "DequantizeLinear"]
+    schedule = agree(model)
+    # The reals that QDQ states, rounded once more at the end: at most one step away, and seldom.
+    given = feeds(schedule)
+    (stated,) = ReferenceEvaluator(proto).run(None, given)
+    step = np.rint((by_schedule(schedule, given)[0] - stated) / np.float32(0.05))
+    assert np.abs(step).max() <= 1 and np.mean(step != 0) < 0.02
+
+
+def test_codes_are_those_of_onnxruntimes_integer_kernels():
+    """onnxruntime fuses the saved QDQ graph to QLinearConv; its codes and ours are equal."""
+    made = quantize_model(chain(), "int8", calibration=samples((2, 3, 9, 10)))
+    proto = ir.to_proto(made)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    schedule = build(prepare(made), SPATZ)
+    given = feeds(schedule)
+    (theirs,), (ours,) = session.run(None, given), by_schedule(schedule, given)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int4", "pot_apot", "int4_weights"])
+def test_saved_networks_compile_to_the_same_bits(scheme, tmp_path):
+    made = quantize_model(chain(), scheme, calibration=samples((2, 3, 9, 10)), requantization="tflite_single")
+    made.save(tmp_path / "q.onnx")
+    onnx.checker.check_model(str(tmp_path / "q.onnx"), full_check=True)
+    loaded, direct = prepare(tmp_path / "q.onnx"), prepare(made)
+    first, second = build(loaded, SPATZ), build(direct, SPATZ)
+    given = feeds(first)
+    assert same_bits(by_schedule(first, given), by_schedule(second, given))
+    if scheme != "int4_weights":
+        assert {node.op_type for node in loaded.graph} >= {"IntegerConvSingle", "IntegerConvFloat"}
+
+
+def test_weights_alone_are_dequantized():
+    model = prepare(chain(), "int4_weights")
+    stored = {node.inputs[0].dtype.name for node in model.graph if node.op_type == "DequantizeLinear"}
+    assert stored == {"INT4", "INT8"}  # INT8: few products a channel, and depthwise
+    schedule = build(model, SPATZ)
+    given = feeds(schedule)
+    got = by_schedule(schedule, given)
+    assert same_bits(by_simulator(schedule, given), got)
+    np.testing.assert_allclose(got[0], by_reference(schedule, given)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_excluded_layers_stay_in_fp32():
+    given = samples((2, 3, 9, 10))
+    model = prepare(chain(), "int8", calibration=given, exclude=["w2"])
+    kinds = [node.op_type for node in model.graph]
+    assert kinds.count("Conv") == 1 and "IntegerConvFloat" in kinds
+    build(model, SPATZ)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (None, "has no samples"),
+        ({"z": np.zeros((1, 3, 9, 10))}, "x.*no calibration samples|no calibration samples.*x"),
+        ({"x": np.zeros((4, 3, 9, 9))}, r"\[4, 3, 9, 9\]"),
+        ({"x": np.full((2, 3, 9, 10), np.nan)}, "NaN"),
+    ],
+)
+def test_calibration_errors_name_the_tensor(given, words):
+    with pytest.raises(DataError, match=words):
+        prepare(chain(), "int8", calibration=given)
+
+
+def test_unknown_laws_and_names_are_errors():
+    with pytest.raises(ModelError, match="tflite_tripel"):
+        prepare(chain(), "int8", calibration=samples((2, 3, 9, 10)), requantization="tflite_tripel")
+    with pytest.raises(ModelError, match="w9"):
+        prepare(chain(), "int8", calibration=samples((2, 3, 9, 10)), exclude=["w9"])
