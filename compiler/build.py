@@ -85,7 +85,11 @@ def prepare(
     Raises:
         ModelError: The model is invalid, or one or more nodes cannot be compiled; lists them all.
     """
-    passes = find(scheme).passes(Options(tuple(exclude), min_channels, calibration, requantization)) if scheme is not None else ()
+    passes = (
+        find(scheme).passes(Options(tuple(exclude), min_channels, calibration, requantization))
+        if scheme is not None
+        else ()
+    )
     model = load(source, dims)
     run_passes(model, folding(), print_after, write)
     check(model)

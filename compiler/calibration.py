@@ -79,7 +79,9 @@ def batches(model: ir.Model, samples: Samples) -> Iterator[dict[str, NDArray[np.
         array = np.asarray(samples[name], np.float32)
         if array.ndim != len(shape) or array.shape[1:] != shape[1:] or not len(array):
             wanted = ["n", *shape[1:]]
-            raise DataError(f"calibration samples have the shape {list(array.shape)}, not {wanted}", tensor=name)
+            raise DataError(
+                f"calibration samples have the shape {list(array.shape)}, not {wanted}", tensor=name
+            )
         arrays[name], counts[name] = array, -(-len(array) // shape[0])
     if len(set(counts.values())) > 1:
         raise DataError(f"inputs have different numbers of calibration samples: {counts}")
@@ -87,5 +89,7 @@ def batches(model: ir.Model, samples: Samples) -> Iterator[dict[str, NDArray[np.
         feed = {}
         for value in model.graph.inputs:
             array, size = arrays[value.name or ""], shape_of(value)[0]
-            feed[value.name or ""] = np.take(array, range(index * size, (index + 1) * size), axis=0, mode="wrap")
+            feed[value.name or ""] = np.take(
+                array, range(index * size, (index + 1) * size), axis=0, mode="wrap"
+            )
         yield feed

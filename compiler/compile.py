@@ -62,8 +62,15 @@ def compile_model(
     """
     shown = [name for name in print_after if name != "schedule"]
     model = prepare(
-        source, scheme, dims=dims, exclude=exclude, min_channels=min_channels, calibration=calibration,
-        requantization=requantization, print_after=shown, write=write,
+        source,
+        scheme,
+        dims=dims,
+        exclude=exclude,
+        min_channels=min_channels,
+        calibration=calibration,
+        requantization=requantization,
+        print_after=shown,
+        write=write,
     )
     schedule = build(model, machine)
     if "schedule" in print_after or "all" in print_after:

@@ -66,7 +66,9 @@ class FlatRecords:
         moves = [*op.setup, *op.tiles[0].loads, *op.tiles[-1].stores]
         moves += [transfer for index in range(len(op.tiles)) for transfer in op.beside(index)]
         fields = (
-            word for t in moves for word in (t.source, t.destination, t.bytes, t.source_stride, t.destination_stride)
+            word
+            for t in moves
+            for word in (t.source, t.destination, t.bytes, t.source_stride, t.destination_stride)
         )
         return 1 if any(word % WORD for word in fields) else WORD
 

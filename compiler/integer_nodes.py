@@ -77,7 +77,9 @@ def levels_of(value: ir.Value | None) -> Levels | None:
     if scale.dtype != np.float32 or scale.ndim > 1:
         return None
     axis = integer(node, "axis", 1) % max(codes.ndim, 1)
-    zero = np.asarray(constants[2]).astype(np.int16) if len(constants) > 2 else np.zeros(scale.shape, np.int16)
+    zero = (
+        np.asarray(constants[2]).astype(np.int16) if len(constants) > 2 else np.zeros(scale.shape, np.int16)
+    )
     spread = zero if zero.ndim == 0 else zero.reshape([-1 if i == axis else 1 for i in range(codes.ndim)])
     return Levels(np.asarray(codes - spread, np.int16), scale, axis, source.dtype.name.lower())
 

@@ -96,14 +96,41 @@ def run(
 ) -> Result:
     """Quantize (if a scheme is given; ``options`` as there), compile and simulate in one step.
 
-    Missing inputs are drawn from a fixed seed.
+    Missing inputs are drawn from a fixed seed. A scheme that needs calibration and gets none takes the ranges of the
+    inputs themselves, or of noise if there are none: enough for cycles, not for accuracy (``manifest`` says which).
     """
+    calibrated = None
+    if scheme and _calibrated(scheme):
+        calibrated = "the samples given"
+        if options.get("calibration") is None:
+            calibrated = "the inputs of the run" if inputs else "seeded noise"
+            options["calibration"] = inputs or _noise(model)
     source = quantize(model, scheme, **options) if scheme else model
     program = compile(source, machine)
     result = simulate(program, {**seeded_inputs(program), **(inputs or {})}, mode, machine)
     result.manifest["model_sha256"] = hashlib.sha256(Path(model).read_bytes()).hexdigest()
     result.manifest["scheme"] = scheme or "as in the file"
+    if calibrated:
+        result.manifest["calibration"] = calibrated
     return result
+
+
+def _calibrated(scheme: str) -> bool:
+    from potluck.compiler.schemes import find
+
+    return find(scheme).calibrated
+
+
+def _noise(model: str | Path, count: int = 8) -> dict[str, NDArray[Any]]:
+    """Standard normal calibration samples from a fixed seed."""
+    from potluck.compiler.graph import shape_of
+    from potluck.compiler.importer import load
+
+    generator = np.random.Generator(np.random.Philox(1))
+    return {
+        value.name or "": generator.standard_normal((count, *shape_of(value)[1:])).astype(np.float32)
+        for value in load(model).graph.inputs
+    }
 
 
 def seeded_inputs(program: Program, seed: int = 0) -> dict[str, NDArray[Any]]:

@@ -24,6 +24,9 @@ SchemeName = Annotated[
 ]
 Exclude = Annotated[list[str] | None, typer.Option(help="Node or weight to leave unquantized; repeatable.")]
 MinChannels = Annotated[int, typer.Option(help="Leave products that contract fewer elements unquantized.")]
+Requantize = Annotated[
+    str, typer.Option(help="How integer sums are rounded: ort_float_rne, tflite_single, tflite_double.")
+]
 Calibration = Annotated[Path | None, typer.Option(help="Samples as .npz, for schemes with fixed ranges.")]
 
 
@@ -46,6 +49,7 @@ def run(
     exclude: Exclude = None,
     min_channels: MinChannels = 16,
     calibration: Calibration = None,
+    requantization: Requantize = "ort_float_rne",
     machine: MachineName = "spatz-mx",
     inputs: Annotated[
         Path | None, typer.Option("--input", help="Inputs as .npz; otherwise seeded noise.")
@@ -59,7 +63,7 @@ def run(
     from potluck import api
     from potluck.report import print_result
 
-    options = _quantization(exclude, min_channels, calibration)
+    options = _quantization(exclude, min_channels, calibration, requantization)
     result = api.run(model, _load_npz(inputs), scheme, _machine(machine, settings), mode, **options)
     if output:
         _save_npz(output, result.outputs)
@@ -75,11 +79,14 @@ def quantize(
     exclude: Exclude = None,
     min_channels: MinChannels = 16,
     calibration: Calibration = None,
+    requantization: Requantize = "ort_float_rne",
 ) -> None:
     """Quantize a network to standard ONNX."""
     from potluck import api
 
-    api.quantize(model, scheme, **_quantization(exclude, min_channels, calibration)).save(output)
+    api.quantize(model, scheme, **_quantization(exclude, min_channels, calibration, requantization)).save(
+        output
+    )
     console.print(f"wrote {output}")
 
 
@@ -105,12 +112,13 @@ def compile_command(
     exclude: Exclude = None,
     min_channels: MinChannels = 16,
     calibration: Calibration = None,
+    requantization: Requantize = "ort_float_rne",
     settings: Settings = None,
 ) -> None:
     """Compile a network to a RISC-V ELF file with a manifest."""
     from potluck import api
 
-    options = _quantization(exclude, min_channels, calibration)
+    options = _quantization(exclude, min_channels, calibration, requantization)
     source: Any = api.quantize(model, scheme, **options) if scheme else model
     program = api.compile(source, _machine(machine, settings))
     program.save(output)
@@ -300,9 +308,15 @@ def _pairs(option: str, settings: list[str] | None) -> dict[str, str]:
     return found
 
 
-def _quantization(exclude: list[str] | None, min_channels: int, calibration: Path | None) -> dict[str, Any]:
-    samples = _load_npz(calibration) if calibration is not None else None
-    return {"exclude": tuple(exclude or ()), "min_channels": min_channels, "calibration": samples}
+def _quantization(
+    exclude: list[str] | None, min_channels: int, calibration: Path | None, requantization: str
+) -> dict[str, Any]:
+    return {
+        "exclude": tuple(exclude or ()),
+        "min_channels": min_channels,
+        "calibration": _load_npz(calibration) if calibration is not None else None,
+        "requantization": requantization,
+    }
 
 
 def _load_npz(path: Path | None) -> dict[str, Any]:

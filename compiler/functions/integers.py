@@ -1,17 +1,18 @@
 """Products of 8-bit activations with integer weights, and PoT weights.
 
-``Integer{Conv,MatMul}{Law}``: the sum of (x - zero point of x) w and an int32 bias, modulo 2^32, then what the law makes
-of it. The sum is a Conv or MatMul in double precision, which is exact for every layer whose sums stay below 2^53. The
-law is that of `potluck.isa.requantize`, with clipping to [min, max] and the output's zero point last, or ``Float``: the
-sum times an FP32 factor, clipped. Weights are integers of any type; constants per channel have a shape that broadcasts.
+``Integer{Conv,MatMul}{Law}``: the sum of (x - zero point of x) w and an int32 bias, modulo 2^32, then what the law
+makes of it. The sum is a Conv or MatMul in double precision, which is exact for every layer whose sums stay below
+2^53. The law is that of `potluck.isa.requantize`, with clipping to [min, max] and the output's zero point last, or
+``Float``: the sum times an FP32 factor, clipped. Weights are integers of any type; constants per channel have a shape
+that broadcasts.
 
 * Float (x, zero, w, bias, factor)
 * Ort (x, zero, w, bias, factor, out_zero): min and max are those of the codes less their zero point, here and below
 * Single (x, zero, w, bias, m, t, out_zero): (acc m + 2^(t-1)) >> t
 * Double (x, zero, w, bias, m, right, left, out_zero): gemmlowp's doubling high product, then a rounding shift
 
-``PotDequantize<axis>(codes, table, scale)``: weights of four-bit codes: a look-up in the table of the code set's sixteen
-levels, times a scale per index of ``axis``.
+``PotDequantize<axis>(codes, table, scale)``: weights of four-bit codes: a look-up in the table of the code set's
+sixteen levels, times a scale per index of ``axis``.
 
 ``IntegerAdd``: the sum of two dequantized tensors, clipped to [min, max] and quantized.
 

@@ -225,9 +225,7 @@ def pixel_bytes(channels: int, mx: BlockLayout | None, item: int = 4) -> int:
     return item * channels if mx is None else 8 * -(-channels * mx.element.bits // 64)
 
 
-def tensor_bytes(
-    shape: tuple[int, ...], mx: BlockLayout | None = None, affine: Affine | None = None
-) -> int:
+def tensor_bytes(shape: tuple[int, ...], mx: BlockLayout | None = None, affine: Affine | None = None) -> int:
     """Bytes of a tensor's storage."""
     probe = Tensor("", shape, Storage("", 0, address=0), mx, affine=affine)
     codes = probe.pixels * probe.pixel_bytes

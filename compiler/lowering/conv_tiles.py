@@ -111,7 +111,11 @@ class ConvTiles:
             for at, item in zip(weights, group.constants, strict=True)
         ]
         starts = [at + first * g.stride[0] * part.pitch for part, at in zip(self.parts, inputs, strict=True)]
-        out = output + piece * self.slice_bytes + first * g.tile_width * self.tiling.channels * self.plan.out_bytes
+        out = (
+            output
+            + piece * self.slice_bytes
+            + first * g.tile_width * self.tiling.channels * self.plan.out_bytes
+        )
         if self.plan.mx is None:
             return starts[0], 0, packed[0], 0, packed[1], out, rows
         return starts[0], starts[1], packed[0], packed[1], packed[2], out, rows

@@ -36,7 +36,9 @@ _MATMULS = tuple(f"{DOMAIN}.IntegerMatMul{law}" for law in _FINISH)
 def _output(node: ir.Node) -> str | None:
     value = node.outputs[0]
     if value.dtype in CODES and value.is_graph_output():
-        return "its codes are an output of the network, which is FP32 on the machine: end with DequantizeLinear"
+        return (
+            "its codes are an output of the network, which is FP32 on the machine: end with DequantizeLinear"
+        )
     return None
 
 
@@ -123,7 +125,9 @@ def _constants(node: ir.Node, at: int) -> NDArray[np.generic]:
     return array
 
 
-def _integers(node: ir.Node, levels: NDArray[np.generic], channels: int) -> tuple[IntegerWeights, Affine | None]:
+def _integers(
+    node: ir.Node, levels: NDArray[np.generic], channels: int
+) -> tuple[IntegerWeights, Affine | None]:
     """Weights [Cout, C, KH, KW] with their constants, and what the output's codes mean (scale unknown: 1)."""
     law = _FINISH[node.op_type.removeprefix("IntegerConv").removeprefix("IntegerMatMul")]
     zero = int(_constants(node, 1).reshape(()))
@@ -135,7 +139,9 @@ def _integers(node: ir.Node, levels: NDArray[np.generic], channels: int) -> tupl
     count = len(node.inputs) - (4 if law == "float" else 5)
     for at in range(4, 4 + count):
         row = np.broadcast_to(_constants(node, at).reshape(-1), (channels,))
-        rows.append(row.astype(np.float32).view(np.int32) if row.dtype == np.float32 else row.astype(np.int32))
+        rows.append(
+            row.astype(np.float32).view(np.int32) if row.dtype == np.float32 else row.astype(np.int32)
+        )
     low, high = real(node, "min", -math.inf), real(node, "max", math.inf)
     affine = None
     if law == "float":

@@ -55,7 +55,9 @@ class IntegerProducts(GraphPass):
         """See `GraphPass.run`; counts products and sums."""
         law = self.requantization or model.metadata_props.get(LAW_KEY, REQUANTIZATIONS[0])
         if law not in REQUANTIZATIONS:
-            raise ModelError(f"unknown requantization {law!r}", hint=f"Use one of {', '.join(REQUANTIZATIONS)}")
+            raise ModelError(
+                f"unknown requantization {law!r}", hint=f"Use one of {', '.join(REQUANTIZATIONS)}"
+            )
         changed = 0
         for node in list(model.graph):
             if node.domain in ("", DOMAIN) and node.op_type in PRODUCTS:
@@ -108,7 +110,11 @@ Rows = tuple[str, list[tuple[str, NDArray[np.generic]]], NDArray[np.generic] | N
 
 
 def _law_rows(
-    law: Requantization, scale: NDArray[np.float32], exact: NDArray[np.float64], out: Affine | None, node: ir.Node
+    law: Requantization,
+    scale: NDArray[np.float32],
+    exact: NDArray[np.float64],
+    out: Affine | None,
+    node: ir.Node,
 ) -> tuple[Rows, tuple[float, float]]:
     """How the function's name ends, its constants per channel, its output's zero point; and its bounds."""
     if out is None:

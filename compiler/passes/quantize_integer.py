@@ -100,12 +100,13 @@ class QuantizeInteger(GraphPass):
             )
         values = _activations(model, nodes)
         found = ranges(model, values, self.samples)
-        pairs = {value: _quantize_value(model, value, *found[value.name or ""]) for value in values}
+        for value in values:
+            _quantize_value(model, value, *found[value.name or ""])
         for node in nodes:
             _prepare_gemm(model, node)
             assert node.inputs[0] is not None
             scale = self._weight(model, node)
-            _bias(model, node, pairs_scale(node.inputs[0]), scale)
+            _bias(model, node, _scale_of(node.inputs[0]), scale)
 
     def _weight(self, model: ir.Model, node: ir.Node) -> NDArray[np.float32]:
         """Replaces the weights; returns their scales."""
@@ -121,7 +122,9 @@ class QuantizeInteger(GraphPass):
             along = 1 - axis if array.ndim == 2 else 1
             grouped = self.group > 0 and self.activations == "fp32" and array.shape[along] >= self.group
             kind = IntegerFormat(
-                8 if chosen == "int8" else 4, axis=along if grouped else axis, group=self.group if grouped else 0
+                8 if chosen == "int8" else 4,
+                axis=along if grouped else axis,
+                group=self.group if grouped else 0,
             )
             made = integers.quantize(array, kind)
         except DataError as error:
@@ -135,10 +138,14 @@ class QuantizeInteger(GraphPass):
             add_constant(model.graph, f"{name}_codes", tensor),
             add_constant(model.graph, f"{name}_scales", made.scale),
         ]
-        _insert(model, node, 1, ir.Node("", "DequantizeLinear", inputs, attributes, name=f"{name}_dequantize"))
+        _insert(
+            model, node, 1, ir.Node("", "DequantizeLinear", inputs, attributes, name=f"{name}_dequantize")
+        )
         return made.scale
 
-    def _pot(self, model: ir.Model, node: ir.Node, array: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    def _pot(
+        self, model: ir.Model, node: ir.Node, array: NDArray[np.float32], axis: int
+    ) -> NDArray[np.float32]:
         kind, source = POT_FORMATS[self.weights], node.inputs[1]
         name = (source.name if source is not None else None) or label(node)
         made = pot.quantize(np.moveaxis(array, axis, 0), kind)
@@ -149,7 +156,9 @@ class QuantizeInteger(GraphPass):
             add_constant(model.graph, f"{name}_scales", made.scale),
         ]
         attributes = [ir.AttrInt64("axis", axis)]
-        _insert(model, node, 1, ir.Node(DOMAIN, "PotDequantize", inputs, attributes, name=f"{name}_dequantize"))
+        _insert(
+            model, node, 1, ir.Node(DOMAIN, "PotDequantize", inputs, attributes, name=f"{name}_dequantize")
+        )
         return made.scale
 
 
@@ -186,14 +195,16 @@ def _activations(model: ir.Model, nodes: list[ir.Node]) -> list[ir.Value]:
     return [value for value in wanted if not value.is_graph_output()]
 
 
-def _quantize_value(model: ir.Model, value: ir.Value, low: float, high: float) -> ir.Value:
-    """Puts QuantizeLinear and DequantizeLinear behind a value; returns what every reader now reads."""
+def _quantize_value(model: ir.Model, value: ir.Value, low: float, high: float) -> None:
+    """Puts QuantizeLinear and DequantizeLinear behind a value, in front of all who read it."""
     scale, zero = parameters(low, high, IntegerFormat(8, symmetric=False))
     name, graph = value.name or "value", model.graph
     constants = [add_constant(graph, f"{name}_scale", scale), add_constant(graph, f"{name}_zero", zero)]
     uses = [(usage.node, usage.idx) for usage in value.uses()]
     to = ir.Node("", "QuantizeLinear", [value, *constants], name=f"{name}_quantize", num_outputs=1)
-    back = ir.Node("", "DequantizeLinear", [to.outputs[0], *constants], name=f"{name}_dequantize", num_outputs=1)
+    back = ir.Node(
+        "", "DequantizeLinear", [to.outputs[0], *constants], name=f"{name}_dequantize", num_outputs=1
+    )
     for made, suffix, kind in ((to, "codes", ir.DataType.INT8), (back, "values", ir.DataType.FLOAT)):
         made.outputs[0].name = f"{name}_{suffix}"
         made.outputs[0].shape, made.outputs[0].type = value.shape, ir.TensorType(kind)
@@ -204,10 +215,9 @@ def _quantize_value(model: ir.Model, value: ir.Value, low: float, high: float) -
         graph.insert_after(producer, [to, back])
     for node, index in uses:
         node.replace_input_with(index, back.outputs[0])
-    return back.outputs[0]
 
 
-def pairs_scale(value: ir.Value) -> np.float32:
+def _scale_of(value: ir.Value) -> np.float32:
     """The scale of a dequantized activation."""
     node = value.producer()
     assert node is not None
@@ -244,7 +254,9 @@ def _bias(model: ir.Model, node: ir.Node, x_scale: np.float32, w_scale: NDArray[
         add_constant(model.graph, f"{source.name}_scales", scale),
     ]
     attributes = [ir.AttrInt64("axis", 0)]
-    _insert(model, node, 2, ir.Node("", "DequantizeLinear", inputs, attributes, name=f"{source.name}_dequantize"))
+    _insert(
+        model, node, 2, ir.Node("", "DequantizeLinear", inputs, attributes, name=f"{source.name}_dequantize")
+    )
 
 
 def _insert(model: ir.Model, node: ir.Node, at: int, made: ir.Node) -> None:

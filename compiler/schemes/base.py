@@ -37,8 +37,10 @@ class Scheme:
         name: As users write it.
         summary: One line: operands and the instruction path of their products.
         passes: The passes that quantize, after folding and fusing.
+        calibrated: Whether it needs calibration samples.
     """
 
     name: str
     summary: str
     passes: Callable[[Options], Sequence[GraphPass]]
+    calibrated: bool = False

@@ -24,7 +24,7 @@ def product(name: str, weights: str, summary: str) -> Scheme:
             ),
         )
 
-    return Scheme(name, summary, passes)
+    return Scheme(name, summary, passes, calibrated=True)
 
 
 def _weights_only(name: str, weights: Literal["int8", "int4"], group: int, summary: str) -> Scheme:
@@ -38,5 +38,7 @@ SCHEMES = (
     product("int8", "int8", "INT8 operands, calibrated activations; widening INT8 multiply-adds"),
     product("int4", "int4", "INT4 weights per channel, INT8 activations; widening INT8 multiply-adds"),
     _weights_only("int8_weights", "int8", 0, "INT8 weights per channel, dequantized; FP32 multiply-adds"),
-    _weights_only("int4_weights", "int4", 32, "INT4 weights in groups of 32, dequantized; FP32 multiply-adds"),
+    _weights_only(
+        "int4_weights", "int4", 32, "INT4 weights in groups of 32, dequantized; FP32 multiply-adds"
+    ),
 )

@@ -114,14 +114,16 @@ def qdq_network(x_type, w_type, w_zero):
     ]
     info = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
-        nodes, "g", [info("x", onnx.TensorProto.FLOAT, [1, 5, 8, 8])], [info("y", onnx.TensorProto.FLOAT, [1, 10, 8, 8])],
+        nodes, "g", [info("x", onnx.TensorProto.FLOAT, [1, 5, 8, 8])],
+        [info("y", onnx.TensorProto.FLOAT, [1, 10, 8, 8])],
         [onnx.numpy_helper.from_array(value, name) for name, value in initializers.items()],
     )  # fmt: skip
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)], ir_version=10)
 
 
 @pytest.mark.parametrize(
-    ("x_type", "w_type", "w_zero"), [("int8", "int8", 0), ("uint8", "int8", 0), ("int8", "int8", -17), ("uint8", "uint8", 130)]
+    ("x_type", "w_type", "w_zero"),
+    [("int8", "int8", 0), ("uint8", "int8", 0), ("int8", "int8", -17), ("uint8", "uint8", 130)],
 )
 def test_foreign_qdq_networks_run_as_integers(x_type, w_type, w_zero):
     proto = qdq_network(x_type, w_type, w_zero)
@@ -141,7 +143,9 @@ def test_codes_are_those_of_onnxruntimes_integer_kernels():
     proto = ir.to_proto(made)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     schedule = build(prepare(made), SPATZ)
     given = feeds(schedule)
     (theirs,), (ours,) = session.run(None, given), by_schedule(schedule, given)
