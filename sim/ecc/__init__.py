@@ -1,0 +1,1 @@
+"""Error-correcting codes and value-level protection of DRAM blocks, bit-exact (docs/ecc.md)."""
