@@ -10,6 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from potluck.compiler.graph import DOMAIN, constant, integer, is_op
+from potluck.isa.pot import POT_FORMATS
 from potluck.kernels.elementwise_int8 import Affine
 
 CODES = (ir.DataType.INT8, ir.DataType.UINT8)
@@ -37,6 +38,23 @@ def affine_of(node: ir.Node | None, kind: str) -> Affine | None:
     if zero is None or not (0 < float(scale.reshape(())) < np.inf):
         return None
     return Affine(float(scale.reshape(())), int(zero.reshape(())), codes.dtype is ir.DataType.UINT8)
+
+
+CODES_KEY = "potluck.codes"
+"""Metadata of a constant of levels: the code set that stores it in four bits."""
+INT4_TABLE = np.concatenate([np.arange(8), np.arange(-8, 0)]).astype(np.int16)
+"""Level of each INT4 code."""
+
+
+def code_table(value: ir.Value | None) -> tuple[str, NDArray[np.int16] | None]:
+    """(format, level of each code) of a constant of levels; no table if it is stored in whole bytes."""
+    if value is None:
+        return "int8", None
+    name = value.metadata_props.get(CODES_KEY, "")
+    if name in POT_FORMATS:
+        return name, POT_FORMATS[name].table
+    held = value.dtype.name.lower() if value.dtype is not None else "int8"
+    return held, INT4_TABLE if value.dtype is ir.DataType.INT4 else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +85,9 @@ def levels_of(value: ir.Value | None) -> Levels | None:
     if is_op(node, "PotDequantize", domain=DOMAIN):
         codes, table, scale = (np.asarray(item) for item in constants)
         levels = table[codes.astype(np.int64)].astype(np.int16)
-        return Levels(levels, scale.astype(np.float32), integer(node, "axis", 0) % codes.ndim, "pot")
+        names = [name for name, kind in POT_FORMATS.items() if np.array_equal(kind.table, table)]
+        held = names[0] if names else "codes"
+        return Levels(levels, scale.astype(np.float32), integer(node, "axis", 0) % codes.ndim, held)
     if not is_op(node, "DequantizeLinear") or integer(node, "block_size", 0):
         return None
     source = node.inputs[0]

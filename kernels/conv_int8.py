@@ -24,8 +24,10 @@ DATA = ("s1", "s6", "s8", "a1")
 I32 = NDArray[np.int32]
 
 
-def pack_weights_int8(weights: NDArray[np.integer[Any]], bits: Literal[8, 16]) -> NDArray[np.integer[Any]]:
-    """Reorder weights [Cout, C, KH, KW] to [KH, KW, C, Cout padded to 8 bytes], int8 or int16.
+def pack_weights_int8(
+    weights: NDArray[np.integer[Any]], bits: Literal[8, 16], fill: int = 0
+) -> NDArray[np.integer[Any]]:
+    """Reorder weights [Cout, C, KH, KW] to [KH, KW, C, Cout padded with ``fill`` to 8 bytes], int8 or int16.
 
     Raises:
         DataError: A weight does not fit.
@@ -35,7 +37,9 @@ def pack_weights_int8(weights: NDArray[np.integer[Any]], bits: Literal[8, 16]) -
     if weights.size and (weights.min() < -limit or weights.max() >= limit):
         raise DataError(f"weights from {weights.min()} to {weights.max()} are not {bits} bits wide")
     padding = [(0, 0)] * 3 + [(0, -weights.shape[0] % (64 // bits))]
-    return np.ascontiguousarray(np.pad(weights.transpose(2, 3, 1, 0), padding).astype(dtype))
+    return np.ascontiguousarray(
+        np.pad(weights.transpose(2, 3, 1, 0), padding, constant_values=fill).astype(dtype)
+    )
 
 
 def accumulate(

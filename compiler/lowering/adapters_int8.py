@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from potluck.compiler.lowering.adapters import codes, floats, octets, words, write
+from potluck.compiler.lowering.adapters import ConvInt8Tile, codes, floats, octets, words, write
 from potluck.compiler.schedule import Memory
 from potluck.isa.assembler import Assembler
 from potluck.kernels.conv_depthwise_int8 import DepthwiseInt8
+from potluck.kernels.conv_int8 import ConvInt8
 from potluck.kernels.elementwise_int8 import AddInt8, DequantizeInt8, QuantizeInt8
+from potluck.kernels.expand_codes import TABLE_BYTES, ExpandCodes
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,33 @@ class DepthwiseInt8Tile:
         levels = octets(memory, weights, *kernel, 2 * k.channels).view(np.int16)
         table = words(memory, constants, k.finish.rows, k.channels)
         write(memory, out, k.contract(codes(memory, x, k, rows), levels, table, rows))
+
+
+@dataclass(frozen=True)
+class ExpandedConvTile:
+    """Arguments as for `ConvInt8Tile`, but the second is the address of codes to expand to the weights first, or 0."""
+
+    kernel: ConvInt8
+
+    @property
+    def _expand(self) -> ExpandCodes:
+        k = self.kernel
+        return ExpandCodes(k.window.kernel[0] * k.window.kernel[1] * k.in_channels * k.row_bytes // 2)
+
+    def emit(self, a: Assembler) -> None:
+        """See `TileKernel`."""
+        expanded = a.fresh("expanded")
+        a("beqz", "a1", expanded)
+        self._expand.emit(a)
+        a.label(expanded)
+        self.kernel.emit(a)
+
+    def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
+        """See `TileKernel`."""
+        if args[1]:
+            packed = octets(memory, args[1], TABLE_BYTES + self._expand.count // 2)
+            write(memory, args[2], self._expand.contract(packed))
+        ConvInt8Tile(self.kernel).evaluate(memory, args)
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from potluck.compiler.lowering.adapters import ConvFp32Tile, ConvInt8Tile, ConvMxTile
+from potluck.compiler.lowering.adapters_int8 import ExpandedConvTile
 from potluck.compiler.lowering.base import (
     Constant,
     LayerPlan,
@@ -33,7 +34,7 @@ from potluck.compiler.schedule import Loop, LoweredOp, TileKernel
 from potluck.isa.blocks import BlockLayout
 from potluck.isa.mx import MxTensor
 from potluck.kernels.conv_fp32 import ConvFp32, pack_weights_fp32
-from potluck.kernels.conv_int8 import ConvInt8, pack_weights_int8
+from potluck.kernels.conv_int8 import ConvInt8
 from potluck.kernels.conv_mx import ConvMx
 
 F32 = NDArray[np.float32]
@@ -165,20 +166,20 @@ class ConvPlan(LayerPlan):
     def _group(self, starts: list[int]) -> Group:
         parts: list[tuple[NDArray[Any], ...]] = []
         biases: list[NDArray[Any]] = []
+        names = [("values", "FP32", "HWIO")]
         for start in starts:
             part = slice(start, start + self.tiling.channels)
             if isinstance(self.weights, IntegerWeights):
                 picked = self.weights.pick(part)
-                parts.append((pack_weights_int8(picked.levels, self._weight_bits),))
+                packed_weights, element, order = picked.pack()
+                parts.append((packed_weights,))
+                names = [("levels" if picked.table is None else "codes", element, order)]
                 biases.append(picked.constants.reshape(-1))
                 continue
             values = pick(self.weights, part)
             packed = pack_mx(values) if isinstance(values, MxTensor) else (pack_weights_fp32(values),)
             parts.append(packed)
             biases.append(self.bias[part].astype(np.float32))
-        names = [("values", "FP32", "HWIO")]
-        if isinstance(self.weights, IntegerWeights):
-            names = [("levels", f"INT{self._weight_bits}", "HWIO")]
         if self.mx is not None:
             names = [("codes", self.mx.element.name, "HWIO chunks"), ("scales", "E8M0", "HWIO blocks")]
         made = []
@@ -194,9 +195,9 @@ class ConvPlan(LayerPlan):
         return Group(starts, made)
 
     @property
-    def _weight_bits(self) -> Literal[8, 16]:
-        assert isinstance(self.weights, IntegerWeights)
-        return self.weights.bits
+    def expands(self) -> bool:
+        """Whether the weights are codes, which become levels in L1."""
+        return isinstance(self.weights, IntegerWeights) and self.weights.table is not None
 
     def order(self) -> Iterator[tuple[int, Place]]:
         """(group, place) of every tile."""
@@ -226,6 +227,8 @@ class ConvPlan(LayerPlan):
     @property
     def tile_kernel(self) -> TileKernel:
         """The kernel with its contract on memory."""
+        if isinstance(self.kernel, ConvInt8) and self.expands:
+            return ExpandedConvTile(self.kernel)
         if isinstance(self.kernel, ConvInt8):
             return ConvInt8Tile(self.kernel)
         return ConvMxTile(self.kernel) if isinstance(self.kernel, ConvMx) else ConvFp32Tile(self.kernel)

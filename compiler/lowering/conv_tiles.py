@@ -32,6 +32,8 @@ class ConvTiles:
             [self.l1.take("input", part.bytes(self.tiling.rows)) for part in self.parts]
             for _ in range(inputs)
         ]
+        expanded = plan.sizes.expanded_bytes(self.tiling)
+        self.expanded = self.l1.take("levels", expanded) if expanded else 0
         out = plan.sizes.out_bytes(self.tiling)
         self.outputs = [self.l1.take("output", out) for _ in range(outputs)]
 
@@ -74,7 +76,8 @@ class ConvTiles:
             loads: list[Transfer] = []
             if group != group_at and group_at >= 0 and self.tiling.single:
                 yield Tile((), (), ((0,) * 7,) * self.target.harts, "weights change")
-            if group != group_at:
+            fresh = group != group_at
+            if fresh:
                 group_at, weight_turn = group, weight_turn + 1
                 to = self.weights[weight_turn % len(self.weights)]
                 loads += [
@@ -90,7 +93,7 @@ class ConvTiles:
             inputs = self.inputs[input_turn % len(self.inputs)]
             output = self.outputs[step % len(self.outputs)]
             args = tuple(
-                self._args(weights, inputs, output, plan.groups[group], place.rows, hart)
+                self._args(weights, inputs, output, plan.groups[group], place.rows, hart, fresh)
                 for hart in range(self.target.harts)
             )
             starts = plan.groups[group].starts
@@ -99,7 +102,14 @@ class ConvTiles:
             yield Tile(tuple(loads), tuple(self._stores(output, starts, place)), args, name)
 
     def _args(
-        self, weights: list[int], inputs: list[int], output: int, group: Group, count: int, hart: int
+        self,
+        weights: list[int],
+        inputs: list[int],
+        output: int,
+        group: Group,
+        count: int,
+        hart: int,
+        fresh: bool,
     ) -> tuple[int, ...]:
         g = self.plan.tile
         if self.tiling.slices > 1:
@@ -116,6 +126,11 @@ class ConvTiles:
             + piece * self.slice_bytes
             + first * g.tile_width * self.tiling.channels * self.plan.out_bytes
         )
+        if self.plan.expands:
+            # Every hart expands the codes it multiplies, once: harts that share weights write the same bytes.
+            levels = self.expanded + piece * self.plan.sizes.levels_bytes(self.tiling)
+            source = packed[0] if fresh and piece < len(group.starts) else 0
+            return starts[0], source, levels, 0, packed[1], out, rows
         if self.plan.mx is None:
             return starts[0], 0, packed[0], 0, packed[1], out, rows
         return starts[0], starts[1], packed[0], packed[1], packed[2], out, rows

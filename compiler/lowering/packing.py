@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from potluck.isa.blocks import pack
 from potluck.isa.mx import MxTensor
 from potluck.kernels.base import Element
+from potluck.kernels.conv_int8 import pack_weights_int8
+from potluck.kernels.expand_codes import TABLE_BYTES, pack_codes
 from potluck.kernels.requantize import Finish
 
 
@@ -23,12 +25,14 @@ class IntegerWeights:
         constants: int32 [finish.rows, Cout], see `Finish.constants`; the activation's zero point is folded in.
         finish: From sums to outputs.
         format: Of the weights in the network, for reports.
+        table: The level of each of sixteen codes, for weights that are stored in four bits.
     """
 
     levels: NDArray[np.integer[Any]]
     constants: NDArray[np.int32]
     finish: Finish
     format: str = "int8"
+    table: NDArray[np.int16] | None = None
 
     def pick(self, channels: slice) -> IntegerWeights:
         """Some output channels."""
@@ -36,9 +40,23 @@ class IntegerWeights:
 
     @property
     def bits(self) -> Literal[8, 16]:
-        """Of a weight in memory."""
+        """Of a weight that is multiplied; codes expand to 16."""
+        if self.table is not None:
+            return 16
         fits = not self.levels.size or (self.levels.min() >= -128 and self.levels.max() <= 127)
         return 8 if fits else 16
+
+    def pack(self) -> tuple[NDArray[Any], str, str]:
+        """The weights as they lie in DRAM, the name of their format and of their order."""
+        if self.table is None:
+            return pack_weights_int8(self.levels, self.bits), f"INT{self.bits}", "HWIO"
+        # Channels that fill a row up need a level too; nobody reads them.
+        whole = pack_weights_int8(self.levels, 16, int(self.table[0]))
+        return pack_codes(whole, self.table), self.format.upper(), "table, HWIO halves"
+
+    def packed_bytes(self, elements: int) -> int:
+        """Bytes of so many weights in DRAM."""
+        return elements * self.bits // 8 if self.table is None else TABLE_BYTES + elements // 2
 
 
 Weights = NDArray[np.float32] | MxTensor

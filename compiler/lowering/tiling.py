@@ -95,14 +95,30 @@ class Sizes:
         """Weights, scales and bias of a group."""
         taps, channels = self.geometry.kernel[0] * self.geometry.kernel[1], tiling.channels
         if self.integers is not None:
-            row = align(channels * self.integers.bits // 8, 8)
             constants = align(tiling.slices * self.integers.finish.rows * channels * 4)
-            return align(tiling.slices * taps * self.in_channels * row) + constants
+            packed = self.integers.packed_bytes(self._slice_elements(tiling))
+            return align(tiling.slices * packed) + constants
         bias = align(tiling.slices * channels * 4)
         if not self.scales:
             return align(tiling.slices * taps * self.in_channels * (channels + channels % 2) * 4) + bias
         scales = align(tiling.slices * taps * self.scales * align(channels, 8))
         return align(tiling.slices * taps * self.pixel_bytes * channels) + scales + bias
+
+    def _slice_elements(self, tiling: Tiling) -> int:
+        """Integer weights of a slice, channels that fill up a row of 8 bytes included."""
+        assert self.integers is not None
+        taps = self.geometry.kernel[0] * self.geometry.kernel[1]
+        return taps * self.in_channels * align(tiling.channels, 64 // self.integers.bits)
+
+    def expanded_bytes(self, tiling: Tiling) -> int:
+        """Levels that the codes of a group become in L1; 0 if the weights are multiplied as they come."""
+        if self.integers is None or self.integers.table is None:
+            return 0
+        return align(tiling.slices * self.levels_bytes(tiling))
+
+    def levels_bytes(self, tiling: Tiling) -> int:
+        """Levels of a slice."""
+        return 2 * self._slice_elements(tiling)
 
     def in_bytes(self, tiling: Tiling) -> int:
         """Input of a tile, borders included."""
@@ -125,6 +141,7 @@ class Sizes:
         """Whether all buffers fit L1."""
         weights, inputs, outputs = self.copies(tiling)
         need = weights * self.weight_bytes(tiling) + inputs * self.in_bytes(tiling)
+        need += self.expanded_bytes(tiling)
         return need + outputs * self.out_bytes(tiling) <= self.target.l1().size - SLACK
 
     def candidates(self) -> Iterator[Tiling]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from potluck.compiler.functions.integers import LAWS
 from potluck.compiler.graph import DOMAIN, constant, integer, ints, label, real, shape_of, title
-from potluck.compiler.integer_nodes import CODES, affine_of, levels_of
+from potluck.compiler.integer_nodes import CODES, affine_of, code_table, levels_of
 from potluck.compiler.lowering.adapters_int8 import AddInt8Tile, DequantizeInt8Tile, QuantizeInt8Tile
 from potluck.compiler.lowering.conv import ConvPlan
 from potluck.compiler.lowering.depthwise import DepthwisePlan
@@ -152,9 +152,8 @@ def _integers(
         point = int(out.reshape(()))
         finish = Finish(law, point, low + point, high + point)
         affine = Affine(1.0, point, out.dtype == np.uint8)
-    held = node.inputs[2].dtype if node.inputs[2] is not None else None
-    weights = IntegerWeights(whole, np.stack(rows), finish, held.name.lower() if held is not None else "int8")
-    return weights, affine
+    held, table = code_table(node.inputs[2])
+    return IntegerWeights(whole, np.stack(rows), finish, held, table), affine
 
 
 @operator(*_CONVS, rule=_conv)

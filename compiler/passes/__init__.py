@@ -20,6 +20,7 @@ REGISTRY: dict[str, str] = {
     "integer_products": "IntegerProducts",
     "quantize_integer": "QuantizeInteger",
     "quantize_mx": "QuantizeMx",
+    "recover_pot": "RecoverPot",
 }
 """Pass name (also its module in this package) -> class."""
 

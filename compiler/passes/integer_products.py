@@ -32,11 +32,12 @@ from potluck.compiler.graph import (
     shape_of,
     sole_user,
 )
-from potluck.compiler.integer_nodes import Levels, affine_of, dequantized_bias, levels_of
+from potluck.compiler.integer_nodes import CODES_KEY, Levels, affine_of, dequantized_bias, levels_of
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.passes.quantize_integer import CONVS, GEMMS, LAW_KEY, PRODUCTS, SUMS, output_axis
 from potluck.isa.errors import ModelError
-from potluck.isa.requantize import REQUANTIZATIONS, Requantization, quantize_multiplier
+from potluck.isa.pot import POT_FORMATS
+from potluck.isa.requantize import REQUANTIZATIONS, Requantization, quantize_multiplier, round_half_away
 from potluck.kernels.elementwise_int8 import Affine
 
 
@@ -92,7 +93,8 @@ def _product(model: ir.Model, node: ir.Node, law: Requantization) -> bool:
         return False
     scale = np.broadcast_to(np.float32(x.scale) * levels.scale, (channels,)).astype(np.float32)
     exact = np.float64(np.float32(x.scale)) * np.broadcast_to(levels.scale, (channels,)).astype(np.float64)
-    codes = np.clip(np.rint(np.broadcast_to(bias.reshape(-1), (channels,)) / exact), -(2**31), 2**31 - 1)
+    sums = round_half_away(np.broadcast_to(bias.reshape(-1), (channels,)) / exact)
+    codes = np.clip(sums, -(2**31), 2**31 - 1)
     after = sole_user(node.outputs[0])
     out = affine_of(after, "QuantizeLinear") if after is not None else None
     rows, bounds = _law_rows(law, scale, exact, out, node)
@@ -171,7 +173,10 @@ def _weights(model: ir.Model, node: ir.Node, levels: Levels, axis: int) -> ir.Va
         tensor = ir.Tensor(array.astype(ir.DataType.INT4.numpy()), dtype=ir.DataType.INT4)
         return add_constant(model.graph, f"{source.name}_levels", tensor)
     fits = low >= -128 and high <= 127
-    return add_constant(model.graph, f"{source.name}_levels", array.astype(np.int8 if fits else np.int16))
+    made = add_constant(model.graph, f"{source.name}_levels", array.astype(np.int8 if fits else np.int16))
+    if levels.format in POT_FORMATS:
+        made.metadata_props[CODES_KEY] = levels.format
+    return made
 
 
 def _sum(model: ir.Model, node: ir.Node) -> bool:

@@ -254,18 +254,20 @@ def detect(weights: ArrayLike, *, stored: Stored = "int8") -> PotFormat | None:
         weights: int8 [Cout, ...].
         stored: See `recover`.
     """
-    array = np.asarray(weights)
     for kind in sorted(POT_FORMATS.values(), key=lambda kind: (len(kind.levels), kind.name)):
-        if not kind.has_zero and (array == 0).any():
-            continue
-        if stored == "levels":
-            if np.isin(array, kind.levels).all():
-                return kind
-            continue
-        found = recover(array, 1.0, kind)
-        if _exact(array, found):
+        if holds(weights, kind, stored=stored):
             return kind
     return None
+
+
+def holds(weights: ArrayLike, kind: PotFormat, *, stored: Stored = "int8") -> bool:
+    """Whether an int8 tensor [Cout, ...] holds levels of one code set only; see `recover` for ``stored``."""
+    array = np.asarray(weights)
+    if not kind.has_zero and bool((array == 0).any()):
+        return False
+    if stored == "levels":
+        return bool(np.isin(array, kind.levels).all())
+    return _exact(array, recover(array, 1.0, kind))
 
 
 def _exact(array: NDArray[np.generic], found: PotWeights) -> bool:

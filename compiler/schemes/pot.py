@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from potluck.compiler.passes.recover_pot import RecoverPot
+from potluck.compiler.schemes.base import Scheme
 from potluck.compiler.schemes.integer import product
 from potluck.isa.pot import POT_FORMATS
 
@@ -11,7 +13,14 @@ _SUMMARIES = {
     "pot_msq": "sums of two powers of two (MSQ's SP2)",
     "pot_zero": "powers of two and zero",
 }
-SCHEMES = tuple(
-    product(name, name, f"{_SUMMARIES[name]} in 4 bits, INT8 activations; widening INT8 multiply-adds")
-    for name in POT_FORMATS
+SCHEMES = (
+    *(
+        product(name, name, f"{_SUMMARIES[name]} in 4 bits, INT8 activations; widening INT8 multiply-adds")
+        for name in POT_FORMATS
+    ),
+    Scheme(
+        "pot_recover",
+        "for INT8 QDQ networks: PoT levels found in their weights; widening INT8 multiply-adds",
+        lambda options: (RecoverPot(),),
+    ),
 )

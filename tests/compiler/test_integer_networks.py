@@ -11,6 +11,8 @@ from running import by_reference, by_schedule, by_simulator, feeds, same_bits
 
 from potluck.compiler.build import build, prepare
 from potluck.compiler.quantize import quantize_model
+from potluck.compiler.quantizers import pot
+from potluck.compiler.quantizers.integers import IntegerFormat, quantize
 from potluck.isa.errors import DataError, ModelError
 from potluck.isa.machine import load_machine
 from potluck.isa.pot import POT_FORMATS
@@ -203,3 +205,61 @@ def test_unknown_laws_and_names_are_errors():
         prepare(chain(), "int8", calibration=samples((2, 3, 9, 10)), requantization="tflite_tripel")
     with pytest.raises(ModelError, match="w9"):
         prepare(chain(), "int8", calibration=samples((2, 3, 9, 10)), exclude=["w9"])
+
+
+@pytest.mark.parametrize("scheme", ["int4", "pot_qkeras", "pot_msq"])
+def test_four_bit_weights_lie_in_memory_as_codes(scheme):
+    schedule = agree(prepare(chain(), scheme, calibration=samples((2, 3, 9, 10))))
+    packed = [o for op in schedule.ops for o in op.operands if o.layout.endswith("HWIO halves")]
+    assert {operand.format for operand in packed} == {scheme.upper()}
+    # w2: 9 taps, 24 channels, 17 outputs filled up to 20, behind a table of 16 levels. w3: 17 channels, 20 outputs.
+    sizes = [sum(o.bytes for o in packed if o.tensor.startswith(name)) for name in ("w2", "w3")]
+    assert sizes[0] >= 32 + 9 * 24 * 20 // 2 and sizes[1] >= 32 + 17 * 20 // 2
+    assert sum(sizes) < 9 * 24 * 17  # less than a byte each
+
+
+def stored_pot(kind, seed=0):
+    """A QDQ network whose second convolution holds PoT levels as a converter stores them."""
+    rng = np.random.default_rng(seed)
+    given = samples((2, 3, 9, 10))
+    model = quantize_model(chain(), "int8", calibration=given)
+    proto = ir.to_proto(model)
+    levels = rng.choice(kind.levels, (17, 24, 3, 3)).astype(np.float64)
+    levels[:, 0, 0, 0] = kind.top
+    (tensor,) = [t for t in proto.graph.initializer if t.name == "w2_codes"]
+    tensor.CopyFrom(
+        onnx.numpy_helper.from_array(np.rint(127 * levels / kind.top).astype(np.int8), "w2_codes")
+    )
+    return proto, levels
+
+
+@pytest.mark.parametrize("name", ["pot_qkeras", "pot_apot", "pot_msq"])
+def test_pot_weights_are_recovered_from_int8_networks(name):
+    proto, levels = stored_pot(POT_FORMATS[name])
+    made = quantize_model(proto, "pot_recover")
+    (node,) = [node for node in made.graph if node.op_type == "PotDequantize"]
+    codes, table = (np.asarray(value.const_value.numpy()) for value in node.inputs[:2])
+    np.testing.assert_array_equal(table[codes.astype(int)], levels)
+    agree(prepare(made))
+    with pytest.raises(ModelError, match="none of its INT8 weights"):
+        quantize_model(quantize_model(chain(), "int8", calibration=samples((2, 3, 9, 10))), "pot_recover")
+
+
+@pytest.mark.parametrize("scheme", ["pot_qkeras", "pot_apot", "int4", "int4_weights"])
+def test_weights_in_onnx_are_the_quantizers_values(scheme):
+    """What onnx's evaluator makes of the written weights, against the quantizers in NumPy."""
+    made = quantize_model(chain(), scheme, calibration=samples((2, 3, 9, 10)))
+    proto = ir.to_proto(made)
+    (source,) = [t for t in chain().graph.initializer if t.name == "w2"]
+    weights = onnx.numpy_helper.to_array(source)
+    if scheme in POT_FORMATS:
+        wanted = pot.quantize(weights, POT_FORMATS[scheme]).dequantize()
+    else:
+        kind = IntegerFormat(4, axis=0) if scheme == "int4" else IntegerFormat(4, axis=1, group=32)
+        # 24 channels are fewer than a group: one scale per output channel then
+        wanted = quantize(weights, kind if weights.shape[1] >= 32 else IntegerFormat(4, axis=0)).dequantize()
+    (name,) = [n.output[0] for n in proto.graph.node if n.output and n.output[0].startswith("w2")]
+    proto.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, weights.shape))
+    given = {"x": samples((2, 3, 9, 10))["x"][:2]}
+    got = ReferenceEvaluator(proto).run([name], given)[0]
+    np.testing.assert_array_equal(got, wanted)

@@ -6,10 +6,12 @@ from one_kernel import Bench, halves, random_window, same
 
 from potluck.isa.errors import DataError
 from potluck.isa.machine import load_machine
+from potluck.isa.pot import MSQ, QKERAS
 from potluck.isa.requantize import requantize
 from potluck.kernels.conv_depthwise_int8 import DepthwiseInt8, pack_weights_depthwise_int8
 from potluck.kernels.conv_int8 import ConvInt8, pack_weights_int8
 from potluck.kernels.conv_window import Window
+from potluck.kernels.expand_codes import ExpandCodes, pack_codes
 from potluck.kernels.requantize import Finish
 
 FINISHES = [
@@ -142,3 +144,41 @@ def test_errors():
         Finish("tflite_single", 0, -128, 200)
     with pytest.raises(DataError, match="both bounds"):
         Finish("ort_float_rne")
+
+
+@pytest.mark.parametrize("count", [2, 64, 130, 1000])
+def test_codes_expand_to_their_levels(count):
+    rng = np.random.default_rng(count)
+    for table in (MSQ.table, QKERAS.table, np.r_[0:8, -8:0].astype(np.int16)):
+        levels = rng.choice(table, count)
+        packed = pack_codes(levels, table)
+        kernel = ExpandCodes(count)
+        assert len(packed) == 32 + count // 2
+        same(kernel.contract(packed), levels.astype(np.int16))
+        for vlen in (128, 512):
+            bench = Bench(kernel, load_machine("spatz-mx", {"vector.vlen": vlen}))
+            bench.kernel = Once(kernel)
+            at, out = bench.place(packed), bench.output("out", np.zeros(count, np.int16))
+            same(bench.run((0, at, out, 1)).outputs["out"], levels.astype(np.int16))
+
+
+class Once:
+    """A kernel without a count, which a hart that has nothing to do skips."""
+
+    count_register = "a3"
+
+    def __init__(self, kernel):
+        self.kernel = kernel
+
+    def emit(self, a):
+        skip = a.fresh("skip")
+        a("beqz", "a3", skip)
+        self.kernel.emit(a)
+        a.label(skip)
+
+
+def test_levels_beyond_the_table_are_errors():
+    with pytest.raises(DataError, match=r"\[7\] are no levels"):
+        pack_codes(np.array([1, 7]), MSQ.table)
+    with pytest.raises(DataError, match="3 codes"):
+        pack_codes(np.array([1, 1, 1]), MSQ.table)
