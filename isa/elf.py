@@ -13,9 +13,11 @@ from pathlib import Path
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import Section as ElfSection
 from elftools.elf.sections import SymbolTableSection
 
 from potluck.isa.disassembler import disassemble
+from potluck.isa.elf_tables import MAPPED_PER_BYTE, check_tables, read_symbols
 from potluck.isa.errors import ProgramError
 from potluck.isa.manifest import SECTION, Manifest
 
@@ -25,7 +27,7 @@ _MACHINE = 243  # EM_RISCV
 _DOUBLE_FLOAT_ABI = 4  # e_flags
 _DAMAGE = (
     ELFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, struct.error,
-    AssertionError, EOFError, MemoryError, RecursionError,
+    AssertionError, EOFError, MemoryError, RecursionError, ArithmeticError,
 )  # fmt: skip
 _LARGEST = 1 << 32  # bytes of one segment that we are ready to believe
 
@@ -132,7 +134,7 @@ def _padded(data: bytearray, step: int, remainder: int = 0) -> None:
 
 
 def _write(program: Program) -> bytes:
-    sections = sorted((s for s in program.sections if s.data), key=lambda s: s.address)
+    sections = sorted((s for s in program.sections if s.data or s.zeros), key=lambda s: s.address)
     for before, after in pairwise(sections):
         if before.end > after.address:
             raise ProgramError(
@@ -169,7 +171,8 @@ def _write(program: Program) -> bytes:
         )
         align = min(section.address & -section.address or 64, 64)
         kept = 2 | (1 if section.writable else 0) | (4 if section.executable else 0)
-        header(section.name, 1, kept, section.address, len(out), size, align=align)
+        stored = (1, size) if size else (8, section.zeros)  # PROGBITS or NOBITS
+        header(section.name, stored[0], kept, section.address, len(out), stored[1], align=align)
         out += section.data
     manifest = program.manifest.to_json().encode()
     header(SECTION, 1, 0, 0, len(out), len(manifest))
@@ -215,13 +218,16 @@ def read(data: bytes) -> Program:
         raise ProgramError(
             "not an ELF file", hint="Compile one with `potluck compile` or assemble one with `potluck asm`."
         )
+    check_tables(data)
     try:
         elf = ELFFile(io.BytesIO(data))
         _check_header(elf, data)
         sections = list(_segments(elf, data))
         symbols = _read_symbols(elf)
         found = elf.get_section_by_name(SECTION)
-        manifest = Manifest.from_json(found.data()) if found is not None else Manifest(machine="rvv-generic")
+        manifest = (
+            Manifest.from_json(_file_bytes(found)) if found is not None else Manifest(machine="rvv-generic")
+        )
         headers = _program_headers(elf)
     except ProgramError:
         raise
@@ -275,7 +281,7 @@ def _program_headers(elf: ELFFile) -> tuple[int, int]:
 
 def _segments(elf: ELFFile, data: bytes) -> Iterable[Section]:
     names = {int(s["sh_addr"]): s.name for s in elf.iter_sections() if s["sh_flags"] & 2}
-    pieces: list[Section] = []
+    found: list[tuple[int, int, int, int, int]] = []  # address, memory, offset, size, flags
     for segment in elf.iter_segments():
         if segment["p_type"] != "PT_LOAD" or not segment["p_memsz"]:
             continue
@@ -289,26 +295,35 @@ def _segments(elf: ELFFile, data: bytes) -> Iterable[Section]:
             raise ProgramError(
                 f"the segment at {address:#x} has impossible sizes {size} (file), {memory} (memory)"
             )
-        flags = segment["p_flags"]
-        content = data[offset : offset + size] + bytes(memory - size)
-        name = names.get(address, f"segment{len(pieces)}")
-        pieces.append(Section(name, address, content, bool(flags & 1), bool(flags & 2)))
-    if not pieces:
+        found.append((address, memory, offset, size, int(segment["p_flags"])))
+    if not found:
         raise ProgramError("the ELF file has no loadable segment")
-    pieces.sort(key=lambda piece: piece.address)
-    for before, after in pairwise(pieces):
-        if before.end > after.address:
-            raise ProgramError(f"the segments at {before.address:#x} and {after.address:#x} overlap")
-    return pieces
+    order = sorted(found)
+    for before, after in pairwise(order):
+        if before[0] + before[1] > after[0]:
+            raise ProgramError(f"the segments at {before[0]:#x} and {after[0]:#x} overlap")
+    mapped = sum(size for _, _, _, size, _ in found)
+    if mapped > MAPPED_PER_BYTE * len(data):
+        raise ProgramError(f"the segments hold {mapped} bytes of a file of {len(data)}")
+    for address, memory, offset, size, flags in order:
+        name = names.get(address, f"segment{found.index((address, memory, offset, size, flags))}")
+        content = data[offset : offset + size]
+        yield Section(name, address, content, bool(flags & 1), bool(flags & 2), memory - size)
 
 
 def _read_symbols(elf: ELFFile) -> dict[str, int]:
     table = elf.get_section_by_name(".symtab")
     if not isinstance(table, SymbolTableSection):
         return {}
-    return {
-        symbol.name: int(symbol["st_value"])
-        for symbol in table.iter_symbols()
-        if symbol.name and symbol["st_info"]["type"] not in ("STT_FILE", "STT_SECTION")
-        and symbol["st_shndx"] != "SHN_UNDEF" and not symbol.name.startswith("$")
-    }  # fmt: skip
+    return read_symbols(table.data(), _file_bytes(elf.get_section(table["sh_link"])))
+
+
+def _file_bytes(section: ElfSection) -> bytes:
+    """What a section holds in the file; zeros or compressed bytes that would grow are not believed.
+
+    Raises:
+        ProgramError: it is such a section.
+    """
+    if section["sh_type"] == "SHT_NOBITS" or section.compressed:
+        raise ProgramError(f"damaged ELF file: section {section.name} is not stored as it is")
+    return bytes(section.data())

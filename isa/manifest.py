@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
+
+import numpy as np
 
 from potluck.isa.errors import ProgramError
 
 SECTION = ".potluck.manifest"
+MOST_AXES = 32
+LARGEST = 1 << 63  # of any number: what an int64 holds
 VERSION = 1
 
 
@@ -98,7 +103,9 @@ class Manifest:
             if not isinstance(items, list):
                 raise ProgramError(f"manifest key {key} is not a list")
             values[key] = [_read(kind, item, f"{key}[{index}]") for index, item in enumerate(items)]
-        return _read(Manifest, values, "")
+        manifest = _read(Manifest, values, "")
+        _check(manifest)
+        return manifest
 
 
 Record = TypeVar("Record")
@@ -125,3 +132,34 @@ def _read(kind: type[Record], raw: Any, where: str) -> Record:
         return kind(**raw)
     except TypeError as problem:
         raise ProgramError(f"manifest {where or 'key'}: {problem}") from None
+
+
+def _check(manifest: Manifest) -> None:
+    """Whether numbers and types are such as a machine and NumPy can have.
+
+    Raises:
+        ProgramError: names the key.
+    """
+
+    def require(good: bool, key: str, value: object) -> None:
+        if not good:
+            raise ProgramError(f"manifest key {key} is {value!r}, which cannot be")
+
+    for kind in ("inputs", "outputs"):
+        for index, tensor in enumerate(getattr(manifest, kind)):
+            where = f"{kind}[{index}]"
+            try:
+                item = np.dtype(tensor.dtype)
+            except (TypeError, ValueError):
+                item = np.dtype(object)
+            require(item.kind in "biuf", f"{where}.dtype", tensor.dtype)
+            sizes = len(tensor.shape) <= MOST_AXES and min(tensor.shape, default=0) >= 0
+            held = math.prod(tensor.shape) * item.itemsize if sizes else -1
+            require(0 <= held < LARGEST, f"{where}.shape", tensor.shape)
+            axes = len(tensor.shape) == 4 if tensor.layout == "NHWC" else tensor.layout == "row"
+            require(axes, f"{where}.layout", tensor.layout)
+            require(held <= tensor.bytes < LARGEST, f"{where}.bytes", tensor.bytes)
+            require(0 <= tensor.address < LARGEST, f"{where}.address", tensor.address)
+    for index, layer in enumerate(manifest.layers):
+        require(0 <= layer.start <= layer.end < LARGEST, f"layers[{index}].start", layer.start)
+        require(0 <= layer.macs < LARGEST, f"layers[{index}].macs", layer.macs)

@@ -37,6 +37,8 @@ ENDS = (Kind.BRANCH, Kind.JUMP, Kind.VSET, Kind.CSR)
 GOES_ON = ("fence", "dmsrc", "dmdst", "dmstr", "dmrep")
 CUSTOM = ("VMXDOTP", "Xf8", "Xdma")  # extensions that come and go with ``isa.vmxdotp``
 KEPT_VERSIONS = 64  # blocks of one address and context that are kept while the code there is another
+MOST_DECODED = 1 << 18  # instructions under a context that are kept decoded
+MAX_ROWS = 1 << 24
 MAX_BLOCKS = 1 << 21  # some GiB; a number has 25 bits in the driver's memo keys
 KEY_MULTIPLIER = 0x9E3779B97F4A7C15
 
@@ -197,6 +199,8 @@ class BlockStore:
         word, length = self.code.fetch(pc)
         found = self._cache.get((word, context))
         if found is None:
+            if len(self._cache) >= MOST_DECODED:
+                self._cache.clear()
             found = self._cache[word, context] = self._prepare(word, length, pc, context)
         return found
 
@@ -276,10 +280,11 @@ class BlockStore:
         return self._enter(start, context, decoded)
 
     def _enter(self, pc: int, context: Context, decoded: list[_Decoded]) -> int:
-        if len(self.blocks) >= MAX_BLOCKS:
+        if len(self.blocks) >= MAX_BLOCKS or self._rows_used >= MAX_ROWS:
             raise TrapError(
-                f"more than {MAX_BLOCKS} blocks of code: the program writes new code without end", pc=pc
-            )
+                f"more than {MAX_BLOCKS} blocks or {MAX_ROWS} instructions of code in all contexts: the program "
+                "writes new code without end", pc=pc,
+            )  # fmt: skip
         addresses = self._compiler.addresses({one.name: one.variant for one in decoded})
         count = len(decoded)
         raw = np.zeros((count + 2) * st.ROW.itemsize, np.uint8)

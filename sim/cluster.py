@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -191,36 +192,50 @@ class Cluster:
         if mnemonic == "ecall":
             self._ecall(hart, event)
         elif mnemonic == "wfi":
-            hart.resume(event)
+            hart.retire(event)
             hart.idle(self.dma.remaining(hart.cycles), "dma", event.pc)
+            hart.proceed(event)
         elif mnemonic == "dmcpyi":
             if hart.number != 0:
                 raise TrapError("the DMA belongs to hart 0", pc=event.pc)
-            hart.resume(event)
-            number = self.dma.copy(hart.state, event.fields, hart.cycles, event.pc)
-            _write_x(hart, event.fields["rd"], number)
+            transfer = self.dma.transfer(hart.state, event.fields, event.pc)
+            hart.retire(event)
+            hart.state.write_x(event.fields["rd"], self.dma.copy(transfer, hart.cycles, event.pc))
+            hart.proceed(event)
         elif mnemonic == "dmstati":
-            hart.resume(event)
-            _write_x(hart, event.fields["rd"], self.dma.status(event.fields, hart.cycles, self.timed))
+            hart.retire(event)
+            status = self.dma.status(event.fields, hart.cycles, self.timed)
+            hart.state.write_x(event.fields["rd"], status)
+            hart.proceed(event)
         elif mnemonic.startswith("csr"):
             retired = event.fields["csr"] & 0xFF == 2 or not self.timed
-            counter = hart.instructions if retired else hart.cycles
-            hart.resume(event)
-            _write_x(hart, event.fields["rd"], counter)
+            hart.resume(event, hart.instructions if retired else hart.cycles)
         else:
             raise TrapError(f"{mnemonic} ends the program", pc=event.pc)
 
     def _store_to_tohost(self, hart: Hart, event: Event) -> None:
         """A store into the page of tohost: carry it out, then see whether it asked for something."""
+        before, later = hart.instructions, None
         self.memory.open_tohost(True)
-        done = hart.step(event)
-        self.memory.open_tohost(False)
+        try:
+            done = hart.step(event)
+        except TrapError as trap:
+            if hart.instructions == before:
+                raise
+            done, later = (
+                replace(event, paused=True),
+                trap,
+            )  # it went through; what follows cannot be executed
+        finally:
+            self.memory.open_tohost(False)
         if not done.paused:
             raise self.memory.fault(done if done.address is not None else event)
         value = self.memory.tohost()
         code = self.host.answer(value, event.pc) if value else None
         if code is not None:
             hart.stopped, self.exit_code = True, code
+        elif later:
+            raise later
 
     def _ecall(self, hart: Hart, event: Event) -> None:
         call = int(hart.state.x[17])
@@ -241,8 +256,8 @@ class Cluster:
         except Exit as end:
             hart.stopped, self.exit_code = True, end.code
             return
+        hart.state.write_x(10, result)
         hart.resume(event, synchronize=kernel.pages.code_changes != changes)
-        _write_x(hart, 10, result)
 
     def _nanoseconds(self, hart: Hart) -> int:
         """Time since the start; without timing an instruction counts as a cycle, so that time passes."""
@@ -263,6 +278,8 @@ class Cluster:
         """A scalar access to the cluster registers; anything else is a fault."""
         assert event.address is not None
         offset = event.address - self.machine.memory.registers_base
+        if self.kernel:  # a process has no registers beside its memory
+            raise self.memory.fault(event)
         if event.insn.mnemonic not in ("lw", "lwu", "ld") or offset not in (BARRIER, HART_COUNT, TIMER):
             raise self.memory.fault(event)
         if offset == BARRIER:
@@ -271,19 +288,21 @@ class Cluster:
             if len(waiting) == len(live):
                 self._release(waiting)
             return
-        hart.resume(event)
-        _write_x(hart, event.fields["rd"], len(self.harts) if offset == HART_COUNT else hart.cycles)
+        hart.retire(event)
+        hart.state.write_x(event.fields["rd"], len(self.harts) if offset == HART_COUNT else hart.cycles)
+        hart.proceed(event)
 
     def _release(self, waiting: dict[int, Event]) -> None:
         """All harts have arrived: the later clock is everybody's clock."""
-        for number, event in waiting.items():
-            hart = self.harts[number]
-            hart.resume(event)
-            _write_x(hart, event.fields["rd"], 0)
-        latest = max(self.harts[number].cycles for number in waiting)
-        for number, event in waiting.items():
-            self.harts[number].idle(latest - self.harts[number].cycles, "sync", event.pc)
+        arrived = [(self.harts[number], event) for number, event in waiting.items()]
         waiting.clear()
+        for hart, event in arrived:
+            hart.retire(event)
+            hart.state.write_x(event.fields["rd"], 0)
+        latest = max(hart.cycles for hart, _ in arrived)
+        for hart, event in arrived:
+            hart.idle(latest - hart.cycles, "sync", event.pc)
+            hart.proceed(event)
 
     def _located(self, error: TrapError) -> TrapError:
         """The same trap with symbol and layer."""
@@ -329,11 +348,6 @@ def _require_ieee_host() -> None:
 def _asks_for_turn(event: Event) -> bool:
     """Whether a hart is before an atomic access."""
     return event.address is None and event.insn.kind is Kind.ATOMIC and not (event.paused or event.tohost)
-
-
-def _write_x(hart: Hart, register: int, value: int) -> None:
-    if register:
-        hart.state.x[register] = np.uint64(value & (1 << 64) - 1).astype(np.int64)
 
 
 def _run_or_error(hart: Hart) -> Event | Exception:

@@ -6,7 +6,9 @@ result independent of timing. Transfers run one after the other.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -17,6 +19,26 @@ from potluck.isa.machine import Machine
 from potluck.sim.memory import Memory
 from potluck.sim.state import HartState
 
+LARGEST = 1 << 40  # bytes of one transfer, more than any memory
+
+
+class End(NamedTuple):
+    """One end of a transfer: address, bytes from a row to the next, and the bytes [rows, size], None if there are
+    none."""
+
+    start: int
+    step: int
+    view: NDArray[np.uint8] | None
+
+
+class Transfer(NamedTuple):
+    """Rows of ``size`` bytes from one place to another."""
+
+    size: int
+    rows: int
+    source: End
+    target: End
+
 
 @dataclass
 class Dma:
@@ -25,40 +47,56 @@ class Dma:
     machine: Machine
     memory: Memory
     end: int = 0  # cycle at which the last queued transfer completes
-    ends: list[int] = field(default_factory=list)
     bytes: dict[str, int] = field(default_factory=lambda: {"dram_read": 0, "dram_write": 0, "l1": 0})
     busy_cycles: int = 0
     moved: dict[int, tuple[int, int]] = field(default_factory=dict)  # by pc of the request: bytes, DRAM bytes
+    _queued: int = 0
+    _pending: deque[int] = field(
+        default_factory=deque
+    )  # when transfers that are not known to be complete end
 
-    def copy(self, state: HartState, fields: dict[str, int], now: int, pc: int) -> int:
-        """Queue the transfer that the registers describe; returns its id."""
+    def transfer(self, state: HartState, fields: dict[str, int], pc: int) -> Transfer:
+        """The transfer that the registers describe.
+
+        Raises:
+            TrapError: an end does not lie inside one memory, or there is more of it than :data:`LARGEST`.
+        """
         size = int(state.x[fields["rs1"]])
         two_dimensional = bool(fields.get("imm", fields.get("uimm", 0)) & 2)
         rows = state["dma_repeat"] if two_dimensional else 1
-        source, target = state["dma_source"], state["dma_target"]
-        if size < 0:
-            raise TrapError(f"DMA transfer of {size} bytes", pc=pc)
-        source_step, target_step = _signed(state["dma_source_stride"]), _signed(state["dma_target_stride"])
+        if size < 0 or size * rows > LARGEST:
+            raise TrapError(f"DMA transfer of {rows} times {size} bytes", pc=pc)
+        ends = []
+        for name in ("dma_source", "dma_target"):
+            start, step = state[name], _signed(state[f"{name}_stride"]) if rows > 1 else 0
+            view = self._rows(start, step, rows, size, pc) if size and rows else None
+            if (
+                view is not None
+                and name == "dma_target"
+                and self.memory.protects(start + min(0, (rows - 1) * step))
+            ):
+                raise TrapError("DMA transfer into the program's text", pc=pc, address=start)
+            ends.append(End(start, step, view))
+        return Transfer(size, rows, *ends)
+
+    def copy(self, transfer: Transfer, now: int, pc: int) -> int:
+        """Queue a transfer, and move its bytes; returns its id."""
+        size, rows, source, target = transfer
         cycles = 0
-        if size and rows:
-            origin = self._rows(source, source_step, rows, size, pc)
-            target_rows = self._rows(target, target_step, rows, size, pc)
-            if abs(target_step) >= size or rows == 1:
-                target_rows[:] = origin.copy()
-            else:  # rows that overlap in the target: the later one wins
-                for row in range(rows):
-                    target_rows[row] = origin[row].copy()
-            cycles = self._cycles(source, source_step, target, rows, size)
+        if source.view is not None and target.view is not None:
+            _move(transfer)
+            cycles = self._cycles(source.start, source.step, target.start, rows, size)
         latency = self.machine.dma.setup_cycles + self.machine.dram.latency_cycles
         begin = max(now, self.end)
         # The latency of a transfer overlaps the data of the one before it.
         self.end = max(begin + cycles, now + latency + cycles)
         self.busy_cycles += cycles
         total, dram = self.moved.get(pc, (0, 0))
-        ends = [self.memory.region(address, 1) for address in (source, target)]
+        ends = [self.memory.region(end.start, 1) for end in (source, target)]
         self.moved[pc] = total + size * rows, dram + size * rows * ends.count("dram")
-        self.ends.append(self.end)
-        return len(self.ends)
+        self._pending.append(self.end)
+        self._queued += 1
+        return self._queued
 
     def _rows(self, start: int, step: int, rows: int, size: int, pc: int) -> NDArray[np.uint8]:
         """The bytes of a two-dimensional transfer's end as an array [rows, size].
@@ -83,9 +121,12 @@ class Dma:
                 rate = min(rate, self.machine.dram.bytes_per_cycle)
             else:
                 self.bytes["l1"] += size * rows
-        starts = (source + source_step * np.arange(rows, dtype=np.int64)) % width
-        beats = (starts + size + width - 1) // width
-        return int(np.maximum(beats, int(-(-size // rate))).sum())
+        # Where rows begin within a beat repeats after at most `width` rows.
+        some = min(rows, width)
+        starts = (source % width + source_step % width * np.arange(some, dtype=np.int64)) % width
+        beats = np.maximum((starts + size + width - 1) // width, int(-(-size // rate)))
+        whole, rest = divmod(rows, some)
+        return whole * int(beats.sum()) + int(beats[:rest].sum())
 
     def remaining(self, now: int) -> int:
         """Cycles until every queued transfer is complete."""
@@ -93,9 +134,26 @@ class Dma:
 
     def status(self, fields: dict[str, int], now: int, timed: bool) -> int:
         """``dmstati``: 0 = id of the last completed transfer, 2 = busy."""
-        done = sum(1 for end in self.ends if end <= now or not timed)
+        while self._pending and (self._pending[0] <= now or not timed):
+            self._pending.popleft()
         selector = fields.get("imm", fields.get("uimm", 0))
-        return int(done < len(self.ends)) if selector == 2 else done
+        return int(bool(self._pending)) if selector == 2 else self._queued - len(self._pending)
+
+
+def _move(transfer: Transfer) -> None:
+    """What is read is what was there before; where rows overlap in the target the later one wins."""
+    size, rows, source, target = transfer
+    assert source.view is not None and target.view is not None
+    if not target.step and rows > 1:
+        target.view[-1] = source.view[-1].copy()
+    elif abs(target.step) >= size or rows == 1:
+        target.view[:] = source.view.copy() if source.step else source.view[:1].copy()
+    else:  # of every row that which the next one leaves, and all of the last: no more than lies in the target
+        kept = abs(target.step)
+        part = slice(0, kept) if target.step > 0 else slice(size - kept, size)
+        left, last = source.view[:-1, part].copy(), source.view[-1].copy()
+        target.view[:-1, part] = left
+        target.view[-1] = last
 
 
 def _signed(value: int) -> int:

@@ -26,7 +26,8 @@ configure_numba()
 from potluck.sim.timing import time_block  # noqa: E402  (Numba reads its cache folder at decoration)
 
 NEED_BLOCK, TABLE_FULL, BUDGET = 10, 11, 12
-WAYS = 1 << 12  # entries of the cache of dynamic jump targets
+WAYS = 1 << 12  # entries of the cache of dynamic jump targets: pc, facts (see jump_key), block
+JUMP_WORDS = 4  # of an entry, the last unused: half a cache line
 
 # Columns of the memo table, one row (a cache line) per entry.
 KEY1, KEY2, CYCLES, NEXT, COUNT, ENTRY_BLOCK, ENTRY_VL = range(7)
@@ -223,10 +224,10 @@ def run_blocks(
         if reason == DYNAMIC:
             pc = peek(np.uint64(hart + _NEXT_PC))
             vtype = peek(np.uint64(hart + _VTYPE))
-            key = np.int64((pc << np.uint64(1)) ^ (vtype << np.uint64(48)) ^ (vtype >> np.uint64(61) << np.uint64(61)) ^
-                           ((peek(np.uint64(hart + _FCSR)) >> np.uint64(5)) << np.uint64(39)))  # fmt: skip
-            way = np.uint64(_mix(key, 1)) & np.uint64(WAYS - 1)
-            following = jumps[way, 1] if jumps[way, 0] == key else -1
+            facts = vtype | ((peek(np.uint64(hart + _FCSR)) >> np.uint64(5)) << np.uint64(9))
+            way = np.uint64(_mix(pc, facts)) & np.uint64(WAYS - 1)
+            known = jumps[way, 0] == np.int64(pc) and jumps[way, 1] == np.int64(facts)
+            following = jumps[way, 2] if known else -1
         else:
             following = successors[block, reason]
         if following < 0:
@@ -244,11 +245,15 @@ def run_blocks(
 
 
 def jump_key(pc: int, vtype: int, fcsr: int) -> tuple[int, int]:
-    """Key and way of a dynamic target, as :func:`run_blocks` computes them."""
+    """What a dynamic target depends on besides its pc, and its way, as :func:`run_blocks` computes them.
+
+    pc and facts are compared whole: a program chooses both, and a block of another context would run with a vl that
+    its registers do not hold. The word ``vtype`` has nine low bits and the two highest, fcsr's come between.
+    """
     mask = (1 << 64) - 1
-    key = ((pc << 1) ^ (vtype << 48) ^ (vtype >> 61 << 61) ^ ((fcsr >> 5) << 39)) & mask
-    h = ((key ^ 0x9E3779B97F4A7C15) * 0xD6E8FEB86659FD93) & mask
-    return key - (1 << 64) if key >> 63 else key, (h ^ (h >> 32)) & (WAYS - 1)
+    facts = vtype | fcsr >> 5 << 9
+    h = ((pc ^ (facts * 0x9E3779B97F4A7C15 & mask)) * 0xD6E8FEB86659FD93) & mask
+    return facts, (h ^ (h >> 32)) & (WAYS - 1)
 
 
 __all__ = ["BUDGET", "CODES", "MAX_CODES", "NEED_BLOCK", "TABLE_FULL", "account", "jump_key", "run_blocks"]

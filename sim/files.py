@@ -9,10 +9,13 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from potluck.isa.errors import ProgramError
+
 O_ACCMODE, O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_DIRECTORY = 3, 0o100, 0o200, 0o1000, 0o2000, 0o200000
 _HOST = {O_CREAT: os.O_CREAT, O_EXCL: os.O_EXCL, O_TRUNC: os.O_TRUNC, O_APPEND: os.O_APPEND,
          O_DIRECTORY: getattr(os, "O_DIRECTORY", 0)}  # fmt: skip
 LIMIT = 256  # open files
+KEPT_BYTES = 1 << 28
 
 
 class Stream:
@@ -23,7 +26,16 @@ class Stream:
         self._live = live
 
     def write(self, data: bytes) -> int:
-        """Append."""
+        """Append.
+
+        Raises:
+            ProgramError: more than :data:`KEPT_BYTES` in all, which the host would have to hold.
+        """
+        if len(self.kept) + len(data) > KEPT_BYTES:
+            raise ProgramError(
+                f"the program wrote more than {KEPT_BYTES >> 20} MiB to one of its standard streams",
+                hint="Write to a file below --root instead.",
+            )
         self.kept += data
         if self._live is not None:
             self._live.write(data)

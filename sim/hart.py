@@ -19,6 +19,7 @@ from potluck.sim.driver import (
     COUNT,
     ENTRY_BLOCK,
     ENTRY_VL,
+    JUMP_WORDS,
     NEED_BLOCK,
     R_BLOCK,
     R_BUDGET,
@@ -36,6 +37,8 @@ from potluck.sim.driver import (
 from potluck.sim.timing import CAUSES, STATE_SIZE, wait
 
 POLL_INTERVAL = 1 << 20  # instructions between looks at tohost
+LAST_CYCLE = 1 << 62
+KEPT_FLUSHES = 16  # harvests of the memo until they are summed up, so that a long run takes no more memory
 MEMO_ENTRIES = 1 << 16
 MEMO_STATES = 1 << 15
 
@@ -85,7 +88,7 @@ class Hart:
         self.ended: Callable[[], bool] = lambda: False  # whether the program has written tohost
         self._single = False  # pause after one block
         self.stretch = 0  # instructions after which to pause; 0: never
-        self.jumps = np.full((WAYS, 2), -1, np.int64)
+        self.jumps = np.full((WAYS, JUMP_WORDS), -1, np.int64)
         self.counts = np.zeros(store.pointers.size, np.int64)
         self.waited: dict[tuple[int, str], int] = {}  # (pc, cause) -> cycles spent idle
         entries = MEMO_ENTRIES if timed and memoized else 1
@@ -243,8 +246,8 @@ class Hart:
         if code == st.DYNAMIC:
             pc = self.state["next_pc"]
             target = self.find(pc)
-            key, way = jump_key(pc, self.state["vtype"], self.state["fcsr"])
-            self.jumps[way] = key, target
+            facts, way = jump_key(pc, self.state["vtype"], self.state["fcsr"])
+            self.jumps[way] = np.array([pc, facts, target, 0], np.uint64).view(np.int64)
             return target
         _, fields = block.insns[-1]
         pc = (block.pcs[-2] + fields["off"]) & (1 << 64) - 1 if code == st.TAKEN else block.end
@@ -268,10 +271,6 @@ class Hart:
             self.state["vtype"] |= st.PARTWAY
             self.record[R_BLOCK] = self.find(pc)
             return None
-        if reason == st.MISALIGNED:
-            raise TrapError(
-                f"misaligned access by {insn.mnemonic}", pc=pc, address=self.state["event_address"]
-            )
         if index > 0:
             before, here = self.store.split(number, pc)
             self._charge(before, 0)
@@ -279,24 +278,42 @@ class Hart:
             self.jumps[:] = -1
             self.record[R_BLOCK] = here
             return None  # the block at pc stops again, now at its first instruction
+        if reason == st.MISALIGNED:
+            raise TrapError(
+                f"misaligned access by {insn.mnemonic}", pc=pc, address=self.state["event_address"]
+            )
         address = self.state["event_address"] if reason == st.FAULT else None
         return Event(insn, fields, pc, block.pcs[index + 1], address)
 
-    def resume(self, event: Event, synchronize: bool = False) -> None:
-        """Charge the event's instruction and continue after it, in code fetched anew if ``synchronize``."""
+    def retire(self, event: Event) -> None:
+        """Charge the event's instruction, which is about to be carried out and cannot fail any more."""
         self.state.codes[0] = 0
         self.state["code_key"] = 0
         self.record[R_INSTRUCTIONS] += 1
         taken = int(event.insn.mnemonic == "fence.i")  # it costs what refilling the fetch stage costs
         self._charge(self.find(event.pc), taken)
+
+    def proceed(self, event: Event, synchronize: bool = False) -> None:
+        """Continue after the event's instruction, in code fetched anew if ``synchronize``. All that the instruction
+        does has to be done before: what follows may not be executable.
+        """
         if synchronize:
             self.synchronize()
         self.record[R_BLOCK] = self.find(event.next_pc)
+
+    def resume(self, event: Event, value: int | None = None, synchronize: bool = False) -> None:
+        """Charge the event's instruction, write its result to rd, and continue after it."""
+        self.retire(event)
+        if value is not None:
+            self.state.write_x(event.fields["rd"], value)
+        self.proceed(event, synchronize)
 
     def idle(self, cycles: int, cause: str, pc: int) -> None:
         """Let time pass at ``pc``."""
         if not self.timed or cycles <= 0:
             return
+        if self.cycles + cycles > LAST_CYCLE:
+            raise ProgramError(f"the clock passes cycle {LAST_CYCLE}: DMA transfers without end?", pc=pc)
         if not self.memoized:
             wait(self._scratch, cycles)
             self.record[R_CYCLES] += cycles
@@ -317,6 +334,8 @@ class Hart:
     def _flush(self) -> None:
         """Harvest the memo's counts and start it anew from the present state."""
         self._flushed.append(self._usage())
+        if len(self._flushed) > KEPT_FLUSHES:
+            self._flushed = [_merged(self._flushed)]
         self._scratch[:] = self._states[self.record[R_STATE]]
         self._memo[:] = 0
         self._state_index[:] = -1
@@ -340,5 +359,19 @@ class Hart:
 
     def usage(self) -> Usage:
         """All that was executed; empty in functional mode."""
-        parts = [*self._flushed, self._usage()]
-        return Usage(*(np.concatenate([getattr(part, name) for part in parts]) for name in Usage.__slots__))
+        return _joined([*self._flushed, self._usage()])
+
+
+def _joined(parts: list[Usage]) -> Usage:
+    return Usage(*(np.concatenate([getattr(part, name) for part in parts]) for name in Usage.__slots__))
+
+
+def _merged(parts: list[Usage]) -> Usage:
+    """One place per (block, vl)."""
+    every = _joined(parts)
+    keys, place = np.unique(np.stack([every.block, every.vl]), axis=1, return_inverse=True)
+    count = np.zeros(keys.shape[1], np.int64)
+    causes = np.zeros((keys.shape[1], every.causes.shape[1]), np.int64)
+    np.add.at(count, place.ravel(), every.count)
+    np.add.at(causes, place.ravel(), every.causes)
+    return Usage(keys[0], keys[1], count, causes)

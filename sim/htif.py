@@ -18,6 +18,7 @@ from potluck.sim.memory import Memory
 from potluck.sim.process import Environment
 
 PAYLOAD = (1 << 48) - 1
+MOST_WARNINGS = 64
 READ, WRITE, EXIT = 63, 64, 93
 
 
@@ -36,6 +37,12 @@ class HostInterface:
         Raises:
             ProgramError: an unknown device or command, or a pointer outside memory.
         """
+        try:
+            return self._answer(value, pc)
+        except ProgramError as problem:  # of a range: say where it was asked for
+            raise ProgramError(problem.message, pc=pc, hint=problem.hint) from None
+
+    def _answer(self, value: int, pc: int) -> int | None:
         device, command, payload = value >> 56, value >> 48 & 0xFF, value & PAYLOAD
         if (device, command) == (0, 0) and payload & 1:
             return payload >> 1 & 0xFF
@@ -74,7 +81,7 @@ class HostInterface:
                 return len(data)
         except OSError as problem:
             return -(problem.errno or errno.EIO)
-        if number not in self._warned:
+        if number not in self._warned and len(self._warned) < MOST_WARNINGS:
             self._warned.add(number)
             warnings.warn(
                 f"system call {number} by tohost at pc {pc:#x} is not implemented: the program gets -ENOSYS",

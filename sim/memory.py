@@ -32,19 +32,20 @@ class Memory:
         self.dram = np.zeros(0 if pages else self.layout.dram_bytes, np.uint8)
         for section in [] if pages else program.sections:
             where = f"section {section.name} at {section.address:#x}"
-            self.view(section.address, len(section.data), where)[:] = np.frombuffer(section.data, np.uint8)
+            there = self.view(section.address, section.end - section.address, where)
+            there[: len(section.data)] = np.frombuffer(section.data, np.uint8)
         text = [section for section in program.sections if section.executable]
         if not text:
             raise ProgramError("the program has no executable section")
-        self.code = Code([(s.address, bytes(s.data)) for s in text], machine.isa.vmxdotp_encoding)
+        self.code = Code([(s.address, bytes(s.data)) for s in text if s.data], machine.isa.vmxdotp_encoding)
         self._protects = not self.code.has_fence_i()
         self._rights = np.zeros(0, np.uint8)
         self.guarded = -1  # address of the page of tohost
+        self._first_writable = self._lowest_writable()
         self._write_range = self._first_writable, self.layout.dram_base + self.layout.dram_bytes
         self._guard_tohost()
 
-    @property
-    def _first_writable(self) -> int:
+    def _lowest_writable(self) -> int:
         """Program text at the bottom of DRAM is write-protected, unless the program has a ``fence.i``: without one, a
         store there need never be seen by fetch, so it can only be a mistake.
         """
@@ -115,6 +116,10 @@ class Memory:
             if base <= address and address + count <= base + size:
                 return name
         return None
+
+    def protects(self, address: int) -> bool:
+        """Whether a write to an address in DRAM would change program text that stays as it is."""
+        return self.pages is None and self.layout.dram_base <= address < self._first_writable
 
     def executable_span(self, address: int) -> tuple[int, int] | None:
         """The part (begin, end) of the address's page that may be executed; None if it may not. Without an operating

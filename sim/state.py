@@ -55,19 +55,29 @@ class HartState:
         size = V + 32 * vlenb + PADDING
         raw = np.zeros(size + 64, np.uint8)
         start = -raw.ctypes.data % 64
-        self.raw: NDArray[np.uint8] = raw[start : start + size]
-        self.address: int = self.raw.ctypes.data
+        self.place(raw[start : start + size])
+        self["hart"], self["vlenb"] = hart, vlenb
+        self["vtype"] = 1 << 63  # vill until the first vset
+        self["turn"], self["reserved"] = 2, (1 << 64) - 1  # alone until told otherwise; no reservation
+
+    def place(self, raw: NDArray[np.uint8]) -> None:
+        """Let the state be these bytes, whatever they hold: as many as it has, aligned to 64."""
+        vlenb = (raw.size - V - PADDING) // 32
+        self.raw = raw
+        self.address: int = raw.ctypes.data
         self.x: NDArray[np.int64] = self.raw[X : X + 33 * 8].view(np.int64)
         self.f: NDArray[np.uint64] = self.raw[F : F + 32 * 8].view(np.uint64)
         self.v: NDArray[np.uint8] = self.raw[V : V + 32 * vlenb].reshape(32, vlenb)
         self.codes: NDArray[np.uint8] = self.raw[CODES : CODES + MAX_CODES]
         self._words: NDArray[np.uint64] = self.raw[528 : 528 + 8 * len(_WORDS)].view(np.uint64)
-        self["hart"], self["vlenb"] = hart, vlenb
-        self["vtype"] = 1 << 63  # vill until the first vset
-        self["turn"], self["reserved"] = 2, (1 << 64) - 1  # alone until told otherwise; no reservation
 
     def __getitem__(self, name: str) -> int:
         return int(self._words[_INDEX[name]])
 
     def __setitem__(self, name: str, value: int) -> None:
         self._words[_INDEX[name]] = value & (1 << 64) - 1
+
+    def write_x(self, register: int, value: int) -> None:
+        """Write an integer register, any integer modulo 2^64; x0 stays 0."""
+        if register:
+            self.x[register] = np.uint64(value & (1 << 64) - 1).astype(np.int64)

@@ -21,6 +21,7 @@ from potluck.sim.pages import EXECUTE, PAGE, READ, WRITE
 from potluck.sim.process import Process
 
 LARGEST_TRANSFER = 1 << 30
+MOST_WARNINGS = 64  # of calls that are unknown: a program can make up any number of them
 EPOCH = 946_684_800  # the wall clock begins at 2000-01-01: runs are equal whenever they happen
 MAP_FIXED, MAP_ANONYMOUS = 0x10, 0x20
 PATH_LIMIT = 4096
@@ -85,7 +86,7 @@ class Kernel:
         if number in REFUSED:
             return -errno.ENOSYS
         if number not in CALLS:
-            if number not in self._warned:
+            if number not in self._warned and len(self._warned) < MOST_WARNINGS:
                 self._warned.add(number)
                 name = UNKNOWN_NAMES.get(number, "")
                 text = f"system call {number}{f' ({name})' if name else ''} at pc {moment.pc:#x} is not implemented"
@@ -186,8 +187,21 @@ def _write(k: Kernel, _: Moment, a: list[int]) -> int:
 
 @call(66, "writev")
 def _writev(k: Kernel, _: Moment, a: list[int]) -> int:
-    data = b"".join(k.read(address, count) for address, count in k.vectors(a[1], _int(a[2])))
-    return k.files.write(_int(a[0]), data)
+    total = 0
+    for address, count in k.vectors(
+        a[1], _int(a[2])
+    ):  # one by one: together they may be more than the host holds
+        part = min(count, LARGEST_TRANSFER - total)
+        try:
+            written = k.files.write(_int(a[0]), k.read(address, part))
+        except OSError:
+            if total:  # what came before was written
+                break
+            raise
+        total += written
+        if written < count:
+            break
+    return total
 
 
 @call(56, "openat")
@@ -267,6 +281,8 @@ def _mmap(k: Kernel, _: Moment, a: list[int]) -> int:
         return -errno.EINVAL
     if count > k.pages.size:
         return -errno.ENOMEM
+    if offset >> 63:
+        return -errno.EOVERFLOW
     data = b""
     if not flags & MAP_ANONYMOUS:
         data = k.files.read(_int(number), count, offset)  # a private copy
@@ -302,7 +318,7 @@ def _munmap(k: Kernel, _: Moment, a: list[int]) -> int:
 def _mremap(k: Kernel, moment: Moment, a: list[int]) -> int:
     """Always moves (MREMAP_MAYMOVE), unless the mapping shrinks."""
     old, count, wanted, flags = a[:4]
-    if old % PAGE or not wanted or not k.pages.allows(old, count, READ | WRITE):
+    if old % PAGE or not count or not wanted or not k.pages.allows(old, count, READ | WRITE):
         return -errno.EINVAL
     if wanted <= count:
         whole = -(-wanted // PAGE) * PAGE
