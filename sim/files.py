@@ -65,9 +65,14 @@ class Files:
         """Where a path lies on the host: never outside the root, whatever links say."""
         if self._root is None:
             raise OSError(errno.ENOENT, "no root directory was given")
-        found = Path(os.path.realpath(self._root / path.lstrip("/")))
-        if found != self._root and self._root not in found.parents:
-            raise OSError(errno.ENOENT, "outside the root directory")
+        found = self._root
+        for part in path.split("/"):
+            if part == "..":
+                found = found.parent if found != self._root else found  # /.. is /
+            elif part not in ("", "."):
+                found = Path(os.path.realpath(found / part))
+            if found != self._root and self._root not in found.parents:
+                raise OSError(errno.ENOENT, "outside the root directory")
         return found
 
     def open(self, path: str, flags: int, mode: int) -> int:

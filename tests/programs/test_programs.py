@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -15,14 +14,12 @@ from potluck.isa.errors import ProgramError
 from potluck.isa.machine import load_machine
 from potluck.sim.cluster import Cluster
 from potluck.sim.process import Environment
-from tests.programs.declared import FLAGS, PACKAGE, PROGRAMS, Declared
+from tests.programs.declared import FLAGS, PROGRAMS, Declared
 
 
 @pytest.fixture(scope="session")
-def executables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for the executables; skips without the compiler."""
-    if importlib.util.find_spec("ziglang") is None:
-        pytest.skip(f"needs a C compiler for RISC-V: pip install {PACKAGE}")
+def executables(tmp_path_factory: pytest.TempPathFactory, zig: None) -> Path:
+    """A folder for the executables."""
     return tmp_path_factory.mktemp("programs")
 
 

@@ -152,7 +152,13 @@ def test_files_below_the_root_and_nothing_else(tmp_path: Path) -> None:
         ecall
     1:  li a0, 0
     """
-    for name, wanted in [("/in.txt", b"contents"), ("link", b""), ("../../../etc/passwd", b""), ("no", b"")]:
+    for name, wanted in [
+        ("/in.txt", b"contents"),
+        ("../in.txt", b"contents"),
+        ("link", b""),
+        ("../../../etc/passwd", b""),
+        ("no", b""),
+    ]:
         text = f'{source}{EXIT}\n.data\nname: .string "{name}"\nbuffer: .zero 128\n'
         assert output(text, Environment(root=tmp_path)) == wanted
         assert output(text) == b""
