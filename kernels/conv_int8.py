@@ -20,6 +20,8 @@ from potluck.kernels.emission import advance
 from potluck.kernels.requantize import BIAS, DEQUANTIZE, MOST, Finish
 
 UNIT = 8  # K steps of the inner loop when a row of taps is too long to unroll
+LEAST_STEPS, MOST_STEPS = 6, 32
+"""Products of a narrow sum: fewer do not pay for the sum's addition, more only make the code longer."""
 DATA = ("s1", "s6", "s8", "a1")
 I32 = NDArray[np.int32]
 
@@ -40,6 +42,13 @@ def pack_weights_int8(
     return np.ascontiguousarray(
         np.pad(weights.transpose(2, 3, 1, 0), padding, constant_values=fill).astype(dtype)
     )
+
+
+def narrow_steps(weights: NDArray[np.integer[Any]], unsigned: bool) -> int:
+    """How many products of any 8-bit activations with these weights int16 can sum; 0 if too few to gain by it."""
+    largest = int(np.abs(weights.astype(np.int64)).max(initial=1))
+    steps = 32767 // ((255 if unsigned else 128) * largest)
+    return min(steps, MOST_STEPS) if steps >= LEAST_STEPS else 0
 
 
 def accumulate(
@@ -67,17 +76,23 @@ class ConvInt8(ConvTile):
         finish: From accumulators to outputs.
         weight_bits: 8, or 16 for weights beyond int8 (asymmetric ones less their zero point, 128).
         unsigned: Whether the activations are uint8.
+        narrow: Products whose sum int16 holds whatever the activations are (`narrow_steps`); 0: sums are int32.
+            Weights of few bits are multiplied twice as fast so: ``vwmacc`` widens 8 to 16 bits, and a sum of so many
+            products is added to the int32 accumulator.
     """
 
     finish: Finish = DEQUANTIZE
     weight_bits: Literal[8, 16] = 8
     unsigned: bool = False
+    narrow: int = 0
 
     def __post_init__(self) -> None:
         if min(self.in_channels, self.out_channels, self.tile + 1) < 1 or self.weight_bits not in (8, 16):
             raise DataError(
                 f"no convolution {self}", hint="Use sizes of 1 or more and weights of 8 or 16 bits"
             )
+        if self.narrow and self.weight_bits != 8:
+            raise DataError(f"{self.narrow} products in int16 of weights of {self.weight_bits} bits")
 
     @property
     def pixel_bytes(self) -> int:
@@ -92,7 +107,14 @@ class ConvInt8(ConvTile):
     @property
     def plan(self) -> Plan:
         """The order of the K steps."""
-        return plan(self.window, 1, self.in_channels, UNIT, self.window.in_width * self.pixel_bytes)
+        segment = UNIT
+        if (
+            self.narrow
+        ):  # as equal as can be; a loop over whole ones before a ragged one takes even numbers of steps
+            segment = -(-self.in_channels // -(-self.in_channels // self.narrow))
+            if self.in_channels % segment and segment % 2:
+                segment += 1 if segment < self.narrow else -1
+        return plan(self.window, 1, self.in_channels, segment, self.window.in_width * self.pixel_bytes)
 
     @property
     def data(self) -> tuple[str, ...]:
@@ -150,16 +172,36 @@ class ConvInt8(ConvTile):
         """None."""
 
     def multiply(self, a: Assembler, pixel: int, parity: int, step: Step) -> None:
-        """One widening multiply-add; the first of a step extends the bytes of the weights."""
+        """One widening multiply-add; the first of a step extends the bytes of the weights, unless sums are narrow."""
+        if self.narrow:
+            bytes_, total, data = f"v{16 + parity}", f"v{8 + pixel}", DATA[pixel]
+            if step.first:
+                a("vwmulsu.vx" if self.unsigned else "vwmul.vx", total, bytes_, data)
+            else:
+                a("vwmaccus.vx" if self.unsigned else "vwmacc.vx", total, data, bytes_)
+            return
         if pixel == 0 and self.weight_bits == 8:
             a("vsext.vf2", f"v{18 + parity}", f"v{16 + parity}")
         a("vwmacc.vx", f"v{2 * pixel}", DATA[pixel], f"v{18 + parity}")
+
+    def step_end(self, a: Assembler, pixels: int, step: Step) -> None:
+        """Narrow sums go to the accumulators after the last step of a segment."""
+        if self.narrow and step.last:
+            a("vsetvli", "zero", "zero", "e16", "m1", "ta", "ma")
+            for pixel in range(pixels):
+                a("vwadd.wv", f"v{2 * pixel}", f"v{2 * pixel}", f"v{8 + pixel}")
+            self._multiplying(a)
+
+    def _multiplying(self, a: Assembler) -> None:
+        """The vtype of the multiply-adds; vl stays."""
+        sources = ("e8", "mf2") if self.narrow else ("e16", "m1")
+        a("vsetvli", "zero", "zero", *sources, "ta", "ma")
 
     def channel_tile(self, a: Assembler) -> None:
         """The constants stay in their register groups."""
         a("vsetvli", "zero", "t4", "e32", "m2", "ta", "ma")
         self.finish.load(a, "a4", self.out_channels)
-        a("vsetvli", "zero", "zero", "e16", "m1", "ta", "ma")
+        self._multiplying(a)
 
     def start(self, a: Assembler, pixel: int) -> None:
         """The bias, whole registers, as vtype is that of the multiply-adds."""
@@ -169,6 +211,8 @@ class ConvInt8(ConvTile):
         """Requantization and store."""
         pitch = self.out_channels * self.out_bytes
         self.finish.emit(a, [f"v{2 * pixel}" for pixel in range(pixels)], "s0", pitch)
+        if self.narrow:
+            self._multiplying(a)
 
     def contract(
         self, x: NDArray[np.integer[Any]], weights: NDArray[np.integer[Any]], constants: I32, out_rows: int

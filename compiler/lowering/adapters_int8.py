@@ -46,7 +46,8 @@ class ExpandedConvTile:
     @property
     def _expand(self) -> ExpandCodes:
         k = self.kernel
-        return ExpandCodes(k.window.kernel[0] * k.window.kernel[1] * k.in_channels * k.row_bytes // 2)
+        rows = k.window.kernel[0] * k.window.kernel[1] * k.in_channels
+        return ExpandCodes(rows * k.row_bytes // k.weight_bytes, k.weight_bits)
 
     def emit(self, a: Assembler) -> None:
         """See `TileKernel`."""

@@ -26,6 +26,7 @@ class IntegerWeights:
         finish: From sums to outputs.
         format: Of the weights in the network, for reports.
         table: The level of each of sixteen codes, for weights that are stored in four bits.
+        narrow: See `ConvInt8`.
     """
 
     levels: NDArray[np.integer[Any]]
@@ -33,6 +34,7 @@ class IntegerWeights:
     finish: Finish
     format: str = "int8"
     table: NDArray[np.int16] | None = None
+    narrow: int = 0
 
     def pick(self, channels: slice) -> IntegerWeights:
         """Some output channels."""
@@ -40,9 +42,9 @@ class IntegerWeights:
 
     @property
     def bits(self) -> Literal[8, 16]:
-        """Of a weight that is multiplied; codes expand to 16."""
+        """Of a weight that is multiplied; codes expand to 16 unless sums are narrow."""
         if self.table is not None:
-            return 16
+            return 8 if self.narrow else 16
         fits = not self.levels.size or (self.levels.min() >= -128 and self.levels.max() <= 127)
         return 8 if fits else 16
 
@@ -51,7 +53,7 @@ class IntegerWeights:
         if self.table is None:
             return pack_weights_int8(self.levels, self.bits), f"INT{self.bits}", "HWIO"
         # Channels that fill a row up need a level too; nobody reads them.
-        whole = pack_weights_int8(self.levels, 16, int(self.table[0]))
+        whole = pack_weights_int8(self.levels, self.bits, int(self.table[0]))
         return pack_codes(whole, self.table), self.format.upper(), "table, HWIO halves"
 
     def packed_bytes(self, elements: int) -> int:

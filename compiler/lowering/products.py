@@ -41,7 +41,18 @@ def integer_kernel(
 ) -> ConvInt8:
     """The convolution of 8-bit codes."""
     unsigned = x.affine is not None and x.affine.unsigned
-    return ConvInt8(window, in_channels, channels, None, None, tile, weights.finish, weights.bits, unsigned)
+    return ConvInt8(
+        window,
+        in_channels,
+        channels,
+        None,
+        None,
+        tile,
+        weights.finish,
+        weights.bits,
+        unsigned,
+        weights.narrow,
+    )
 
 
 def format_name(x: Tensor) -> str:

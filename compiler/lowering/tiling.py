@@ -118,7 +118,7 @@ class Sizes:
 
     def levels_bytes(self, tiling: Tiling) -> int:
         """Levels of a slice."""
-        return 2 * self._slice_elements(tiling)
+        return 0 if self.integers is None else self._slice_elements(tiling) * self.integers.bits // 8
 
     def in_bytes(self, tiling: Tiling) -> int:
         """Input of a tile, borders included."""
@@ -193,7 +193,8 @@ class Sizes:
 
         steps = g.kernel[0] * g.kernel[1] * (self.pixel_bytes / 8 if self.scales else self.in_channels)
         lanes = target.lanes if self.integers is None else target.integer_lanes
-        rate = lanes * (1 if self.scales else 2)  # elements of the accumulator per cycle
+        narrow = 2 if self.integers is not None and self.integers.narrow else 1
+        rate = narrow * lanes * (1 if self.scales else 2)  # elements of the accumulator per cycle
         strip = min(32, target.vlen // 16)  # of channels, which a vector holds
         lengths = [strip] * (tiling.channels // strip) + [tiling.channels % strip]
         # A product comes with the load of a scalar and a share of the step's other instructions: short vectors

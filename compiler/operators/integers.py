@@ -22,6 +22,7 @@ from potluck.compiler.mx_nodes import MX_ELEMENTS, dequantizer
 from potluck.compiler.operators.base import operator, stream
 from potluck.compiler.reading import geometry_of
 from potluck.isa.requantize import REQUANTIZATIONS
+from potluck.kernels.conv_int8 import narrow_steps
 from potluck.kernels.elementwise_int8 import AddInt8, Affine, DequantizeInt8, QuantizeInt8
 from potluck.kernels.requantize import Finish
 
@@ -126,7 +127,7 @@ def _constants(node: ir.Node, at: int) -> NDArray[np.generic]:
 
 
 def _integers(
-    node: ir.Node, levels: NDArray[np.generic], channels: int
+    node: ir.Node, levels: NDArray[np.generic], channels: int, depthwise: bool = False
 ) -> tuple[IntegerWeights, Affine | None]:
     """Weights [Cout, C, KH, KW] with their constants, and what the output's codes mean (scale unknown: 1)."""
     law = _FINISH[node.op_type.removeprefix("IntegerConv").removeprefix("IntegerMatMul")]
@@ -153,19 +154,23 @@ def _integers(
         finish = Finish(law, point, low + point, high + point)
         affine = Affine(1.0, point, out.dtype == np.uint8)
     held, table = code_table(node.inputs[2])
-    return IntegerWeights(whole, np.stack(rows), finish, held, table), affine
+    data = node.inputs[0]
+    unsigned = data is not None and data.dtype is ir.DataType.UINT8
+    narrow = 0 if depthwise else narrow_steps(whole, unsigned)
+    return IntegerWeights(whole, np.stack(rows), finish, held, table, narrow), affine
 
 
 @operator(*_CONVS, rule=_conv)
 def _plan_conv(selector: Selector, node: ir.Node) -> None:
     """Convolutions of codes, dense and depthwise."""
     x, levels = selector.tensor(node.inputs[0], node), _constants(node, 2)
-    weights, affine = _integers(node, levels, len(levels))
+    depthwise = integer(node, "group", 1) > 1
+    weights, affine = _integers(node, levels, len(levels), depthwise)
     y = selector.new(node.outputs[0], affine=affine)
     geometry = geometry_of(node, x.shape, y.shape)
     name, common = _name(node, 2), (label(node), title(node), x, y)
     none, bias, open_ended = np.zeros(0, np.float32), _name(node, 3), (-math.inf, math.inf)
-    if integer(node, "group", 1) > 1:
+    if depthwise:
         plan = DepthwisePlan(*common, geometry, weights, name, none, bias, open_ended, selector.target)
         selector.plans.append(plan)
         return

@@ -9,7 +9,7 @@ from potluck.isa.machine import load_machine
 from potluck.isa.pot import MSQ, QKERAS
 from potluck.isa.requantize import requantize
 from potluck.kernels.conv_depthwise_int8 import DepthwiseInt8, pack_weights_depthwise_int8
-from potluck.kernels.conv_int8 import ConvInt8, pack_weights_int8
+from potluck.kernels.conv_int8 import ConvInt8, narrow_steps, pack_weights_int8
 from potluck.kernels.conv_window import Window
 from potluck.kernels.expand_codes import ExpandCodes, pack_codes
 from potluck.kernels.requantize import Finish
@@ -59,7 +59,7 @@ def test_contract_is_the_definition():
         )
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("index", range(len(FINISHES)))
 def test_convolution(seed, index):
     rng = np.random.default_rng([seed, index])
@@ -83,7 +83,39 @@ def test_convolution(seed, index):
     same(bench.run(*parts).outputs["out"], want)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(8))
+def test_narrow_sums_are_the_wide_ones(seed):
+    """Weights of few bits: sums in int16 give what int32 gives, at the extremes too."""
+    rng = np.random.default_rng([seed, 7])
+    finish, unsigned = FINISHES[int(rng.integers(len(FINISHES)))], bool(rng.integers(2))
+    window, rows = random_window(rng)
+    c, cout = int(rng.choice([1, 3, 31, 33, 64, 70])), int(rng.choice([1, 8, 32, 45]))
+    largest, extreme = int(rng.choice([1, 7, 8, 10])), bool(seed % 2)
+    levels = rng.integers(-largest, largest, (cout, c, *window.kernel), endpoint=True)
+    x = integers(rng, (window.rows(rows), window.in_width, c), unsigned)
+    if extreme:  # sums of one sign, as large as they can be
+        levels = np.broadcast_to(rng.choice([-largest, largest], (cout, 1, 1, 1)), levels.shape)
+        x = np.full_like(x, 255 if unsigned else -128)
+    narrow = narrow_steps(np.array([largest]), unsigned)
+    kernel = ConvInt8(window, c, cout, finish=finish, unsigned=unsigned, narrow=narrow)
+    weights = pack_weights_int8(levels, 8)
+    constants = finish.constants(rng.integers(-(2**15), 2**15, cout), factors(rng, cout, finish))
+    want = kernel.contract(x, weights, constants, rows)
+    bench = Bench(kernel)
+    at, w, k = bench.place(x), bench.place(weights), bench.place(constants)
+    out = bench.output("out", np.zeros_like(want))
+    same(bench.run((at, 0, w, 0, k, out, rows)).outputs["out"], want)
+
+
+def test_narrow_sums_are_offered_where_they_pay():
+    assert narrow_steps(np.array([-8, 7]), False) == 31
+    assert narrow_steps(np.array([10]), False) == 25
+    assert narrow_steps(np.array([10]), True) == 12
+    assert narrow_steps(np.array([64]), False) == 0
+    assert narrow_steps(np.array([0]), False) == 32
+
+
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("index", range(len(FINISHES)))
 def test_depthwise(seed, index):
     rng = np.random.default_rng([seed, index, 1])
@@ -149,17 +181,19 @@ def test_errors():
 @pytest.mark.parametrize("count", [2, 64, 130, 1000])
 def test_codes_expand_to_their_levels(count):
     rng = np.random.default_rng(count)
-    for table in (MSQ.table, QKERAS.table, np.r_[0:8, -8:0].astype(np.int16)):
+    tables = ((MSQ.table, 16), (QKERAS.table, 16), (np.r_[0:8, -8:0].astype(np.int16), 8))
+    for table, bits in tables:
+        dtype = np.int8 if bits == 8 else np.int16
         levels = rng.choice(table, count)
         packed = pack_codes(levels, table)
-        kernel = ExpandCodes(count)
+        kernel = ExpandCodes(count, bits)
         assert len(packed) == 32 + count // 2
-        same(kernel.contract(packed), levels.astype(np.int16))
+        same(kernel.contract(packed), levels.astype(dtype))
         for vlen in (128, 512):
             bench = Bench(kernel, load_machine("spatz-mx", {"vector.vlen": vlen}))
             bench.kernel = Once(kernel)
-            at, out = bench.place(packed), bench.output("out", np.zeros(count, np.int16))
-            same(bench.run((0, at, out, 1)).outputs["out"], levels.astype(np.int16))
+            at, out = bench.place(packed), bench.output("out", np.zeros(count, dtype))
+            same(bench.run((0, at, out, 1)).outputs["out"], levels.astype(dtype))
 
 
 class Once:
