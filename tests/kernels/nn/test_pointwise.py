@@ -1,0 +1,138 @@
+"""Pointwise kernels: the machine's bits are the contract's, for random expressions of every operation and type."""
+
+import numpy as np
+import pytest
+from one_kernel import Bench, halves, same
+
+from potluck.isa.errors import DataError
+from potluck.kernels.expressions import graph
+from potluck.kernels.expressions.graph import F32, I32, I64, MASK, constant
+from potluck.kernels.pointwise import Array, Pointwise, arguments
+
+DTYPES = ("float32", "int32", "int64", "bool", "int8", "uint8", "int16", "uint16")
+OUTPUTS = {F32: ["float32"], I32: ["int32", "int8", "uint8", "int16", "uint16"], I64: ["int64"], MASK: ["bool"]}
+CORNERS = {
+    F32: [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-40, -1e-45, 3.4e38, 2.0**31, -(2.0**31), 0.5, 1.5, 2.5],
+    I32: [0, 1, -1, 2**31 - 1, -(2**31), 7, -16, 15, 16],
+    I64: [0, 1, -1, 2**63 - 1, -(2**63), 2**31, 2**53 + 1],
+}
+
+
+def numbers(rng, dtype, count):
+    if dtype == "bool":
+        return rng.integers(0, 2, count).astype(bool)
+    if dtype == "float32":
+        drawn = (rng.standard_normal(count) * 2.0 ** rng.integers(-30, 30, count)).astype(np.float32)
+    else:
+        info = np.iinfo(dtype)
+        drawn = rng.integers(info.min, info.max, count, dtype=dtype, endpoint=True)
+    kind = F32 if dtype == "float32" else I64 if dtype == "int64" else I32
+    corners = np.array(CORNERS[kind])
+    if dtype != "float32":
+        corners = corners[(corners >= np.iinfo(dtype).min) & (corners <= np.iinfo(dtype).max)]
+    chosen = rng.random(count) < 0.4
+    drawn[chosen] = rng.choice(corners.astype(dtype), int(chosen.sum()))
+    return drawn
+
+
+def literal(rng, type):
+    if type == MASK:
+        return constant(int(rng.integers(2)), MASK)
+    return constant(rng.choice(np.array(CORNERS[type])).item(), type)
+
+
+def grow(rng, leaves, steps):
+    """A random expression: each step applies one operation to values of the right types made so far."""
+    values = list(leaves)
+
+    def some(type):
+        fitting = [value for value in values if value.type == type]
+        return fitting[rng.integers(len(fitting))] if fitting and rng.random() < 0.85 else literal(rng, type)
+
+    for _ in range(steps):
+        kind = rng.choice([F32, F32, F32, I32, I64, MASK])
+        choice = rng.random()
+        if kind == F32 and choice < 0.25:
+            values.append(graph.fma(some(F32), some(F32), some(F32)))
+        elif kind == F32 and choice < 0.35:
+            values.append(graph.unary(str(rng.choice(["neg", "abs", "sqrt"])), some(F32)))
+        elif kind == F32 and choice < 0.4:
+            values.append(graph.copysign(some(F32), some(F32)))
+        elif kind != MASK and choice < 0.55:
+            values.append(graph.select(some(MASK), some(kind), some(kind)))
+        elif choice < 0.65:
+            op, source = list(graph.CASTS)[rng.integers(len(graph.CASTS))]
+            values.append(graph.cast(op, some(source)))
+        elif kind == MASK and choice < 0.75:
+            values.append(~some(MASK) if rng.random() < 0.5 else some(MASK) ^ some(MASK))
+        elif choice < 0.85:
+            type = str(rng.choice([F32, I32, I64]))
+            values.append(graph.binary(str(rng.choice(graph.COMPARISONS)), some(type), some(type)))
+        else:
+            ops = {F32: graph.FLOATS, MASK: graph.MASKS}.get(kind, graph.SAME)
+            values.append(graph.binary(str(rng.choice(ops)), some(kind), some(kind)))
+    return values[-1]
+
+
+def execute(kernel, operands, rows, columns):
+    bench = Bench(kernel)
+    pointers = [bench.place(x) for x in operands]
+    want = kernel.contract(*operands, rows=rows, columns=columns)
+    out = bench.output("out", np.full_like(want, 1 if kernel.out == "bool" else 99))
+    shares = []
+    for first, count in halves(rows):
+        args = []
+        for array, pointer in zip(kernel.arrays, pointers, strict=True):
+            steps = {"full": columns, "column": 1, "row": 0, "scalar": 0}
+            args.append(pointer + first * steps[array.extent] * array.bytes)
+        shares.append((*args, out + first * columns * want.dtype.itemsize, count, columns))
+    result = bench.run(*shares)
+    return result.outputs["out"], want
+
+
+def sized(rng, array, rows, columns):
+    count = {"full": rows * columns, "row": columns, "column": rows, "scalar": 1}[array.extent]
+    return numbers(rng, array.dtype, count)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_expressions(seed):
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(1, 6))
+    extents = ["full", *rng.choice(["full", "row", "column", "scalar"], count - 1)]
+    arrays = tuple(Array(str(rng.choice(DTYPES)), str(extent)) for extent in extents)
+    leaves = arguments(*(array.dtype for array in arrays))
+    value = grow(rng, leaves, int(rng.integers(1, 12)))
+    try:
+        kernel = Pointwise(value, arrays, str(rng.choice(OUTPUTS[value.type])))
+        rows, columns = int(rng.integers(1, 7)), int(rng.integers(1, 90))
+        got, want = execute(kernel, [sized(rng, array, rows, columns) for array in arrays], rows, columns)
+    except DataError as error:
+        assert "vector registers" in str(error)
+        return
+    same(got, want)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("extent", ["full", "row", "column", "scalar"])
+def test_every_type_at_every_extent(dtype, extent):
+    rng = np.random.default_rng(7)
+    arrays = (Array("bool", "full"), Array(dtype, extent), Array(dtype, "full"))
+    where, x, y = arguments("bool", dtype, dtype)
+    kernel = Pointwise(graph.select(where, x, y), arrays, dtype)
+    operands = [sized(rng, array, 5, 70) for array in arrays]
+    got, want = execute(kernel, operands, 5, 70)
+    shape = {"full": (5, 70), "row": (1, 70), "column": (5, 1), "scalar": (1, 1)}[extent]
+    expected = np.where(operands[0].reshape(5, 70), operands[1].reshape(shape), operands[2].reshape(5, 70))
+    np.testing.assert_array_equal(got, expected)
+    same(got, want)
+
+
+def test_refusals():
+    x, y = arguments("float32", "int32")
+    with pytest.raises(DataError, match="no operation add of f32 and i32"):
+        x + y
+    with pytest.raises(DataError, match="cannot be stored as int64"):
+        Pointwise(x, (Array("float32"),), "int64")
+    with pytest.raises(DataError, match="takes up to 5"):
+        Pointwise(x, (Array("float32"),) * 6)
