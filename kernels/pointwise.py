@@ -23,8 +23,17 @@ from potluck.kernels.expressions.registers import RATIO
 Extent = Literal["full", "row", "column", "scalar"]
 MOST = 5
 """Operands that fit the argument registers, with output, rows and columns."""
-_FLOATS = tuple(f"ft{i}" for i in range(10)) + tuple(f"fa{i}" for i in range(8)) + tuple(f"fs{i}" for i in range(12))
-_STORES = {F32: ("float32",), I32: ("int32", "int8", "uint8", "int16", "uint16"), I64: ("int64",), MASK: ("bool",)}
+_FLOATS = (
+    tuple(f"ft{i}" for i in range(10))
+    + tuple(f"fa{i}" for i in range(8))
+    + tuple(f"fs{i}" for i in range(12))
+)
+_STORES = {
+    F32: ("float32",),
+    I32: ("int32", "int8", "uint8", "int16", "uint16"),
+    I64: ("int64",),
+    MASK: ("bool",),
+}
 
 
 @dataclass(frozen=True)
@@ -109,7 +118,11 @@ class _Emitter:
         self.a, self.kernel = a, kernel
         count = len(kernel.arrays)
         self.out, self.rows, self.columns = f"a{count}", f"a{count + 1}", f"a{count + 2}"
-        floats, integers, pointers = list(_FLOATS), ["s2", "s3", "s8", "s9", "s10"], ["t2", "t3", "t4", "s11", "s7"]
+        floats, integers, pointers = (
+            list(_FLOATS),
+            ["s2", "s3", "s8", "s9", "s10"],
+            ["t2", "t3", "t4", "s11", "s7"],
+        )
         self.sources: dict[int, Source] = {}
         for index, array in enumerate(kernel.arrays):
             if array.extent in ("column", "scalar"):
@@ -176,4 +189,3 @@ _SCALAR_LOADS = {
     "float32": "flw", "int32": "lw", "int64": "ld", "bool": "lbu", "int8": "lb", "uint8": "lbu", "int16": "lh",
     "uint16": "lhu",
 }  # fmt: skip
-

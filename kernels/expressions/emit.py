@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from potluck.isa.assembler import Assembler
 from potluck.kernels.base import float_constant
 from potluck.kernels.expressions.graph import F32, I32, I64, MASK, WIDTHS, Value
@@ -265,9 +263,7 @@ class Strip:
         if item.op == "sqrt":
             self.a("vfsqrt.v", self._new(item), register)
         else:
-            self.a(
-                "vfsgnjn.vv" if item.op == "neg" else "vfsgnjx.vv", self._new(item), register, register
-            )
+            self.a("vfsgnjn.vv" if item.op == "neg" else "vfsgnjx.vv", self._new(item), register, register)
         self._done(item)
 
     def _copysign(self, item: Value) -> None:

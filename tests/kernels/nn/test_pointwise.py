@@ -10,9 +10,30 @@ from potluck.kernels.expressions.graph import F32, I32, I64, MASK, constant
 from potluck.kernels.pointwise import Array, Pointwise, arguments
 
 DTYPES = ("float32", "int32", "int64", "bool", "int8", "uint8", "int16", "uint16")
-OUTPUTS = {F32: ["float32"], I32: ["int32", "int8", "uint8", "int16", "uint16"], I64: ["int64"], MASK: ["bool"]}
+OUTPUTS = {
+    F32: ["float32"],
+    I32: ["int32", "int8", "uint8", "int16", "uint16"],
+    I64: ["int64"],
+    MASK: ["bool"],
+}
 CORNERS = {
-    F32: [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-40, -1e-45, 3.4e38, 2.0**31, -(2.0**31), 0.5, 1.5, 2.5],
+    F32: [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        np.inf,
+        -np.inf,
+        np.nan,
+        1e-40,
+        -1e-45,
+        3.4e38,
+        2.0**31,
+        -(2.0**31),
+        0.5,
+        1.5,
+        2.5,
+    ],
     I32: [0, 1, -1, 2**31 - 1, -(2**31), 7, -16, 15, 16],
     I64: [0, 1, -1, 2**63 - 1, -(2**63), 2**31, 2**53 + 1],
 }

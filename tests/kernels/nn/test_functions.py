@@ -1,0 +1,128 @@
+"""Functions of expressions against mpmath, within their stated bounds, and bit for bit on the machine."""
+
+import mpmath
+import numpy as np
+import pytest
+from test_pointwise import execute
+
+from potluck.kernels.expressions import functions
+from potluck.kernels.expressions.meaning import evaluate
+from potluck.kernels.pointwise import Array, Pointwise, arguments
+
+RANGES = {"sin": (-1000, 1000), "cos": (-1000, 1000), "tan": (-1000, 1000), "asin": (-1, 1), "acos": (-1, 1),
+          "atanh": (-1, 1), "acosh": (1, 3e38), "log": (0, 3e38), "log1p": (-1, 3e38), "exp": (-87.3, 88.7),
+          "expm1": (-90, 88.7), "sigmoid": (-87, 89), "sinh": (-89, 89), "cosh": (-89, 89), "erf": (-6, 6),
+          "softplus": (-87, 3e38)}  # fmt: skip
+EXACT = {name: getattr(mpmath, name) for name in functions.FUNCTIONS if hasattr(mpmath, name)}
+EXACT |= {
+    "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
+    "softplus": lambda x: mpmath.log1p(mpmath.exp(x)),
+}
+(X,) = arguments("float32")
+
+
+def samples(rng, name, count):
+    """Floats of the range: half uniform in encoding, half in value near the middle."""
+    low, high = np.array(RANGES.get(name, (-3e38, 3e38)), np.float32)
+    sizes = np.abs([low, high]).astype(np.float32).view(np.int32)
+    positive = rng.integers(0, sizes[1] + 1, count).astype(np.int32).view(np.float32) if high > 0 else None
+    negative = (
+        -rng.integers(0, sizes[0] + 1, count).astype(np.int32).view(np.float32) if low < 0 else positive
+    )
+    near = (rng.standard_normal(2 * count) * 4).astype(np.float32)
+    drawn = np.concatenate([positive, negative, near])
+    return drawn[(drawn >= low) & (drawn <= high)]
+
+
+def ulps(got, want):
+    """Error in units in the last place of the exact value."""
+    size = abs(want)
+    exponent = max(mpmath.frexp(size)[1] - 24, -149) if size else -149
+    return float(abs(mpmath.mpf(float(got)) - want) / mpmath.mpf(2) ** exponent)
+
+
+def worst(name, count, seed=0):
+    x = samples(np.random.default_rng(seed), name, count)
+    got = evaluate(functions.FUNCTIONS[name](X), [x])
+    errors = [
+        (ulps(g, EXACT[name](mpmath.mpf(float(v)))), float(v))
+        for g, v in zip(got, x, strict=True)
+        if np.isfinite(g)
+    ]
+    return max(errors)
+
+
+@pytest.mark.parametrize("name", functions.FUNCTIONS)
+def test_error_is_within_the_stated_bound(name):
+    assert worst(name, 500)[0] <= functions.ULP[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", functions.FUNCTIONS)
+def test_error_is_within_the_stated_bound_on_dense_samples(name):
+    assert worst(name, 50_000, seed=1)[0] <= functions.ULP[name]
+
+
+@pytest.mark.parametrize(
+    "name", [*functions.FUNCTIONS, "floor", "ceil", "rint", "truncated", "gelu", "gelu_tanh"]
+)
+def test_machine_computes_the_contract(name):
+    rng = np.random.default_rng(3)
+    corners = [
+        0.0,
+        -0.0,
+        1,
+        -1,
+        np.inf,
+        -np.inf,
+        np.nan,
+        1e-40,
+        -1e-40,
+        88.7,
+        88.8,
+        -104,
+        2.5,
+        -0.5,
+        2**23,
+        1e9,
+    ]
+    x = np.concatenate([np.float32(corners), samples(rng, name, 60)])
+    kernel = Pointwise(getattr(functions, name)(X), (Array("float32"),))
+    got, want = execute(kernel, [x], 1, len(x))
+    np.testing.assert_array_equal(got.view(np.uint32), want.view(np.uint32))
+
+
+def test_special_values():
+    inf, nan = np.inf, np.nan
+    expected = {"exp": {-inf: 0, inf: inf}, "log": {0: -inf, -1: nan, inf: inf}, "tanh": {inf: 1, -inf: -1},
+                "erf": {inf: 1, -inf: -1}, "sigmoid": {inf: 1, -inf: 0}, "atan": {inf: np.pi / 2}, "sin": {inf: nan},
+                "acosh": {1: 0, 0.5: nan, inf: inf}, "atanh": {1: inf, -1: -inf, 2: nan}, "expm1": {-inf: -1, inf: inf},
+                "log1p": {-1: -inf, -2: nan, inf: inf}, "sinh": {-inf: -inf}, "cosh": {-inf: inf},
+                "asinh": {-inf: -inf}, "asin": {2: nan}, "acos": {1: 0}, "softplus": {-inf: 0, inf: inf}}  # fmt: skip
+    for name, cases in expected.items():
+        x = np.float32([*cases, nan])
+        got = evaluate(functions.FUNCTIONS[name](X), [x])
+        np.testing.assert_allclose(got, np.float32([*cases.values(), nan]), rtol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["floor", "ceil", "rint"])
+def test_rounding_is_exact(name):
+    x = np.concatenate(
+        [samples(np.random.default_rng(5), "any", 2000), np.float32([0.5, 1.5, -0.5, -0.0, 2**23 - 0.5])]
+    )
+    got = evaluate(getattr(functions, name)(X), [x])
+    np.testing.assert_array_equal(got.view(np.uint32), getattr(np, name)(x).view(np.uint32))
+
+
+def test_power_agrees_with_numpy():
+    rng = np.random.default_rng(4)
+    base, exponent = arguments("float32", "float32")
+    x = np.concatenate(
+        [rng.standard_normal(500), [0, -0.0, 0, -0.0, np.inf, -np.inf, -np.inf, 1, -2, -8, 2, np.nan]]
+    )
+    y = np.concatenate([rng.integers(-3, 4, 500), [3, 3, -3, -3, 2, 3, -3, np.nan, 0.5, 3, 0, 0]])
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    with np.errstate(all="ignore"):
+        np.testing.assert_allclose(
+            evaluate(functions.power(base, exponent), [x, y]), np.power(x, y), rtol=2e-6
+        )
