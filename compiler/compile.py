@@ -147,6 +147,5 @@ def _buffer(operand: Operand) -> Buffer:
 
 
 def _tensor(tensor: Tensor) -> ManifestTensor:
-    return ManifestTensor(
-        tensor.name, "float32", list(tensor.shape), tensor.layout, tensor.address, 4 * tensor.elements
-    )
+    size = tensor.item_bytes * tensor.elements
+    return ManifestTensor(tensor.name, tensor.dtype, list(tensor.shape), tensor.layout, tensor.address, size)

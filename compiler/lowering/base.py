@@ -24,6 +24,8 @@ RECORD_BYTES = 2040
 """Largest record of a tile (`potluck.compiler.codegen`), so that a 12-bit offset reaches all of it."""
 RING_BYTES = 4096
 """Below the stacks: two slots for tile records."""
+FORMAT_NAMES = {"float32": "FP32", "float16": "FP16", "bfloat16": "BF16"}
+"""NumPy types whose formats have other names in the manifest."""
 SLACK = 1024
 """Bytes of L1 that planners leave free, for what alignment loses."""
 
@@ -121,13 +123,15 @@ class Target:
 
 @dataclass(eq=False)
 class Tensor:
-    """An activation in memory. FP32 images lie as NHWC, everything else in the order of its dimensions.
+    """An activation in memory.
 
     Attributes:
         name: Of the ONNX value.
         shape: As in ONNX (NCHW).
         storage: Where it lies; shared with its reshaped aliases.
-        mx: None for FP32; otherwise the MX format, with blocks along the channels (images) or the last axis.
+        dtype: NumPy name of the elements' type; unused with ``mx``.
+        channels_last: Whether a tensor of four dimensions lies as NHWC; otherwise in the order of its dimensions.
+        mx: None for plain elements; otherwise the MX format, with blocks along the channels (images) or the last axis.
         grid: MX format whose values it holds as FP32, on machines without MX products.
         affine: Scale and zero point of 8-bit codes; None if it holds none.
     """
@@ -135,24 +139,26 @@ class Tensor:
     name: str
     shape: tuple[int, ...]
     storage: Storage
+    dtype: str = "float32"
+    channels_last: bool = False
     mx: BlockLayout | None = None
     grid: BlockLayout | None = None
     affine: Affine | None = None
 
     @property
-    def image(self) -> bool:
-        """Whether it is an NCHW image in ONNX and NHWC in memory."""
-        return len(self.shape) == 4
+    def item_bytes(self) -> int:
+        """Bytes of an element that is not MX."""
+        return int(np.dtype(self.dtype).itemsize)
 
     @property
     def layout(self) -> str:
         """Name of the order in memory."""
-        return "NHWC" if self.image else "row"
+        return "NHWC" if self.channels_last else "row"
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
         """Dimensions in the order of memory."""
-        if not self.image:
+        if not self.channels_last:
             return self.shape
         n, c, h, w = self.shape
         return n, h, w, c
@@ -183,11 +189,6 @@ class Tensor:
         return pixel_bytes(self.channels, self.mx, self.item_bytes)
 
     @property
-    def item_bytes(self) -> int:
-        """Bytes of a value, or of an 8-bit code; of no meaning for MX."""
-        return 4 if self.affine is None else 1
-
-    @property
     def scales_address(self) -> int:
         """Of an MX tensor's scales, one byte a block."""
         return self.address + align(self.pixels * self.pixel_bytes)
@@ -201,8 +202,8 @@ class Tensor:
         """The parts in DRAM."""
         values = self.pixels * self.pixel_bytes
         if self.mx is None:
-            held = "FP32" if self.affine is None else self.affine.dtype.name.upper()
-            return (Operand(role, self.name, held, self.layout, self.stored_shape, self.address, values),)
+            name = FORMAT_NAMES.get(self.dtype, self.dtype.upper())
+            return (Operand(role, self.name, name, self.layout, self.stored_shape, self.address, values),)
         outer = self.stored_shape[:-1]
         padded = (*outer, self.pixel_bytes * 8 // self.mx.element.bits)
         element, scales = self.mx.element.name, self.pixels * self.scales
@@ -220,16 +221,15 @@ class Tensor:
         )
 
 
-def pixel_bytes(channels: int, mx: BlockLayout | None, item: int = 4) -> int:
-    """Bytes of a pixel in memory: values of ``item`` bytes, or MX codes padded to whole 64-bit chunks."""
-    return item * channels if mx is None else 8 * -(-channels * mx.element.bits // 64)
+def pixel_bytes(channels: int, mx: BlockLayout | None, item_bytes: int = 4) -> int:
+    """Bytes of a pixel in memory: plain elements, or codes padded to whole 64-bit chunks."""
+    return item_bytes * channels if mx is None else 8 * -(-channels * mx.element.bits // 64)
 
 
-def tensor_bytes(shape: tuple[int, ...], mx: BlockLayout | None = None, affine: Affine | None = None) -> int:
+def tensor_bytes(tensor: Tensor) -> int:
     """Bytes of a tensor's storage."""
-    probe = Tensor("", shape, Storage("", 0, address=0), mx, affine=affine)
-    codes = probe.pixels * probe.pixel_bytes
-    return codes if mx is None else align(codes) + probe.pixels * probe.scales
+    codes = tensor.pixels * tensor.pixel_bytes
+    return codes if tensor.mx is None else align(codes) + tensor.pixels * tensor.scales
 
 
 @dataclass(eq=False)

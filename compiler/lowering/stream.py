@@ -142,14 +142,14 @@ class StreamPlan(LayerPlan):
 
 @dataclass(eq=False)
 class RelayoutPlan(LayerPlan):
-    """Brings an NHWC image into ONNX's order, as Flatten and Reshape need it, or back: transfers, no kernel.
+    """Brings an image from NHWC into ONNX's order or back, or copies a tensor: transfers, no kernel.
 
     Attributes:
         name: Node.
         op: Operator.
         x: Input.
-        y: Output.
-        shape: NCHW of the image that changes its order.
+        y: Output, of the same type and number of elements.
+        shape: NCHW of the image that changes its order; (1, 1, 1, elements) copies.
         to_row: From NHWC to the order of the dimensions; otherwise back.
     """
 
@@ -171,17 +171,18 @@ class RelayoutPlan(LayerPlan):
     def lower(self, target: Target) -> LoweredOp:
         """See `LayerPlan`."""
         n, c, h, w = self.shape
+        item = self.x.item_bytes
         moves = []
         for image in range(n):
-            base = 4 * image * c * h * w
+            base = item * image * c * h * w
             for channel in range(c):
-                dense, sparse = base + 4 * channel * h * w, base + 4 * channel
-                nhwc, nchw = (sparse, 4 * c), (dense, 4)
+                dense, sparse = base + item * channel * h * w, base + item * channel
+                nhwc, nchw = (sparse, item * c), (dense, item)
                 (source, step), (to, to_step) = (nhwc, nchw) if self.to_row else (nchw, nhwc)
                 moves.append(
-                    Transfer(self.x.address + source, self.y.address + to, 4, h * w, step, to_step)
+                    Transfer(self.x.address + source, self.y.address + to, item, h * w, step, to_step)
                     if c > 1
-                    else Transfer(self.x.address + base, self.y.address + base, 4 * h * w)
+                    else Transfer(self.x.address + base, self.y.address + base, item * h * w)
                 )
         tiles = [
             Tile(tuple(moves[at : at + TOGETHER]), (), (), f"transfers {at}..")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import onnx_ir as ir
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 Rule = Callable[[ir.Node], str | None]
 """Why a node of its operator is not supported, in words that say what would be taken; None if it is."""
+Order = Literal["NHWC", "row", "any"]
+"""How an operator takes inputs of four dimensions: channels last, in the order of the dimensions, or either."""
 Plan = Callable[["Selector", ir.Node], None]
 """Adds a node's layers and tensors to the selector; the rule has accepted the node."""
 
@@ -38,24 +40,30 @@ class Operator:
         name: As `potluck.compiler.graph.operator` spells it.
         rule: When it does not.
         plan: How.
+        order: Of its inputs; None if it does not say, like weights.
     """
 
     name: str
     rule: Rule
     plan: Plan
+    order: Order | None
 
 
+TYPES = tuple(
+    ir.DataType[name] for name in ("FLOAT", "INT32", "INT64", "BOOL", "INT8", "UINT8", "INT16", "UINT16")
+)
+"""Types of tensors that pointwise kernels and data movement take."""
 REGISTERED: dict[str, Operator] = {}
 """Every operator of the modules imported so far; `potluck.compiler.operators.operators` imports them all."""
 
 
-def operator(*names: str, rule: Rule) -> Callable[[Plan], Plan]:
+def operator(*names: str, rule: Rule, order: Order | None = "any") -> Callable[[Plan], Plan]:
     """Registers a plan for operators; fused ones are called ``potluck.Fused...``."""
 
     def register(plan: Plan) -> Plan:
         for name in names:
             assert name not in REGISTERED, f"operator {name} is declared twice"
-            REGISTERED[name] = Operator(name, rule, plan)
+            REGISTERED[name] = Operator(name, rule, plan, order)
         return plan
 
     return register
@@ -67,6 +75,20 @@ def floats(node: ir.Node) -> str | None:
         if value is not None and value.dtype not in (None, ir.DataType.FLOAT):
             assert value.dtype is not None
             return f"its tensor {value.name!r} is {value.dtype.name}, only FLOAT is computed"
+    return shapes(node)
+
+
+def typed(node: ir.Node) -> str | None:
+    """Refuses nodes with a tensor of a type that is not computed, or of unknown shape."""
+    for value in (*node.inputs, *node.outputs):
+        if value is not None and value.dtype not in (None, *TYPES):
+            assert value.dtype is not None
+            return f"its tensor {value.name!r} is {value.dtype.name}, which is not computed"
+    return shapes(node)
+
+
+def shapes(node: ir.Node) -> str | None:
+    """Refuses nodes with a tensor of unknown shape."""
     for value in (*node.inputs, *node.outputs):
         if value is not None and value.shape is None and value.uses():
             return f"the shape of its tensor {value.name!r} is not known"
@@ -90,9 +112,16 @@ def images(node: ir.Node) -> str | None:
     return None if rank == 4 else f"its input has {rank} dimensions, only images (4) have kernels"
 
 
-def innermost(shape: tuple[int, ...]) -> int:
-    """The ONNX axis that is innermost in memory: channels of an image (NHWC), else the last."""
-    return 1 if len(shape) == 4 else len(shape) - 1
+def innermost_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The ONNX axes that can be innermost in memory: the last, and the channels of an image (NHWC)."""
+    return (1, 3) if len(shape) == 4 else (len(shape) - 1,)
+
+
+def channels_innermost(node: ir.Node, axis: int) -> bool:
+    """Whether an axis of the first input is innermost in memory if, and only if, its image lies as NHWC."""
+    assert node.inputs[0] is not None
+    shape = shape_of(node.inputs[0], node)
+    return len(shape) == 4 and axis % 4 == 1
 
 
 def stream(

@@ -36,10 +36,13 @@ def _conv(node: ir.Node) -> str | None:
     return None
 
 
-@operator("Conv", f"{DOMAIN}.FusedConv", rule=_conv)
+@operator("Conv", f"{DOMAIN}.FusedConv", rule=_conv, order="NHWC")
 def _plan(selector: Selector, node: ir.Node) -> None:
     """Conv and its fused form."""
-    x, y = selector.tensor(node.inputs[0], node), selector.new(node.outputs[0])
+    x, y = (
+        selector.tensor(node.inputs[0], node, channels_last=True),
+        selector.new(node.outputs[0], channels_last=True),
+    )
     weights = weights_of(node.inputs[1], x.mx)
     bias, bias_name = bias_of(node, y.shape[1])
     name = node.inputs[1].name if node.inputs[1] is not None else None

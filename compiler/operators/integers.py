@@ -88,7 +88,7 @@ def _matmul(node: ir.Node) -> str | None:
     reason, data = _product(node), node.inputs[0]
     assert data is not None
     rank = len(shape_of(data, node))
-    return reason or ("a product of images and a matrix has no kernel" if rank in (1, 4) else None)
+    return reason or ("a product of a vector and a matrix has no kernel" if rank == 1 else None)
 
 
 @operator("QuantizeLinear", rule=_quantize)
@@ -97,7 +97,7 @@ def _plan_quantize(selector: Selector, node: ir.Node) -> None:
     affine = affine_of(node, "QuantizeLinear")
     assert affine is not None
     x = selector.tensor(node.inputs[0], node)
-    y = selector.new(node.outputs[0], affine=affine)
+    y = selector.new(node.outputs[0], channels_last=x.channels_last, affine=affine)
     kernel = QuantizeInt8Tile(QuantizeInt8(affine))
     held = affine.dtype.name
     stream(selector, node, (Stream(x, 4),), (Stream(y, 1),), y.elements, kernel, 16, held)
@@ -109,7 +109,8 @@ def _plan_dequantize(selector: Selector, node: ir.Node) -> None:
     affine = affine_of(node, "DequantizeLinear")
     if affine is None:
         return
-    x, y = selector.tensor(node.inputs[0], node), selector.new(node.outputs[0])
+    x = selector.tensor(node.inputs[0], node)
+    y = selector.new(node.outputs[0], channels_last=x.channels_last)
     kernel = DequantizeInt8Tile(DequantizeInt8(affine))
     held = affine.dtype.name
     stream(selector, node, (Stream(x, 1),), (Stream(y, 4),), y.elements, kernel, 16, held)
@@ -160,13 +161,13 @@ def _integers(
     return IntegerWeights(whole, np.stack(rows), finish, held, table, narrow), affine
 
 
-@operator(*_CONVS, rule=_conv)
+@operator(*_CONVS, rule=_conv, order="NHWC")
 def _plan_conv(selector: Selector, node: ir.Node) -> None:
     """Convolutions of codes, dense and depthwise."""
-    x, levels = selector.tensor(node.inputs[0], node), _constants(node, 2)
+    x, levels = selector.tensor(node.inputs[0], node, channels_last=True), _constants(node, 2)
     depthwise = integer(node, "group", 1) > 1
     weights, affine = _integers(node, levels, len(levels), depthwise)
-    y = selector.new(node.outputs[0], affine=affine)
+    y = selector.new(node.outputs[0], channels_last=True, affine=affine)
     geometry = geometry_of(node, x.shape, y.shape)
     name, common = _name(node, 2), (label(node), title(node), x, y)
     none, bias, open_ended = np.zeros(0, np.float32), _name(node, 3), (-math.inf, math.inf)
@@ -179,10 +180,10 @@ def _plan_conv(selector: Selector, node: ir.Node) -> None:
     )
 
 
-@operator(*_MATMULS, rule=_matmul)
+@operator(*_MATMULS, rule=_matmul, order="row")
 def _plan_matmul(selector: Selector, node: ir.Node) -> None:
     """Products of codes and a matrix: 1x1 convolutions whose image is the rows."""
-    x, levels = selector.tensor(node.inputs[0], node), _constants(node, 2)
+    x, levels = selector.tensor(node.inputs[0], node, channels_last=False), _constants(node, 2)
     weights, affine = _integers(node, levels.T[:, :, None, None], levels.shape[1])
     y = selector.new(node.outputs[0], affine=affine)
     rows = math.prod(y.shape[:-1])
@@ -222,8 +223,9 @@ def _plan_sum(selector: Selector, node: ir.Node) -> None:
         return Affine(float(_constants(node, at).reshape(())), int(zero.reshape(())), zero.dtype == np.uint8)
 
     left, right, out = affine(1), affine(4), affine(6)
-    a, b = selector.tensor(node.inputs[0], node), selector.tensor(node.inputs[3], node)
-    y = selector.new(node.outputs[0], affine=out)
+    a = selector.tensor(node.inputs[0], node)
+    b = selector.tensor(node.inputs[3], node, a.channels_last)
+    y = selector.new(node.outputs[0], channels_last=a.channels_last, affine=out)
     bounds = np.array([real(node, "min", -math.inf), real(node, "max", math.inf)], np.float32)
     low, high = (int(code) for code in out.codes(bounds, *out.limits))
     kernel = AddInt8Tile(AddInt8(left, right, out, low, high))

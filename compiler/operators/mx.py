@@ -12,7 +12,7 @@ from potluck.compiler.lowering.packing import ELEMENTS
 from potluck.compiler.lowering.quantize import QuantizeTile, RoundTile
 from potluck.compiler.lowering.stream import Stream
 from potluck.compiler.mx_nodes import MX_ELEMENTS
-from potluck.compiler.operators.base import innermost, operator, stream
+from potluck.compiler.operators.base import channels_innermost, innermost_axes, operator, stream
 from potluck.isa.blocks import BlockLayout, layout
 from potluck.kernels.quantize_mx import QuantizeMx
 from potluck.kernels.round_mx import RoundMx
@@ -25,7 +25,7 @@ def _quantize(node: ir.Node) -> str | None:
     data = node.inputs[0]
     assert data is not None
     shape = shape_of(data, node)
-    if integer(node, "axis", -1) != innermost(shape):
+    if integer(node, "axis", -1) % len(shape) not in innermost_axes(shape):
         return "its blocks do not run along the innermost axis in memory"
     if node.outputs[0].is_graph_output():
         return "its result is an output of the network, which is FP32 on the machine"
@@ -35,16 +35,17 @@ def _quantize(node: ir.Node) -> str | None:
     return None
 
 
-@operator(f"{DOMAIN}.MxQuantizeDequantize", rule=_quantize)
+@operator(f"{DOMAIN}.MxQuantizeDequantize", rule=_quantize, order=None)
 def _plan_quantize(selector: Selector, node: ir.Node) -> None:
     """Activation to MX codes and scales."""
-    x = selector.tensor(node.inputs[0], node)
+    last = channels_innermost(node, integer(node, "axis", -1))
+    x = selector.tensor(node.inputs[0], node, last)
     mx = layout(MX_ELEMENTS[ir.DataType(integer(node, "to", 0))], integer(node, "block_size", 32))
     element, size = ELEMENTS[mx.element.name], mx.block_size
     if selector.target.flat:
         _round(selector, node, x, mx)
         return
-    y = selector.new(node.outputs[0], mx)
+    y = selector.new(node.outputs[0], mx, last)
     whole = x.channels % size == 0  # then pixels do not matter: a block is a block, and many can be divided
     row = size if whole else x.channels
     kernel = QuantizeMx(row, element, size, selector.target.vlen)
@@ -55,7 +56,7 @@ def _plan_quantize(selector: Selector, node: ir.Node) -> None:
 
 def _round(selector: Selector, node: ir.Node, x: Tensor, mx: BlockLayout) -> None:
     """Activation to MX values that stay FP32, for the software kernels."""
-    y = selector.new(node.outputs[0])
+    y = selector.new(node.outputs[0], channels_last=x.channels_last)
     y.grid = mx
     kernel = RoundTile(RoundMx(x.channels, ELEMENTS[mx.element.name], mx.block_size))
     row = 4 * x.channels

@@ -36,10 +36,13 @@ def _reduce_mean(node: ir.Node) -> str | None:
     return None
 
 
-@operator("MaxPool", "AveragePool", rule=_pool)
+@operator("MaxPool", "AveragePool", rule=_pool, order="NHWC")
 def _plan_pool(selector: Selector, node: ir.Node) -> None:
     """MaxPool and AveragePool."""
-    x, y = selector.tensor(node.inputs[0], node), selector.new(node.outputs[0])
+    x, y = (
+        selector.tensor(node.inputs[0], node, channels_last=True),
+        selector.new(node.outputs[0], channels_last=True),
+    )
     average = node.op_type == "AveragePool"
     count_pad = bool(integer(node, "count_include_pad", 0))
     geometry = geometry_of(node, x.shape, y.shape)
@@ -48,9 +51,12 @@ def _plan_pool(selector: Selector, node: ir.Node) -> None:
     )
 
 
-@operator("ReduceMean", rule=_reduce_mean)
-@operator("GlobalAveragePool", rule=images)
+@operator("ReduceMean", rule=_reduce_mean, order="NHWC")
+@operator("GlobalAveragePool", rule=images, order="NHWC")
 def _plan_global(selector: Selector, node: ir.Node) -> None:
     """GlobalAveragePool and the mean over height and width."""
-    x, y = selector.tensor(node.inputs[0], node), selector.new(node.outputs[0])
+    x, y = (
+        selector.tensor(node.inputs[0], node, channels_last=True),
+        selector.new(node.outputs[0], channels_last=True),
+    )
     selector.plans.append(GlobalPoolPlan(label(node), title(node), x, y))

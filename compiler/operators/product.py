@@ -43,18 +43,16 @@ def _matmul(node: ir.Node) -> str | None:
     data, weight = node.inputs[0], node.inputs[1]
     assert data is not None and weight is not None
     rank = len(shape_of(data, node))
-    if rank == 4 or len(shape_of(weight, node)) != 2 or rank < 2:
-        return (
-            "only products of a tensor of 2, 3 or 5 and more dimensions with a constant matrix are compiled"
-        )
+    if len(shape_of(weight, node)) != 2 or rank < 2:
+        return "only products of a tensor of 2 or more dimensions with a constant matrix are compiled"
     return operands_reason(node, rank - 1, 0)
 
 
-@operator("MatMul", f"{DOMAIN}.FusedMatMul", rule=_matmul)
-@operator("Gemm", f"{DOMAIN}.FusedGemm", rule=_gemm)
+@operator("MatMul", f"{DOMAIN}.FusedMatMul", rule=_matmul, order="row")
+@operator("Gemm", f"{DOMAIN}.FusedGemm", rule=_gemm, order="row")
 def _plan(selector: Selector, node: ir.Node) -> None:
     """Gemm and MatMul: a 1x1 convolution whose image is the rows of the matrix."""
-    x, y = selector.tensor(node.inputs[0], node), selector.new(node.outputs[0])
+    x, y = selector.tensor(node.inputs[0], node, channels_last=False), selector.new(node.outputs[0])
     matrix = weights_of(node.inputs[1], x.mx)
     transposed = bool(integer(node, "transB", 0))
     alpha, beta = real(node, "alpha", 1.0), real(node, "beta", 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
@@ -10,34 +11,24 @@ import onnx_ir as ir
 from potluck.compiler.graph import label, shape_of, title
 from potluck.compiler.lowering.base import Tensor
 from potluck.compiler.lowering.stream import RelayoutPlan
-from potluck.compiler.operators.base import floats, operator
-from potluck.compiler.reading import ordered
+from potluck.compiler.operators.base import operator, typed
 
 if TYPE_CHECKING:
     from potluck.compiler.selection import Selector
 
 
-@operator("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", rule=floats)
+@operator("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", rule=typed, order="row")
 def _plan(selector: Selector, node: ir.Node) -> None:
-    """Flatten, Reshape, Squeeze, Unsqueeze, Identity: an alias where the order in memory stays."""
-    x, value = selector.tensor(node.inputs[0], node), node.outputs[0]
-    shape = shape_of(value, node)
-    if not value.is_graph_output() and ((ordered(x.shape) and ordered(shape)) or x.shape == shape):
-        selector.tensors[value] = Tensor(value.name or "", shape, x.storage)
-        return
-    if not ordered(x.shape) and x.shape != shape:
-        last = ordered(shape)
-        flat = selector.new(value) if last else selector.fresh(f"{value.name}_flat", (math.prod(shape),))
-        n, c, h, w = x.shape
-        selector.plans.append(RelayoutPlan(label(node), title(node), x, flat, (n, c, h, w), to_row=True))
-        if last:
-            return
-        x = flat
-    y = selector.new(value)
-    if not ordered(shape) and x.shape != shape:
-        n, c, h, w = shape
-        selector.plans.append(RelayoutPlan(label(node), title(node), x, y, (n, c, h, w), to_row=False))
+    """Flatten, Reshape, Squeeze, Unsqueeze, Identity: the same memory with another shape."""
+    value, shape = node.outputs[0], shape_of(node.outputs[0], node)
+    x = selector.tensor(node.inputs[0], node)
+    if x.shape != shape:
+        x = selector.tensor(node.inputs[0], node, channels_last=False)
+    if not value.is_graph_output():
+        selector.tensors[value] = replace(x, name=value.name or "", shape=shape)
         return
     # A graph output needs memory of its own: one image of one channel in, the same order out.
-    size = math.prod(shape)
-    selector.plans.append(RelayoutPlan(label(node), title(node), x, y, (1, 1, 1, size), to_row=True))
+    y = selector.new(value, channels_last=x.channels_last)
+    flat: Tensor = replace(x, channels_last=False)
+    copied = (1, 1, 1, math.prod(shape))
+    selector.plans.append(RelayoutPlan(label(node), title(node), flat, y, copied, to_row=True))

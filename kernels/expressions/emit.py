@@ -291,7 +291,7 @@ class Strip:
         form = "vf" if self._is_scalar(x) else "vv"
         overwritable = [operand for operand in (z, y, x) if self._last(operand)]
         if z in overwritable and z not in (x, y):
-            others = (x, y)
+            others: tuple[Value, ...] = (x, y)
             self.a(f"vfmacc.{form}", self._move(z, item), factor, y_register)
         elif y in overwritable and y not in (x, z):
             others = (x, z)

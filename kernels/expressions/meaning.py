@@ -12,7 +12,12 @@ from potluck.kernels import fp32math
 from potluck.kernels.expressions.graph import F32, I32, I64, MASK, Value
 
 Array = NDArray[Any]
-DTYPES = {F32: np.dtype(np.float32), I32: np.dtype(np.int32), I64: np.dtype(np.int64), MASK: np.dtype(bool)}
+DTYPES: dict[str, np.dtype[Any]] = {
+    F32: np.dtype(np.float32),
+    I32: np.dtype(np.int32),
+    I64: np.dtype(np.int64),
+    MASK: np.dtype(bool),
+}
 """NumPy type of a value."""
 REGISTER = {
     "float32": F32, "int32": I32, "int64": I64, "bool": MASK, "int8": I32, "uint8": I32, "int16": I32, "uint16": I32,
@@ -42,7 +47,7 @@ def evaluate(value: Value, arguments: Sequence[Array]) -> Array:
 
 def store(array: Array, dtype: str) -> Array:
     """A result as it is stored: narrow integer types keep the low bits."""
-    return np.asarray(array).astype(dtype)
+    return np.asarray(array.astype(np.dtype(dtype)))
 
 
 def _apply(item: Value, operands: list[Array]) -> Array:

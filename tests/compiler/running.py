@@ -27,13 +27,13 @@ def by_schedule(schedule, inputs):
         memory.write(address, data)
     for tensor in schedule.inputs:
         value = inputs[tensor.name]
-        memory.write(tensor.address, value.transpose(0, 2, 3, 1) if tensor.image else value)
+        memory.write(tensor.address, value.transpose(0, 2, 3, 1) if tensor.channels_last else value)
     evaluate(schedule.ops, memory)
     outputs = []
     for tensor in schedule.outputs:
         raw = memory.view(tensor.address, 4 * tensor.elements).copy().view(np.float32)
         value = raw.reshape(tensor.stored_shape)
-        outputs.append(value.transpose(0, 3, 1, 2) if tensor.image else value)
+        outputs.append(value.transpose(0, 3, 1, 2) if tensor.channels_last else value)
     return outputs
 
 
