@@ -26,6 +26,8 @@ from potluck.isa.elf import Program
 from potluck.isa.errors import ToolError
 from potluck.isa.machine import load_machine
 from potluck.sim.cluster import Cluster
+from potluck.sim.simulate import simulate
+from potluck.views import write_trace
 
 Report = Callable[..., None]
 COUNT = 50_000  # per group here; `python -m tests.differential` does 10^6
@@ -205,8 +207,33 @@ def speed(report: Report) -> None:
             )
 
 
+def trace(report: Report) -> None:
+    """Size of a trace of 10^6 instructions, compressed, and seconds from the program to the file."""
+    machine = load_machine("spatz-mx", {"cluster.cores": 1})
+    programs = {"int8 RVV loop": _loop(INT8, 10**6 // 9), "scalar loop": irregular(10**6 // 18)}
+    for name, program in programs.items():
+        for suffix in (".kanata.gz", ".json.gz"):
+            seconds, size, count = float("inf"), 0, 0
+            for _ in range(RUNS):
+                with tempfile.TemporaryDirectory() as folder:
+                    path = Path(folder) / f"trace{suffix}"
+                    start = time.perf_counter()
+                    result = simulate(program, {}, machine, mode="traced")
+                    assert result.trace is not None
+                    write_trace(result.trace, path)
+                    seconds = min(seconds, time.perf_counter() - start)
+                    size, count = path.stat().st_size, result.trace.instructions
+            kind = "Konata" if "kanata" in suffix else "Perfetto"
+            megabytes, seconds = size / count, seconds * 1e6 / count
+            report(
+                f"{kind} trace, {name}: 10^6 instructions", megabytes, "MB", "gzip", "<= 50", megabytes <= 50
+            )
+            report(f"{kind} trace, {name}: simulated, written", seconds, "s", "gzip", "<= 5", seconds <= 5)
+
+
 def run(report: Report) -> None:
     """All figures of the ISA."""
     ara_matmul.run(report)
+    trace(report)
     speed(report)
     differential(report)

@@ -146,15 +146,15 @@ def simulator_speed(report: Report) -> None:
     report("OpenBLAS sgemm 256^3, one thread", _sgemm(size), "GMAC/s", "numpy, same run")
 
 
-def irregular() -> Program:
+def irregular(count: int = 1_000_000) -> Program:
     """Branches on pseudo-random bits, calls, loads and stores: a generator, a table and a chain of decisions."""
     a = Assembler()
-    a.text("""
+    a.text(f"""
     .text
     .globl _start
     _start:
         li s0, 0x10000000
-        li s1, 1000000
+        li s1, {count}
         li s2, 88172645463325252
     again:
         slli t0, s2, 13

@@ -13,7 +13,9 @@ from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["Environment", "PotluckError", "Program", "compile", "load_program", "quantize", "run", "simulate"]
+__all__ = [
+    "Environment", "PotluckError", "Program", "compile", "load_program", "quantize", "run", "simulate", "write_trace",
+]  # fmt: skip
 
 _HOME = {
     "quantize": "potluck.api",
@@ -21,6 +23,7 @@ _HOME = {
     "simulate": "potluck.api",
     "run": "potluck.api",
     "load_program": "potluck.api",
+    "write_trace": "potluck.api",
     "Environment": "potluck.sim.process",
     "Program": "potluck.isa.elf",
     "PotluckError": "potluck.isa.errors",

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.elf import Program
+from potluck.isa.errors import DataError
 from potluck.isa.machine import Machine, load_machine
 from potluck.sim.result import Result
 
@@ -69,10 +70,12 @@ def simulate(
     Args:
         program: the program or its ELF file.
         inputs: tensors by the names in the program's manifest.
-        mode: ``timed`` or ``functional`` (the same values, no cycles).
+        mode: ``timed``, ``functional`` (the same values, no cycles) or ``traced`` (the same values and cycles, and
+            ``result.trace``, for :func:`write_trace`).
         machine: overrides the machine that the program was compiled for.
         options: ``budget`` (instructions per hart), ``threads``, ``environment`` (:class:`potluck.Environment`:
-            arguments, streams and files of a program that is a Linux process).
+            arguments, streams and files of a program that is a Linux process), ``profile`` (True gives
+            ``result.profile``: cycles by instruction and cause), ``window`` (cycles of mode traced: ``(first, end)``).
 
     Raises:
         TrapError: illegal instruction or access, with pc, symbol, layer and address.
@@ -92,12 +95,15 @@ def run(
     scheme: str | None = None,
     machine: str | Path | Machine = "spatz-mx",
     mode: str = "timed",
+    profile: bool = False,
+    window: tuple[int, int] | None = None,
     **options: Any,
 ) -> Result:
     """Quantize (if a scheme is given; ``options`` as there), compile and simulate in one step.
 
     Missing inputs are drawn from a fixed seed. A scheme that needs calibration and gets none takes the ranges of the
     inputs themselves, or of noise if there are none: enough for cycles, not for accuracy (``manifest`` says which).
+    ``mode``, ``profile`` and ``window`` are as in :func:`simulate`.
     """
     calibrated = None
     if scheme and _calibrated(scheme):
@@ -107,7 +113,8 @@ def run(
             options["calibration"] = inputs or _noise(model)
     source = quantize(model, scheme, **options) if scheme else model
     program = compile(source, machine)
-    result = simulate(program, {**seeded_inputs(program), **(inputs or {})}, mode, machine)
+    tensors = {**seeded_inputs(program), **(inputs or {})}
+    result = simulate(program, tensors, mode, machine, profile=profile, window=window)
     result.manifest["model_sha256"] = hashlib.sha256(Path(model).read_bytes()).hexdigest()
     result.manifest["scheme"] = scheme or "as in the file"
     if calibrated:
@@ -131,6 +138,24 @@ def _noise(model: str | Path, count: int = 8) -> dict[str, NDArray[Any]]:
         value.name or "": generator.standard_normal((count, *shape_of(value)[1:])).astype(np.float32)
         for value in load(model).graph.inputs
     }
+
+
+def write_trace(result: Result, path: str | Path, format: str | None = None) -> None:
+    """Write the trace of a run in mode traced.
+
+    Args:
+        result: of :func:`simulate` or :func:`run`.
+        path: ``.kanata`` for Konata, ``.json`` for Perfetto; compressed if ``.gz`` follows.
+        format: ``konata`` or ``perfetto``, whatever the suffix.
+
+    Raises:
+        DataError: the run was not traced, the format is unknown, or the file cannot be written.
+    """
+    from potluck.views import write_trace as write
+
+    if result.trace is None:
+        raise DataError(f"a run in mode {result.mode} has no trace; use mode traced")
+    write(result.trace, path, format)
 
 
 def seeded_inputs(program: Program, seed: int = 0) -> dict[str, NDArray[Any]]:

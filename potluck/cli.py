@@ -18,7 +18,26 @@ console = Console()
 JsonPath = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON to this file.")]
 MachineName = Annotated[str, typer.Option("--machine", "-m", help="Machine preset or TOML file.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a machine key: key=value.")]
-Mode = Annotated[str, typer.Option(help="timed or functional.")]
+Mode = Annotated[str, typer.Option(help="timed, functional or traced.")]
+ProfileFlag = Annotated[
+    bool,
+    typer.Option(
+        "--profile", help="Print the hottest blocks as assembly with cycles and what they wait for."
+    ),
+]
+ProfileOut = Annotated[
+    Path | None, typer.Option("--profile-out", help="Write cycles by core, instruction and cause as JSON.")
+]
+TraceOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--trace", help="Write every instruction: .kanata for Konata, .json for Perfetto; also .gz."
+    ),
+]
+TraceFormat = Annotated[
+    str | None, typer.Option("--trace-format", help="konata or perfetto, whatever the suffix.")
+]
+Window = Annotated[str | None, typer.Option(help="Trace only these cycles: FIRST:END.")]
 SchemeName = Annotated[
     str | None, typer.Option(help="Quantize first: mxfp8, mxfp4, ... (`potluck schemes`).")
 ]
@@ -56,18 +75,28 @@ def run(
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the outputs as .npz.")] = None,
     mode: Mode = "timed",
+    profile: ProfileFlag = False,
+    profile_out: ProfileOut = None,
+    trace: TraceOut = None,
+    trace_format: TraceFormat = None,
+    window: Window = None,
     settings: Settings = None,
     json_path: JsonPath = None,
 ) -> None:
     """Quantize, compile and simulate a network."""
     from potluck import api
     from potluck.report import print_result
+    from potluck.views.options import Views
 
     options = _quantization(exclude, min_channels, calibration, requantization)
-    result = api.run(model, _load_npz(inputs), scheme, _machine(machine, settings), mode, **options)
+    views = Views(profile, profile_out, trace, trace_format, window)
+    result = api.run(
+        model, _load_npz(inputs), scheme, _machine(machine, settings), **views.options(mode), **options
+    )
     if output:
         _save_npz(output, result.outputs)
     print_result(console, result)
+    views.show(console, result)
     _write_json(json_path, result.to_json())
 
 
@@ -149,6 +178,11 @@ def simulate(
     variables: Annotated[
         list[str] | None, typer.Option("--env", help="Environment variable: NAME=value.")
     ] = None,
+    profile: ProfileFlag = False,
+    profile_out: ProfileOut = None,
+    trace: TraceOut = None,
+    trace_format: TraceFormat = None,
+    window: Window = None,
     settings: Settings = None,
     json_path: JsonPath = None,
 ) -> None:
@@ -164,7 +198,9 @@ def simulate(
     description = _machine(machine or loaded.manifest.machine, settings)
     from potluck.sim.process import Environment
     from potluck.sim.result import Result
+    from potluck.views.options import Views
 
+    views = Views(profile, profile_out, trace, trace_format, window)
     environment = Environment(
         arguments or [], _pairs("--env", variables), str(program), sys.stdin.buffer, root,
         sys.stdout.buffer, sys.stderr.buffer,
@@ -174,11 +210,11 @@ def simulate(
         result = api.simulate(
             loaded,
             _load_npz(inputs),
-            mode,
-            description,
+            machine=description,
             budget=budget,
             signature=signature,
             environment=environment,
+            **views.options(mode),
         )
     except ExitError as error:
         if not loaded.foreign or not isinstance(error.result, Result):
@@ -186,7 +222,9 @@ def simulate(
         result, status = error.result, error.status & 0xFF
     if output:
         _save_npz(output, result.outputs)
-    print_result(Console(stderr=True) if loaded.foreign else console, result)
+    terminal = Console(stderr=True) if loaded.foreign else console
+    print_result(terminal, result)
+    views.show(terminal, result)
     _write_json(json_path, result.to_json())
     if status:
         raise typer.Exit(status)

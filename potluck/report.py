@@ -42,7 +42,7 @@ def print_result(console: Console, result: Result) -> None:
     console.print(
         f"{result.instructions:,} instructions in {result.host_seconds:.3f} s of host time ({speed:.0f} MIPS)"
     )
-    if result.mode != "timed":
+    if result.mode == "functional":
         return
     console.print(
         f"[bold]{result.cycles:,} cycles[/] = {1e3 * result.cycles / result.clock_hz:.3f} ms at "

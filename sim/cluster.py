@@ -24,6 +24,7 @@ from potluck.sim.hart import Event, Hart
 from potluck.sim.htif import HostInterface
 from potluck.sim.jit.atomics import NOTHING
 from potluck.sim.memory import Memory
+from potluck.sim.observe import Watch
 from potluck.sim.process import Environment, Process, is_process, space
 from potluck.sim.syscalls import Exit, Kernel, Moment
 
@@ -46,11 +47,13 @@ class Cluster:
         threads: host threads; the result does not depend on it.
         memoized: False times every instruction anew, the slow reference for tests.
         environment: arguments, streams and files of a program that is a Linux process.
+        watch: what to observe of a timed and memoized run, for :mod:`potluck.sim.profile` and :mod:`potluck.sim.trace`.
     """
 
     def __init__(
         self, program: Program, machine: Machine, timed: bool = True, budget: int = DEFAULT_BUDGET,
         threads: int | None = None, memoized: bool = True, environment: Environment | None = None,
+        watch: Watch | None = None,
     ) -> None:  # fmt: skip
         self.program, self.machine, self.timed = program, machine, timed
         self.kernel: Kernel | None = None
@@ -60,8 +63,10 @@ class Cluster:
         self.host = HostInterface(self.memory, environment or Environment())
         self.store = block_store(self.memory.code, machine)
         cores = 1 if self.kernel else machine.cluster.cores  # a process has one thread
-        self.harts = [Hart(n, self.store, timed, budget, memoized) for n in range(cores)]
-        self.dma = Dma(machine, self.memory)
+        self.harts = [
+            Hart(n, self.store, timed, budget, memoized, watch if timed else None) for n in range(cores)
+        ]
+        self.dma = Dma(machine, self.memory, keeps_transfers=watch is not None and watch.window is not None)
         self.threads = threads or min(len(self.harts), os.cpu_count() or 1)
         self.exit_code: int | None = None
         self.host_seconds = 0.0

@@ -40,6 +40,22 @@ class Transfer(NamedTuple):
     target: End
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """One transfer of a traced run: the cycle it was queued at, those of its data on the bus, and what it moved.
+
+    ``source`` and ``target`` are ``l1`` or ``dram``.
+    """
+
+    queued: int
+    begin: int
+    end: int
+    pc: int
+    bytes: int
+    source: str
+    target: str
+
+
 @dataclass
 class Dma:
     """The transfer queue's end and what has gone through it."""
@@ -49,6 +65,8 @@ class Dma:
     end: int = 0  # cycle at which the last queued transfer completes
     bytes: dict[str, int] = field(default_factory=lambda: {"dram_read": 0, "dram_write": 0, "l1": 0})
     busy_cycles: int = 0
+    keeps_transfers: bool = False
+    transfers: list[Moved] = field(default_factory=list)
     moved: dict[int, tuple[int, int]] = field(default_factory=dict)  # by pc of the request: bytes, DRAM bytes
     _queued: int = 0
     _pending: deque[int] = field(
@@ -94,6 +112,8 @@ class Dma:
         total, dram = self.moved.get(pc, (0, 0))
         ends = [self.memory.region(end.start, 1) for end in (source, target)]
         self.moved[pc] = total + size * rows, dram + size * rows * ends.count("dram")
+        if self.keeps_transfers:
+            self.transfers.append(Moved(now, self.end - cycles, self.end, pc, size * rows, *map(str, ends)))
         self._pending.append(self.end)
         self._queued += 1
         return self._queued

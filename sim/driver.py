@@ -32,7 +32,13 @@ JUMP_WORDS = 4  # of an entry, the last unused: half a cache line
 # Columns of the memo table, one row (a cache line) per entry.
 KEY1, KEY2, CYCLES, NEXT, COUNT, ENTRY_BLOCK, ENTRY_VL = range(7)
 # Words of the run record.
-R_BLOCK, R_STATE, R_CYCLES, R_INSTRUCTIONS, R_ENTRIES, R_STATES, R_BUDGET, R_VL = range(8)
+(
+    R_BLOCK, R_STATE, R_CYCLES, R_INSTRUCTIONS, R_ENTRIES, R_STATES, R_BUDGET, R_VL,
+    R_LOGGED, R_FROM, R_UNTIL,  # lines of the log, and the cycles that it covers
+) = range(11)  # fmt: skip
+RECORD = 11
+STATE_BITS, VL_BITS = 20, 17  # of a memo key's first word, from the lowest
+TAKEN_BIT = STATE_BITS + VL_BITS
 
 _VL = WORD["vl"]
 _VTYPE = WORD["vtype"]
@@ -110,6 +116,17 @@ def intern(times: NDArray[Any], states: NDArray[Any], index: NDArray[Any], recor
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
+def _key(block: int, taken: int, vl: int, state: int) -> Any:
+    """First word of a memo key; the second says which access classes were met."""
+    return (
+        (np.int64(block) << TAKEN_BIT + 1)
+        | (np.int64(taken) << TAKEN_BIT)
+        | (np.int64(vl) << STATE_BITS)
+        | state
+    )
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
 def _find(k1: int, k2: int, memo: NDArray[Any]) -> Any:
     """The place of an entry, or the free place where it belongs."""
     mask = np.uint64(memo.shape[0] - 1)
@@ -119,14 +136,39 @@ def _find(k1: int, k2: int, memo: NDArray[Any]) -> Any:
     return place
 
 
+@numba.njit(nogil=True, cache=True, inline="always")
+def _write_log(place: int, cycles: int, record: NDArray[Any], log: NDArray[Any]) -> None:
+    """Write an execution down that begins now, if any part of it is in the window."""
+    begin = record[R_CYCLES]
+    if log.shape[0] > 0 and begin < record[R_UNTIL] and begin + cycles > record[R_FROM]:
+        log[record[R_LOGGED], 0], log[record[R_LOGGED], 1] = place, begin
+        record[R_LOGGED] += 1
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _following(reason: int, block: int, hart: int, successors: NDArray[Any], jumps: NDArray[Any]) -> Any:
+    """The block to run next; negative if it is not known here."""
+    if reason != DYNAMIC:
+        return successors[block, reason]
+    pc = peek(np.uint64(hart + _NEXT_PC))
+    vtype = peek(np.uint64(hart + _VTYPE))
+    key = np.int64((pc << np.uint64(1)) ^ (vtype << np.uint64(48)) ^ (vtype >> np.uint64(61) << np.uint64(61)) ^
+                   ((peek(np.uint64(hart + _FCSR)) >> np.uint64(5)) << np.uint64(39)))  # fmt: skip
+    way = np.uint64(_mix(key, 1)) & np.uint64(WAYS - 1)
+    return jumps[way, 1] if jumps[way, 0] == key else -1
+
+
 @numba.njit(nogil=True, cache=True)
 def account(
     block: int, taken: int, vl: int, hart: int, record: NDArray[Any], memo: NDArray[Any],
     causes: NDArray[Any], states: NDArray[Any], state_index: NDArray[Any], block_info: NDArray[Any],
     timing_rows: NDArray[Any], code_slots: NDArray[Any], state_codes: NDArray[Any], scratch: NDArray[Any],
-    row_codes: NDArray[Any],
+    row_codes: NDArray[Any], kept_codes: NDArray[Any], log: NDArray[Any],
 ) -> int:  # fmt: skip
     """Charge one execution of a block that was entered with ``vl``; 0, or TABLE_FULL before anything was charged.
+
+    If the run is observed, the access classes of each entry go to ``kept_codes`` (else it has one row), and each
+    execution between R_FROM and R_UNTIL to ``log`` (else it is empty), as the entry's place and the cycle at entry.
 
     A memo of one entry means no memo: every block is timed instruction by instruction (``scratch`` is the state), the
     reference that memoization must agree with.
@@ -140,10 +182,13 @@ def account(
             timing_rows[start : start + count], np.int64(vl), row_codes[:count], taken, scratch, causes[0]
         )
         return 0
-    k1 = (np.int64(block) << 38) | (np.int64(taken) << 37) | (np.int64(vl) << 20) | record[R_STATE]
+    if log.shape[0] > 0 and record[R_LOGGED] == log.shape[0]:
+        return TABLE_FULL
+    k1 = _key(block, taken, vl, record[R_STATE])
     k2 = np.int64(peek(np.uint64(hart + _CODE_KEY)))
     place = _find(k1, k2, memo)
     if memo[place, COUNT] > 0:
+        _write_log(place, memo[place, CYCLES], record, log)
         memo[place, COUNT] += 1
         record[R_CYCLES] += memo[place, CYCLES]
         record[R_STATE] = memo[place, NEXT]
@@ -165,6 +210,9 @@ def account(
     memo[place, KEY1], memo[place, KEY2] = k1, k2
     memo[place, CYCLES], memo[place, NEXT], memo[place, COUNT] = cycles, following, 1
     memo[place, ENTRY_BLOCK], memo[place, ENTRY_VL] = block, np.int64(vl)
+    if kept_codes.shape[0] > 1:
+        kept_codes[place, :] = state_codes
+    _write_log(place, cycles, record, log)
     record[R_ENTRIES] += 1
     record[R_CYCLES] += cycles
     record[R_STATE] = following
@@ -177,7 +225,7 @@ def run_blocks(
     jumps: NDArray[Any], counts: NDArray[Any], memo: NDArray[Any],
     causes: NDArray[Any], states: NDArray[Any], state_index: NDArray[Any], block_info: NDArray[Any],
     timing_rows: NDArray[Any], code_slots: NDArray[Any], state_codes: NDArray[Any], scratch: NDArray[Any],
-    row_codes: NDArray[Any],
+    row_codes: NDArray[Any], kept_codes: NDArray[Any], log: NDArray[Any],
 ) -> int:  # fmt: skip
     """Run until something needs Python; returns the reason. ``record[R_BLOCK]`` is the block in question.
 
@@ -201,7 +249,7 @@ def run_blocks(
         if timed:
             taken = 1 if reason == TAKEN else 0
             # The hit is written out here: passing all arrays to a function costs more than the look-up.
-            k1 = (np.int64(block) << 38) | (taken << 37) | (vl << 20) | state
+            k1 = _key(block, taken, vl, state)
             place = _find(k1, np.int64(peek(np.uint64(hart + _CODE_KEY))), memo)
             full = 0
             if memo[place, COUNT] > 0 and memo.shape[0] > 1:
@@ -212,7 +260,7 @@ def run_blocks(
                 record[R_CYCLES], record[R_STATE] = cycles, state
                 full = account(
                     block, taken, vl, hart, record, memo, causes, states, state_index, block_info,
-                    timing_rows, code_slots, state_codes, scratch, row_codes,
+                    timing_rows, code_slots, state_codes, scratch, row_codes, kept_codes, log,
                 )  # fmt: skip
                 cycles, state = record[R_CYCLES], record[R_STATE]
             if full != 0:
@@ -221,6 +269,7 @@ def run_blocks(
                 return TABLE_FULL * 4 + reason
         else:
             counts[block] += 1
+        # _following written out, too: inlined by Numba it costs scalar code a fifth of its speed.
         if reason == DYNAMIC:
             pc = peek(np.uint64(hart + _NEXT_PC))
             vtype = peek(np.uint64(hart + _VTYPE))
@@ -244,6 +293,38 @@ def run_blocks(
     return reason
 
 
+@numba.njit(nogil=True, cache=True)
+def run_logged(
+    hart: int, record: NDArray[Any], pointers: NDArray[Any], successors: NDArray[Any], jumps: NDArray[Any],
+    memo: NDArray[Any], causes: NDArray[Any], states: NDArray[Any], state_index: NDArray[Any],
+    block_info: NDArray[Any], timing_rows: NDArray[Any], code_slots: NDArray[Any], state_codes: NDArray[Any],
+    scratch: NDArray[Any], row_codes: NDArray[Any], kept_codes: NDArray[Any], log: NDArray[Any],
+) -> int:  # fmt: skip
+    """:func:`run_blocks` of a timed run whose executions are logged: every block is accounted by :func:`account`."""
+    while True:
+        block = record[R_BLOCK]
+        row = pointers[block]
+        poke(np.uint64(hart + _CODE_KEY), np.uint64(0))
+        vl = np.int64(peek(np.uint64(hart + _VL)))
+        reason = call_block(peek(row), np.uint64(hart), row)
+        if reason > DYNAMIC:
+            return reason
+        record[R_INSTRUCTIONS] += block_info[block, 1]
+        full = account(
+            block, 1 if reason == TAKEN else 0, vl, hart, record, memo, causes, states, state_index, block_info,
+            timing_rows, code_slots, state_codes, scratch, row_codes, kept_codes, log,
+        )  # fmt: skip
+        if full != 0:
+            record[R_VL] = vl
+            return TABLE_FULL * 4 + reason
+        following = _following(reason, block, hart, successors, jumps)
+        if following < 0:
+            return NEED_BLOCK * 4 + reason
+        record[R_BLOCK] = following
+        if record[R_INSTRUCTIONS] > record[R_BUDGET]:
+            return BUDGET * 4
+
+
 def jump_key(pc: int, vtype: int, fcsr: int) -> tuple[int, int]:
     """What a dynamic target depends on besides its pc, and its way, as :func:`run_blocks` computes them.
 
@@ -256,4 +337,14 @@ def jump_key(pc: int, vtype: int, fcsr: int) -> tuple[int, int]:
     return facts, (h ^ (h >> 32)) & (WAYS - 1)
 
 
-__all__ = ["BUDGET", "CODES", "MAX_CODES", "NEED_BLOCK", "TABLE_FULL", "account", "jump_key", "run_blocks"]
+__all__ = [
+    "BUDGET",
+    "CODES",
+    "MAX_CODES",
+    "NEED_BLOCK",
+    "TABLE_FULL",
+    "account",
+    "jump_key",
+    "run_blocks",
+    "run_logged",
+]

@@ -27,13 +27,16 @@ from potluck.sim.driver import (
     R_INSTRUCTIONS,
     R_STATE,
     R_VL,
+    RECORD,
     TABLE_FULL,
     WAYS,
     account,
     intern,
     jump_key,
     run_blocks,
+    run_logged,
 )
+from potluck.sim.observe import Observer, Watch
 from potluck.sim.timing import CAUSES, STATE_SIZE, wait
 
 POLL_INTERVAL = 1 << 20  # instructions between looks at tohost
@@ -77,11 +80,12 @@ class Hart:
     """A hart with its timing memo."""
 
     def __init__(
-        self, number: int, store: BlockStore, timed: bool, budget: int, memoized: bool = True
-    ) -> None:
+        self, number: int, store: BlockStore, timed: bool, budget: int, memoized: bool = True,
+        watch: Watch | None = None,
+    ) -> None:  # fmt: skip
         self.number, self.store, self.timed, self.memoized = number, store, timed, memoized
         self.state = st.HartState(number, store.machine.vector.vlen)
-        self.record = np.zeros(8, np.int64)
+        self.record = np.zeros(RECORD, np.int64)
         self.budget = budget
         self.record[R_BUDGET] = min(budget, POLL_INTERVAL)
         self.memory: ExecutableMemory | None = None  # where code may be besides the program's text
@@ -98,6 +102,12 @@ class Hart:
         self._state_index = np.full(2 * MEMO_STATES if timed else 2, -1, np.int64)
         self._scratch = np.zeros(STATE_SIZE, np.int64)
         self._row_codes = np.zeros(512, np.uint8)
+        self._kept_codes = np.zeros((1, st.MAX_CODES), np.uint8)
+        self._log = np.zeros((0, 2), np.int64)
+        self._observer = Observer(watch, entries) if watch and entries > 1 else None
+        if self._observer:
+            self._kept_codes, self._log = self._observer.kept_codes, self._observer.log
+            self._observer.begin(self.record)
         self._flushed: list[Usage] = []
         self.stopped = False
         intern(self._scratch, self._states, self._state_index, self.record)
@@ -218,11 +228,19 @@ class Hart:
 
     def _run_blocks(self) -> int:
         s = self._arrays()
+        if self._log.size:
+            return int(
+                run_logged(
+                    self.state.address, self.record, s.pointers, s.successors, self.jumps, self._memo, self._causes,
+                    self._states, self._state_index, s.info, s.timing_rows, s.code_slots, self.state.codes,
+                    self._scratch, self._row_codes, self._kept_codes, self._log,
+                )
+            )  # fmt: skip
         return int(
             run_blocks(
                 self.timed, self.state.address, self.record, s.pointers, s.successors, self.jumps, self.counts,
                 self._memo, self._causes, self._states, self._state_index, s.info, s.timing_rows,
-                s.code_slots, self.state.codes, self._scratch, self._row_codes,
+                s.code_slots, self.state.codes, self._scratch, self._row_codes, self._kept_codes, self._log,
             )
         )  # fmt: skip
 
@@ -236,6 +254,7 @@ class Hart:
         full = account(
             number, taken, entry_vl, self.state.address, self.record, self._memo, self._causes, self._states,
             self._state_index, s.info, s.timing_rows, s.code_slots, self.state.codes, self._scratch, self._row_codes,
+            self._kept_codes, self._log,
         )  # fmt: skip
         if full:
             self._flush()
@@ -314,6 +333,8 @@ class Hart:
             return
         if self.cycles + cycles > LAST_CYCLE:
             raise ProgramError(f"the clock passes cycle {LAST_CYCLE}: DMA transfers without end?", pc=pc)
+        if self._observer:
+            self._observer.wait(self.cycles, cycles, cause, pc)
         if not self.memoized:
             wait(self._scratch, cycles)
             self.record[R_CYCLES] += cycles
@@ -333,6 +354,8 @@ class Hart:
 
     def _flush(self) -> None:
         """Harvest the memo's counts and start it anew from the present state."""
+        if self._observer:
+            self._observer.harvest(self._memo, self._states, self.record, self._arrays())
         self._flushed.append(self._usage())
         if len(self._flushed) > KEPT_FLUSHES:
             self._flushed = [_merged(self._flushed)]
@@ -341,6 +364,12 @@ class Hart:
         self._state_index[:] = -1
         self.record[4:6] = 0
         self.record[R_STATE] = intern(self._scratch, self._states, self._state_index, self.record)
+
+    def observed(self) -> Observer:
+        """What was seen of the whole run, of a hart that was watched and has ended."""
+        assert self._observer is not None
+        self._flush()
+        return self._observer
 
     def _usage(self) -> Usage:
         used = np.flatnonzero(self._memo[:, COUNT])

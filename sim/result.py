@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from potluck.sim.profile import Profile
+    from potluck.sim.trace import Trace
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Result:
     stdout: bytes = b""  # what a Linux process or a program with tohost wrote
     stderr: bytes = b""
     manifest: dict[str, Any] = field(default_factory=dict)
+    profile: Profile | None = None  # if it was asked for
+    trace: Trace | None = None  # in mode traced
 
     @property
     def energy_joules(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.elf import Program
-from potluck.isa.errors import ExitError, ProgramError
+from potluck.isa.errors import DataError, ExitError, ProgramError
 from potluck.isa.machine import Machine
 from potluck.isa.manifest import Layer
+from potluck.sim import profile as profiles
+from potluck.sim import trace as traces
 from potluck.sim.blocks import Block
 from potluck.sim.cluster import DEFAULT_BUDGET, Cluster
 from potluck.sim.energy import COMPONENTS
+from potluck.sim.listing import LayerOf
+from potluck.sim.observe import FOREVER, Watch
 from potluck.sim.process import Environment
 from potluck.sim.result import LayerResult, Result
 from potluck.sim.timing import CAUSES
 
-MODES = ("timed", "functional")
+MODES = ("timed", "functional", "traced")
 OUTSIDE = Layer("(runtime)", "", 0, 0)  # code of no layer: start-up, synchronization between layers
 
 
@@ -34,6 +39,8 @@ def simulate(
     threads: int | None = None,
     signature: Path | None = None,
     environment: Environment | None = None,
+    profile: bool = False,
+    window: tuple[int, int] | None = None,
 ) -> Result:
     """Execute a program, every instruction of it.
 
@@ -41,27 +48,56 @@ def simulate(
         program: what to run.
         inputs: tensors by name, in their logical shapes.
         machine: on what.
-        mode: ``timed``, or ``functional`` for the same values without cycles.
+        mode: ``timed``; ``functional`` for the same values without cycles; ``traced`` for the same values and cycles
+            and a record of every instruction.
         budget: retired instructions per hart after which an endless loop is assumed.
         threads: host threads; never changes the result.
         signature: file for the memory between ``begin_signature`` and ``end_signature``.
         environment: arguments, streams and files of a program that is a Linux process.
+        profile: whether to attribute cycles to instructions.
+        window: cycles [first, end) of hart clocks that the trace is about; default: all.
 
     Raises:
         ExitError: an exit code other than 0; its ``result`` tells what the run cost.
+        DataError: an empty window, or a profile or window in a mode that has none.
         ProgramError, TrapError, DataError: see :class:`potluck.sim.cluster.Cluster`.
     """
     if mode not in MODES:
         raise ProgramError(f"mode {mode!r}; there are {', '.join(MODES)}")
-    cluster = Cluster(program, machine, mode == "timed", budget, threads, environment=environment)
+    watch = _watch(mode, profile, window)
+    cluster = Cluster(
+        program, machine, mode != "functional", budget, threads, environment=environment, watch=watch
+    )
     try:
         outputs = cluster.run(inputs)
     except ExitError as error:
-        error.result = summarize(cluster, {}, mode)
+        error.result = _observed(cluster, summarize(cluster, {}, mode), watch)
         raise
     if signature:
         cluster.memory.write_signature(signature)
-    return summarize(cluster, outputs, mode)
+    return _observed(cluster, summarize(cluster, outputs, mode), watch)
+
+
+def _observed(cluster: Cluster, result: Result, watch: Watch | None) -> Result:
+    """The result with what was observed."""
+    if watch and watch.profile:
+        result = replace(result, profile=profiles.collect(cluster))
+    if watch and watch.window:
+        result = replace(result, trace=traces.collect(cluster, watch.window))
+    return result
+
+
+def _watch(mode: str, profile: bool, window: tuple[int, int] | None) -> Watch | None:
+    """What to observe."""
+    if window is not None and mode != "traced":
+        raise DataError(f"a window of cycles belongs to mode traced, not {mode}")
+    if profile and mode == "functional":
+        raise DataError("a profile attributes cycles, and mode functional counts none: use timed or traced")
+    if window is not None and not 0 <= window[0] < window[1]:
+        raise DataError(f"window {window[0]}:{window[1]} holds no cycle: expected FIRST:END with FIRST < END")
+    if mode == "traced":
+        window = window or (0, FOREVER)
+    return Watch(profile, window) if profile or window else None
 
 
 def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> Result:
@@ -69,7 +105,7 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
     machine, program = cluster.machine, cluster.program
     layers = [*program.manifest.layers, OUTSIDE]
     written = [bytes(stream.kept) for stream in cluster.streams]
-    find = _LayerOf(program.manifest.layers)
+    find = LayerOf(program.manifest.layers)
     cycles_by = np.zeros((len(layers), len(CAUSES)), np.int64)
     instructions = np.zeros(len(layers), np.int64)
     dynamic = np.zeros((len(layers), len(COMPONENTS)))
@@ -107,7 +143,7 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
                 1e-12 * sum(energy[k].values()), int(instructions[k]), stalls[k], moved[k],
             )
         )  # fmt: skip
-    timed = mode == "timed"
+    timed = mode != "functional"
     total = cluster.cycles if timed else 0
     components = (
         {name: 1e-12 * sum(e.get(name, 0.0) for e in energy) for name in _names(energy)} if timed else {}
@@ -125,7 +161,7 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
     )  # fmt: skip
 
 
-def _block_table(blocks: list[Block], find: _LayerOf) -> tuple[NDArray[Any], ...]:
+def _block_table(blocks: list[Block], find: LayerOf) -> tuple[NDArray[Any], ...]:
     """Of each block: layer, instructions, picojoules [blocks, components] fixed and per element of vl."""
     energy = np.array([block.energy for block in blocks])
     layers = np.array([find(block.pc) for block in blocks], np.int64)
@@ -134,19 +170,3 @@ def _block_table(blocks: list[Block], find: _LayerOf) -> tuple[NDArray[Any], ...
 
 def _names(parts: list[dict[str, float]]) -> list[str]:
     return list(dict.fromkeys(name for part in parts for name in part))
-
-
-class _LayerOf:
-    """Which layer a pc belongs to; the last index means none."""
-
-    def __init__(self, layers: list[Layer]) -> None:
-        order = np.argsort([layer.start for layer in layers], kind="stable")
-        self._order = order.tolist()
-        self._starts = np.array([layers[k].start for k in order], np.uint64)
-        self._layers = layers
-
-    def __call__(self, pc: int) -> int:
-        place = int(np.searchsorted(self._starts, np.uint64(pc), side="right")) - 1
-        if place >= 0 and pc < self._layers[self._order[place]].end:
-            return int(self._order[place])
-        return len(self._layers)

@@ -96,6 +96,12 @@ BLOCKER, HELD, CAUSE_OF = TIMES, TIMES + 1, TIMES + 2
 KIND = CAUSE_OF + 8  # of the VFU's last work: FPU (also after reset, as in the RTL) or IPU
 STATE_SIZE = KIND + 1
 
+# Moments of an instruction, in cycles after the block's first issue slot; one that its path does not have stays what it
+# was: it leaves the core, the sequencer takes it, it leaves the sequencer, its unit reads the first operands, the last
+# ones, its last result is there. The columns after them are the causes.
+LEFT, TAKEN_BY, SEQUENCED, BEGUN, READ, DONE, SO_FAR = range(7)
+MOMENTS = SO_FAR + len(CAUSES)
+
 
 @numba.njit(nogil=True, cache=True)
 def wait(times: NDArray[Any], cycles: int) -> None:
@@ -136,8 +142,9 @@ def _forget(times: NDArray[Any]) -> None:
 
 @numba.njit(nogil=True, cache=True)
 def time_block(
-    rows: NDArray[Any], vl: int, codes: NDArray[Any], taken: int, times: NDArray[Any], causes: NDArray[Any]
-) -> int:
+    rows: NDArray[Any], vl: int, codes: NDArray[Any], taken: int, times: NDArray[Any], causes: NDArray[Any],
+    moments: Any = None,
+) -> int:  # fmt: skip
     """Advance by one executed block.
 
     Args:
@@ -147,6 +154,8 @@ def time_block(
         taken: whether the final branch was taken.
         times: int64 [STATE_SIZE], updated in place.
         causes: int64 [len(CAUSES)], incremented by the returned cycles in all.
+        moments: int64 [n, MOMENTS], written, ``causes`` up to each instruction included; without it Numba compiles a
+            timer that knows nothing of moments.
 
     Returns:
         Cycles from the core's issue slot at entry to its issue slot at exit.
@@ -193,13 +202,23 @@ def time_block(
             # Offloaded. The request register holds one instruction until the sequencer takes it.
             start = max(start, times[REGISTER])
             causes[times[BLOCKER]] += start - operands
-            _sequence(row, path, vl, code, start, times)
+            _sequence(row, path, vl, code, start, times, None if moments is None else moments[n])
             _forget(times)
+        if moments is not None:
+            moments[n, LEFT] = start
+            if path == LOAD:
+                moments[n, DONE] = times[INT_LOAD]
+            elif path in (SCALAR, BRANCH, STORE, DRAIN):
+                moments[n, DONE] = start + (row[LATENCY] if row[XD] >= 0 else 1)
         causes[ISSUE] += 1
+        if moments is not None:
+            moments[n, SO_FAR:] = causes
         now = start + 1
     if count > 0 and taken == 1:
         causes[WAIT_BRANCH] += rows[count - 1, TAKEN_PENALTY]
         now += rows[count - 1, TAKEN_PENALTY]
+        if moments is not None:
+            moments[count - 1, SO_FAR:] = causes
     for k in range(TIMES):
         times[k] = max(0, times[k] - now)
     _forget(times)
@@ -207,7 +226,9 @@ def time_block(
 
 
 @numba.njit(nogil=True, cache=True)
-def _sequence(row: NDArray[Any], path: int, vl: int, code: int, start: int, times: NDArray[Any]) -> None:
+def _sequence(
+    row: NDArray[Any], path: int, vl: int, code: int, start: int, times: NDArray[Any], moments: Any
+) -> None:
     """An offloaded instruction through the FP sequencer, which executes loads, stores and moves itself."""
     taken_at = max(start + 1, times[SEQUENCER])
     if taken_at == start + 1:  # nothing holds it
@@ -234,9 +255,17 @@ def _sequence(row: NDArray[Any], path: int, vl: int, code: int, start: int, time
                 times[FLOAT_DRAM] = max(times[FLOAT_DRAM], done)
             times[FLOAT_LOADS] = done
             times[F + row[FD]] = done
+            _mark(moments, DONE, done)
+        else:
+            _mark(moments, DONE, ready + 1)
+        _mark(moments, TAKEN_BY, taken_at)
+        _mark(moments, SEQUENCED, ready)
         times[SEQUENCER] = ready + 1
         return
     if path == MOVE:
+        _mark(moments, TAKEN_BY, taken_at)
+        _mark(moments, SEQUENCED, ready)
+        _mark(moments, DONE, ready + 1 + (row[LATENCY] if row[XD] >= 0 else 0))
         times[SEQUENCER] = ready + 1
         if row[FD] >= 0:
             times[F + row[FD]] = ready + 1
@@ -245,6 +274,8 @@ def _sequence(row: NDArray[Any], path: int, vl: int, code: int, start: int, time
         return
     if times[BUFFER] > ready:  # the controller's one-entry buffer
         ready, times[BLOCKER] = times[BUFFER], times[HELD]
+    _mark(moments, TAKEN_BY, taken_at)
+    _mark(moments, SEQUENCED, ready)
     times[SEQUENCER] = ready + 1
     issue = max(ready, times[CONTROLLER])
     if issue == ready:
@@ -257,10 +288,18 @@ def _sequence(row: NDArray[Any], path: int, vl: int, code: int, start: int, time
     if path == VSET:
         times[CONTROLLER] = issue + 1
         times[BUFFER] = issue
+        _mark(moments, DONE, issue + (row[LATENCY] if row[XD] >= 0 else 1))
         if row[XD] >= 0:
             times[X + row[XD]] = issue + row[LATENCY]
     else:
-        _issue_vector(row, path, vl, code, issue, times)
+        _issue_vector(row, path, vl, code, issue, times, moments)
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _mark(moments: Any, moment: int, time: int) -> None:
+    """Write a moment down, if they are wanted."""
+    if moments is not None:
+        moments[moment] = time
 
 
 @numba.njit(nogil=True, cache=True)
@@ -300,7 +339,9 @@ def _length(row: NDArray[Any], path: int, unit: int, vl: int, code: int) -> Any:
 
 
 @numba.njit(nogil=True, cache=True)
-def _issue_vector(row: NDArray[Any], path: int, vl: int, code: int, issue: int, times: NDArray[Any]) -> None:
+def _issue_vector(
+    row: NDArray[Any], path: int, vl: int, code: int, issue: int, times: NDArray[Any], moments: Any
+) -> None:
     """From the controller's buffer into a unit, and the unit's occupation, reads and writes."""
     unit = VFU if path == FLOAT else np.int64(row[UNIT])
     slot = 8 - row[IN_FLIGHT]
@@ -351,6 +392,9 @@ def _issue_vector(row: NDArray[Any], path: int, vl: int, code: int, issue: int, 
                 last_read = max(last_read, before)
     last_read = max(last_read, begin + length - 1, first_write + length - 1 - latency)
     done = last_read + latency
+    _mark(moments, BEGUN, begin)
+    _mark(moments, READ, last_read)
+    _mark(moments, DONE, done)
     if last_read > unhindered:
         cause = WAIT_CHAIN
     for k in range(newest + 1 - row[QUEUE], newest):
@@ -385,4 +429,4 @@ def _issue_vector(row: NDArray[Any], path: int, vl: int, code: int, issue: int, 
             times[V_DONE + r] = done
 
 
-__all__ = ["CAUSES", "ROW", "STATE_SIZE", "time_block", "timing_row", "wait"]
+__all__ = ["CAUSES", "MOMENTS", "ROW", "STATE_SIZE", "time_block", "timing_row", "wait"]
