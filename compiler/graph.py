@@ -33,7 +33,9 @@ def title(node: ir.Node) -> str:
         return "QuantizeMx"
     for law in ("Float", "Ort", "Single", "Double") if name.startswith(f"{DOMAIN}.Integer") else ():
         name = name.removesuffix(law)
-    return name.removeprefix(f"{DOMAIN}.Fused").removeprefix(f"{DOMAIN}.Integer")
+    for family in ("Fused", "Integer", ""):
+        name = name.removeprefix(f"{DOMAIN}.{family}")
+    return name
 
 
 def is_op(node: ir.Node | None, *op_types: str, domain: str = "") -> bool:

@@ -13,7 +13,7 @@ from potluck.isa.errors import DataError
 from potluck.kernels.base import Kernel
 from potluck.kernels.conv_window import Window, split_pixels
 from potluck.kernels.emission import advance
-from potluck.kernels.requantize import BIAS, DEQUANTIZE, Finish
+from potluck.kernels.requantize import DEQUANTIZE, Finish
 
 I32 = NDArray[np.int32]
 MOST_TAPS = 8
@@ -110,7 +110,7 @@ class DepthwiseInt8(Kernel):
         a("li", "t6", count)
         a.label(group)
         for i in range(pixels):
-            a("vmv2r.v", f"v{2 * i}", BIAS)
+            a("vmv2r.v", f"v{2 * i}", self.finish.start)
         a("mv", "t1", "t3")
         a("mv", "t2", "a1")
         a("li", "t0", window.kernel[0])
@@ -161,7 +161,7 @@ class DepthwiseInt8(Kernel):
             [out_rows, out_width, C] of the finish's type.
         """
         shape = (out_rows, self.window.out_width, self.channels)
-        acc = np.broadcast_to(constants[0].astype(np.int64), shape)
+        acc = np.broadcast_to(self.finish.first(constants).astype(np.int64), shape)
         for kh in range(self.window.kernel[0]):
             for kw in range(self.window.kernel[1]):
                 acc = acc + x[self.window.view((kh, kw), out_rows)].astype(np.int64) * weights[kh, kw]

@@ -17,7 +17,7 @@ from potluck.isa.errors import DataError
 from potluck.kernels.conv_tile import ConvTile
 from potluck.kernels.conv_window import Plan, Step, plan
 from potluck.kernels.emission import advance
-from potluck.kernels.requantize import BIAS, DEQUANTIZE, MOST, Finish
+from potluck.kernels.requantize import DEQUANTIZE, MOST, Finish
 
 UNIT = 8  # K steps of the inner loop when a row of taps is too long to unroll
 LEAST_STEPS, MOST_STEPS = 6, 32
@@ -61,7 +61,7 @@ def accumulate(
 
 @dataclass(frozen=True)
 class ConvInt8(ConvTile):
-    """out[y, x, :] = finish(bias + sum over (kh, kw, c) of x * weights), the sum modulo 2^32.
+    """out[y, x, :] = finish(start + sum over (kh, kw, c) of x * weights), the sum modulo 2^32.
 
     Registers: a0 first output row's window, int8 or uint8 [rows][in_width][C]; a2 weights as `pack_weights_int8`
     makes them; a4 constants, int32 [finish.rows][Cout] as `Finish.constants` makes them; a5 output,
@@ -204,8 +204,8 @@ class ConvInt8(ConvTile):
         self._multiplying(a)
 
     def start(self, a: Assembler, pixel: int) -> None:
-        """The bias, whole registers, as vtype is that of the multiply-adds."""
-        a("vmv2r.v", f"v{2 * pixel}", BIAS)
+        """The bias or zeros, whole registers, as vtype is that of the multiply-adds."""
+        a("vmv2r.v", f"v{2 * pixel}", self.finish.start)
 
     def tile_end(self, a: Assembler, pixels: int) -> None:
         """Requantization and store."""
@@ -229,7 +229,7 @@ class ConvInt8(ConvTile):
             [out_rows, out_width, Cout] of the finish's type.
         """
         shape = (out_rows, self.window.out_width, self.out_channels)
-        acc: I32 = np.broadcast_to(constants[0], shape)
+        acc: I32 = np.broadcast_to(self.finish.first(constants), shape)
         for kh in range(self.window.kernel[0]):
             for kw in range(self.window.kernel[1]):
                 pixels = x[self.window.view((kh, kw), out_rows)]

@@ -1,7 +1,8 @@
 """From int32 accumulators to what the next layer reads: the code that ends every integer convolution.
 
 The laws are those of `potluck.isa.requantize`; ``float`` multiplies by an FP32 factor and clips, which is
-DequantizeLinear of the accumulator. RVV's fixed-point instructions with vxrm = rnu are the laws of TFLite:
+DequantizeLinear of the accumulator; ``float_bias`` adds an FP32 bias to the product before it clips.
+RVV's fixed-point instructions with vxrm = rnu are the laws of TFLite:
 ``vwmul`` and ``vnclip`` are the single rounding with saturation, ``vsmul`` is gemmlowp's doubling high product, and
 ``vssra`` its rounding shift once 1 is taken from negative values, which turns ties away from zero.
 
@@ -30,16 +31,19 @@ from potluck.isa.requantize import (
 from potluck.kernels import fp32math
 from potluck.kernels.emission import activate, activation_bounds, advance
 
-Law = Literal["float", "ort_float_rne", "tflite_single", "tflite_double"]
+Law = Literal["float", "float_bias", "ort_float_rne", "tflite_single", "tflite_double"]
 I32 = NDArray[np.int32]
 BIAS, FACTOR, RIGHT, WIDE, SIGN, LEFT = "v28", "v20", "v22", "v24", "v26", "v30"
 VECTORS = {
     "float": (BIAS, FACTOR),
+    "float_bias": (BIAS, FACTOR),
     "ort_float_rne": (BIAS, FACTOR),
     "tflite_single": (BIAS, FACTOR, RIGHT),
     "tflite_double": (BIAS, FACTOR, RIGHT, LEFT),
 }
 """Registers of the rows of constants by law."""
+FLOATS = ("float", "float_bias")
+"""Laws whose outputs are FP32."""
 MOST = 4
 """Accumulators that are finished together: their narrow results share v24-v27."""
 
@@ -49,10 +53,10 @@ class Finish:
     """What happens to an accumulator.
 
     Attributes:
-        law: ``float`` or a requantization.
+        law: ``float``, ``float_bias`` or a requantization.
         zero_point: Of the output codes.
-        low: Lowest output code (``float``: value, None: none).
-        high: Highest output code (``float``: value, None: none).
+        low: Lowest output code (of FP32 outputs: value, None: none).
+        high: Highest output code (of FP32 outputs: value, None: none).
     """
 
     law: Law = "float"
@@ -61,7 +65,7 @@ class Finish:
     high: float | None = None
 
     def __post_init__(self) -> None:
-        if self.law == "float":
+        if self.law in FLOATS:
             return
         if self.law not in REQUANTIZATIONS or self.low is None or self.high is None:
             raise DataError(f"no requantization {self}", hint="Name a law and both bounds of the codes")
@@ -71,7 +75,7 @@ class Finish:
     @property
     def out_bytes(self) -> int:
         """Bytes of an output value."""
-        return 4 if self.law == "float" else 1
+        return 4 if self.law in FLOATS else 1
 
     @property
     def rows(self) -> int:
@@ -81,14 +85,14 @@ class Finish:
     @property
     def out_dtype(self) -> np.dtype[Any]:
         """Of the output."""
-        if self.law == "float":
+        if self.law in FLOATS:
             return np.dtype(np.float32)
         return np.dtype(np.uint8 if self.high is not None and self.high > 127 else np.int8)
 
     @property
     def bounds(self) -> tuple[float | None, float | None]:
         """What is clipped in FP32 or int32 before the zero point is added."""
-        if self.law == "float" or self.low is None or self.high is None:
+        if self.law in FLOATS or self.low is None or self.high is None:
             return self.low, self.high
         return self.low - self.zero_point, self.high - self.zero_point
 
@@ -96,14 +100,15 @@ class Finish:
         """Rows of constants: the bias, then what the law multiplies and shifts by.
 
         Args:
-            bias: int32 [C], with the input's zero point folded in.
+            bias: int32 [C], with the input's zero point folded in; FP32 for ``float_bias``.
             factor: x_scale w_scale / y_scale [C] (``float``: x_scale w_scale); FP32 for the float laws.
 
         Returns:
             int32 [rows, C].
         """
-        first = np.asarray(bias, np.int32)
-        if self.law in ("float", "ort_float_rne"):
+        floating = self.law == "float_bias"
+        first = np.asarray(bias, np.float32).view(np.int32) if floating else np.asarray(bias, np.int32)
+        if self.law in (*FLOATS, "ort_float_rne"):
             return np.stack(
                 [first, np.broadcast_to(np.asarray(factor, np.float32), first.shape).view(np.int32)]
             )
@@ -116,7 +121,7 @@ class Finish:
 
     def prologue(self, a: Assembler) -> None:
         """Bounds in ft8 and ft9, or vxrm; t4 is overwritten."""
-        if self.law in ("float", "ort_float_rne"):
+        if self.law in (*FLOATS, "ort_float_rne"):
             activation_bounds(a, *self.bounds)
         else:
             a("csrwi", "vxrm", 0)
@@ -127,17 +132,30 @@ class Finish:
             if i:
                 advance(a, "t4", 4 * i * channels, source=base)
             a("vle32.v", register, f"({'t4' if i else base})")
+        if self.law == "float_bias":
+            a("vmv.v.i", self.start, 0)
+
+    @property
+    def start(self) -> str:
+        """Register group that accumulators start from."""
+        return LEFT if self.law == "float_bias" else BIAS
+
+    def first(self, constants: I32) -> I32:
+        """The contract of `start`: what [rows, C] of constants let accumulators start from."""
+        return np.zeros_like(constants[0]) if self.law == "float_bias" else np.asarray(constants[0])
 
     def emit(self, a: Assembler, accumulators: Sequence[str], store: str, pitch: int) -> None:
         """Finish accumulators (e32, m2) and store them at the pointer ``store``, which advances by ``pitch`` each.
 
-        vtype is e16, m1 before and after; at most `MOST` accumulators unless the law is ``float``.
+        vtype is e16, m1 before and after; at most `MOST` accumulators unless the outputs are FP32.
         """
         a("vsetvli", "zero", "zero", "e32", "m2", "ta", "ma")
-        if self.law == "float":
+        if self.law in FLOATS:
             for register in accumulators:
                 a("vfcvt.f.x.v", register, register)
                 a("vfmul.vv", register, register, FACTOR)
+                if self.law == "float_bias":
+                    a("vfadd.vv", register, register, BIAS)
                 activate(a, register, *self.bounds)
                 a("vse32.v", register, f"({store})")
                 advance(a, store, pitch)
@@ -203,6 +221,9 @@ class Finish:
         if self.law == "float":
             factor = constants[1].view(np.float32)
             return fp32math.clip(acc.astype(np.float32) * factor, low, high)
+        if self.law == "float_bias":
+            bias, factor = constants.view(np.float32)
+            return fp32math.clip(acc.astype(np.float32) * factor + bias, low, high)
         assert self.low is not None and self.high is not None
         if self.law == "ort_float_rne":
             factor = constants[1].view(np.float32)

@@ -8,7 +8,7 @@ from functools import cache
 
 from potluck.compiler.operators.base import REGISTERED, Operator, Rule
 
-MODULES = ("conv", "product", "elementwise", "pointwise", "pool", "shape", "softmax", "mx", "integers")
+MODULES = ("conv", "product", "elementwise", "pointwise", "pool", "shape", "softmax", "mx", "integers", "bbq")
 """Modules of this package that declare operators."""
 
 

@@ -19,23 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from potluck.compiler.quantizers.bbq import (
-    FLOOR_DB,
-    BbqFormat,
-    BbqTensor,
-    butterflies,
-    forward,
-    rms,
-    rotate,
-    tree_sum,
-)
+from potluck.compiler.quantizers.bbq import FLOOR_DB, BbqTensor, forward, rms, rotate, tree_sum
+from potluck.isa.bbq import BLOCKS, PEAK, BbqFormat, integer_codes
 from potluck.isa.errors import DataError
 
 F32 = NDArray[np.float32]
-PEAK = 127
-"""Largest int8 magnitude, symmetric."""
-LARGEST_BLOCK = 128
-"""Larger blocks overflow int16."""
 
 
 class BbqCeilingWarning(UserWarning):
@@ -48,7 +36,7 @@ class BbqActivation:
 
     Attributes:
         kind: Codes.
-        block: Hadamard block along the channels, at most `LARGEST_BLOCK`.
+        block: Hadamard block along the channels, one of `BLOCKS` or less.
         rate: Steps of x8 per unit of x, an FP32 value.
         thresholds: T_i, ascending, within int16.
         gamma: Scale of the codes.
@@ -76,8 +64,8 @@ class BbqActivation:
         Raises:
             DataError: A statistic is not positive and finite, or the block does not fit int16.
         """
-        if block > LARGEST_BLOCK:
-            raise DataError(f"a Hadamard block of {block} overflows int16", hint=f"Use up to {LARGEST_BLOCK}")
+        if block > BLOCKS[0]:
+            raise DataError(f"a Hadamard block of {block} overflows int16", hint=f"Use up to {BLOCKS[0]}")
         for name, value in (("peak", peak), ("1 / sigma", reciprocal)):
             if not 0 < value < math.inf:
                 raise DataError(
@@ -91,17 +79,9 @@ class BbqActivation:
         )
         return cls(kind, block, float(rate), found, gamma)
 
-    def integers(self, x: ArrayLike) -> NDArray[np.int8]:
-        """x8. NaN counts as -127: what the machine's maximum makes of it."""
-        scaled = np.asarray(x, np.float32) * np.float32(self.rate)
-        limited = np.fmin(np.fmax(np.rint(scaled), np.float32(-PEAK)), np.float32(PEAK))
-        return np.asarray(limited.astype(np.int8))
-
     def codes(self, x: ArrayLike) -> NDArray[np.int8]:
         """Stored integers of x [..., K]."""
-        sums = butterflies(self.integers(x).astype(np.int16), self.block)
-        k = np.searchsorted(np.array(self.thresholds), sums, side="right")
-        return self.kind.codes[k]
+        return integer_codes(x, self.rate, self.thresholds, self.kind, self.block)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,15 +11,13 @@ from hypothesis import strategies as st
 from potluck.compiler.quantizers.bbq import (
     FLOOR_DB,
     INITIAL,
-    BbqFormat,
     backward,
-    block_of,
     forward,
-    hadamard,
     rotate,
     running_reciprocal,
     tree_sum,
 )
+from potluck.isa.bbq import BbqFormat, block_of, hadamard
 from potluck.isa.errors import DataError
 
 ROW = [0.1, -0.4, 0.9, -1.3, 2.0, 0.05, -0.75, 0.3]

@@ -17,6 +17,7 @@ from potluck.kernels.requantize import Finish
 FINISHES = [
     Finish(),
     Finish("float", low=0.0, high=6.0),
+    Finish("float_bias", low=-3.0, high=600.0),
     Finish("ort_float_rne", -128, -128, 127),
     Finish("ort_float_rne", 3, 0, 255),
     Finish("tflite_single", 5, 5, 127),
@@ -49,7 +50,7 @@ def test_contract_is_the_definition():
         wanted[i, j, o] += int(
             (x[i : i + 3, j : j + 3].astype(int) * w[o].transpose(1, 2, 0).astype(int)).sum()
         )
-    for finish in FINISHES[2:]:
+    for finish in FINISHES[3:]:
         factor = factors(rng, 6, finish)
         kernel = ConvInt8(window, 7, 6, finish=finish)
         got = kernel.contract(x, pack_weights_int8(w, 8), finish.constants(bias, factor), 3)
@@ -154,7 +155,7 @@ def test_accumulators_wrap_and_extreme_codes_survive():
 def test_run_time_vectors_need_no_vlen():
     """tile=0: the same code on registers of another length."""
     rng = np.random.default_rng(9)
-    finish, window = FINISHES[4], Window(6, 4, (3, 3))
+    finish, window = FINISHES[5], Window(6, 4, (3, 3))
     kernel = ConvInt8(window, 5, 37, finish=finish, tile=0)
     x = integers(rng, (window.rows(2), 6, 5), False)
     weights = pack_weights_int8(rng.integers(-128, 128, (37, 5, 3, 3)), 8)

@@ -1,0 +1,36 @@
+"""Quantization-aware training in PyTorch (extra ``[train]``): Bell Box, with QuEST and LSQ beside it.
+
+    from potluck.train import BbqLinear, export
+    net = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), BbqLinear(256, 256, bits=2), nn.ReLU(), nn.Linear(256, 10))
+    ... train ...
+    export(net, example).save("net.onnx")     # runs on ONNX's evaluators and compiles for the machine, bit for bit
+
+docs/bbq.md says what the quantizers do.
+"""
+
+from __future__ import annotations
+
+from potluck.isa.errors import ToolError
+
+try:
+    import torch as _torch
+except ImportError as error:
+    raise ToolError("training needs torch", hint="pip install 'potluck[train]'") from error
+
+from potluck.train.bbq import BbqActivationQuantizer, BbqConv2d, BbqLinear, BbqWeightQuantizer
+from potluck.train.export import export
+from potluck.train.lsq import LsqQuantizer
+from potluck.train.quantized import QuantizedLinear
+from potluck.train.quest import QuestQuantizer
+
+__all__ = [
+    "BbqActivationQuantizer",
+    "BbqConv2d",
+    "BbqLinear",
+    "BbqWeightQuantizer",
+    "LsqQuantizer",
+    "QuantizedLinear",
+    "QuestQuantizer",
+    "export",
+]
+del _torch
