@@ -172,11 +172,29 @@ class Dma(_Group):
     setup_cycles: Cycles = 12
 
 
-class Dram(_Group):
-    """DRAM behind the DMA: latency in cluster cycles, bandwidth in bytes per cycle."""
+DramKind = Literal[
+    "simple", "ddr4", "ddr4-2400", "ddr5", "ddr5-6400", "lpddr5", "hbm2", "hbm3", "hbm4"
+]  # fmt: skip
 
+
+class Dram(_Group):
+    """DRAM behind the DMA and the cores.
+
+    ``kind``: ``simple`` is a latency in cluster cycles and a bandwidth in bytes per cycle (``latency_cycles``,
+    ``bytes_per_cycle``), the others are modeled command by command (docs/dram.md): ``channels`` of them with an
+    address ``mapping`` (empty: the kind's own), rows kept open or closed (``page``), a way to ``refresh``, and
+    ``queue`` requests per pseudochannel. ``path_cycles`` pass between DMA or core and the controllers, both ways.
+    """
+
+    kind: DramKind = "simple"
     latency_cycles: Cycles = 100
     bytes_per_cycle: Annotated[float, Field(ge=1 / 64, le=65536)] = 64.0
+    channels: Annotated[int, Field(ge=1, le=64)] = 1
+    mapping: str = ""
+    page: Literal["open", "closed"] = "open"
+    refresh: Literal["all-bank", "per-bank", "none"] = "all-bank"
+    queue: Annotated[int, Field(ge=1, le=1024)] = 64
+    path_cycles: Cycles = 60
 
 
 class EnergyEntry(_Group):

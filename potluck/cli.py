@@ -307,6 +307,30 @@ def machine(name: Annotated[str, typer.Argument()] = "spatz-mx", settings: Setti
 
 
 @app.command()
+def where(
+    program: Path,
+    what: Annotated[list[str], typer.Argument(help="0xADDRESS[:BIT] or TENSOR[#PART][[INDEX,...]][:BIT].")],
+    machine: Annotated[
+        str | None, typer.Option("--machine", "-m", help="Default: the program's own.")
+    ] = None,
+    settings: Settings = None,
+    json_path: JsonPath = None,
+) -> None:
+    """Say where bits of a program's tensors lie in DRAM, or which bits lie at an address.
+
+    Each bit with its address, tensor, element, block and field, and with channel, bank, row, beat, pin and device.
+    """
+    from potluck import api
+    from potluck.where import locate, print_rows
+
+    loaded = api.load_program(program)
+    description = _machine(machine or loaded.manifest.machine, settings)
+    rows = [row for text in what for row in locate(loaded, text, description)]
+    print_rows(rows, console)
+    _write_json(json_path, rows)
+
+
+@app.command()
 def bench(names: Annotated[list[str] | None, typer.Argument()] = None, json_path: JsonPath = None) -> None:
     """Print the project's own figures beside their references."""
     from potluck.benchmarks import run_benchmarks

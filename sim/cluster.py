@@ -18,6 +18,8 @@ from potluck.isa.insn import Kind
 from potluck.isa.machine import Machine
 from potluck.sim.blocks import block_store
 from potluck.sim.dma import Dma
+from potluck.sim.dram.attach import system_of
+from potluck.sim.dram.system import System
 from potluck.sim.driver import R_BLOCK
 from potluck.sim.files import Stream
 from potluck.sim.hart import Event, Hart
@@ -66,7 +68,9 @@ class Cluster:
         self.harts = [
             Hart(n, self.store, timed, budget, memoized, watch if timed else None) for n in range(cores)
         ]
-        self.dma = Dma(machine, self.memory, keeps_transfers=watch is not None and watch.window is not None)
+        self.dram: System | None = system_of(machine) if timed and not self.kernel else None
+        keeps = watch is not None and watch.window is not None
+        self.dma = Dma(machine, self.memory, self.dram, keeps_transfers=keeps)
         self.threads = threads or min(len(self.harts), os.cpu_count() or 1)
         self.exit_code: int | None = None
         self.host_seconds = 0.0

@@ -1,4 +1,4 @@
-"""The cluster's DMA: bytes move when a transfer is queued, time passes as its bandwidth says.
+"""The cluster's DMA: bytes move when a transfer is queued, time passes as its bus and the DRAM's commands say.
 
 A program that touches a buffer of a transfer in flight is wrong on hardware, too; moving the bytes at once keeps the
 result independent of timing. Transfers run one after the other.
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from potluck.isa.errors import TrapError
 from potluck.isa.machine import Machine
+from potluck.sim.dram.system import System
 from potluck.sim.memory import Memory
 from potluck.sim.state import HartState
 
@@ -62,12 +63,15 @@ class Dma:
 
     machine: Machine
     memory: Memory
+    dram: System | None = None
     end: int = 0  # cycle at which the last queued transfer completes
+    asked: int = 0  # cycle at which the DMA has asked DRAM for the last beat
     bytes: dict[str, int] = field(default_factory=lambda: {"dram_read": 0, "dram_write": 0, "l1": 0})
     busy_cycles: int = 0
     keeps_transfers: bool = False
     transfers: list[Moved] = field(default_factory=list)
     moved: dict[int, tuple[int, int]] = field(default_factory=dict)  # by pc of the request: bytes, DRAM bytes
+    tallies: dict[int, NDArray[np.int64]] = field(default_factory=dict)  # by pc: what the DRAM did for it
     _queued: int = 0
     _pending: deque[int] = field(
         default_factory=deque
@@ -100,20 +104,24 @@ class Dma:
     def copy(self, transfer: Transfer, now: int, pc: int) -> int:
         """Queue a transfer, and move its bytes; returns its id."""
         size, rows, source, target = transfer
-        cycles = 0
+        end, beats = now + self.machine.dma.setup_cycles, 0
         if source.view is not None and target.view is not None:
             _move(transfer)
-            cycles = self._cycles(source.start, source.step, target.start, rows, size)
-        latency = self.machine.dma.setup_cycles + self.machine.dram.latency_cycles
-        begin = max(now, self.end)
+            beats = self._beats(source.start, source.step, target.start, rows, size)
+        if self.dram is None or not beats:
+            end += self.machine.dram.latency_cycles + beats
+        else:
+            end = self._commands(
+                self.dram, transfer, end, beats, self.tallies.setdefault(pc, self.dram.tally())
+            )
         # The latency of a transfer overlaps the data of the one before it.
-        self.end = max(begin + cycles, now + latency + cycles)
-        self.busy_cycles += cycles
+        self.end = max(end, max(now, self.end) + beats)
+        self.busy_cycles += beats
         total, dram = self.moved.get(pc, (0, 0))
         ends = [self.memory.region(end.start, 1) for end in (source, target)]
         self.moved[pc] = total + size * rows, dram + size * rows * ends.count("dram")
         if self.keeps_transfers:
-            self.transfers.append(Moved(now, self.end - cycles, self.end, pc, size * rows, *map(str, ends)))
+            self.transfers.append(Moved(now, self.end - beats, self.end, pc, size * rows, *map(str, ends)))
         self._pending.append(self.end)
         self._queued += 1
         return self._queued
@@ -131,14 +139,15 @@ class Dma:
         flat = self.memory.view(low, extent)[start - low :]
         return as_strided(flat, (rows, size), (step, 1))
 
-    def _cycles(self, source: int, source_step: int, target: int, rows: int, size: int) -> int:
-        """Cycles on the bus: whole beats of each row, or the DRAM's rate if that is slower."""
+    def _beats(self, source: int, source_step: int, target: int, rows: int, size: int) -> int:
+        """Cycles on the bus: whole beats of each row, or the rate of ``simple`` DRAM if that is slower."""
         width = self.machine.dma.width_bits // 8
         rate = float(width)
         for address, direction in ((source, "dram_read"), (target, "dram_write")):
             if self.memory.region(address, 1) == "dram":
                 self.bytes[direction] += size * rows
-                rate = min(rate, self.machine.dram.bytes_per_cycle)
+                if self.dram is None:
+                    rate = min(rate, self.machine.dram.bytes_per_cycle)
             else:
                 self.bytes["l1"] += size * rows
         # Where rows begin within a beat repeats after at most `width` rows.
@@ -147,6 +156,27 @@ class Dma:
         beats = np.maximum((starts + size + width - 1) // width, int(-(-size // rate)))
         whole, rest = divmod(rows, some)
         return whole * int(beats.sum()) + int(beats[:rest].sum())
+
+    def _commands(
+        self, dram: System, transfer: Transfer, ready: int, beats: int, tally: NDArray[np.int64]
+    ) -> int:
+        """The cycle at which the DRAM has done its part of a transfer that is set up at ``ready``.
+
+        The DMA asks for one beat per cycle, transfer after transfer. A copy inside DRAM writes from the cycle in which
+        its first data arrive.
+        """
+        base, width = self.machine.memory.dram_base, self.machine.dma.width_bits // 8
+        path = self.machine.dram.path_cycles
+        begin = max(ready, self.asked) + path
+        last = begin + beats
+        for end, write in ((transfer.source, False), (transfer.target, True)):
+            if self.memory.region(end.start, 1) == "dram":
+                first, done, asked = dram.transfer(
+                    end.start - base, end.step, transfer.rows, transfer.size, write, begin, width, tally
+                )
+                self.asked = begin + asked - path
+                begin, last = first, max(last, done)
+        return last
 
     def remaining(self, now: int) -> int:
         """Cycles until every queued transfer is complete."""

@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from potluck.sim.cache import configure_numba
-from potluck.sim.state import CODES, DYNAMIC, MAX_CODES, TAKEN, WORD
+from potluck.sim.state import CODES, DYNAMIC, IN_DRAM, MAX_CODES, TAKEN, WORD
 
 configure_numba()
 
@@ -30,7 +30,7 @@ WAYS = 1 << 12  # entries of the cache of dynamic jump targets: pc, facts (see j
 JUMP_WORDS = 4  # of an entry, the last unused: half a cache line
 
 # Columns of the memo table, one row (a cache line) per entry.
-KEY1, KEY2, CYCLES, NEXT, COUNT, ENTRY_BLOCK, ENTRY_VL = range(7)
+KEY1, KEY2, CYCLES, NEXT, COUNT, ENTRY_BLOCK, ENTRY_VL, ENTRY_FAR = range(8)
 # Words of the run record.
 (
     R_BLOCK, R_STATE, R_CYCLES, R_INSTRUCTIONS, R_ENTRIES, R_STATES, R_BUDGET, R_VL,
@@ -196,9 +196,12 @@ def account(
     if record[R_ENTRIES] * 2 >= memo.shape[0]:
         return TABLE_FULL
     start, count = block_info[block, 0], block_info[block, 1]
+    far = np.int64(0)  # memory instructions that went to DRAM, a bit each
     for k in range(count):
         slot = code_slots[start + k]
         row_codes[k] = state_codes[slot] if slot >= 0 else 0
+        if row_codes[k] & IN_DRAM:
+            far |= np.int64(1) << np.int64(slot)
     scratch[:] = states[record[R_STATE]]
     causes[place, :] = 0
     cycles = time_block(
@@ -209,7 +212,7 @@ def account(
         return TABLE_FULL
     memo[place, KEY1], memo[place, KEY2] = k1, k2
     memo[place, CYCLES], memo[place, NEXT], memo[place, COUNT] = cycles, following, 1
-    memo[place, ENTRY_BLOCK], memo[place, ENTRY_VL] = block, np.int64(vl)
+    memo[place, ENTRY_BLOCK], memo[place, ENTRY_VL], memo[place, ENTRY_FAR] = block, np.int64(vl), far
     if kept_codes.shape[0] > 1:
         kept_codes[place, :] = state_codes
     _write_log(place, cycles, record, log)

@@ -18,6 +18,7 @@ from potluck.sim.driver import (
     BUDGET,
     COUNT,
     ENTRY_BLOCK,
+    ENTRY_FAR,
     ENTRY_VL,
     JUMP_WORDS,
     NEED_BLOCK,
@@ -68,12 +69,14 @@ class Usage:
         vl: vector length at block entry.
         count: executions.
         causes: int64 [n, causes], cycles by cause of all executions.
+        far: a bit for each of the block's memory instructions, 1 if it went to DRAM.
     """
 
     block: NDArray[np.int64]
     vl: NDArray[np.int64]
     count: NDArray[np.int64]
     causes: NDArray[np.int64]
+    far: NDArray[np.int64]
 
 
 class Hart:
@@ -375,7 +378,7 @@ class Hart:
         used = np.flatnonzero(self._memo[:, COUNT])
         memo = self._memo[used]
         causes = self._causes[used] * memo[:, COUNT, None]
-        return Usage(memo[:, ENTRY_BLOCK], memo[:, ENTRY_VL], memo[:, COUNT], causes)
+        return Usage(memo[:, ENTRY_BLOCK], memo[:, ENTRY_VL], memo[:, COUNT], causes, memo[:, ENTRY_FAR])
 
     @property
     def causes(self) -> dict[str, int]:
@@ -396,11 +399,11 @@ def _joined(parts: list[Usage]) -> Usage:
 
 
 def _merged(parts: list[Usage]) -> Usage:
-    """One place per (block, vl)."""
+    """One place per (block, vl, memory instructions that went to DRAM)."""
     every = _joined(parts)
-    keys, place = np.unique(np.stack([every.block, every.vl]), axis=1, return_inverse=True)
+    keys, place = np.unique(np.stack([every.block, every.vl, every.far]), axis=1, return_inverse=True)
     count = np.zeros(keys.shape[1], np.int64)
     causes = np.zeros((keys.shape[1], every.causes.shape[1]), np.int64)
     np.add.at(count, place.ravel(), every.count)
     np.add.at(causes, place.ravel(), every.causes)
-    return Usage(keys[0], keys[1], count, causes)
+    return Usage(keys[0], keys[1], count, causes, keys[2])

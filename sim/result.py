@@ -67,6 +67,11 @@ class Result:
         """Total energy."""
         return sum(self.energy.values())
 
+    @property
+    def cluster_joules(self) -> float:
+        """Energy without DRAM."""
+        return sum(value for name, value in self.energy.items() if not name.startswith("dram"))
+
     def to_json(self) -> dict[str, Any]:
         """The result as plain JSON values, without the output tensors."""
         return {

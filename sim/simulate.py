@@ -19,6 +19,7 @@ from potluck.sim import profile as profiles
 from potluck.sim import trace as traces
 from potluck.sim.blocks import Block
 from potluck.sim.cluster import DEFAULT_BUDGET, Cluster
+from potluck.sim.dram.usage import DramUse
 from potluck.sim.energy import COMPONENTS
 from potluck.sim.listing import LayerOf
 from potluck.sim.observe import FOREVER, Watch
@@ -131,7 +132,12 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
     for pc, (count, dram) in cluster.dma.moved.items():
         moved[find(pc)] += count
         energy[find(pc)]["dma"] += count * machine.pj("dma")
-        energy[find(pc)]["dram"] += dram * machine.pj("dram")
+        if cluster.dram is None:
+            energy[find(pc)]["dram"] += dram * machine.pj("dram")
+    dram_use = DramUse(cluster, find)
+    for k, pj in enumerate(dram_use.energy([sum(row.values()) for row in stalls])):
+        for name, value in pj.items():
+            energy[k][name] += value
     results = []
     for k, layer in enumerate(layers):
         cycles = sum(stalls[k].values())
@@ -155,7 +161,7 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
         utilization=ideal / total if total else 0.0, energy=components,
         layers=[x for x in results if x.cycles or x.macs] if timed else [],
         stalls={cause: sum(s[cause] for s in stalls) for cause in CAUSES} if timed else {},
-        dram={"read_bytes": cluster.dma.bytes["dram_read"], "write_bytes": cluster.dma.bytes["dram_write"]},
+        dram=dram_use.to_json(),
         timing_error_band=machine.timing_error_band, host_seconds=cluster.host_seconds,
         stdout=written[0], stderr=written[1],
     )  # fmt: skip

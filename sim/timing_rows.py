@@ -9,6 +9,7 @@ from potluck.isa.context import Context
 from potluck.isa.insn import Insn, Kind
 from potluck.isa.legality import registers
 from potluck.isa.machine import Machine
+from potluck.sim.dram.attach import core_latency, core_rate
 from potluck.sim.timing_classes import cycles, timing_class
 
 # What kind of path the instruction takes.
@@ -66,7 +67,7 @@ def timing_row(insn: Insn, fields: dict[str, int], context: Context, machine: Ma
     row[NUMERATOR] = row[DENOMINATOR] = row[FIELDS] = row[PORT_WORD] = row[GRAIN] = 1
     _scalar_operands(row, insn, fields)
     known = timing_class(insn)
-    row[DRAM_LATENCY], row[IN_FLIGHT] = machine.dram.latency_cycles, machine.vector.in_flight
+    row[DRAM_LATENCY], row[IN_FLIGHT] = core_latency(machine), machine.vector.in_flight
     row[QUEUE] = machine.vector.queue_depth
     if insn.is_vector and insn.kind is not Kind.VSET:
         _vector(row, insn, fields, context, machine)
@@ -187,7 +188,7 @@ def _memory(row: NDArray[np.int32], insn: Insn, context: Context, machine: Machi
         row[FIXED_VL] = int(whole) * machine.vector.vlen // eew
     row[NUMERATOR], row[DENOMINATOR] = (1 if mask else eew), 64 * ports
     row[DRAM_BITS] = DRAM_UNIT * row[NUMERATOR]
-    row[DRAM_RATE] = max(1, round(8 * DRAM_UNIT * machine.dram.bytes_per_cycle))
+    row[DRAM_RATE] = max(1, round(8 * DRAM_UNIT * core_rate(machine)))
     # One element per port (or request) and cycle instead, times the bank conflicts of the access class. A port takes
     # the elements of its own 64 bits of a register file word (RTL), so a short vector keeps few ports busy.
     row[MODE] = machine.vector.element_requests or ports

@@ -45,7 +45,7 @@ BANKS, RANKS, PER_RANK, RANKS_PER_PC, QUEUE, CLOSED_PAGE, PER_BANK, INTERVAL, WI
 PARAMETERS = 13
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@numba.njit(nogil=True, cache=True, forceinline=True)
 def _earliest(command: int, bank: int, banks: NDArray[Any], allowed: NDArray[Any]) -> Any:
     if RDA <= command <= WRA:  # automatic precharge makes no difference to what a command waits for
         command -= 2
@@ -55,7 +55,7 @@ def _earliest(command: int, bank: int, banks: NDArray[Any], allowed: NDArray[Any
     return t
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@numba.njit(nogil=True, cache=True, forceinline=True)
 def _earliest_rank(command: int, bank: int, banks: NDArray[Any], allowed: NDArray[Any]) -> Any:
     """For a command to a whole rank, given any of its banks."""
     t = allowed[banks[bank, 0], command]
@@ -64,7 +64,7 @@ def _earliest_rank(command: int, bank: int, banks: NDArray[Any], allowed: NDArra
     return t
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@numba.njit(nogil=True, cache=True, forceinline=True)
 def _first_column(p: NDArray[Any], banks: NDArray[Any], allowed: NDArray[Any], now: int) -> Any:
     """A clock before which no rank allows a column command."""
     best = NEVER
@@ -74,7 +74,7 @@ def _first_column(p: NDArray[Any], banks: NDArray[Any], allowed: NDArray[Any], n
     return max(best, now)
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, forceinline=True)
 def _issue(
     command: int, bank: int, t: int, depth: int, p: NDArray[Any], first: NDArray[Any], entries: NDArray[Any],
     allowed: NDArray[Any], banks: NDArray[Any], ranks: NDArray[Any], record: NDArray[Any],
@@ -107,14 +107,14 @@ def _issue(
             allowed[node, ACT] = ranks[rank, RING + at] + p[WINDOW_CYCLES]
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@numba.njit(nogil=True, cache=True, forceinline=True)
 def _closed(rank: int, ranks: NDArray[Any], t: int, count: int) -> None:
     ranks[rank, OPEN] -= count
     if ranks[rank, OPEN] == 0:
         ranks[rank, ACTIVE] += t - ranks[rank, SINCE]
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@numba.njit(nogil=True, cache=True, forceinline=True)
 def _note(log: NDArray[Any], logged: int, t: int, command: int, bank: int, row: int, request: int) -> int:
     if logged < log.shape[0]:
         log[logged, 0], log[logged, 1], log[logged, 2] = t, command, bank
@@ -122,7 +122,7 @@ def _note(log: NDArray[Any], logged: int, t: int, command: int, bank: int, row: 
     return logged + 1
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, forceinline=True)
 def _choose(
     bank: int, closed_page: int, banks: NDArray[Any], slots: NDArray[Any], requests: NDArray[Any]
 ) -> int:
@@ -159,7 +159,7 @@ def _choose(
     return 1 - old
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, forceinline=True)
 def _admit(
     request: int, slot: int, active_count: int, closed_page: int, active: NDArray[Any], banks: NDArray[Any],
     slots: NDArray[Any], requests: NDArray[Any],
@@ -224,6 +224,22 @@ def run_channel(
         next_due = min(next_due, ranks[r, DUE])
     while True:
         now = record[CLOCK]
+        if free_count == size and incoming < n and closed_page == 0 and log.shape[0] == 0:
+            # Alone and a row hit, served before anything else can matter: without the queue.
+            bank = requests[incoming, BANK]
+            if banks[bank, ROW] == requests[incoming, REQUESTED]:
+                command = RD + requests[incoming, WRITES]
+                t = max(_earliest(command, bank, banks, allowed), now, requests[incoming, ARRIVAL])
+                follows = incoming + 1 == n or requests[incoming + 1, ARRIVAL] > t
+                if follows and t < next_due:
+                    _issue(command, bank, t, 5, p, first, entries, allowed, banks, ranks, record)
+                    record[HITS] += 1
+                    requests[incoming, STATE] = SERVED
+                    done[incoming] = t + (p[READ_DONE] if command == RD else p[WRITE_DONE])
+                    incoming += 1
+                    served += 1
+                    oldest, passed = incoming, 0
+                    continue
         while incoming < n and free_count > 0 and (requests[incoming, ARRIVAL] <= now or free_count == size):
             # An empty queue takes the next request before its time: it is issued no earlier.
             free_count -= 1
@@ -280,15 +296,27 @@ def run_channel(
                     best, kind, refreshing = t, 0, r
         if served == n and (refreshing < 0 or best >= until):
             return logged
-        if incoming < n and free_count > 0 and requests[incoming, ARRIVAL] <= best:
+        again = False
+        while incoming < n and free_count > 0 and requests[incoming, ARRIVAL] <= best:
             # One more request is there by then: it may be the better choice.
             free_count -= 1
-            new = banks[requests[incoming, BANK], HEAD] < 0
+            bank = requests[incoming, BANK]
+            new = banks[bank, HEAD] < 0
             row_wants += _admit(
                 incoming, free[free_count], active_count, closed_page, active, banks, slots, requests
             )
             active_count += new
             incoming += 1
+            if forced or bank == chosen or refreshing >= 0:
+                again = True
+                break
+            command, request = banks[bank, WANT], slots[banks[bank, PICK], 1]
+            t = max(_earliest(command, bank, banks, allowed), now, requests[request, ARRIVAL])
+            if t <= best and t < banks[bank, LIMIT]:
+                rank_of = 1 if command >= RD else 2
+                if t < best or rank_of < kind or (rank_of == kind and request < order):
+                    best, kind, order, chosen = t, rank_of, request, bank
+        if again:
             continue
         if refreshing >= 0:
             r = refreshing
@@ -392,7 +420,7 @@ def run_channel(
         row_wants += _choose(bank, closed_page, banks, slots, requests)
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@numba.njit(nogil=True, cache=True, forceinline=True)
 def _needed(request: int, bank: int, banks: NDArray[Any], requests: NDArray[Any]) -> Any:
     """The next command for one request, whatever else waits for its bank."""
     if banks[bank, ROW] < 0:
@@ -402,7 +430,7 @@ def _needed(request: int, bank: int, banks: NDArray[Any], requests: NDArray[Any]
     return RD + requests[request, WRITES]
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@numba.njit(nogil=True, cache=True, forceinline=True)
 def _refreshed(rank: int, which: int, ranks: NDArray[Any], p: NDArray[Any]) -> Any:
     """The banks of a rank's next REFpb: ``which`` of the group that it refreshes together."""
     return rank * p[PER_RANK] + ranks[rank, TARGET] + which * (p[PER_RANK] // p[GROUP])

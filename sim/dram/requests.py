@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from potluck.sim.dram.engine import ARRIVAL, BANK, REQUEST, REQUESTED, WRITES, run_channel
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, forceinline=True)
 def burst_count(start: int, step: int, rows: int, size: int, burst: int) -> int:
     """Bursts that ``rows`` rows of ``size`` bytes touch."""
     total = 0
@@ -21,7 +21,7 @@ def burst_count(start: int, step: int, rows: int, size: int, burst: int) -> int:
     return total
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, forceinline=True)
 def fill_bursts(
     start: int, step: int, rows: int, size: int, burst: int, width: int, begin: int, ratio: NDArray[Any],
     offsets: NDArray[Any], arrivals: NDArray[Any],
@@ -107,3 +107,35 @@ def run_all(
         done[order[place]] = end[place]
         latest = max(latest, end[place])
     return int(latest)
+
+
+@numba.njit(nogil=True, cache=True)
+def run_transfer(
+    start: int, step: int, rows: int, size: int, write: bool, begin: int, width: int, burst: int,
+    ratio: NDArray[Any], shifts: NDArray[Any], p: NDArray[Any], first: NDArray[Any], entries: NDArray[Any],
+    allowed: NDArray[Any], banks: NDArray[Any], ranks: NDArray[Any], record: NDArray[Any], log: NDArray[Any],
+    tally: NDArray[Any],
+) -> tuple[int, int, int]:  # fmt: skip
+    """Serve the bursts of a transfer; arguments as in :func:`fill_bursts` and :func:`run_all`.
+
+    Args:
+        tally: int64 [RECORD], raised by what the channels' records counted.
+
+    Returns:
+        Clock after the first burst's data, clock after the last data, beats.
+    """
+    count = burst_count(start, step, rows, size, burst)
+    offsets, arrivals, done = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64)
+    writes = np.empty(count, np.bool_)
+    writes[:] = write
+    beats = fill_bursts(start, step, rows, size, burst, width, begin, ratio, offsets, arrivals)
+    for c in range(record.shape[0]):
+        for k in range(record.shape[1]):
+            tally[k] -= record[c, k]
+    logged = np.empty(record.shape[0], np.int64)
+    latest = run_all(offsets, arrivals, writes, done, shifts, p, first, entries, allowed, banks, ranks, record, 0,
+                     log, logged)  # fmt: skip
+    for c in range(record.shape[0]):
+        for k in range(record.shape[1]):
+            tally[k] += record[c, k]
+    return int(done[0]), latest, beats

@@ -13,11 +13,13 @@ from potluck.isa.errors import DataError, MachineError
 from potluck.sim.dram import engine
 from potluck.sim.dram.kind import Kind
 from potluck.sim.dram.mapping import FIELDS, Mapping
-from potluck.sim.dram.requests import burst_count, fill_bursts, run_all
+from potluck.sim.dram.requests import run_all, run_transfer
 from potluck.sim.dram.rules import COMMANDS, compile_rules
 
 Page = Literal["open", "closed"]
 Refresh = Literal["all-bank", "per-bank", "none"]
+PIECE = 1 << 16  # bursts that are scheduled at a time, for the host's memory
+MODELED = 1 << 22  # bursts of one transfer that are scheduled at all
 BYPASS_LIMIT = 4  # columns that may overtake the oldest request, in queue lengths
 
 
@@ -50,8 +52,9 @@ class Counts:
     def __add__(self, other: Counts) -> Counts:
         return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
-    def __sub__(self, other: Counts) -> Counts:
-        return Counts(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
+    def times(self, count: int) -> Counts:
+        """The same so many times."""
+        return Counts(*(count * getattr(self, f.name) for f in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -129,15 +132,17 @@ class System:
         if ratio.limit_denominator(1 << 20) != ratio:
             ratio = ratio.limit_denominator(1 << 20)
         self._ratio = np.array([ratio.numerator, ratio.denominator], np.int64)
+        self._burst = o.burst_bytes
+        self._ratio_words = ratio.numerator, ratio.denominator
         self._nothing = np.zeros((channels, 0, 5), np.int64)
 
     def clocks(self, cycle: int) -> int:
         """Memory clocks at the beginning of a cycle, rounded up."""
-        return -(-cycle * int(self._ratio[0]) // int(self._ratio[1]))
+        return -(-cycle * self._ratio_words[0] // self._ratio_words[1])
 
     def cycles(self, clock: int) -> int:
         """Cycles at a memory clock, rounded up."""
-        return -(-clock * int(self._ratio[1]) // int(self._ratio[0]))
+        return -(-clock * self._ratio_words[1] // self._ratio_words[0])
 
     def serve(
         self,
@@ -174,9 +179,13 @@ class System:
         return Served(done, np.concatenate(parts) if parts else np.zeros((0, 6), np.int64))
 
     def transfer(
-        self, start: int, step: int, rows: int, size: int, write: bool, begin: int, width: int
-    ) -> tuple[int, int, int]:
+        self, start: int, step: int, rows: int, size: int, write: bool, begin: int, width: int,
+        tally: NDArray[np.int64],
+    ) -> tuple[int, int, int]:  # fmt: skip
         """Read or write a two-dimensional range through a bus that asks for one beat per cycle.
+
+        A transfer of more than :data:`MODELED` bursts (a broadcast of a row without end, say) is modeled up to there;
+        the time of the rest is in proportion, and its commands are not counted.
 
         Args:
             start: byte offset from the start of DRAM.
@@ -186,17 +195,38 @@ class System:
             write: direction.
             begin: cycle of the first beat.
             width: bytes of a beat.
+            tally: int64 [RECORD], raised by what the transfer did (:meth:`counts`).
 
         Returns:
             Cycle after the first burst's data, cycle after the last data, beats.
         """
-        burst = self.kind.organization.burst_bytes
-        count = burst_count(start, step, rows, size, burst)
-        offsets, arrivals = np.empty(count, np.int64), np.empty(count, np.int64)
-        beats = fill_bursts(start, step, rows, size, burst, width, begin, self._ratio, offsets, arrivals)
-        done = np.empty(count, np.int64)
-        self._run(offsets, np.full(count, write), arrivals, done, 0, self._nothing)
-        return self.cycles(int(done[0])), self.cycles(int(done.max())), beats
+        per_row = size // self._burst + 2
+        done = min(rows, max(1, MODELED // per_row))
+        some = max(1, min(done, PIECE // per_row))
+        length = size if per_row <= PIECE else PIECE * self._burst // width * width
+        first, last, beats = -1, 0, 0
+        for row in range(0, done, some):
+            for at in range(0, size, length):
+                begins, ends, asked = self._transfer(
+                    start + row * step + at, step, min(some, done - row), min(length, size - at), write,
+                    begin + beats, width, tally,
+                )  # fmt: skip
+                first, last, beats = begins if first < 0 else first, max(last, ends), beats + asked
+        if done < rows:
+            last = begin + -(-(last - begin) * rows // done)
+            beats = -(-beats * rows // done)
+        return first, last, beats
+
+    def _transfer(
+        self, start: int, step: int, rows: int, size: int, write: bool, begin: int, width: int,
+        tally: NDArray[np.int64],
+    ) -> tuple[int, int, int]:  # fmt: skip
+        first, last, beats = run_transfer(
+            start, step, rows, size, write, begin, width, self._burst, self._ratio, self.mapping.shifts,
+            self._parameters, self._tables.first, self._tables.entries, self._allowed, self._banks, self._ranks,
+            self._record, self._nothing, tally,
+        )  # fmt: skip
+        return self.cycles(first), self.cycles(last), beats
 
     def advance(self, cycle: int) -> None:
         """Let time pass: refreshes up to a cycle."""
@@ -214,9 +244,14 @@ class System:
         )  # fmt: skip
         return logged
 
-    def counts(self) -> Counts:
-        """Everything so far."""
-        record = self._record.sum(axis=0).tolist()
+    @staticmethod
+    def tally() -> NDArray[np.int64]:
+        """An empty tally: counters in the engine's words, for :meth:`counts`."""
+        return np.zeros(engine.RECORD, np.int64)
+
+    def counts(self, tally: NDArray[np.int64] | None = None) -> Counts:
+        """What a tally says; without one, everything so far."""
+        record = (self._record.sum(axis=0) if tally is None else tally).tolist()
         command = dict(zip(COMMANDS, record[engine.COUNTS :], strict=True))
         reads, writes = command["RD"] + command["RDA"], command["WR"] + command["WRA"]
         return Counts(

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from potluck import cli
+from potluck.api import load_program
 from potluck.assets import load_test_images, model_path
 from potluck.isa.assembler import Assembler
 
@@ -182,3 +183,22 @@ def test_demo_reports_all_formats(potluck, tmp_path: Path) -> None:  # type: ign
     result = json.loads(report.read_text())
     assert set(result["accuracy"]) == {"fp32", "mxfp8", "mxfp4"}
     assert result["mxfp8"]["cycles_per_image"] > 0
+
+
+def test_where_names_tensor_and_cell(potluck, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    elf, found = tmp_path / "m.elf", tmp_path / "w.json"
+    assert potluck("compile", model_path(), "--scheme", "mxfp8", "-o", elf)[0] == 0
+    buffer = next(b for b in load_program(elf).manifest.buffers if b.layout.endswith("chunks"))
+    name = f"{buffer.name}#0[{','.join('0' * len(buffer.shape))}]:7"
+    status, text = potluck("where", elf, name, f"{buffer.address:#x}:7", "--json", found)
+    assert status == 0 and "sign of block" in text and text.count(f"{buffer.address:#x}:7") == 2
+    by_name, by_address = json.loads(found.read_text())
+    assert by_name["names"][0] in by_address["names"]
+    assert {k: v for k, v in by_name.items() if k != "names"} == {
+        k: v for k, v in by_address.items() if k != "names"
+    }
+    for what, message in (("nothing[0]", "no such tensor"), ("0x10", "outside DRAM")):
+        status, text = potluck("where", elf, what)
+        assert status == 1 and message in text
+    status, text = potluck("where", elf, name, "--set", "dram.kind=simple")
+    assert status == 1 and "dram.kind" in text

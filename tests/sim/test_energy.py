@@ -47,7 +47,7 @@ def efficiency(kernel, granule):
         rng = np.random.default_rng(1)
         inputs = {x.name: rng.integers(100, 120, x.shape).astype(x.dtype) for x in program.manifest.inputs}
         result = simulate(program, inputs, MACHINE)
-        cost.append(np.array([result.cycles, result.energy_joules]))
+        cost.append(np.array([result.cycles, result.cluster_joules]))
     return cost[1] - cost[0]
 
 

@@ -63,11 +63,19 @@ def test_whole_registers_take_their_size_whatever_vl_is(code: int, expected: int
 
 @pytest.mark.parametrize("rate", ["16", "2.5", "0.5"])
 def test_vector_access_to_dram_is_no_faster_than_the_dram(rate: str) -> None:
-    machine = load_machine("spatz-mx", {"dram.bytes_per_cycle": rate})
+    machine = load_machine("spatz-mx", {"dram.kind": "simple", "dram.bytes_per_cycle": rate})
     for source, size in (("vl8re8.v {}, (a0)", 512), ("vle32.v {}, (a0)", 128)):
         code = "\n".join(source.format(v) for v in ("v0", "v8"))
         run = Timed(code, vl=32, codes={0: IN_DRAM, 1: IN_DRAM}, machine=machine)
         assert run.written(8) - run.written(0) == -(-size // float(rate))
+
+
+def test_vector_access_to_dram_is_no_faster_than_the_pins() -> None:
+    machine = load_machine("spatz-mx", {"dram.kind": "hbm2", "dram.channels": 1})
+    run = Timed(
+        "vl8re8.v v0, (a0)\nvl8re8.v v8, (a0)", vl=32, codes={0: IN_DRAM, 1: IN_DRAM}, machine=machine
+    )
+    assert run.written(8) - run.written(0) == 512 / 32
 
 
 def test_misaligned_mask_takes_one_byte_per_port() -> None:

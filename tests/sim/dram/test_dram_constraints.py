@@ -194,3 +194,15 @@ def test_the_checker_finds_a_rule_that_is_a_clock_short(text: str) -> None:
 
 def test_every_kind_is_checked() -> None:
     assert set(NUMBERS) == set(kinds())
+
+
+@pytest.mark.parametrize("key", ["ddr4", "hbm3"])
+@pytest.mark.parametrize("pace", [0.5, 1.7, 3, 40])
+def test_shortcuts_change_nothing(key: str, pace: float) -> None:
+    """Lone row hits bypass the queue when no log is kept; with a log they do not."""
+    kind = load_kind(key)
+    for seed, near in enumerate((0.5, 0.95, 1.0)):
+        one, two = System(kind), System(kind)
+        trace = _trace(kind, seed, 3000, near, 0.1, pace)
+        assert (one.serve(*trace).done == two.serve(*trace, log=True).done).all()
+        assert one.counts() == two.counts() and (one._ranks == two._ranks).all()

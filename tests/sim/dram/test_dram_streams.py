@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from potluck.benchmarks.dram import stream_bound
 from potluck.isa.errors import DataError, MachineError
 from potluck.isa.machine import EnergyEntry
 from potluck.sim.dram.energy import Currents, from_currents
@@ -27,16 +28,6 @@ SIDEBAND = {
 }
 
 
-def bound(key: str, write: bool) -> float:
-    """Bytes per clock of one channel that no controller can exceed: a burst every tCCD_S on each pseudochannel's pins,
-    none from the last column command before a refresh to the first after it."""
-    kind = load_kind(key)
-    t, o = kind.timing, kind.organization
-    end = t["nCWL"] + t["nBL"] + t["nWR"] if write else t["nRTP"]
-    pause = end + t["nRPab"] + t["nRFC"] + t["nRCDWR" if write else "nRCDRD"] - t["nCCDS"]
-    return o.pseudochannels * o.burst_bytes / t["nCCDS"] * (1 - pause / t["nREFI"])
-
-
 @pytest.mark.parametrize("write", [False, True])
 @pytest.mark.parametrize("key", kinds())
 def test_streams_reach_the_bound(key: str, write: bool) -> None:
@@ -49,7 +40,7 @@ def test_streams_reach_the_bound(key: str, write: bool) -> None:
     intervals = int(done) // kind.timing["nREFI"]
     reached = n * kind.organization.burst_bytes / int(done)
     assert intervals >= 10
-    assert 0.98 <= reached / bound(key, write) <= 1 + 1 / intervals
+    assert 0.98 <= reached / stream_bound(kind, write) <= 1 + 1 / intervals
 
 
 def test_random_accesses_to_one_bank_take_a_row_cycle_each() -> None:
@@ -104,7 +95,7 @@ def test_transfers_equal_the_same_trace() -> None:
     """A transfer through the bus is the trace of its bursts at the bus's pace."""
     kind = load_kind("hbm3")
     one, two = System(kind, 2), System(kind, 2)
-    first, last, beats = one.transfer(96, 256, 3, 160, False, 50, 64)
+    first, last, beats = one.transfer(96, 256, 3, 160, False, 50, 64, one.tally())
     offsets, arrivals, at = [], [], 50
     for row in range(3):
         low = 96 + 256 * row
@@ -223,3 +214,20 @@ def test_errors_name_the_key() -> None:
         System(kind).serve(np.array([1 << 40]), np.zeros(1, bool), np.zeros(1, np.int64))
     with pytest.raises(DataError, match="arrivals decrease"):
         System(kind).serve(np.zeros(2, np.int64), np.zeros(2, bool), np.array([1, 0]))
+
+
+def test_long_transfers_are_cut_and_endless_ones_extrapolated(monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = load_kind("hbm3")
+    expected = System(kind).transfer(64, 4096, 400, 2048, False, 0, 64, System.tally())
+    monkeypatch.setattr("potluck.sim.dram.system.PIECE", 4096)
+    cut = System(kind).transfer(64, 4096, 400, 2048, False, 0, 64, System.tally())
+    assert cut[2] == expected[2]
+    assert cut[1] == pytest.approx(expected[1], rel=0.03)
+    monkeypatch.setattr("potluck.sim.dram.system.PIECE", 1 << 16)
+    whole = System(kind).transfer(0, 0, 1 << 12, 64, False, 0, 64, System.tally())
+    monkeypatch.setattr("potluck.sim.dram.system.MODELED", 1 << 12)
+    system = System(kind)
+    endless = system.transfer(0, 0, 1 << 40, 64, False, 0, 64, system.tally())
+    assert system.counts().reads == 2 << 10
+    assert endless[2] == 1 << 40
+    assert endless[1] / (1 << 40) == pytest.approx(whole[1] / (1 << 12), rel=0.1)
