@@ -39,7 +39,8 @@ class Locator(Protocol):
 
 
 @numba.njit(cache=True, nogil=True)
-def _checks(data: Words, tables: Words, out: Words) -> None:
+def checks_into(data: Words, tables: Words, out: Words) -> None:
+    """XOR of the byte tables over each row of `data`, written to `out`."""
     for row in range(data.shape[0]):
         value = np.uint64(0)
         for position in range(tables.shape[0]):
@@ -91,7 +92,7 @@ class LinearCode:
         if data.ndim != 2 or data.shape[1] != words_of(self.data_bits):
             raise DataError(f"{self.name}: data of shape {data.shape} for {self.data_bits} bits per row")
         out = np.empty(len(data), np.uint64)
-        _checks(np.ascontiguousarray(data), self.tables, out)
+        checks_into(np.ascontiguousarray(data), self.tables, out)
         return out
 
     def encode(self, data: Words) -> Encoded:
@@ -145,7 +146,7 @@ class TableLocator:
             raise DataError(f"a syndrome table of 2^{check_bits} entries", hint="Use an algebraic locator")
         self.patterns = patterns
         syndromes = np.empty(len(patterns.checks), np.uint64)
-        _checks(patterns.data, byte_tables(columns), syndromes)
+        checks_into(patterns.data, byte_tables(columns), syndromes)
         syndromes ^= patterns.checks
         self.slots = np.full(1 << check_bits, -1, np.int32)
         self.slots[0] = 0
@@ -155,14 +156,14 @@ class TableLocator:
             )
         self.slots[syndromes] = np.arange(1, len(syndromes) + 1, dtype=np.int32)
         self._data = np.vstack([np.zeros((1, patterns.data.shape[1]), np.uint64), patterns.data])
-        self._checks = np.concatenate([np.zeros(1, np.uint64), patterns.checks])
+        self._check_flips = np.concatenate([np.zeros(1, np.uint64), patterns.checks])
 
     def locate(self, syndromes: Words) -> Located:
         """See `Locator`."""
         slots = self.slots[syndromes]
         status = np.where(slots < 0, Status.DUE, np.where(slots > 0, Status.CORRECTED, Status.CLEAN))
         known = np.maximum(slots, 0)
-        return Located(status.astype(np.uint8), self._data[known], self._checks[known])
+        return Located(status.astype(np.uint8), self._data[known], self._check_flips[known])
 
 
 class Detector:
