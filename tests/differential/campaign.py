@@ -69,7 +69,7 @@ class Campaign:
         tally = self.tallies.setdefault(group, Tally())
         while (tally.instructions < count or group == COVERAGE) and len(tally.findings) < MOST_FINDINGS:
             vlen = vlens[tally.batches % len(vlens)]
-            programs = list(self._programs(group, tally.batches, vlen))
+            programs = list(self.programs(group, tally.batches, vlen))
             if not programs:
                 break
             if vlen not in self.pairs:
@@ -79,7 +79,8 @@ class Campaign:
             done(tally)
         return tally
 
-    def _programs(self, group: str, batch: int, vlen: int) -> Iterator[Program]:
+    def programs(self, group: str, batch: int, vlen: int) -> Iterator[Program]:
+        """The programs of one batch."""
         known = groups()
         everything = [row for rows in known.values() for row in rows]
         if group == COVERAGE:

@@ -62,6 +62,13 @@ class Pair:
 
     def load(self, programs: Sequence[Program]) -> None:
         """Put programs into both memories and compile what they need in a few batches."""
+        sections = self.place(programs)
+        self.cluster = Cluster(Executable(sections, {}, TEXT), self.machine, self.timed)
+        self.hart = self.cluster.harts[0]
+        self._compile()
+
+    def place(self, programs: Sequence[Program]) -> list[Section]:
+        """Put programs into Spike's memory; the sections of an executable that has them."""
         self.programs, self.starts = programs, []
         text = bytearray()
         for program in programs:
@@ -71,13 +78,11 @@ class Pair:
         assert len(text) <= TABLES - TEXT, "too many programs for one text"
         sections = [Section(".text", TEXT, bytes(text), executable=True, writable=False),
                     Section(".tables", TABLES, self._tables.tobytes())]  # fmt: skip
-        self.cluster = Cluster(Executable(sections, {}, TEXT), self.machine, self.timed)
-        self.hart = self.cluster.harts[0]
         dram = self.spike.memory[TEXT]
         dram[: len(text)] = np.frombuffer(text, np.uint8)
         dram[TABLES - TEXT : TABLES - TEXT + self._tables.size] = self._tables
         self.spike.flush()
-        self._compile()
+        return sections
 
     def _compile(self) -> None:
         wanted: dict[str, Any] = {}
