@@ -16,7 +16,7 @@ Samples = Mapping[str, NDArray[np.generic]]
 
 
 def ranges(model: ir.Model, values: Sequence[ir.Value], samples: Samples) -> dict[str, tuple[float, float]]:
-    """Lowest and highest value of activations over all samples, by onnxruntime.
+    """Lowest and highest value of activations over all samples.
 
     Args:
         model: The graph; it is not changed.
@@ -25,6 +25,28 @@ def ranges(model: ir.Model, values: Sequence[ir.Value], samples: Samples) -> dic
 
     Returns:
         Name -> (min, max).
+
+    Raises:
+        DataError: See `observed`.
+    """
+    names = [value.name or "" for value in values]
+    low, high = dict.fromkeys(names, np.inf), dict.fromkeys(names, -np.inf)
+    for found in observed(model, values, samples):
+        for name, array in found.items():
+            low[name] = min(low[name], float(array.min()))
+            high[name] = max(high[name], float(array.max()))
+    return {name: (low[name], high[name]) for name in names}
+
+
+def observed(
+    model: ir.Model, values: Sequence[ir.Value], samples: Samples
+) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """Activations by name, batch after batch, by onnxruntime.
+
+    Args:
+        model: The graph; it is not changed.
+        values: Activations to observe.
+        samples: See `ranges`.
 
     Raises:
         DataError: An input has no samples or samples of another shape, or NaN or infinity occurs; names the tensor.
@@ -47,17 +69,14 @@ def ranges(model: ir.Model, values: Sequence[ir.Value], samples: Samples) -> dic
     session = onnxruntime.InferenceSession(
         proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    low, high = dict.fromkeys(names, np.inf), dict.fromkeys(names, -np.inf)
     asked = [name for name in names if name not in inputs]
     for feed in batches(model, samples):
         found = dict(zip(asked, session.run(asked, feed) if asked else [], strict=True))
-        for name in names:
-            array = found[name] if name in found else feed[name]
+        arrays = {name: found[name] if name in found else feed[name] for name in names}
+        for name, array in arrays.items():
             if not np.all(np.isfinite(array)):
                 raise DataError("it holds NaN or infinity on the calibration samples", tensor=name)
-            low[name] = min(low[name], float(array.min()))
-            high[name] = max(high[name], float(array.max()))
-    return {name: (low[name], high[name]) for name in names}
+        yield arrays
 
 
 def batches(model: ir.Model, samples: Samples) -> Iterator[dict[str, NDArray[np.float32]]]:

@@ -18,6 +18,7 @@ REGISTRY: dict[str, str] = {
     "fold_batchnorm": "FoldBatchnorm",
     "fuse_activation": "FuseActivation",
     "integer_products": "IntegerProducts",
+    "quantize_bbq": "QuantizeBbq",
     "quantize_integer": "QuantizeInteger",
     "quantize_mx": "QuantizeMx",
     "recover_pot": "RecoverPot",

@@ -72,7 +72,7 @@ class QuantizeInteger(GraphPass):
         nodes = [node for node in model.graph if self._wanted(node)]
         if self.activations == "fp32":
             for node in nodes:
-                _prepare_gemm(model, node)
+                prepare_gemm(model, node)
                 self._weight(model, node)
         elif nodes:
             self._with_activations(model, nodes)
@@ -103,7 +103,7 @@ class QuantizeInteger(GraphPass):
         for value in values:
             _quantize_value(model, value, *found[value.name or ""])
         for node in nodes:
-            _prepare_gemm(model, node)
+            prepare_gemm(model, node)
             assert node.inputs[0] is not None
             scale = self._weight(model, node)
             _bias(model, node, _scale_of(node.inputs[0]), scale)
@@ -226,7 +226,7 @@ def _scale_of(value: ir.Value) -> np.float32:
     return np.float32(array.reshape(()))
 
 
-def _prepare_gemm(model: ir.Model, node: ir.Node) -> None:
+def prepare_gemm(model: ir.Model, node: ir.Node) -> None:
     """Folds Gemm's factors into weights and bias: codes are multiplied as they are."""
     for name, at in (("alpha", 1), ("beta", 2)):
         factor = real(node, name, 1.0)

@@ -15,7 +15,7 @@ from potluck.isa.errors import ModelError
 
 __all__ = ["Options", "Scheme", "find", "schemes"]
 
-FAMILIES = ("plain", "mx", "integer", "pot")
+FAMILIES = ("plain", "mx", "integer", "pot", "bbq")
 """Modules of this package, in the order in which people see their schemes."""
 
 

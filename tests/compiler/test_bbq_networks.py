@@ -6,14 +6,17 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+from networks import network, residual
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 from running import by_reference, by_schedule, by_simulator, feeds, same_bits, with_l1
 
 from potluck.compiler.build import build, prepare
 from potluck.compiler.functions import function
-from potluck.compiler.quantizers.bbq_inference import BbqActivation
+from potluck.compiler.quantize import quantize_model
+from potluck.compiler.quantizers.bbq_inference import BbqActivation, BbqCeilingWarning
 from potluck.isa.bbq import BbqFormat
-from potluck.isa.errors import ModelError
+from potluck.isa.errors import DataError, ModelError
 from potluck.isa.machine import load_machine
 
 MACHINES = {name: load_machine(name) for name in ("spatz-mx", "rvv-generic")}
@@ -169,3 +172,58 @@ def test_what_has_no_kernel_is_named():
     model = Network(shape).layer(BbqFormat(2), 4, 4).model(shape)
     with pytest.raises(ModelError, match=r"quantize0.*block of 4"):
         prepare(model, None)
+
+
+def decibels(got, wanted):
+    return 10 * math.log10((wanted**2).mean() / max(((got - wanted) ** 2).mean(), 1e-30))
+
+
+@pytest.mark.parametrize("scheme", ["bbq1", "bbq2", "bbq3", "bbq4", "bbq3_symmetric", "bbq4_symmetric"])
+def test_a_trained_network_is_approximated_with_a_warning_and_runs_bit_for_bit(scheme):
+    source = network(
+        """g (float[4, 64] x) => (float[4, 24] y) {
+          a = Gemm <transB = 1, alpha = 0.5> (x, w0, b0)
+          b = Relu (a)
+          y = Gemm (b, w2)
+        }""",
+        w0=(96, 64), b0=(96,), w2=(96, 24),
+    )  # fmt: skip
+    samples = np.random.default_rng(3).standard_normal((64, 64)).astype(np.float32)
+    with pytest.warns(BbqCeilingWarning, match=r"13\.46"):
+        model = quantize_model(source, scheme, calibration={"x": samples})
+    schedule = check(model, MACHINES["spatz-mx"])
+    assert [node.op_type for node in model.graph if node.op_type == "BbqMatMul"] == ["BbqMatMul"] * 2
+    x = {"x": samples[:4]}
+    exact = ReferenceEvaluator(source).run(None, x)[0]
+    found = decibels(by_reference(schedule, x)[0], exact)
+    assert found > {"1": 0, "2": 1.5, "3": 2.5, "4": 3.5}[scheme[3]]
+
+
+def test_convolutions_are_approximated_where_a_block_divides_the_channels():
+    samples = {"x": np.random.default_rng(0).standard_normal((8, 3, 8, 8)).astype(np.float32)}
+    with pytest.warns(BbqCeilingWarning):
+        model = quantize_model(residual(), "bbq4", calibration=samples)
+    assert sum(node.op_type == "BbqConv" for node in model.graph) == 3  # the first has 3 channels
+    check_near(model)
+
+
+def check_near(model):
+    """A first FP32 layer sums in another order, so codes may flip: near, not equal."""
+    schedule = build(prepare(model, None), MACHINES["spatz-mx"])
+    inputs = feeds(schedule)
+    outputs = by_schedule(schedule, inputs)
+    assert same_bits(by_simulator(schedule, inputs), outputs)
+    assert decibels(outputs[0], by_reference(schedule, inputs)[0]) > 25
+
+
+def test_calibration_is_asked_for_and_bad_samples_are_named():
+    source = network("g (float[4, 64] x) => (float[4, 8] y) { y = MatMul (x, w) }", w=(64, 8))
+    with pytest.raises(DataError, match="no samples"):
+        quantize_model(source, "bbq2")
+    for samples, message in (
+        (np.zeros((4, 64)), "all zero"),
+        (np.zeros((4, 63)), "shape"),
+        (np.full((4, 64), np.nan), "NaN"),
+    ):
+        with pytest.raises(DataError, match=message), pytest.warns(BbqCeilingWarning):
+            quantize_model(source, "bbq2", calibration={"x": samples})
