@@ -125,7 +125,7 @@ def _read(kind: type[Record], raw: Any, where: str) -> Record:
             expected = _TYPES.get(str(item.type))
             good = expected is None or (isinstance(raw[name], expected) and not isinstance(raw[name], bool))
             if good and item.type == "list[int]":
-                good = all(isinstance(n, int) for n in raw[name])
+                good = all(isinstance(n, int) and not isinstance(n, bool) for n in raw[name])
             if not good:
                 raise ProgramError(f"manifest key {prefix}{name} is {raw[name]!r}, expected {item.type}")
     try:
@@ -153,7 +153,7 @@ def _check(manifest: Manifest) -> None:
             except (TypeError, ValueError):
                 item = np.dtype(object)
             require(item.kind in "biuf", f"{where}.dtype", tensor.dtype)
-            sizes = len(tensor.shape) <= MOST_AXES and min(tensor.shape, default=0) >= 0
+            sizes = len(tensor.shape) <= MOST_AXES and all(0 <= n < LARGEST for n in tensor.shape)
             held = math.prod(tensor.shape) * item.itemsize if sizes else -1
             require(0 <= held < LARGEST, f"{where}.shape", tensor.shape)
             axes = len(tensor.shape) == 4 if tensor.layout == "NHWC" else tensor.layout == "row"

@@ -221,6 +221,9 @@ class Child:
             self._process.start()
             theirs.close()
             self._done = 0
+        struct.pack_into(
+            "<Q", self._shared, 0, 0
+        )  # nothing of this batch has run: a loss must not count the last one's
         self._pipe.send((seed, generator, number))
         begin, seen, since = time.monotonic(), -1, time.monotonic()
         while not self._pipe.poll(1.0):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import time
 
@@ -12,6 +13,7 @@ from potluck.isa.assembler import Assembler
 from potluck.isa.elf import Program, Section, read
 from potluck.isa.errors import PotluckError, ProgramError, TrapError
 from potluck.isa.machine import load_machine
+from potluck.isa.manifest import Manifest
 from potluck.sim import files
 from potluck.sim.cluster import Cluster
 from potluck.sim.hart import Usage, _merged
@@ -104,8 +106,8 @@ def test_what_precedes_a_misaligned_access_in_its_block_is_counted() -> None:
 
 def test_dma_rows_without_end_cost_the_host_nothing() -> None:
     """2^30 rows that overlap, at both ends, in the source and in the target."""
-    for source, target in ((0, 0), (0, 1), (1, 0)):
-        rows = 1 << 30 if not (source or target) else 1 << 16
+    # The first is small: whatever has to be compiled for any transfer is not what is timed.
+    for source, target, rows in ((0, 0, 2), (0, 0, 1 << 30), (0, 1, 1 << 16), (1, 0, 1 << 16)):
         cluster = bare(f"""
             li t0, 0x10000000; dmsrc t0, x0
             li t0, 0x80100000; dmdst t0, x0
@@ -114,7 +116,7 @@ def test_dma_rows_without_end_cost_the_host_nothing() -> None:
             li t0, 256; dmcpyi t1, t0, 2; wfi{EXIT}""")
         start = time.process_time()
         cluster.run()
-        assert time.process_time() - start < 5
+        assert rows == 2 or time.process_time() - start < 5
         assert cluster.cycles > rows
     cluster = bare(
         "li t0, 0x10000000; dmsrc t0, x0; dmdst t0, x0; li t0, -1; dmrep t0; li t0, 8; dmcpyi t1, t0, 2"
@@ -245,9 +247,16 @@ def test_manifests_say_what_can_be(old: bytes, new: bytes) -> None:
         read(data.replace(old, new))
 
 
+@pytest.mark.parametrize("shape", [[True, 3], [0, 1 << 70], [1 << 40, 1 << 40], [-1], [1] * 40])
+def test_shapes_of_a_manifest_are_shapes(shape: list[int]) -> None:
+    tensor = {"name": "x", "dtype": "float32", "shape": shape, "layout": "row", "address": 0, "bytes": 64}
+    with pytest.raises(ProgramError, match="outputs"):
+        Manifest.from_json(json.dumps({"version": 1, "outputs": [tensor]}))
+
+
 def test_harvests_of_the_memo_are_summed_up() -> None:
     ones = np.ones(3, np.int64)
-    part = Usage(np.array([1, 2, 1]), np.array([7, 7, 8]), ones, np.ones((3, 2), np.int64))
+    part = Usage(np.array([1, 2, 1]), np.array([7, 7, 8]), ones, np.ones((3, 2), np.int64), 0 * ones)
     merged = _merged([part, part])
     assert merged.block.tolist() == [1, 1, 2] and merged.vl.tolist() == [7, 8, 7]
     assert merged.count.tolist() == [2, 2, 2] and merged.causes.sum() == 12
