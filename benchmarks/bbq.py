@@ -1,6 +1,6 @@
 """Bell Box beside QuEST and LSQ, trained from scratch: same budget, same learning rates to choose from, paired seeds.
 
-    python -m potluck.benchmarks.bbq --images DIR --out FILE.json     the whole comparison, an hour on one core
+    python -m potluck.benchmarks.bbq --images DIR --out FILE.json     the whole comparison, 100 runs of 10 to 60 s
     potluck bench bbq                                                 the recorded comparison, and one short seed
 
 For each method the learning rate is the grid's best on validation data with a seed of its own; then every method is
@@ -11,6 +11,7 @@ interval (Student's t), whichever sign it has.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import math
 import statistics
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
 
 RECORD = Path(__file__).parent / "bbq_training.json"
 """The recorded comparison."""
-RATES = (1e-3, 3e-3, 1e-2, 3e-2)
+RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 CHOOSING = 1000
 """Seed of the runs that choose a learning rate; no other run has it."""
+SHORT = {"image": (60, 64), "text": (30, 8)}
+"""Steps and batch of the short seed."""
 PAIRS = (("bbq2", "quest2"), ("bbq2", "lsq2"), ("bbq1", "quest1"))
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 """97.5 % point of Student's t for so many differences."""
@@ -61,12 +64,14 @@ def run(report: Report) -> None:
             report(
                 f"{task} loss, {one} less {other}", mean, "nats", f"recorded, 95 % +-{half:.4f}, docs/bbq.md"
             )
+    importlib.import_module("potluck.train")  # names the extra if torch is missing
     import torch
 
-    from potluck.benchmarks.bbq_training import Budget, train  # torch only for what trains
+    from potluck.benchmarks.bbq_training import Budget, train
 
     torch.set_num_threads(1)
-    for data, budget in ((bbq_data.images(None), Budget(60, 64)), (bbq_data.text(), Budget(30, 8))):
+    for data in (bbq_data.images(None), bbq_data.text()):
+        budget = Budget(*SHORT[data.name])
         found = {
             method: train(data, method, RATES[1], 0, budget, "test")["loss"] for method in ("bbq2", "quest2")
         }
