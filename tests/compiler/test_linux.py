@@ -12,6 +12,8 @@ from running import by_schedule, feeds, same_bits
 
 from potluck.compiler.build import build, prepare
 from potluck.compiler.compile import generate
+from potluck.compiler.quantize import quantize_model
+from potluck.compiler.quantizers.bbq_inference import BbqCeilingWarning
 from potluck.isa.elf import Program
 from potluck.isa.errors import MachineError, ModelError, ProgramError
 from potluck.isa.machine import load_machine
@@ -67,12 +69,40 @@ def rows():
     return network("g (float[7, 72] x) => (float[7, 33] y) { y = MatMul (x, w) }", w=(72, 33))
 
 
+def bell_box(source, scheme, shape):
+    samples = np.random.default_rng(1).standard_normal((8 * shape[0], *shape[1:])).astype(np.float32)
+    with pytest.warns(BbqCeilingWarning):
+        return quantize_model(source, scheme, calibration={"x": samples})
+
+
+def bell_box_planes():
+    """Population counts of 200 and 1000 bits: strips of every VLEN, and a last one."""
+    text = """g (float[3, 200] x) => (float[3, 33] y) {
+          h = Gemm <transB = 1> (x, w0, b0)
+          y = MatMul (h, w1)
+        }"""
+    return bell_box(network(text, w0=(1000, 200), b0=(1000,), w1=(1000, 33)), "bbq2", (3, 200))
+
+
+def bell_box_codes():
+    """Convolutions of bytes."""
+    text = """g (float[1, 16, 6, 5] x) => (float[1, 7, 3, 3] y) {
+          c = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w0, b0)
+          r = Relu (c)
+          y = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1], strides = [2, 2]> (r, w1, b1)
+        }"""
+    source = network(text, w0=(32, 16, 3, 3), b0=(32,), w1=(7, 32, 3, 3), b1=(7,))
+    return bell_box(source, "bbq4", (1, 16, 6, 5))
+
+
 CASES = [
     *((residual, scheme) for scheme in (None, "mxfp8", "mxfp4")),
     *((windows, scheme) for scheme in (None, "mxfp8")),
     *((perceptron, scheme) for scheme in (None, "mxfp8", "mxfp4")),
     (rows, "mxfp4"),
     (two_ends, None),
+    (bell_box_planes, None),
+    (bell_box_codes, None),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Integer inference: equal to the float quantizer's codes (T2, T4), to ONNX's evaluators bit for bit."""
+"""Integer inference: equal to the float quantizer's codes, and to ONNX's evaluators bit for bit."""
 
 import math
 
