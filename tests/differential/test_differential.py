@@ -68,7 +68,7 @@ class Broken(Pair):
 
 
 def programs_of(group: str, count: int) -> list[Program]:
-    return list(Campaign(3, replace(SAMPLE, programs=count))._programs(group, 0, 512))
+    return list(Campaign(3, replace(SAMPLE, programs=count)).programs(group, 0, 512))
 
 
 def test_a_wrong_instruction_is_found_and_shrunk() -> None:
@@ -100,7 +100,7 @@ def test_programs_have_loops_that_turn_as_often_as_they_say() -> None:
 
 
 def test_what_only_an_empty_unordered_sum_explains_is_latitude_also_in_a_loop() -> None:
-    program = next(p for p in Campaign(1)._programs("Zbs", 5, 2048) if p.number == 130)
+    program = next(p for p in Campaign(1).programs("Zbs", 5, 2048) if p.number == 130)
     pair = Pair(2048, timed=False)
     pair.load([program])
     assert pair.compare(0, 3)

@@ -10,5 +10,5 @@ from tests.sim.rules.gate import Gate
 
 @pytest.fixture(params=["spatz-mx", "ara-like"])
 def gate(request: pytest.FixtureRequest) -> Gate:
-    """SEW 32, LMUL 1, full registers on each machine."""
-    return Gate(load_machine(request.param))
+    """SEW 32, LMUL 1, full registers on each machine; DRAM is a latency and a rate, its own rules: tests/sim/dram."""
+    return Gate(load_machine(request.param, {"dram.kind": "simple"}))

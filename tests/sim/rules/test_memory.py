@@ -97,7 +97,14 @@ def test_memory_loads_and_stores(gate: Gate) -> None:
 @pytest.mark.parametrize("rate", [16.0, 2.5])
 def test_memory_dram(gate: Gate, rate: float) -> None:
     """The latency once, the data at the DRAM's rate."""
-    machine = load_machine(gate.machine.name, {"dram.bytes_per_cycle": rate, "dram.latency_cycles": 40})
+    machine = load_machine(
+        gate.machine.name,
+        {
+            "dram.kind": "simple",
+            "dram.bytes_per_cycle": rate,
+            "dram.latency_cycles": 40,
+        },
+    )
     rig = replace(gate, machine=machine)
     size = rig.elements * 4
     cycles = max(-(-size // int(8 * machine.vector.ports)), -int(-size // rate))
@@ -118,15 +125,16 @@ def busy(cycles: int, transfers: list[tuple[int, int]]) -> bool:
     a.text(".text\n.globl _start\n_start:\nbnez a0, end\nli t0, 0x80200000\nli t1, 0x10000000\nli t2, 4096\n"
            "li a2, 1\nli a3, 5\ndmsrc t0, zero\ndmdst t1, zero\ndmstr t2, t2\n"
            f"{body}{fillers}dmstati a0, 2\nend:\nli a7, 93\necall\n")  # fmt: skip
-    cluster = Cluster(a.assemble().program(), load_machine("spatz-mx"))
+    cluster = Cluster(a.assemble().program(), SIMPLE)
     with suppress(ProgramError):  # that is exit code 1
         cluster.run()
     assert cluster.exit_code in (0, 1)
     return cluster.exit_code == 1
 
 
-DMA = load_machine("spatz-mx").dma
-LATENCY = DMA.setup_cycles + load_machine("spatz-mx").dram.latency_cycles
+SIMPLE = load_machine("spatz-mx", {"dram.kind": "simple"})
+DMA = SIMPLE.dma
+LATENCY = DMA.setup_cycles + SIMPLE.dram.latency_cycles
 BEAT = DMA.width_bits // 8
 
 
