@@ -209,10 +209,7 @@ class Hart:
 
     def step(self, event: Event) -> Event:
         """Execute the instruction of an event again, alone; ``paused`` if it went through."""
-        number = int(self.record[R_BLOCK])
-        if len(self.store.blocks[number].insns) > 1:
-            _, self.record[R_BLOCK] = self.store.split(number, event.pc)
-            self.jumps[:] = -1
+        self.record[R_BLOCK] = self._alone(event.pc)
         self._single = True
         try:
             return self.run()
@@ -313,7 +310,15 @@ class Hart:
         self.state["code_key"] = 0
         self.record[R_INSTRUCTIONS] += 1
         taken = int(event.insn.mnemonic == "fence.i")  # it costs what refilling the fetch stage costs
-        self._charge(self.find(event.pc), taken)
+        self._charge(self._alone(event.pc), taken)
+
+    def _alone(self, pc: int) -> int:
+        """The block of the instruction at ``pc`` and of nothing behind it, which will be charged on its own."""
+        number = self.find(pc)
+        if len(self.store.blocks[number].insns) > 1:
+            _, number = self.store.split(number, pc)
+            self.jumps[:] = -1
+        return number
 
     def proceed(self, event: Event, synchronize: bool = False) -> None:
         """Continue after the event's instruction, in code fetched anew if ``synchronize``. All that the instruction

@@ -282,7 +282,8 @@ class Stepper(Arena):
             before, begun = snapshot(self), hart.instructions
             mine = Outcome("limit", 0, hart.instructions)
             if outcome.kind != "limit":
-                self._step(hart)
+                if self.cluster.exit_code is None:  # a store to tohost retires and ends all
+                    self._step(hart)
                 code = self.cluster.exit_code
                 mine = Outcome("exit" if code is not None else "on", 0, hart.instructions, str(code))
         except TrapError as error:

@@ -30,7 +30,7 @@ from tests.robustness.fresh import Root, mutant
 from tests.robustness.states import image, states
 from tests.robustness.words import THEMES, sequence
 
-PROGRAMS, STATES = 40, 200  # of a batch of words
+PROGRAMS, STATES = 40, 500  # of a batch of words
 STEPPED = 16  # one execution in so many is repeated instruction by instruction
 MUTANTS = 250  # of a batch of executables or of processes
 WORDS = (*THEMES, "noise", "mixed", "code changes", "two harts")

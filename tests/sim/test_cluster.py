@@ -66,6 +66,20 @@ def test_barrier_orders_the_harts_and_costs_the_wait() -> None:
     assert sum(cluster.harts[0].causes.values()) == cluster.cycles
 
 
+def test_what_follows_a_register_access_in_its_block_is_charged_once() -> None:
+    """The access stops at the first instruction of a block: the divisions behind it are not part of it."""
+    divisions = "div t2, s0, s2\n" * 8
+
+    def program(cut: str) -> Cluster:
+        source = f"li s0, -1; li s1, 0x11000010; li s2, 3; j here; here: ld s3, 0(s1)\n{cut}{divisions}"
+        return run(f"{source}ld s4, 0(s1)\n{EXIT}")
+
+    whole, apart = program(""), program("beqz s0, 8\n")
+    begin, end = (int(whole.harts[0].state.x[k]) for k in (19, 20))
+    assert begin < 20 < 8 * 20 < end - begin
+    assert apart.cycles == whole.cycles + 1
+
+
 def test_two_dimensional_dma_moves_rows_and_takes_time() -> None:
     source = f"""
     bnez a0, done
