@@ -20,7 +20,7 @@ from potluck.compiler.passes import make, run_passes
 from potluck.compiler.quantize import folding
 from potluck.compiler.records import Records
 from potluck.compiler.schedule import LoweredOp
-from potluck.compiler.schemes import Options, find
+from potluck.compiler.schemes import Assignment, Options, passes_of
 from potluck.compiler.selection import Selector
 from potluck.compiler.support import check
 from potluck.isa.errors import MachineError
@@ -70,7 +70,7 @@ class Schedule:
 
 def prepare(
     source: Source,
-    scheme: str | None = None,
+    scheme: str | Assignment | None = None,
     *,
     dims: Mapping[str, int] | None = None,
     exclude: Sequence[str] = (),
@@ -86,7 +86,7 @@ def prepare(
         ModelError: The model is invalid, or one or more nodes cannot be compiled; lists them all.
     """
     passes = (
-        find(scheme).passes(Options(tuple(exclude), min_channels, calibration, requantization))
+        passes_of(scheme, Options(tuple(exclude), min_channels, calibration, requantization))
         if scheme is not None
         else ()
     )

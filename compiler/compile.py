@@ -13,6 +13,7 @@ from potluck.compiler.codegen import emit_program, layer_label
 from potluck.compiler.importer import Source
 from potluck.compiler.lowering.base import Tensor
 from potluck.compiler.schedule import Operand, describe
+from potluck.compiler.schemes import Assignment
 from potluck.isa.assembler import Assembler
 from potluck.isa.elf import Program, Section
 from potluck.isa.errors import MachineError
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 def compile_model(
     source: Source,
     machine: Machine,
-    scheme: str | None = None,
+    scheme: str | Assignment | None = None,
     *,
     dims: Mapping[str, int] | None = None,
     exclude: Sequence[str] = (),
@@ -43,7 +44,8 @@ def compile_model(
     Args:
         source: Path of an ONNX file, an onnx-ir model (quantized or not) or a ModelProto.
         machine: What to compile for.
-        scheme: Quantize first, see `potluck.compiler.schemes`; None takes the network as it is.
+        scheme: Quantize first, see `potluck.compiler.schemes` (a name, or which layer has which); None takes the
+            network as it is.
         dims: Sizes of dynamic dimensions; ``batch`` and ``N`` are 1 unless given.
         exclude: Nodes or weights, by name, that are not quantized.
         min_channels: Products that contract fewer elements are not quantized.

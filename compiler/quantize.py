@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,8 +15,13 @@ from numpy.typing import NDArray
 from potluck.compiler.importer import Source, load
 from potluck.compiler.passes import make, run_passes
 from potluck.compiler.passes.base import GraphPass
-from potluck.compiler.schemes import Options, find
+from potluck.compiler.schemes import Assignment, Options, passes_of
 from potluck.isa.requantize import Requantization
+
+
+def name_of(scheme: str | Assignment) -> str:
+    """The scheme's name, or the assignment as JSON."""
+    return json.dumps(scheme.to_json()) if isinstance(scheme, Assignment) else scheme
 
 
 class QuantizedModel(ir.Model):
@@ -45,7 +51,7 @@ def folding() -> list[GraphPass]:
 
 def quantize_model(
     source: Source,
-    scheme: str,
+    scheme: str | Assignment,
     *,
     dims: Mapping[str, int] | None = None,
     exclude: Sequence[str] = (),
@@ -59,7 +65,7 @@ def quantize_model(
 
     Args:
         source: Path or model, see `potluck.compiler.importer.load`.
-        scheme: A name of `potluck.compiler.schemes.schemes`.
+        scheme: A name of `potluck.compiler.schemes.schemes`, or which layer has which.
         dims: Sizes of dynamic dimensions.
         exclude: Nodes or weights, by name, that stay in FP32.
         min_channels: Products that contract fewer elements stay in FP32.
@@ -74,7 +80,7 @@ def quantize_model(
     Raises:
         ModelError: The model is invalid, the scheme is unknown, or names in ``exclude`` do not exist.
     """
-    passes = find(scheme).passes(Options(tuple(exclude), min_channels, calibration, requantization))
+    passes = passes_of(scheme, Options(tuple(exclude), min_channels, calibration, requantization))
     model = load(source, dims)
     run_passes(model, [*folding(), *passes], print_after, write)
     return QuantizedModel(
@@ -82,5 +88,5 @@ def quantize_model(
         ir_version=model.ir_version,
         producer_name="potluck",
         functions=list(model.functions.values()),
-        metadata_props={**model.metadata_props, "potluck.scheme": scheme},
+        metadata_props={**model.metadata_props, "potluck.scheme": name_of(scheme)},
     )

@@ -14,7 +14,8 @@ from typing import Any
 
 __version__ = "0.1.0"
 __all__ = [
-    "Environment", "PotluckError", "Program", "compile", "load_program", "quantize", "run", "simulate", "write_trace",
+    "Assignment", "Environment", "PotluckError", "Program", "compile", "load_program", "quantize", "run", "simulate",
+    "write_trace",
 ]  # fmt: skip
 
 _HOME = {
@@ -24,6 +25,7 @@ _HOME = {
     "run": "potluck.api",
     "load_program": "potluck.api",
     "write_trace": "potluck.api",
+    "Assignment": "potluck.compiler.schemes.assignment",
     "Environment": "potluck.sim.process",
     "Program": "potluck.isa.elf",
     "PotluckError": "potluck.isa.errors",

@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from potluck.isa.elf import Program
 from potluck.isa.errors import DataError
 from potluck.isa.machine import Machine, load_machine
 from potluck.sim.result import Result
+
+if TYPE_CHECKING:
+    from potluck.compiler.schemes import Assignment
 
 
 def load_program(path: str | Path) -> Program:
@@ -26,12 +29,13 @@ def load_program(path: str | Path) -> Program:
     return Program.load(Path(path))
 
 
-def quantize(model: Any, scheme: str, **options: Any) -> Any:
+def quantize(model: Any, scheme: str | Assignment, **options: Any) -> Any:
     """Quantize a network.
 
     Args:
         model: path of an ONNX file, or an onnx-ir model.
-        scheme: a name of :func:`potluck.compiler.schemes.schemes`, such as ``mxfp8``.
+        scheme: a name of :func:`potluck.compiler.schemes.schemes`, such as ``mxfp8``, or an
+            :class:`potluck.Assignment` of schemes to layers.
         options: see :func:`potluck.compiler.quantize.quantize_model`.
 
     Returns:
@@ -92,7 +96,7 @@ def simulate(
 def run(
     model: str | Path,
     inputs: Mapping[str, NDArray[Any]] | None = None,
-    scheme: str | None = None,
+    scheme: str | Assignment | None = None,
     machine: str | Path | Machine = "spatz-mx",
     mode: str = "timed",
     profile: bool = False,
@@ -116,16 +120,20 @@ def run(
     tensors = {**seeded_inputs(program), **(inputs or {})}
     result = simulate(program, tensors, mode, machine, profile=profile, window=window)
     result.manifest["model_sha256"] = hashlib.sha256(Path(model).read_bytes()).hexdigest()
-    result.manifest["scheme"] = scheme or "as in the file"
+    result.manifest["scheme"] = _described(scheme) if scheme else "as in the file"
     if calibrated:
         result.manifest["calibration"] = calibrated
     return result
 
 
-def _calibrated(scheme: str) -> bool:
-    from potluck.compiler.schemes import find
+def _calibrated(scheme: str | Assignment) -> bool:
+    from potluck.compiler.schemes import calibrated
 
-    return find(scheme).calibrated
+    return calibrated(scheme)
+
+
+def _described(scheme: str | Assignment) -> Any:
+    return scheme if isinstance(scheme, str) else scheme.to_json()
 
 
 def _noise(model: str | Path, count: int = 8) -> dict[str, NDArray[Any]]:

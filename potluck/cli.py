@@ -41,6 +41,9 @@ Window = Annotated[str | None, typer.Option(help="Trace only these cycles: FIRST
 SchemeName = Annotated[
     str | None, typer.Option(help="Quantize first: mxfp8, mxfp4, ... (`potluck schemes`).")
 ]
+AssignPath = Annotated[
+    Path | None, typer.Option("--assign", help="Which layer has which scheme, as JSON (docs/formats.md).")
+]
 Exclude = Annotated[list[str] | None, typer.Option(help="Node or weight to leave unquantized; repeatable.")]
 MinChannels = Annotated[int, typer.Option(help="Leave products that contract fewer elements unquantized.")]
 Requantize = Annotated[
@@ -65,6 +68,7 @@ def demo(
 def run(
     model: Path,
     scheme: SchemeName = None,
+    assign: AssignPath = None,
     exclude: Exclude = None,
     min_channels: MinChannels = 16,
     calibration: Calibration = None,
@@ -91,7 +95,12 @@ def run(
     options = _quantization(exclude, min_channels, calibration, requantization)
     views = Views(profile, profile_out, trace, trace_format, window)
     result = api.run(
-        model, _load_npz(inputs), scheme, _machine(machine, settings), **views.options(mode), **options
+        model,
+        _load_npz(inputs),
+        _scheme(scheme, assign),
+        _machine(machine, settings),
+        **views.options(mode),
+        **options,
     )
     if output:
         _save_npz(output, result.outputs)
@@ -103,8 +112,9 @@ def run(
 @app.command()
 def quantize(
     model: Path,
-    scheme: Annotated[str, typer.Option(help="mxfp8, mxfp4, ... (`potluck schemes`).")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the quantized ONNX model.")],
+    scheme: SchemeName = None,
+    assign: AssignPath = None,
     exclude: Exclude = None,
     min_channels: MinChannels = 16,
     calibration: Calibration = None,
@@ -113,9 +123,11 @@ def quantize(
     """Quantize a network to standard ONNX."""
     from potluck import api
 
-    api.quantize(model, scheme, **_quantization(exclude, min_channels, calibration, requantization)).save(
-        output
-    )
+    chosen = _scheme(scheme, assign)
+    if chosen is None:
+        raise DataError("there is nothing to quantize to", hint="Give --scheme or --assign")
+    options = _quantization(exclude, min_channels, calibration, requantization)
+    api.quantize(model, chosen, **options).save(output)
     console.print(f"wrote {output}")
 
 
@@ -138,6 +150,7 @@ def compile_command(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the ELF file.")],
     machine: MachineName = "spatz-mx",
     scheme: SchemeName = None,
+    assign: AssignPath = None,
     exclude: Exclude = None,
     min_channels: MinChannels = 16,
     calibration: Calibration = None,
@@ -148,7 +161,8 @@ def compile_command(
     from potluck import api
 
     options = _quantization(exclude, min_channels, calibration, requantization)
-    source: Any = api.quantize(model, scheme, **options) if scheme else model
+    chosen = _scheme(scheme, assign)
+    source: Any = api.quantize(model, chosen, **options) if chosen else model
     program = api.compile(source, _machine(machine, settings))
     program.save(output)
     console.print(
@@ -368,6 +382,19 @@ def _pairs(option: str, settings: list[str] | None) -> dict[str, str]:
             raise DataError(f"{option} {setting!r}: expected key=value")
         found[key] = value
     return found
+
+
+def _scheme(scheme: str | None, assign: Path | None) -> Any:
+    """A scheme's name, an assignment, or None."""
+    if assign is None:
+        return scheme
+    if scheme is not None:
+        raise DataError(
+            "--scheme and --assign exclude each other", hint="The file's 'default' is for other layers"
+        )
+    from potluck.compiler.schemes.assignment import load
+
+    return load(assign)
 
 
 def _quantization(

@@ -14,6 +14,7 @@ from potluck.compiler.printer import render
 from potluck.isa.errors import ModelError
 
 REGISTRY: dict[str, str] = {
+    "assign": "Assign",
     "constant_fold": "ConstantFold",
     "fold_batchnorm": "FoldBatchnorm",
     "fuse_activation": "FuseActivation",

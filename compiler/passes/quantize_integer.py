@@ -32,8 +32,11 @@ from potluck.isa.requantize import REQUANTIZATIONS, Requantization
 CONVS, GEMMS, MATMULS = ("Conv", "FusedConv"), ("Gemm", "FusedGemm"), ("MatMul", "FusedMatMul")
 PRODUCTS = (*CONVS, *GEMMS, *MATMULS)
 SUMS, POOLS = ("Add", "FusedAdd"), ("MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean")
-WEIGHTS = ("int8", "int4", *POT_FORMATS)
+INTEGERS = {"int8": 8, "int6": 6, "int4": 4, "int2": 2}
+WEIGHTS = (*INTEGERS, *POT_FORMATS)
 """Formats of weights."""
+BITS_KEY = "potluck.bits"
+"""Metadata of codes that ONNX has no type for: their bits."""
 LAW_KEY = "potluck.requantization"
 """Metadata of a model: the law by which it was meant to be requantized."""
 
@@ -46,10 +49,11 @@ class QuantizeInteger(GraphPass):
         weights: One of `WEIGHTS`.
         activations: ``int8``, or ``fp32``: weights only, in groups of ``group``.
         group: Elements of the contraction that share a scale where only weights are quantized; 0: per channel.
-        min_channels: Products that contract fewer elements get INT8 weights.
+        min_channels: Products that contract fewer elements, and depthwise ones, get INT8 weights; 0: none do.
         exclude: Names of nodes or weights that stay in FP32.
         requantization: Law that the graph's metadata names, for `potluck.compiler.passes.integer_products`.
         samples: Calibration samples by input, see `potluck.compiler.calibration.ranges`.
+        others: The same for other nodes, with other weights: activations between all of them stay in codes.
     """
 
     name: ClassVar[str] = "quantize_integer"
@@ -60,16 +64,14 @@ class QuantizeInteger(GraphPass):
     exclude: tuple[str, ...] = ()
     requantization: Requantization = "ort_float_rne"
     samples: Mapping[str, NDArray[np.generic]] | None = field(default=None, hash=False, compare=False)
+    others: tuple[QuantizeInteger, ...] = ()
 
     def run(self, model: ir.Model) -> int:
         """See `GraphPass.run`; counts the quantized products."""
-        if self.weights not in WEIGHTS:
-            raise ModelError(f"unknown weights {self.weights!r}", hint=f"Use one of {', '.join(WEIGHTS)}")
-        known = {label(node) for node in model.graph} | set(model.graph.initializers)
-        unknown = sorted(set(self.exclude) - known)
-        if unknown:
-            raise ModelError(f"exclude names {unknown}, which are neither nodes nor weights of the model")
-        nodes = [node for node in model.graph if self._wanted(node)]
+        for part in (self, *self.others):
+            part._check(model)
+        chosen = {node: self._part(node) for node in model.graph}
+        nodes = {node: part for node, part in chosen.items() if part is not None}
         if self.activations == "fp32":
             for node in nodes:
                 prepare_gemm(model, node)
@@ -78,6 +80,18 @@ class QuantizeInteger(GraphPass):
             self._with_activations(model, nodes)
         drop_unused(model.graph)
         return len(nodes)
+
+    def _check(self, model: ir.Model) -> None:
+        if self.weights not in WEIGHTS:
+            raise ModelError(f"unknown weights {self.weights!r}", hint=f"Use one of {', '.join(WEIGHTS)}")
+        known = {label(node) for node in model.graph} | set(model.graph.initializers)
+        unknown = sorted(set(self.exclude) - known)
+        if unknown:
+            raise ModelError(f"exclude names {unknown}, which are neither nodes nor weights of the model")
+
+    def _part(self, node: ir.Node) -> QuantizeInteger | None:
+        """Which of these options a node has; None if it stays."""
+        return next((part for part in (self, *self.others) if part._wanted(node)), None)
 
     def _wanted(self, node: ir.Node) -> bool:
         if output_axis(node) is None:
@@ -88,7 +102,7 @@ class QuantizeInteger(GraphPass):
             return False
         return label(node) not in self.exclude and weight.name not in self.exclude
 
-    def _with_activations(self, model: ir.Model, nodes: list[ir.Node]) -> None:
+    def _with_activations(self, model: ir.Model, nodes: Mapping[ir.Node, QuantizeInteger]) -> None:
         if self.requantization not in REQUANTIZATIONS:
             known = ", ".join(REQUANTIZATIONS)
             raise ModelError(f"unknown requantization {self.requantization!r}", hint=f"Use one of {known}")
@@ -98,14 +112,14 @@ class QuantizeInteger(GraphPass):
                 "the scheme fixes the ranges of activations beforehand and has no samples",
                 hint="Give calibration samples, e.g. --calibration X.npz",
             )
-        values = _activations(model, nodes)
+        values = _activations(model, list(nodes))
         found = ranges(model, values, self.samples)
         for value in values:
             _quantize_value(model, value, *found[value.name or ""])
-        for node in nodes:
+        for node, part in nodes.items():
             prepare_gemm(model, node)
             assert node.inputs[0] is not None
-            scale = self._weight(model, node)
+            scale = part._weight(model, node)
             _bias(model, node, _scale_of(node.inputs[0]), scale)
 
     def _weight(self, model: ir.Model, node: ir.Node) -> NDArray[np.float32]:
@@ -114,7 +128,7 @@ class QuantizeInteger(GraphPass):
         assert source is not None and axis is not None
         array = np.asarray(constant(source), np.float32)
         name, few = source.name or "", array.size // array.shape[axis] < self.min_channels
-        small = few or integer(node, "group", 1) > 1
+        small = self.min_channels > 0 and (few or integer(node, "group", 1) > 1)
         chosen = "int8" if small and self.weights != "int8" else self.weights
         try:
             if chosen in POT_FORMATS:
@@ -122,7 +136,7 @@ class QuantizeInteger(GraphPass):
             along = 1 - axis if array.ndim == 2 else 1
             grouped = self.group > 0 and self.activations == "fp32" and array.shape[along] >= self.group
             kind = IntegerFormat(
-                8 if chosen == "int8" else 4,
+                INTEGERS[chosen],
                 axis=along if grouped else axis,
                 group=self.group if grouped else 0,
             )
@@ -130,7 +144,7 @@ class QuantizeInteger(GraphPass):
         except DataError as error:
             raise DataError(error.message, tensor=name, hint=error.hint) from error
         codes = made.codes.astype(kind.dtype)
-        tensor = ir.Tensor(codes, dtype=ir.DataType.INT8 if kind.bits == 8 else ir.DataType.INT4)
+        tensor = ir.Tensor(codes, dtype=ir.DataType.INT8 if kind.bits > 4 else ir.DataType.INT4)
         attributes = [ir.AttrInt64("axis", kind.axis or 0)]
         if kind.group:
             attributes.append(ir.AttrInt64("block_size", kind.group))
@@ -138,6 +152,8 @@ class QuantizeInteger(GraphPass):
             add_constant(model.graph, f"{name}_codes", tensor),
             add_constant(model.graph, f"{name}_scales", made.scale),
         ]
+        if kind.bits not in (8, 4):
+            inputs[0].metadata_props[BITS_KEY] = str(kind.bits)
         _insert(
             model, node, 1, ir.Node("", "DequantizeLinear", inputs, attributes, name=f"{name}_dequantize")
         )

@@ -1,4 +1,4 @@
-"""Uniform integers of 8 and 4 bits: symmetric or asymmetric, one scale per tensor, channel or group.
+"""Uniform integers of 8, 6, 4 and 2 bits: symmetric or asymmetric, one scale per tensor, channel or group.
 
 Codes, scales and zero points are those of ONNX QuantizeLinear (opset 21): code = saturate(rne(x / scale) + zero
 point), value = (code - zero point) scale, all in FP32.
@@ -21,8 +21,10 @@ DTYPES: dict[tuple[int, bool], np.dtype[Any]] = {
     (8, False): np.dtype(np.uint8),
     (4, True): np.dtype(ml_dtypes.int4),
     (4, False): np.dtype(ml_dtypes.uint4),
+    (6, True): np.dtype(np.int8),
+    (2, True): np.dtype(ml_dtypes.int4),
 }
-"""(bits, signed) -> NumPy type of the codes in ONNX."""
+"""(bits, signed) -> NumPy type of the codes in ONNX, which has no 6 bits, and 2 only from opset 25."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,8 @@ class IntegerFormat:
     """How a tensor becomes integers.
 
     Attributes:
-        bits: 8 or 4.
-        symmetric: Zero point 0 and a range that is symmetric too (-127..127, -7..7), so that negation is exact.
+        bits: 8, 6, 4 or 2.
+        symmetric: Zero point 0 and a range that is symmetric too (-127..127, -7..7, -1..1), so that negation is exact.
         axis: Axis with a scale of its own per index; None: one scale for the tensor.
         group: Elements along ``axis`` that share a scale (ONNX block_size); 0: one scale per index of ``axis``.
         signed: Two's complement codes; asymmetric unsigned codes are onnxruntime's default for activations.
@@ -45,7 +47,9 @@ class IntegerFormat:
 
     def __post_init__(self) -> None:
         if (self.bits, self.signed) not in DTYPES or self.group < 0 or (self.symmetric and not self.signed):
-            raise DataError(f"no integer format {self}", hint="Use 8 or 4 bits; symmetric formats are signed")
+            raise DataError(
+                f"no integer format {self}", hint="Use 8, 6, 4 or 2 bits; symmetric formats are signed"
+            )
         if self.group and self.axis is None:
             raise DataError("a group needs the axis along which it runs", hint="Give axis")
 

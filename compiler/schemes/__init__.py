@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
+from potluck.compiler.passes import make
+from potluck.compiler.passes.base import GraphPass
+from potluck.compiler.schemes.assignment import Assignment
 from potluck.compiler.schemes.base import Options, Scheme
 from potluck.isa.errors import ModelError
 
-__all__ = ["Options", "Scheme", "find", "schemes"]
+__all__ = ["Assignment", "Options", "Scheme", "calibrated", "find", "passes_of", "schemes"]
 
 FAMILIES = ("plain", "mx", "integer", "pot", "bbq")
 """Modules of this package, in the order in which people see their schemes."""
@@ -42,3 +45,22 @@ def find(name: str) -> Scheme:
         hint = f"Did you mean {near[0]!r}? " if near else ""
         raise ModelError(f"unknown scheme {name!r}", hint=f"{hint}Use one of {', '.join(known)}")
     return known[name]
+
+
+def passes_of(scheme: str | Assignment, options: Options) -> Sequence[GraphPass]:
+    """What quantizes a network by a scheme, or each layer by its own.
+
+    Raises:
+        ModelError: No such scheme; names the near one.
+    """
+    if isinstance(scheme, Assignment):
+        for name in scheme.schemes:
+            find(name)
+        return (make("assign", assignment=scheme, options=options),)
+    return find(scheme).passes(options)
+
+
+def calibrated(scheme: str | Assignment) -> bool:
+    """Whether calibration samples are needed."""
+    names = scheme.schemes if isinstance(scheme, Assignment) else (scheme,)
+    return any(find(name).calibrated for name in names)

@@ -18,7 +18,8 @@ class Options:
 
     Attributes:
         exclude: Nodes or weights, by name, that stay in FP32.
-        min_channels: Products that contract fewer elements stay in FP32 (or what the scheme gives such layers).
+        min_channels: Products that contract fewer elements stay in FP32 (or what the scheme gives such layers); 0
+            spares no layer that the scheme can take, depthwise ones included.
         calibration: Input name -> samples, the first axis counting them; None where the scheme needs none.
         requantization: Law by which sums of codes become codes, see `potluck.isa.requantize`.
     """
@@ -38,9 +39,11 @@ class Scheme:
         summary: One line: operands and the instruction path of their products.
         passes: The passes that quantize, after folding and fusing.
         calibrated: Whether it needs calibration samples.
+        by_layer: Whether it can be assigned to single layers (its passes heed ``exclude``).
     """
 
     name: str
     summary: str
     passes: Callable[[Options], Sequence[GraphPass]]
     calibrated: bool = False
+    by_layer: bool = True

@@ -36,7 +36,15 @@ def _weights_only(name: str, weights: Literal["int8", "int4"], group: int, summa
 
 SCHEMES = (
     product("int8", "int8", "INT8 operands, calibrated activations; widening INT8 multiply-adds"),
+    product(
+        "int6", "int6", "6-bit weights per channel in bytes, INT8 activations; widening INT8 multiply-adds"
+    ),
     product("int4", "int4", "INT4 weights per channel, INT8 activations; widening INT8 multiply-adds"),
+    product(
+        "int2",
+        "int2",
+        "2-bit weights (-1, 0, 1) stored as INT4, INT8 activations; widening INT8 multiply-adds",
+    ),
     _weights_only("int8_weights", "int8", 0, "INT8 weights per channel, dequantized; FP32 multiply-adds"),
     _weights_only(
         "int4_weights", "int4", 32, "INT4 weights in groups of 32, dequantized; FP32 multiply-adds"

@@ -22,5 +22,6 @@ SCHEMES = (
         "pot_recover",
         "for INT8 QDQ networks: PoT levels found in their weights; widening INT8 multiply-adds",
         lambda options: (RecoverPot(),),
+        by_layer=False,
     ),
 )

@@ -1,0 +1,168 @@
+"""One network on one set of samples, in FP32 and quantized: outputs, noise of each layer, and what it stores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from potluck.compiler.footprint import Footprint, footprints
+from potluck.compiler.graph import label, shape_of
+from potluck.compiler.host import HostNetwork
+from potluck.compiler.importer import Source
+from potluck.compiler.passes.assign import products
+from potluck.compiler.quantize import quantize_model
+from potluck.compiler.quantizers.statistics import sqnr
+from potluck.compiler.schemes import Assignment, calibrated
+from potluck.evaluation.samples import Samples
+from potluck.isa.errors import ModelError
+
+OBSERVED = 64
+"""Samples from which the noise of layers is taken."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """A network on samples.
+
+    Attributes:
+        outputs: Its first output, [n, ...].
+        layers: SQNR in dB of each product's output against FP32, noise of the layers before it included.
+        footprints: What its products store.
+        engines: What ran it.
+        model: The graph.
+    """
+
+    outputs: NDArray[Any]
+    layers: Mapping[str, float]
+    footprints: list[Footprint]
+    engines: str
+    model: ir.Model
+
+
+@dataclass
+class Bench:
+    """A network, its calibration samples, and the options of every quantization.
+
+    Attributes:
+        source: The network.
+        calibration: Input name -> samples.
+        batch: Samples at a time, if the network's first dimension is free.
+        options: Of `potluck.compiler.quantize.quantize_model`.
+    """
+
+    source: Source
+    calibration: Mapping[str, NDArray[Any]]
+    batch: int = 32
+    options: Mapping[str, Any] = field(default_factory=dict)
+    _reference: dict[int, tuple[Samples, NDArray[Any], dict[str, list[NDArray[Any]]]]] = field(
+        default_factory=dict
+    )
+
+    def quantized(self, scheme: str | Assignment, batch: int | None = None, **options: Any) -> ir.Model:
+        """The quantized network, for `batch` samples at a time."""
+        given = {**self.options, **options}
+        if calibrated(scheme):
+            given["calibration"] = self.calibration
+        dims = free_batch(self.source, self.batch if batch is None else batch)
+        return quantize_model(self.source, scheme, dims={**dims, **given.pop("dims", {})}, **given)
+
+    def evaluate(
+        self, scheme: str | Assignment | ir.Model, samples: Samples, layers: bool = False
+    ) -> Evaluated:
+        """Runs a scheme, or a network that is quantized already, on samples.
+
+        Args:
+            scheme: What to run.
+            samples: On what.
+            layers: Measure the noise of each layer, too.
+        """
+        model = scheme if isinstance(scheme, ir.Model) else self.quantized(scheme)
+        made = {label(node): node.outputs[0].name or "" for node in model.graph}
+        wanted: dict[str, str] = {}
+        if layers:
+            self.reference(samples)
+            seen = self._reference[id(samples)][2]
+            wanted = {name: made[name] for name in seen if name in made}
+        network = HostNetwork(model, [name for name in wanted.values() if name])
+        outputs, noise = [], {}
+        gathered: dict[str, list[NDArray[Any]]] = {name: [] for name in wanted}
+        for feed, count in batches(model, samples):
+            found = network.run(feed)
+            outputs.append(found[network.outputs[0]][:count])
+            for name, value in wanted.items():
+                if sum(map(len, gathered[name])) < OBSERVED:
+                    gathered[name].append(found[value][:count])
+        for name, parts in gathered.items():
+            ours, theirs = np.concatenate(parts)[:OBSERVED], np.concatenate(seen[name])[:OBSERVED]
+            if ours.shape == theirs.shape:
+                noise[name] = sqnr(theirs, ours)
+        stored = footprints(model, network.constants)
+        return Evaluated(np.concatenate(outputs), noise, stored, network.engines, model)
+
+    def reference(self, samples: Samples) -> NDArray[Any]:
+        """FP32's outputs on samples, computed once."""
+        if id(samples) not in self._reference:
+            model = self.quantized("fp32")
+            names = {label(node): node.outputs[0].name or "" for node in products(model)}
+            network = HostNetwork(model, list(names.values()))
+            outputs: list[NDArray[Any]] = []
+            seen: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
+            for feed, count in batches(model, samples):
+                found = network.run(feed)
+                outputs.append(found[network.outputs[0]][:count])
+                for name, value in names.items():
+                    if sum(map(len, seen[name])) < OBSERVED:
+                        seen[name].append(found[value][:count])
+            # The samples are kept as well, so that their id is not given to others.
+            self._reference[id(samples)] = (samples, np.concatenate(outputs), seen)
+        return self._reference[id(samples)][1]
+
+
+def free_batch(source: Source, size: int) -> dict[str, int]:
+    """Sizes for the first dimensions of inputs that are free.
+
+    Raises:
+        ModelError: The file cannot be read.
+    """
+    dims = {}
+    for value in graph_inputs(source):
+        if value.shape is not None and len(value.shape) and not isinstance(value.shape[0], int):
+            dims[value.shape[0].value or f"{value.name}.0"] = size
+    return dims
+
+
+def graph_inputs(source: Source) -> list[ir.Value]:
+    """Inputs of a network as its file states them, weights left out."""
+    if isinstance(source, ir.Model):
+        model = source
+    elif isinstance(source, onnx.ModelProto):
+        model = ir.from_proto(source)
+    else:
+        path = Path(source)
+        if not path.is_file():
+            raise ModelError(f"no such file {str(path)!r}", hint="Give the path of an ONNX model")
+        try:
+            model = ir.load(path)
+        except Exception as error:  # protobuf and onnx-ir each have their own
+            raise ModelError(f"{str(path)!r} is not a valid ONNX model: {error}") from error
+    return [value for value in model.graph.inputs if value.name not in model.graph.initializers]
+
+
+def batches(model: ir.Model, samples: Samples) -> Iterator[tuple[dict[str, NDArray[Any]], int]]:
+    """Feeds of the network's batch size, each with how many of its samples are new (the last one is filled up)."""
+    inputs = [value for value in model.graph.inputs]
+    size = max((shape_of(value)[0] for value in inputs if shape_of(value)), default=1)
+    for start in range(0, len(samples), size):
+        which = range(start, start + size)
+        feed = {
+            value.name or "": np.take(samples.inputs[value.name or ""], which, axis=0, mode="wrap")
+            for value in inputs
+        }
+        yield feed, min(size, len(samples) - start)

@@ -1,0 +1,83 @@
+"""Networks on the host: the mixture of engines gives what onnx's evaluator alone gives, and counts what is stored."""
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from networks import residual
+from onnx.reference import ReferenceEvaluator
+from test_integer_networks import chain, samples
+
+from potluck.compiler.footprint import footprints
+from potluck.compiler.host import HostNetwork
+from potluck.compiler.quantize import quantize_model
+from potluck.compiler.schemes import schemes
+from potluck.isa.errors import ModelError
+
+SHAPE = (1, 3, 12, 12)
+
+
+@pytest.mark.parametrize(
+    "scheme", [name for name in schemes() if name not in ("none", "pot_recover") and "bbq" not in name]
+)
+def test_equals_the_reference_evaluator(scheme):
+    model = quantize_model(residual(size=12, channels=32), scheme, calibration=samples(SHAPE))
+    x = np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32)
+    host = HostNetwork(model)
+    expected = ReferenceEvaluator(ir.to_proto(model)).run(None, {"x": x})[0]
+    # Sums of a convolution come in another order, which a quantizer behind it may turn into a step.
+    assert np.abs(host.run({"x": x})["y"] - expected).max() <= 0.03 * np.abs(expected).max()
+
+
+def test_values_inside_and_engines():
+    model = quantize_model(residual(size=12, channels=32), "mxfp4", exclude=["w1"])
+    inside = next(node.outputs[0].name for node in model.graph if node.op_type == "MxQuantizeDequantize")
+    host = HostNetwork(model, [inside])
+    x = {"x": np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32)}
+    found = host.run(x)
+    assert found.keys() == {"y", inside}
+    assert host.engines == "onnxruntime and onnx's reference evaluator"
+    assert HostNetwork(quantize_model(residual(), "fp32")).engines == "onnxruntime"
+    with pytest.raises(ModelError, match="nobody"):
+        HostNetwork(model, ["nobody"])
+
+
+def test_bytes_count_scales_and_padding():
+    model = quantize_model(residual(size=12, channels=48), "mxfp4")
+    found = {item.node: item for item in footprints(model, HostNetwork(model).constants)}
+    second = found["Conv_2"]  # [96, 48, 3, 3]: a row of 48 in two blocks of 32 and a scale byte each
+    assert second.elements == 96 * 48 * 9
+    assert second.bytes == 96 * 9 * 2 * (16 + 1)
+    assert second.effective_bits == pytest.approx(8 * 34 / 48)
+    assert (second.bits, second.activation_bits) == (4, 4)
+    assert second.macs == 36 * second.elements
+    assert second.bops == 16 * second.macs
+    first = found["Conv_0"]  # too few channels: FP32
+    assert (first.bits, first.bytes, first.scale_bytes) == (32, 4 * first.elements, 0)
+
+
+def test_integers_count_a_scale_per_channel_and_groups():
+    expected = {"int8": 8, "int6": 6, "int4": 4, "int2": 2, "pot_apot": 4}
+    for scheme, bits in expected.items():
+        model = quantize_model(chain(), scheme, calibration=samples((2, 3, 9, 10)), min_channels=0)
+        for item in footprints(model, HostNetwork(model).constants):
+            channels = {"Conv_0": 24, "Conv_2": 24, "Conv_6": 17, "Conv_7": 20}
+            assert item.bits == bits
+            assert item.code_bytes == -(-item.elements * bits // 8)
+            assert item.scale_bytes == 4 * channels.get(item.node, item.scale_bytes // 4)
+    model = quantize_model(residual(size=12, channels=48), "int4_weights")
+    second = {item.node: item for item in footprints(model, HostNetwork(model).constants)}["Conv_2"]
+    assert second.bytes == 96 * 9 * 2 * (16 + 4)
+    assert second.activation_bits == 32
+
+
+def test_grids_hold_the_dequantized_weights():
+    for scheme in ("int8", "int6", "int4", "mxfp4", "mxfp8", "pot_apot", "int4_weights"):
+        model = quantize_model(residual(size=12, channels=32), scheme, calibration=samples(SHAPE))
+        constants = HostNetwork(model).constants
+        for item in footprints(model, constants):
+            if item.bits == 32:
+                assert item.grid is None
+                continue
+            levels = constants[item.values] / item.grid.scale
+            near = np.abs(levels[..., None] - item.grid.levels).min(-1)
+            assert near.max() <= 1e-5 * np.abs(item.grid.levels).max()
