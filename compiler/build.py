@@ -73,6 +73,7 @@ def prepare(
     scheme: str | Assignment | None = None,
     *,
     dims: Mapping[str, int] | None = None,
+    bind: Mapping[str, NDArray[np.generic]] | None = None,
     exclude: Sequence[str] = (),
     min_channels: int = 16,
     calibration: Mapping[str, NDArray[np.generic]] | None = None,
@@ -90,7 +91,7 @@ def prepare(
         if scheme is not None
         else ()
     )
-    model = load(source, dims)
+    model = load(source, dims, bind)
     run_passes(model, folding(), print_after, write)
     check(model)
     run_passes(model, (*passes, make("integer_products")), print_after, write)

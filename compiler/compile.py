@@ -32,6 +32,7 @@ def compile_model(
     scheme: str | Assignment | None = None,
     *,
     dims: Mapping[str, int] | None = None,
+    bind: Mapping[str, NDArray[np.generic]] | None = None,
     exclude: Sequence[str] = (),
     min_channels: int = 16,
     calibration: Mapping[str, NDArray[np.generic]] | None = None,
@@ -47,6 +48,7 @@ def compile_model(
         scheme: Quantize first, see `potluck.compiler.schemes` (a name, or which layer has which); None takes the
             network as it is.
         dims: Sizes of dynamic dimensions; ``batch`` and ``N`` are 1 unless given.
+        bind: Values of inputs that become constants, such as a shape that an exporter left open.
         exclude: Nodes or weights, by name, that are not quantized.
         min_channels: Products that contract fewer elements are not quantized.
         calibration: Input name -> samples, for schemes that fix ranges beforehand.
@@ -67,6 +69,7 @@ def compile_model(
         source,
         scheme,
         dims=dims,
+        bind=bind,
         exclude=exclude,
         min_channels=min_channels,
         calibration=calibration,

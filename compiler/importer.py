@@ -11,8 +11,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx_ir as ir
+from numpy.typing import NDArray
 from onnx_ir.passes.common import (
     InlinePass,
     LiftConstantsToInitializersPass,
@@ -27,23 +29,30 @@ from potluck.isa.errors import ModelError
 Source = str | os.PathLike[str] | ir.Model | onnx.ModelProto
 
 
-def load(source: Source, dims: Mapping[str, int] | None = None) -> ir.Model:
+def load(
+    source: Source,
+    dims: Mapping[str, int] | None = None,
+    bind: Mapping[str, NDArray[np.generic]] | None = None,
+) -> ir.Model:
     """Reads a network and brings it into the form that every pass expects.
 
     Args:
         source: Path of an ONNX file, an onnx-ir model (left as it is) or a ModelProto.
         dims: Size of every dynamic dimension by its name, e.g. ``{"batch": 1}``; an unnamed one is called
             ``INPUT.AXIS``, e.g. ``x.0``. Dimensions named ``batch`` or ``N`` are 1 unless given.
+        bind: Inputs that become constants, by name: what an exporter left open and the program needs to know, such as
+            a shape or axes. They are no inputs of the program.
 
     Returns:
         A new model: opset 24, static input shapes, constants as initializers, shapes inferred, attributes of
         convolutions and pools explicit, every node named.
 
     Raises:
-        ModelError: The file cannot be read, the checker refuses it, or a dimension is unbound; the text names
-            the file, the node or the dimension.
+        ModelError: The file cannot be read, the checker refuses it, a dimension is unbound, or a value does not fit
+            its input; the text names the file, the node, the dimension or the input.
     """
     model = _read(source)
+    _hold(model, bind or {})
     _convert(model)
     _bind(model, dims or {})
     RemoveInitializersFromInputsPass()(model)
@@ -92,9 +101,7 @@ def _read(source: Source) -> ir.Model:
 def _convert(model: ir.Model) -> None:
     version = model.graph.opset_imports.get("", OPSET)
     if version > OPSET:
-        raise ModelError(
-            f"the model is of opset {version}", hint=f"Potluck takes up to {OPSET}; export an older one"
-        )
+        _relabel(model, version)
     if version < OPSET:
         import onnxscript.version_converter  # slow to import, and seldom needed twice
 
@@ -112,6 +119,62 @@ def _convert(model: ir.Model) -> None:
                 f"cannot convert opset {version} to {OPSET}", hint="Export the model with a newer opset"
             )
     model.ir_version = max(model.ir_version, 11)  # the IR version that came with opset 24's types
+
+
+def _relabel(model: ir.Model, version: int) -> None:
+    """Calls a model of a newer opset one of ours, if its operators differ in nothing but the types they take.
+
+    Raises:
+        ModelError: They do not.
+    """
+    changed = set()
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        if node.domain in ("", "ai.onnx"):
+            try:
+                new, old = (onnx.defs.get_schema(node.op_type, opset) for opset in (version, OPSET))
+            except onnx.defs.SchemaError:
+                changed.add(node.op_type)
+                continue
+            if new.since_version > OPSET and _signature(new) != _signature(old):
+                changed.add(node.op_type)
+    if changed or model.functions:
+        what = f"its operators {sorted(changed)} are" if changed else "its functions may be"
+        raise ModelError(
+            f"the model is of opset {version}, and {what} newer than opset {OPSET}",
+            hint=f"Export the model with opset {OPSET}",
+        )
+    model.graph.opset_imports[""] = OPSET
+
+
+def _signature(schema: onnx.defs.OpSchema) -> tuple[object, ...]:
+    """What a node of an operator can say: inputs, outputs, attributes with defaults."""
+    attributes = sorted(
+        (name, str(item.type), item.required, item.default_value.SerializeToString())
+        for name, item in schema.attributes.items()
+    )
+    ports = [[(port.name, str(port.option)) for port in ports] for ports in (schema.inputs, schema.outputs)]
+    return (attributes, *ports)
+
+
+def _hold(model: ir.Model, values: Mapping[str, NDArray[np.generic]]) -> None:
+    """Makes constants of inputs."""
+    inputs = {value.name: value for value in model.graph.inputs}
+    for name, given in values.items():
+        value, array = inputs.get(name), np.asarray(given)
+        if value is None:
+            known = ", ".join(repr(item) for item in inputs)
+            raise ModelError(f"bind names {name!r}, which is no input", hint=f"The inputs are {known}")
+        if value.dtype is not None and value.dtype.numpy() != array.dtype:
+            raise ModelError(f"bind gives {array.dtype} for input {name!r}, which is {value.dtype.name}")
+        shape = value.shape
+        if shape is not None and (
+            len(shape) != array.ndim
+            or any(isinstance(a, int) and a != b for a, b in zip(shape, array.shape, strict=True))
+        ):
+            raise ModelError(f"bind gives shape {array.shape} for input {name!r}, which has {shape}")
+        model.graph.inputs.remove(value)
+        value.const_value, value.shape = ir.tensor(array, name=name), ir.Shape(array.shape)
+        model.graph.initializers[name] = value
 
 
 def _bind(model: ir.Model, dims: Mapping[str, int]) -> None:

@@ -24,6 +24,7 @@ def overlap(ops: Sequence[LoweredOp]) -> list[LoweredOp]:
         written = [_span(store.destination, store, True) for tile in op.tiles for store in tile.stores]
         if op.kernel is None:  # its loads are its stores
             written += [_span(load.destination, load, True) for tile in op.tiles for load in tile.loads]
+        written += op.written
         hull = (min(low for low, _ in written), max(high for _, high in written))
         early: list[Transfer] = []
         late: list[Transfer] = []

@@ -54,6 +54,7 @@ def quantize_model(
     scheme: str | Assignment,
     *,
     dims: Mapping[str, int] | None = None,
+    bind: Mapping[str, NDArray[np.generic]] | None = None,
     exclude: Sequence[str] = (),
     min_channels: int = 16,
     calibration: Mapping[str, NDArray[np.generic]] | None = None,
@@ -67,6 +68,7 @@ def quantize_model(
         source: Path or model, see `potluck.compiler.importer.load`.
         scheme: A name of `potluck.compiler.schemes.schemes`, or which layer has which.
         dims: Sizes of dynamic dimensions.
+        bind: Values of inputs that become constants.
         exclude: Nodes or weights, by name, that stay in FP32.
         min_channels: Products that contract fewer elements stay in FP32.
         calibration: Input name -> samples, the first axis counting them, for schemes that fix ranges beforehand.
@@ -81,7 +83,7 @@ def quantize_model(
         ModelError: The model is invalid, the scheme is unknown, or names in ``exclude`` do not exist.
     """
     passes = passes_of(scheme, Options(tuple(exclude), min_channels, calibration, requantization))
-    model = load(source, dims)
+    model = load(source, dims, bind)
     run_passes(model, [*folding(), *passes], print_after, write)
     return QuantizedModel(
         model.graph,

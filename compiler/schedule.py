@@ -162,6 +162,7 @@ class LoweredOp:
         format: Format of the products, ``fp32`` or an MX scheme.
         footprint: Ranges of L1 that it uses: (first address, first address behind).
         ahead: Transfers for the next layer that run while the last tile is computed.
+        written: Ranges of DRAM that the kernel itself writes: (first address, first address behind).
     """
 
     name: str
@@ -175,6 +176,7 @@ class LoweredOp:
     format: str = "fp32"
     footprint: tuple[tuple[int, int], ...] = ()
     ahead: tuple[Transfer, ...] = ()
+    written: tuple[tuple[int, int], ...] = ()
 
     def beside(self, index: int) -> tuple[Transfer, ...]:
         """Transfers that run while tile ``index`` is computed."""

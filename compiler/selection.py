@@ -8,10 +8,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
-from potluck.compiler.graph import label, operator, shape_of
-from potluck.compiler.lowering.base import LayerPlan, Target, Tensor, tensor_bytes
+from potluck.compiler.graph import constant, label, operator, shape_of
+from potluck.compiler.lowering.base import FORMAT_NAMES, Constant, LayerPlan, Target, Tensor, tensor_bytes
+from potluck.compiler.lowering.base import constant as make_constant
+from potluck.compiler.lowering.boxes import Axis, Box
+from potluck.compiler.lowering.move import Piece, moves
 from potluck.compiler.lowering.stream import RelayoutPlan
 from potluck.compiler.memory import Storage
 from potluck.compiler.operators import operators
@@ -47,11 +52,42 @@ class Selector:
                 known[operator(node)].plan(self, node)
             except DataError as error:  # a kernel refuses the shape
                 raise ModelError(error.message, node=label(node), hint=error.hint) from error
+        for value in self.model.graph.outputs:
+            self._output(value)
         for value in self.model.graph.outputs if self.target.flat else ():
             tensor = self.tensors[value]
             if len(tensor.shape) == 4 and not tensor.channels_last:  # as files have them
                 self.tensors[value] = self.ordered(tensor, channels_last=True)
         return self.plans
+
+    def _output(self, value: ir.Value) -> None:
+        """Gives an output that no layer computes its value: it was known when the network was compiled.
+
+        Raises:
+            ModelError: Its operator does not compute this output.
+        """
+        if value in self.tensors:
+            return
+        array = constant(value)
+        if array is None:
+            producer = value.producer()
+            name = label(producer) if producer is not None else None
+            raise ModelError(f"its output {value.name!r} is not computed", node=name)
+        held, y = self.held(array, value.name or ""), self.new(value)
+        self.plans += moves(y.name, "Constant", [Piece(held, Box((Axis(y.elements, 1, 1),)))], y)
+
+    def held(self, array: NDArray[np.generic], name: str, channels_last: bool = False) -> Constant:
+        """A constant of the graph as the program carries it.
+
+        Args:
+            array: Its value.
+            name: In the manifest.
+            channels_last: Whether one of four dimensions lies as NHWC.
+        """
+        stored = array.transpose(0, 2, 3, 1) if channels_last and array.ndim == 4 else array
+        return make_constant(
+            name, "values", stored, FORMAT_NAMES.get(array.dtype.name, array.dtype.name.upper())
+        )
 
     def _seen_as_image(self, value: ir.Value) -> bool:
         """Whether the first operators that care about the order of a value's elements take it as NHWC."""

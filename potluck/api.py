@@ -101,22 +101,25 @@ def run(
     mode: str = "timed",
     profile: bool = False,
     window: tuple[int, int] | None = None,
+    dims: Mapping[str, int] | None = None,
+    bind: Mapping[str, NDArray[Any]] | None = None,
     **options: Any,
 ) -> Result:
     """Quantize (if a scheme is given; ``options`` as there), compile and simulate in one step.
 
     Missing inputs are drawn from a fixed seed. A scheme that needs calibration and gets none takes the ranges of the
     inputs themselves, or of noise if there are none: enough for cycles, not for accuracy (``manifest`` says which).
-    ``mode``, ``profile`` and ``window`` are as in :func:`simulate`.
+    ``mode``, ``profile`` and ``window`` are as in :func:`simulate`, ``dims`` and ``bind`` as in :func:`compile`.
     """
     calibrated = None
     if scheme and _calibrated(scheme):
         calibrated = "the samples given"
         if options.get("calibration") is None:
             calibrated = "the inputs of the run" if inputs else "seeded noise"
-            options["calibration"] = inputs or _noise(model)
-    source = quantize(model, scheme, **options) if scheme else model
-    program = compile(source, machine)
+            options["calibration"] = inputs or _noise(model, dims, bind)
+    fixed = {"dims": dims, "bind": bind}
+    source = quantize(model, scheme, **fixed, **options) if scheme else model
+    program = compile(source, machine, **({} if scheme else fixed))
     tensors = {**seeded_inputs(program), **(inputs or {})}
     result = simulate(program, tensors, mode, machine, profile=profile, window=window)
     result.manifest["model_sha256"] = hashlib.sha256(Path(model).read_bytes()).hexdigest()
@@ -136,7 +139,12 @@ def _described(scheme: str | Assignment) -> Any:
     return scheme if isinstance(scheme, str) else scheme.to_json()
 
 
-def _noise(model: str | Path, count: int = 8) -> dict[str, NDArray[Any]]:
+def _noise(
+    model: str | Path,
+    dims: Mapping[str, int] | None,
+    bind: Mapping[str, NDArray[Any]] | None,
+    count: int = 8,
+) -> dict[str, NDArray[Any]]:
     """Standard normal calibration samples from a fixed seed."""
     from potluck.compiler.graph import shape_of
     from potluck.compiler.importer import load
@@ -144,7 +152,7 @@ def _noise(model: str | Path, count: int = 8) -> dict[str, NDArray[Any]]:
     generator = np.random.Generator(np.random.Philox(1))
     return {
         value.name or "": generator.standard_normal((count, *shape_of(value)[1:])).astype(np.float32)
-        for value in load(model).graph.inputs
+        for value in load(model, dims, bind).graph.inputs
     }
 
 

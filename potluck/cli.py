@@ -49,6 +49,13 @@ MinChannels = Annotated[int, typer.Option(help="Leave products that contract few
 Requantize = Annotated[
     str, typer.Option(help="How integer sums are rounded: ort_float_rne, tflite_single, tflite_double.")
 ]
+Dims = Annotated[
+    list[str] | None, typer.Option("--dim", help="Size of a dynamic dimension: NAME=8; repeatable.")
+]
+Binds = Annotated[
+    list[str] | None,
+    typer.Option("--bind", help="Make an input a constant: NAME=FILE.npy; repeatable."),
+]
 Calibration = Annotated[Path | None, typer.Option(help="Samples as .npz, for schemes with fixed ranges.")]
 
 
@@ -73,6 +80,8 @@ def run(
     min_channels: MinChannels = 16,
     calibration: Calibration = None,
     requantization: Requantize = "ort_float_rne",
+    dim: Dims = None,
+    bind: Binds = None,
     machine: MachineName = "spatz-mx",
     inputs: Annotated[
         Path | None, typer.Option("--input", help="Inputs as .npz; otherwise seeded noise.")
@@ -101,6 +110,7 @@ def run(
         _machine(machine, settings),
         **views.options(mode),
         **options,
+        **_fixed(dim, bind),
     )
     if output:
         _save_npz(output, result.outputs)
@@ -119,6 +129,8 @@ def quantize(
     min_channels: MinChannels = 16,
     calibration: Calibration = None,
     requantization: Requantize = "ort_float_rne",
+    dim: Dims = None,
+    bind: Binds = None,
 ) -> None:
     """Quantize a network to standard ONNX."""
     from potluck import api
@@ -127,7 +139,7 @@ def quantize(
     if chosen is None:
         raise DataError("there is nothing to quantize to", hint="Give --scheme or --assign")
     options = _quantization(exclude, min_channels, calibration, requantization)
-    api.quantize(model, chosen, **options).save(output)
+    api.quantize(model, chosen, **options, **_fixed(dim, bind)).save(output)
     console.print(f"wrote {output}")
 
 
@@ -155,6 +167,8 @@ def compile_command(
     min_channels: MinChannels = 16,
     calibration: Calibration = None,
     requantization: Requantize = "ort_float_rne",
+    dim: Dims = None,
+    bind: Binds = None,
     settings: Settings = None,
 ) -> None:
     """Compile a network to a RISC-V ELF file with a manifest."""
@@ -162,8 +176,9 @@ def compile_command(
 
     options = _quantization(exclude, min_channels, calibration, requantization)
     chosen = _scheme(scheme, assign)
-    source: Any = api.quantize(model, chosen, **options) if chosen else model
-    program = api.compile(source, _machine(machine, settings))
+    fixed = _fixed(dim, bind)
+    source: Any = api.quantize(model, chosen, **options, **fixed) if chosen else model
+    program = api.compile(source, _machine(machine, settings), **({} if chosen else fixed))
     program.save(output)
     console.print(
         f"wrote {output}: {len(program.manifest.layers)} layers, {program.text_bytes} bytes of code"
@@ -406,6 +421,24 @@ def _quantization(
         "calibration": _load_npz(calibration) if calibration is not None else None,
         "requantization": requantization,
     }
+
+
+def _fixed(dims: list[str] | None, binds: list[str] | None) -> dict[str, Any]:
+    """What is known of the inputs when a network is compiled."""
+    import numpy as np
+
+    sizes: dict[str, int] = {}
+    for name, size in _pairs("--dim", dims).items():
+        if not size.isdecimal():
+            raise DataError(f"--dim {name}={size}: expected a whole number")
+        sizes[name] = int(size)
+    values: dict[str, Any] = {}
+    for name, path in _pairs("--bind", binds).items():
+        try:
+            values[name] = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DataError(f"cannot read {path} as .npy: {error}", tensor=name) from None
+    return {"dims": sizes, "bind": values}
 
 
 def _load_npz(path: Path | None) -> dict[str, Any]:

@@ -47,12 +47,18 @@ def _variadic(names: dict[str, Callable[[Value, Value], Value]]) -> None:
 
 
 def _mod(node: ir.Node, x: Value, y: Value) -> Value:
-    if x.type == F32:  # fmod: the sign of the dividend
-        return g.copysign(g.fma(-y, f.truncated(x / y), x), x)
-    rest = g.binary("rem", x, y)
-    if integer(node, "fmod", 0):
+    """The sign is the dividend's with ``fmod``, else the divisor's; floats may have either."""
+    truncating = bool(integer(node, "fmod", 0))
+    if x.type != F32:
+        rest = g.binary("rem", x, y)
+        wrong = g.differs(rest, 0) & ((rest < 0) ^ (y < 0))
+        return rest if truncating else g.select(wrong, rest + y, rest)
+    rest = g.copysign(g.fma(-y, f.truncated(x / y), x), x)
+    rest = g.select(g.equal(_absolute(y), math.inf) & (_absolute(x) < math.inf), x, rest)
+    if truncating:
         return rest
-    return g.select(g.differs(rest, 0) & ((rest < 0) ^ (y < 0)), rest + y, rest)
+    turned = g.select((rest < 0) ^ (y < 0), rest + y, rest)
+    return g.select(g.equal(rest, 0), g.copysign(g.constant(0.0), y), turned)
 
 
 def _sign(x: Value) -> Value:
@@ -127,7 +133,15 @@ def _hard_sigmoid(node: ir.Node, x: Value) -> Value:
 
 
 def _shift(node: ir.Node, x: Value, by: Value) -> Value:
-    return g.binary("shl" if text(node, "direction", "LEFT") == "LEFT" else "shr", x, by)
+    """Shifts by the width or more, which negative ones are too, leave zeros, or copies of a sign shifted right."""
+    assert node.inputs[0] is not None and node.inputs[0].dtype is not None
+    kind = np.dtype(node.inputs[0].dtype.numpy())
+    last = 8 * kind.itemsize - 1
+    beyond = (by < 0) | (by > last)
+    if text(node, "direction", "LEFT") == "RIGHT" and kind.kind == "i":
+        return g.binary("sar", x, g.select(beyond, g.constant(last, x.type), by))
+    shifted = g.binary("shl" if text(node, "direction", "LEFT") == "LEFT" else "shr", x, by)
+    return g.select(beyond, g.constant(0, x.type), shifted)
 
 
 def _is_inf(node: ir.Node, x: Value) -> Value:

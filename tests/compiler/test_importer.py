@@ -138,3 +138,37 @@ def test_print_after_shows_the_graph():
     assert "MxQuantizeDequantize" in render(model)
     with pytest.raises(ModelError, match="Did you mean 'fuse_activation'"):
         run_passes(model, [], print_after=["fuse_activations"])
+
+
+RESHAPE = """<ir_version: 10, opset_import: ["" : 21]> g (float[2, 3] x, int64[2] shape) => (float[3, 2] y) {
+  y = Reshape (x, shape)
+}"""
+
+
+def test_a_bound_input_is_a_constant():
+    model = load(onnx.parser.parse_model(RESHAPE), bind={"shape": np.array([3, 2])})
+    assert [value.name for value in model.graph.inputs] == ["x"]
+    assert model.graph.initializers["shape"].const_value.numpy().tolist() == [3, 2]
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert np.array_equal(reference(model, x=x)[0], x.reshape(3, 2))
+
+
+@pytest.mark.parametrize(
+    ("bind", "says"),
+    [
+        ({"sahpe": np.array([3, 2])}, "'sahpe'"),
+        ({"shape": np.array([3.0, 2.0])}, "float64"),
+        ({"shape": np.array([6])}, "shape"),
+    ],
+)
+def test_what_cannot_be_bound_is_named(bind, says):
+    with pytest.raises(ModelError, match=says):
+        load(onnx.parser.parse_model(RESHAPE), bind=bind)
+
+
+def test_a_newer_opset_is_taken_if_its_operators_say_the_same():
+    text = """<ir_version: 13, opset_import: ["" : 26]> g (float[2, 3] x) => (float[3, 2] y) { y = Transpose (x) }"""
+    assert load(onnx.parser.parse_model(text)).graph.opset_imports[""] == 24
+    newer = """<ir_version: 13, opset_import: ["" : 26]> g (float[2] x) => (int32[2] y) { y = BitCast <to = 6> (x) }"""
+    with pytest.raises(ModelError, match="BitCast"):
+        load(onnx.parser.parse_model(newer))
