@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from potluck.isa.errors import TrapError
@@ -24,12 +23,13 @@ LARGEST = 1 << 40  # bytes of one transfer, more than any memory
 
 
 class End(NamedTuple):
-    """One end of a transfer: address, bytes from a row to the next, and the bytes [rows, size], None if there are
-    none."""
+    """One end of a transfer: address, bytes from a row to the next, and the bytes [rows, size] (None if there are
+    none) with the memory that they lie in."""
 
     start: int
     step: int
     view: NDArray[np.uint8] | None
+    region: str | None
 
 
 class Transfer(NamedTuple):
@@ -91,14 +91,14 @@ class Dma:
         ends = []
         for name in ("dma_source", "dma_target"):
             start, step = state[name], _signed(state[f"{name}_stride"]) if rows > 1 else 0
-            view = self._rows(start, step, rows, size, pc) if size and rows else None
+            view, region = self._rows(start, step, rows, size, pc) if size and rows else (None, None)
             if (
                 view is not None
                 and name == "dma_target"
                 and self.memory.protects(start + min(0, (rows - 1) * step))
             ):
                 raise TrapError("DMA transfer into the program's text", pc=pc, address=start)
-            ends.append(End(start, step, view))
+            ends.append(End(start, step, view, region))
         return Transfer(size, rows, *ends)
 
     def copy(self, transfer: Transfer, now: int, pc: int) -> int:
@@ -107,7 +107,7 @@ class Dma:
         end, beats = now + self.machine.dma.setup_cycles, 0
         if source.view is not None and target.view is not None:
             _move(transfer)
-            beats = self._beats(source.start, source.step, target.start, rows, size)
+            beats = self._beats(transfer)
         if self.dram is None or not beats:
             end += self.machine.dram.latency_cycles + beats
         else:
@@ -118,7 +118,7 @@ class Dma:
         self.end = max(end, max(now, self.end) + beats)
         self.busy_cycles += beats
         total, dram = self.moved.get(pc, (0, 0))
-        ends = [self.memory.region(end.start, 1) for end in (source, target)]
+        ends = source.region, target.region
         self.moved[pc] = total + size * rows, dram + size * rows * ends.count("dram")
         if self.keeps_transfers:
             self.transfers.append(Moved(now, self.end - beats, self.end, pc, size * rows, *map(str, ends)))
@@ -126,36 +126,41 @@ class Dma:
         self._queued += 1
         return self._queued
 
-    def _rows(self, start: int, step: int, rows: int, size: int, pc: int) -> NDArray[np.uint8]:
-        """The bytes of a two-dimensional transfer's end as an array [rows, size].
+    def _rows(self, start: int, step: int, rows: int, size: int, pc: int) -> tuple[NDArray[np.uint8], str]:
+        """The bytes of a two-dimensional transfer's end as an array [rows, size], and their memory.
 
         Raises:
             TrapError: they do not lie inside one memory.
         """
         low = min(start, start + (rows - 1) * step)
         extent = abs(step) * (rows - 1) + size
-        if low < 0 or self.memory.region(low, extent) is None:
+        region = self.memory.region(low, extent) if low >= 0 else None
+        if region is None:
             raise TrapError("DMA transfer outside L1 and DRAM", pc=pc, address=start)
-        flat = self.memory.view(low, extent)[start - low :]
-        return as_strided(flat, (rows, size), (step, 1))
+        flat = self.memory.view(low, extent)
+        return np.ndarray((rows, size), np.uint8, flat, start - low, (step, 1)), region
 
-    def _beats(self, source: int, source_step: int, target: int, rows: int, size: int) -> int:
+    def _beats(self, transfer: Transfer) -> int:
         """Cycles on the bus: whole beats of each row, or the rate of ``simple`` DRAM if that is slower."""
+        size, rows, source, target = transfer
         width = self.machine.dma.width_bits // 8
         rate = float(width)
-        for address, direction in ((source, "dram_read"), (target, "dram_write")):
-            if self.memory.region(address, 1) == "dram":
+        for end, direction in ((source, "dram_read"), (target, "dram_write")):
+            if end.region == "dram":
                 self.bytes[direction] += size * rows
                 if self.dram is None:
                     rate = min(rate, self.machine.dram.bytes_per_cycle)
             else:
                 self.bytes["l1"] += size * rows
         # Where rows begin within a beat repeats after at most `width` rows.
-        some = min(rows, width)
-        starts = (source % width + source_step % width * np.arange(some, dtype=np.int64)) % width
-        beats = np.maximum((starts + size + width - 1) // width, int(-(-size // rate)))
+        some = min(rows, width if source.step % width else 1)
+        least = int(-(-size // rate))
+        beats = [
+            max(-(-((source.start + row * source.step) % width + size) // width), least)
+            for row in range(some)
+        ]
         whole, rest = divmod(rows, some)
-        return whole * int(beats.sum()) + int(beats[:rest].sum())
+        return whole * sum(beats) + sum(beats[:rest])
 
     def _commands(
         self, dram: System, transfer: Transfer, ready: int, beats: int, tally: NDArray[np.int64]
@@ -170,7 +175,7 @@ class Dma:
         begin = max(ready, self.asked) + path
         last = begin + beats
         for end, write in ((transfer.source, False), (transfer.target, True)):
-            if self.memory.region(end.start, 1) == "dram":
+            if end.region == "dram":
                 first, done, asked = dram.transfer(
                     end.start - base, end.step, transfer.rows, transfer.size, write, begin, width, tally
                 )

@@ -88,6 +88,13 @@ def _mix(a: int, b: int) -> Any:
 
 
 @numba.njit(nogil=True, cache=True)
+def _copy(source: NDArray[Any], target: NDArray[Any]) -> None:
+    """Element by element: the check of shapes in an assignment takes Numba two seconds to compile."""
+    for k in range(target.size):
+        target[k] = source[k]
+
+
+@numba.njit(nogil=True, cache=True)
 def intern(times: NDArray[Any], states: NDArray[Any], index: NDArray[Any], record: NDArray[Any]) -> int:
     """The number of a timer state, entering it if new; -1 if the table is full."""
     h = np.uint64(1469598103934665603)
@@ -109,7 +116,7 @@ def intern(times: NDArray[Any], states: NDArray[Any], index: NDArray[Any], recor
     number = record[R_STATES]
     if number >= states.shape[0]:
         return -1
-    states[number, :] = times
+    _copy(times, states[number])
     index[place] = number
     record[R_STATES] = number + 1
     return number
@@ -202,7 +209,7 @@ def account(
         row_codes[k] = state_codes[slot] if slot >= 0 else 0
         if row_codes[k] & IN_DRAM:
             far |= np.int64(1) << np.int64(slot)
-    scratch[:] = states[record[R_STATE]]
+    _copy(states[record[R_STATE]], scratch)
     causes[place, :] = 0
     cycles = time_block(
         timing_rows[start : start + count], np.int64(vl), row_codes[:count], taken, scratch, causes[place]
@@ -214,7 +221,7 @@ def account(
     memo[place, CYCLES], memo[place, NEXT], memo[place, COUNT] = cycles, following, 1
     memo[place, ENTRY_BLOCK], memo[place, ENTRY_VL], memo[place, ENTRY_FAR] = block, np.int64(vl), far
     if kept_codes.shape[0] > 1:
-        kept_codes[place, :] = state_codes
+        _copy(state_codes, kept_codes[place])
     _write_log(place, cycles, record, log)
     record[R_ENTRIES] += 1
     record[R_CYCLES] += cycles

@@ -109,12 +109,11 @@ class Memory:
         """``l1``, ``dram`` or ``pages`` if the whole range lies inside it."""
         if self.pages is not None:
             return "pages" if self.pages.allows(address, count, READ) else None
-        for name, base, size in (
-            ("l1", self.layout.l1_base, self.layout.l1_bytes),
-            ("dram", self.layout.dram_base, self.layout.dram_bytes),
-        ):
-            if base <= address and address + count <= base + size:
-                return name
+        layout, end = self.layout, address + count
+        if layout.l1_base <= address and end <= layout.l1_base + layout.l1_bytes:
+            return "l1"
+        if layout.dram_base <= address and end <= layout.dram_base + layout.dram_bytes:
+            return "dram"
         return None
 
     def protects(self, address: int) -> bool:

@@ -21,8 +21,14 @@ from potluck.sim.cache import configure_numba
 
 configure_numba()
 
-ACT, PRE, PREA, RD, WR, RDA, WRA, REF_AB, REF_PB = range(9)
-NEVER = np.int64(1) << np.int64(60)
+
+def _words(*numbers: int) -> Any:
+    """Not Python's integers: Numba would compile every function anew for each of them that it is called with."""
+    return tuple(np.int64(number) for number in numbers)
+
+
+ACT, PRE, PREA, RD, WR, RDA, WRA, REF_AB, REF_PB = _words(*range(9))
+NONE, ZERO, ONE, ALL_LEVELS, RANK_LEVELS, NEVER = _words(-1, 0, 1, 5, 3, 1 << 60)
 # Words of a channel's record.
 CLOCK, HITS, CLOSED, CONFLICTS = range(4)
 COUNTS = 8  # + command
@@ -215,10 +221,10 @@ def run_channel(
     active = np.zeros(p[BANKS], np.int64)  # banks with requests
     slots = np.zeros((size, 2), np.int64)  # next slot of the bank's list, request
     free = np.arange(size)
-    free_count, active_count = size, 0
-    incoming, served, oldest, passed = 0, 0, 0, 0
-    row_wants = 0  # banks that want a row command
-    logged = 0
+    free_count, active_count = size, ZERO
+    incoming, served, oldest, passed = ZERO, ZERO, ZERO, ZERO
+    row_wants = ZERO  # banks that want a row command
+    logged = ZERO
     next_due = NEVER
     for r in range(p[RANKS]):
         next_due = min(next_due, ranks[r, DUE])
@@ -232,7 +238,7 @@ def run_channel(
                 t = max(_earliest(command, bank, banks, allowed), now, requests[incoming, ARRIVAL])
                 follows = incoming + 1 == n or requests[incoming + 1, ARRIVAL] > t
                 if follows and t < next_due:
-                    _issue(command, bank, t, 5, p, first, entries, allowed, banks, ranks, record)
+                    _issue(command, bank, t, ALL_LEVELS, p, first, entries, allowed, banks, ranks, record)
                     record[HITS] += 1
                     requests[incoming, STATE] = SERVED
                     done[incoming] = t + (p[READ_DONE] if command == RD else p[WRITE_DONE])
@@ -249,7 +255,7 @@ def run_channel(
             )
             active_count += new
             incoming += 1
-        best, kind, order, chosen = NEVER, 3, n, -1
+        best, kind, order, chosen = NEVER, 3, n, NONE
         forced = passed > p[CAP]
         early = incoming > 0 and requests[incoming - 1, ARRIVAL] > now  # a request was taken before its time
         if row_wants == 0 and oldest < incoming and not forced and not early:
@@ -275,7 +281,7 @@ def run_channel(
                 rank_of = 1 if command >= RD else 2
                 if t < best or rank_of < kind or (rank_of == kind and request < order):
                     best, kind, order, chosen = t, rank_of, request, bank
-        refreshing = -1
+        refreshing = NONE
         if next_due <= best:
             for r in range(p[RANKS]):
                 due = ranks[r, DUE]
@@ -322,8 +328,8 @@ def run_channel(
             r = refreshing
             base = r * p[PER_RANK]
             if per_bank == 0 and ranks[r, OPEN] > 0:
-                _issue(PREA, base, best, 3, p, first, entries, allowed, banks, ranks, record)
-                logged = _note(log, logged, best, PREA, base, -1, -1)
+                _issue(PREA, base, best, RANK_LEVELS, p, first, entries, allowed, banks, ranks, record)
+                logged = _note(log, logged, best, PREA, base, NONE, NONE)
                 _closed(r, ranks, best, ranks[r, OPEN])
                 for bank in range(base, base + p[PER_RANK]):
                     banks[bank, ROW] = -1
@@ -331,32 +337,32 @@ def run_channel(
                         row_wants += _choose(bank, closed_page, banks, slots, requests)
                 continue
             if per_bank == 0:
-                _issue(REF_AB, base, best, 3, p, first, entries, allowed, banks, ranks, record)
-                logged = _note(log, logged, best, REF_AB, base, -1, -1)
+                _issue(REF_AB, base, best, RANK_LEVELS, p, first, entries, allowed, banks, ranks, record)
+                logged = _note(log, logged, best, REF_AB, base, NONE, NONE)
                 ranks[r, DUE] += p[INTERVAL]
                 for bank in range(base, base + p[PER_RANK]):
                     banks[bank, LIMIT] = ranks[r, DUE]
             else:
-                closing = -1
+                closing = NONE
                 for g in range(group):
                     bank = _refreshed(r, g, ranks, p)
                     if banks[bank, ROW] >= 0:
                         closing = bank
                         break
                 if closing >= 0:
-                    _issue(PRE, closing, best, 5, p, first, entries, allowed, banks, ranks, record)
-                    logged = _note(log, logged, best, PRE, closing, -1, -1)
-                    _closed(r, ranks, best, 1)
+                    _issue(PRE, closing, best, ALL_LEVELS, p, first, entries, allowed, banks, ranks, record)
+                    logged = _note(log, logged, best, PRE, closing, NONE, NONE)
+                    _closed(r, ranks, best, ONE)
                     banks[closing, ROW] = -1
                     if banks[closing, HEAD] >= 0:
                         row_wants += _choose(closing, closed_page, banks, slots, requests)
                     continue
                 for g in range(group):
                     bank = _refreshed(r, g, ranks, p)
-                    _issue(REF_PB, bank, best, 5, p, first, entries, allowed, banks, ranks, record)
+                    _issue(REF_PB, bank, best, ALL_LEVELS, p, first, entries, allowed, banks, ranks, record)
                     banks[bank, LIMIT] = NEVER
                 record[COUNTS + REF_PB] -= group - 1  # one command
-                logged = _note(log, logged, best, REF_PB, _refreshed(r, 0, ranks, p), -1, -1)
+                logged = _note(log, logged, best, REF_PB, _refreshed(r, ZERO, ranks, p), NONE, NONE)
                 ranks[r, TARGET] = (ranks[r, TARGET] + 1) % (p[PER_RANK] // group)
                 ranks[r, DUE] += p[INTERVAL]
                 for g in range(group):
@@ -373,7 +379,7 @@ def run_channel(
             while slots[slot, 1] != request:
                 previous, slot = slot, slots[slot, 0]
             banks[bank, PICK], banks[bank, BEFORE] = slot, previous
-        _issue(command, bank, best, 5, p, first, entries, allowed, banks, ranks, record)
+        _issue(command, bank, best, ALL_LEVELS, p, first, entries, allowed, banks, ranks, record)
         logged = _note(log, logged, best, command, bank, requests[request, REQUESTED], request)
         rank = banks[bank, RANK]
         if command == ACT:
@@ -385,14 +391,14 @@ def run_channel(
         elif command == PRE:
             banks[bank, ROW] = -1
             requests[request, STATE] = 2
-            _closed(rank, ranks, best, 1)
+            _closed(rank, ranks, best, ONE)
         else:
             record[HITS + requests[request, STATE]] += 1
             requests[request, STATE] = SERVED
             done[request] = best + (p[READ_DONE] if command in (RD, RDA) else p[WRITE_DONE])
             if command >= RDA:
                 banks[bank, ROW] = -1
-                _closed(rank, ranks, best, 1)
+                _closed(rank, ranks, best, ONE)
             slot, previous = banks[bank, PICK], banks[bank, BEFORE]
             if previous < 0:
                 banks[bank, HEAD] = slots[slot, 0]
