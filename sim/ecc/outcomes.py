@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.sim.ecc.interface import BLOCK_BITS, Decoded, Protection, Status, Words
+from potluck.sim.ecc.interface import BLOCK_BITS, Decoded, Status, Words
+
+
+class Bounding(Protocol):
+    """What a protection promises about wrong data."""
+
+    def bounded(self, clean: Words, read: Words) -> NDArray[np.bool_]:
+        """See `Protection.bounded`."""
+        ...
 
 
 class Data(IntEnum):
@@ -40,14 +49,14 @@ class ArtifactOutcome(IntEnum):
     SDC = 2
 
 
-def data_state(protection: Protection, clean: Words, read: Words) -> NDArray[np.uint8]:
+def data_state(protection: Bounding, clean: Words, read: Words) -> NDArray[np.uint8]:
     """`Data` of each row."""
     exact = (clean == read).all(axis=1)
     bounded = protection.bounded(clean, read)
     return np.where(exact, Data.EXACT, np.where(bounded, Data.BOUNDED, Data.WRONG)).astype(np.uint8)
 
 
-def classify(protection: Protection, clean: Words, decoded: Decoded) -> NDArray[np.uint8]:
+def classify(protection: Bounding, clean: Words, decoded: Decoded) -> NDArray[np.uint8]:
     """`Outcome` of each row."""
     state = data_state(protection, clean, decoded.data)
     touched = _wrong_only_where_touched(clean ^ decoded.data, decoded.status)
@@ -66,7 +75,7 @@ def _wrong_only_where_touched(wrong: Words, status: NDArray[np.uint8]) -> NDArra
     return np.asarray(~(parts & (status == Status.CLEAN)).any(axis=1))
 
 
-def classify_artifact(protection: Protection, clean: Words, decoded: Decoded) -> NDArray[np.uint8]:
+def classify_artifact(protection: Bounding, clean: Words, decoded: Decoded) -> NDArray[np.uint8]:
     """`ArtifactOutcome` of each row."""
     good = data_state(protection, clean, decoded.data) != Data.WRONG
     said = (decoded.status != Status.CLEAN).any(axis=1)

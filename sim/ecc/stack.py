@@ -136,13 +136,16 @@ class Stack:
             result.failed[:] = lost
         return result
 
+    def after_on_die(self, cells: Stored) -> tuple[Words, Words, NDArray[np.uint8]]:
+        """What leaves the devices: data, the system's check bits, and the status per on-die codeword (none: one)."""
+        if self.on_die is None:
+            return cells.data, cells.checks, np.zeros((len(cells.data), 1), np.uint8)
+        word, status = self.on_die.decode(self._join(cells.data, cells.checks), cells.on_die)
+        return *self._part(word, cells.checks.shape[1]), status
+
     def _decode(self, cells: Stored) -> Read:
-        data, checks = cells.data, cells.checks
+        data, checks, inner = self.after_on_die(cells)
         none = np.zeros((len(data), 1), np.uint8)
-        inner = none
-        if self.on_die is not None:
-            word, inner = self.on_die.decode(self._join(data, checks), cells.on_die)
-            data, checks = self._part(word, checks.shape[1])
         data, outer = self.system.decode(data, checks)
         heard = inner if self.on_die_reports else np.where(inner == Status.DUE, Status.CLEAN, inner)
         layers = [none, heard.astype(np.uint8), outer]

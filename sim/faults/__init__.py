@@ -1,0 +1,1 @@
+"""Faults of DRAM: models, footprints in device coordinates, files, and memory with its protection."""

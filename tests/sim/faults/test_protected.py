@@ -1,0 +1,217 @@
+"""Parts under stacks: the sparse reads against encoding, striking and decoding everything; refusals by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from potluck.isa.errors import DataError
+from potluck.isa.formats import BF16, E4M3, E8M0, FP32, ElementFormat
+from potluck.sim.dram.kind import load_kind
+from potluck.sim.dram.mapping import Mapping
+from potluck.sim.ecc.interface import as_words
+from potluck.sim.ecc.outcomes import Outcome
+from potluck.sim.ecc.rangeguard.ranges import fitted_table
+from potluck.sim.faults.faultset import Action, Sort, fault_set, keys_of, nothing, union
+from potluck.sim.faults.models import Uniform
+from potluck.sim.faults.parts import CodeBook, Part
+from potluck.sim.faults.placement import place, traffic
+from potluck.sim.faults.protected import Protected, Uncorrectable, bit_errors, cells_used, strike
+from potluck.sim.faults.range_table import Lookup, entry_bits, from_bits
+from potluck.sim.faults.recipes import NAMED, recipe
+
+HBM3 = Mapping(load_kind("hbm3"), 2)
+RNG = np.random.default_rng(5)
+
+
+def _parts() -> tuple[Part, ...]:
+    floats = FP32.encode((RNG.standard_normal(8 * 64) * 0.05).astype(np.float32))
+    bytes8 = E4M3.encode((RNG.standard_normal(32 * 32) * 8).astype(np.float32))
+    scales = RNG.integers(115, 124, 32 * 3, dtype=np.uint8)
+    sums = RNG.integers(-9999, 9999, 8 * 2, dtype=np.int32)
+    book = CodeBook("POT", np.array([0, 1, 2, 3, 4, 6, 8, 16, 0, -1, -2, -3, -4, -6, -8, -16], float))
+    nibbles = RNG.integers(0, 256, 32 * 9, dtype=np.uint8)
+    return (
+        Part("w", "elements", "FP32", FP32, 100, as_words(floats)),
+        Part("m.chunks", "elements", "E4M3", E4M3, 164, as_words(bytes8)),
+        Part("m.blocks", "scales", "E8M0", E8M0, 196, as_words(scales)),
+        Part("sums", "other", "INT32", None, 300, as_words(sums)),
+        Part("p", "elements", "POT", cast(ElementFormat, book), 400, as_words(nibbles)),
+    )
+
+
+PARTS = _parts()
+STACKS = [
+    *NAMED,
+    "none",
+    "clamp",
+    "ondie",
+    "rg-ssc",
+    "rgx-dsc+clamp",
+    "ondie+rgx-ssc",
+    "parity_null",
+    "ondie+hsiao+ranger",
+]
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_sparse_reads_are_whole_reads(name: str) -> None:
+    protected = Protected(PARTS, recipe(name), HBM3)
+    for trial, rate in ((0, 3e-4), (1, 1e-2)):
+        drawn = Uniform(rate).draw(protected.region, (1, trial))
+        faults = drawn.where(drawn.sorts != Sort.METADATA)
+        reads = {read.part: read for read in protected.read(faults)}
+        words = protected.words(list(reads.values()))
+        for number, (part, applied) in enumerate(zip(PARTS, protected.applied, strict=True)):
+            inside = (faults.sectors >= part.first) & (faults.sectors < part.first + part.count)
+            chosen = faults.where(inside)
+            chosen = replace(chosen, keys=chosen.keys - np.uint64(part.first << 10))
+            rows = np.arange(part.count)
+            struck = strike(applied.stack.write(part.clean), applied.stack, rows, chosen)
+            if applied.oracle:
+                whole = applied.oracle.read(struck.data, part.clean).data
+            else:
+                whole = applied.stack.read(struck).data
+            assert np.array_equal(words[number], whole)
+            if number in reads:
+                wrong = (whole != part.clean).any(axis=1)
+                assert set(np.flatnonzero(wrong).tolist()) <= set(reads[number].rows.tolist())
+                exact = reads[number].outcome == Outcome.CE
+                assert not wrong[reads[number].rows[exact]].any()
+
+
+def test_one_flip_is_corrected_by_every_code_and_schemes_share_faults() -> None:
+    for name in ("ondie+CRC", "ondie+RG", "hsiao", "ondie+top4", "ondie+rgx"):
+        protected = Protected(PARTS, recipe(name), HBM3)
+        flips = [fault_set(keys_of(part.first + 1, Sort.DATA, 77)) for part in PARTS]
+        reads = protected.read(union(flips))
+        assert [read.outcome.tolist() for read in reads] == [[Outcome.CE]] * len(PARTS), name
+        assert all(words is part.clean for words, part in zip(protected.words(reads), PARTS, strict=True))
+        errors = bit_errors(protected, union(flips))
+        assert (errors.raw, errors.after_on_die) == (5, 0 if name.startswith("ondie") else 5)
+    a, b = (Protected(PARTS, recipe(name), HBM3) for name in ("none", "ondie+RG"))
+    drawn = [Uniform(1e-3).draw(p.region, (4, 2)) for p in (a, b)]
+    cells = [d.where(d.sorts != Sort.METADATA) for d in drawn]
+    assert cells[0] == cells[1]
+
+
+def test_policies() -> None:
+    protected = Protected(PARTS, recipe("hsiao"), HBM3)
+    two = fault_set(keys_of(np.array([101, 101]), Sort.DATA, np.array([3, 40])))
+    for policy, outcome in (("pass", Outcome.DUE), ("null", Outcome.DUE)):
+        (read,) = protected.read(two, policy)  # type: ignore[arg-type]
+        assert read.outcome[0] == outcome and read.data.any() == (policy == "pass")
+    (read,) = protected.read(two, "retry", nothing())
+    assert read.outcome[0] == Outcome.CE
+    (read,) = protected.read(two, "retry", two)
+    assert read.outcome[0] == Outcome.DUE
+    with pytest.raises(Uncorrectable, match=r"tensor 'w'.*1 uncorrectable.*offset 0xca0"):
+        protected.read(two, "fail")
+    with pytest.raises(DataError, match="second read"):
+        protected.read(two, "retry")
+
+
+def test_set_bits_count_only_where_they_change() -> None:
+    protected = Protected(PARTS[:1], recipe("none"), HBM3)
+    every = keys_of(100, Sort.DATA, np.arange(256))
+    ones = int(np.bitwise_count(PARTS[0].clean[0]).sum())
+    assert bit_errors(protected, fault_set(every, Action.SET0)).raw == ones
+    assert bit_errors(protected, fault_set(every, Action.SET1)).raw == 256 - ones
+    assert cells_used(protected) == (64 * 256, 64 * 256)
+
+
+def test_inline_check_bits_are_data_of_reserved_addresses() -> None:
+    hbm2 = Mapping(load_kind("lpddr5"), 1)
+    protected = Protected(PARTS, recipe("hsiao_272_256"), hbm2)
+    placement = protected.placement
+    assert placement.inline and placement.slot == 16
+    assert placement.reserved_bytes >= placement.data_sectors * 2 > hbm2.bytes // 17 - 64
+    sector, bit = placement.check_place(101)
+    clean = protected.applied[0].stack.write(PARTS[0].clean).checks[1, 0]
+    (read,) = protected.read(fault_set(keys_of(sector, Sort.DATA, bit + 4)))
+    assert read.rows.tolist() == [1] and read.outcome.tolist() == [Outcome.CE] and read.status.tolist() == [1]
+    assert clean != clean ^ np.uint64(16)
+    assert not protected.read(fault_set(keys_of(101, Sort.SIDEBAND, 4)))  # there are no sideband pins
+    drawn = Uniform(1e-2).draw(protected.region, (1, 1))
+    assert (drawn.sectors >= placement.data_sectors).any()
+    # 18 bits take slots of 32, whose upper 14 hold nothing.
+    wide = Protected(PARTS, recipe("bch_274_256"), hbm2)
+    sector, bit = wide.placement.check_place(101)
+    assert wide.placement.slot == 32 and not wide.read(fault_set(keys_of(sector, Sort.DATA, bit + 18)))
+    with pytest.raises(DataError, match="reserved for check bits"):
+        placement.check_place(placement.data_sectors)
+    late = replace(PARTS[0], first=placement.data_sectors - 3)
+    with pytest.raises(DataError, match="reserved"):
+        Protected((late,), recipe("hsiao"), hbm2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("hbm2", "ondie+crc", "hbm2 stores 0 on-die check bits.*Leave out ondie"),
+        ("ddr4", "ondie", "ddr4 stores 0 on-die"),
+        ("hbm3", "ondie+vapi_78_64", r"ondie\+vapi_78_64: 56 check bits do not fit hbm3's 16 sideband bits"),
+        ("lpddr5", "ondie+rg", "under an on-die code are not modelled"),
+        ("hbm3", "ondie+rg+hsiao", "'hsiao' cannot come after 'rg'|no layer 'hsiao'|cannot come after"),
+        ("hbm3", "rangegard", "no layer 'rangegard'"),
+        ("hbm3", "ondie+rgy", "Did you mean 'rg"),
+    ],
+)  # fmt: skip
+def test_impossible_stacks_are_refused_by_name(kind: str, name: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Protected(PARTS, recipe(name), Mapping(load_kind(kind), 1))
+
+
+def test_traffic_of_streams_and_small_writes() -> None:
+    lpddr5 = Mapping(load_kind("lpddr5"), 1)  # bursts of 32 bytes
+    inline, sideband = place(recipe("hsiao"), lpddr5), place(recipe("hsiao"), HBM3)
+    stream = [(0, 32 * 64, False)]
+    assert traffic(sideband, stream).extra == 0
+    assert (
+        traffic(inline, stream).check_reads == 4 and traffic(inline, stream).reads == 64
+    )  # 16 sectors share a burst
+    write = traffic(inline, [(0, 32 * 64, True)])
+    assert (write.writes, write.check_writes, write.check_reads, write.modify_reads) == (64, 4, 0, 0)
+    one = traffic(inline, [(32, 32, True)])
+    assert (one.writes, one.check_reads, one.check_writes, one.modify_reads) == (1, 1, 1, 0)
+    for placement, checks in ((sideband, 0), (inline, 1)):
+        small = traffic(placement, [(40, 4, True)])
+        assert (small.writes, small.modify_reads, small.check_writes) == (1, 1, checks)
+    assert traffic(place(recipe("none"), HBM3), [(40, 4, True)]).modify_reads == 0
+    far = traffic(inline, [(k * 512, 32, False) for k in range(10)])
+    assert far.reads == far.check_reads == 10
+
+
+TABLES = [
+    fitted_table(FP32, "dsc", PARTS[0].codes), fitted_table(FP32, "ssc", PARTS[0].codes),
+    fitted_table(BF16, "dsc", BF16.encode(np.float32([0.5, 0.1, 0.02, 1.7] * 9)), "tails"),
+    fitted_table(BF16, "dsc", BF16.encode(np.float32([0.5, 0.1, 0.02, 1.7] * 9)), "fault_aware"),
+    fitted_table(E4M3, "ssc", PARTS[1].codes), fitted_table(cast(Any, PARTS[4].element), "ssc", PARTS[4].codes),
+    fitted_table(cast(Any, PARTS[4].element), "dsc", PARTS[4].codes),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda t: f"{t.scheme}{t.width}")
+def test_range_table_entries_come_back(table: Any) -> None:
+    again = from_bits(entry_bits(table), table)
+    for name in ("rid", "representative", "violates"):
+        assert np.array_equal(getattr(again, name), getattr(table, name)), name
+
+
+def test_range_table_is_faultable() -> None:
+    lookup = Lookup((None, TABLES[4], TABLES[2]))
+    assert lookup.entries == 2 and lookup.spans[0] == (0, 0) and lookup.spans[2][0] == lookup.spans[1][1]
+    assert lookup.stored_bits == 72 * lookup.words and lookup.area_um2 > 0
+    table, status = lookup.read(1, np.array([5]))
+    assert status == 1 and np.array_equal(table.rid, TABLES[4].rid)
+    table, status = lookup.read(1, np.array([5, 11]))  # Hsiao detects; the controller uses what it has
+    assert status == 2 and not np.array_equal(table.rid, TABLES[4].rid)
+    protected = Protected(PARTS, recipe("ondie+rg-ssc"), HBM3)
+    first, _ = protected.lookup.spans[1]
+    reads = protected.read(fault_set(keys_of(first, Sort.METADATA, np.array([5, 11]))))
+    assert [read.part for read in reads] == [1] and len(reads[0].rows) == PARTS[1].count
+    single = fault_set(keys_of(first, Sort.METADATA, 5))
+    assert not protected.read(single) and bit_errors(protected, single).raw == 0
