@@ -143,6 +143,60 @@ def quantize(
     console.print(f"wrote {output}")
 
 
+DataPath = Annotated[
+    Path, typer.Option("--data", help="Samples as .npz: arrays by input name, and `labels` if there are any.")
+]
+
+
+@app.command()
+def allocate(
+    model: Path,
+    target: Annotated[
+        str,
+        typer.Option(help="size, bops, cycles or joules: size=60% of the start's, cycles=2e5 in its unit."),
+    ],
+    data: DataPath,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the assignment.")],
+    calibration: Calibration = None,
+    schemes: Annotated[
+        str | None, typer.Option(help="Candidates, fidelity ascending, with commas: mxfp4,mxfp8,fp32.")
+    ] = None,
+    loss: Annotated[float, typer.Option(help="Points of the metric that may be lost against FP32.")] = 1.0,
+    least: Annotated[float | None, typer.Option(help="The metric's target itself (points, or dB).")] = None,
+    metric: Annotated[str, typer.Option(help="accuracy, agreement with FP32, sqnr, or auto.")] = "auto",
+    sensitivity: Annotated[
+        str, typer.Option(help="What ranks layers: noise (measured) or kl (of weights, as in the paper).")
+    ] = "noise",
+    penalty: Annotated[float, typer.Option(help="First penalty of the clustering, and its step.")] = 0.1,
+    rounds: Annotated[int, typer.Option(help="Most rounds of phase 2.")] = 40,
+    per_round: Annotated[int, typer.Option(help="Layers that move in a round.")] = 2,
+    patience: Annotated[int, typer.Option(help="Rounds without progress before it stops.")] = 5,
+    exclude: Exclude = None,
+    requantization: Requantize = "ort_float_rne",
+    machine: MachineName = "spatz-mx",
+    settings: Settings = None,
+    limit: Annotated[int | None, typer.Option(help="Use the first so many samples.")] = None,
+    batch: Annotated[int, typer.Option(help="Samples at a time, where the network leaves it free.")] = 32,
+    json_path: JsonPath = None,
+) -> None:
+    """Choose a scheme for each layer under a target (SigmaQuant): writes an assignment for --assign.
+
+    The exit status is 0 only if the targets are met; otherwise it is 3, and the nearest assignment is written.
+    """
+    from potluck.allocation.command import run as carry_out
+
+    found, report = carry_out(
+        model, target, data, output, console, calibration=calibration, machine=_machine(machine, settings),
+        schemes=schemes.split(",") if schemes else None, metric=metric, sensitivity=sensitivity, exclude=exclude,
+        limit=limit, batch=batch, options={"requantization": requantization}, loss=loss / 100,
+        least=None if least is None else least if metric == "sqnr" else least / 100,
+        penalty=penalty, rounds=rounds, per_round=per_round, patience=patience,
+    )  # fmt: skip
+    _write_json(json_path, report)
+    if not found.met:
+        raise typer.Exit(3)
+
+
 @app.command()
 def schemes() -> None:
     """List the quantization schemes: operands and the instruction path of their products."""

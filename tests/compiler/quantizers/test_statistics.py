@@ -51,22 +51,10 @@ def test_one_scale_equals_scipy_over_histograms(levels):
         assert divergence(w, levels, scale) == pytest.approx(plain(w, levels, scale), rel=1e-9, abs=1e-12)
 
 
-def test_scales_of_channels_equal_a_sum_over_channels():
+def test_channels_and_blocks_count_in_units_of_their_scales():
     w = RNG.standard_normal((5, 400)) * np.array([[0.1], [0.5], [1], [2], [3]])
     levels, scale = integer_levels(4), np.abs(w).max(1, keepdims=True) / 7
-    peak = np.abs(w).max()
-    counts, edges = np.histogram(w, BINS, (-peak, peak))
-    centres, q = (edges[1:] + edges[:-1]) / 2, np.zeros(BINS)
-    for row, s in zip(w, scale[:, 0], strict=True):
-        own = np.histogram(row, BINS, (-peak, peak))[0]
-        of = np.abs(centres[:, None] / s - levels[None, :]).argmin(1)
-        for level in range(len(levels)):
-            mine = (of == level) & (
-                counts > 0
-            )  # bins of the whole tensor that a weight of this level may fall into
-            q[mine] += own[of == level].sum() / max(1, mine.sum())
-    assert q.sum() == pytest.approx(w.size)
-    assert divergence(w, levels, scale) == pytest.approx(entropy(counts[counts > 0], q[counts > 0]), rel=1e-9)
+    assert divergence(w, levels, scale) == pytest.approx(plain((w / scale).ravel(), levels, 1.0), rel=1e-9)
 
 
 def test_min_max_scales_make_it_blind_to_sigma():
@@ -76,7 +64,7 @@ def test_min_max_scales_make_it_blind_to_sigma():
 
 
 def test_fewer_bits_tell_less_apart():
-    w = RNG.standard_normal((16, 300))
+    w = RNG.standard_normal((16, 3000))
     found = [
         divergence(w, integer_levels(b), np.abs(w).max(1, keepdims=True) / integer_levels(b).max())
         for b in (2, 4, 6)
