@@ -18,6 +18,7 @@ from potluck.compiler.memory import align, place
 from potluck.compiler.overlap import overlap
 from potluck.compiler.passes import make, run_passes
 from potluck.compiler.quantize import folding
+from potluck.compiler.quantizers.mx import WeightRule
 from potluck.compiler.records import Records
 from potluck.compiler.schedule import LoweredOp
 from potluck.compiler.schemes import Assignment, Options, passes_of
@@ -78,6 +79,8 @@ def prepare(
     min_channels: int = 16,
     calibration: Mapping[str, NDArray[np.generic]] | None = None,
     requantization: Requantization = "ort_float_rne",
+    block_size: int = 32,
+    scale_rule: WeightRule = "floor",
     print_after: Collection[str] = (),
     write: Callable[[str], object] = print,
 ) -> ir.Model:
@@ -87,7 +90,9 @@ def prepare(
         ModelError: The model is invalid, or one or more nodes cannot be compiled; lists them all.
     """
     passes = (
-        passes_of(scheme, Options(tuple(exclude), min_channels, calibration, requantization))
+        passes_of(
+            scheme, Options(tuple(exclude), min_channels, calibration, requantization, block_size, scale_rule)
+        )
         if scheme is not None
         else ()
     )

@@ -12,6 +12,7 @@ from potluck.compiler.build import TEXT_BYTES, Schedule, build, prepare
 from potluck.compiler.codegen import emit_program, layer_label
 from potluck.compiler.importer import Source
 from potluck.compiler.lowering.base import Tensor
+from potluck.compiler.quantizers.mx import WeightRule
 from potluck.compiler.schedule import Operand, describe
 from potluck.compiler.schemes import Assignment
 from potluck.isa.assembler import Assembler
@@ -37,6 +38,8 @@ def compile_model(
     min_channels: int = 16,
     calibration: Mapping[str, NDArray[np.generic]] | None = None,
     requantization: Requantization = "ort_float_rne",
+    block_size: int = 32,
+    scale_rule: WeightRule = "floor",
     print_after: Collection[str] = (),
     write: Callable[[str], object] = print,
 ) -> Program:
@@ -53,6 +56,8 @@ def compile_model(
         min_channels: Products that contract fewer elements are not quantized.
         calibration: Input name -> samples, for schemes that fix ranges beforehand.
         requantization: How integer schemes round sums to 8 bits, see `potluck.isa.requantize`.
+        block_size: Elements per scale of MX schemes.
+        scale_rule: How MX scales follow from their blocks: ``floor``, ``rceil``, ``even`` or ``mse``.
         print_after: Passes after which the graph is written as text; ``all`` for every one, ``schedule`` for
             the layers with their tiles, transfers and addresses.
         write: Takes that text.
@@ -74,6 +79,8 @@ def compile_model(
         min_channels=min_channels,
         calibration=calibration,
         requantization=requantization,
+        block_size=block_size,
+        scale_rule=scale_rule,
         print_after=shown,
         write=write,
     )

@@ -12,6 +12,10 @@ from potluck.isa.errors import ModelError
 
 OPSET = 24
 """The opset of every graph inside the compiler: the first whose Q/DQ takes E8M0 scales."""
+FP6_OPSET = 28
+"""The first opset with FLOAT6E2M3 and FLOAT6E3M2, for networks that hold them."""
+IR_VERSIONS = {OPSET: 12, FP6_OPSET: 14}
+"""IR version that came with an opset's types."""
 DOMAIN = "potluck"
 """Domain of Potluck's functions; their bodies are standard operators."""
 
@@ -29,7 +33,7 @@ def operator(node: ir.Node) -> str:
 def title(node: ir.Node) -> str:
     """The operator for people: ``Conv`` for a fused one too, since that is what their network holds."""
     name = operator(node)
-    if name == f"{DOMAIN}.MxQuantizeDequantize":
+    if name.endswith("QuantizeDequantize"):
         return "QuantizeMx"
     for law in ("Float", "Ort", "Single", "Double") if name.startswith(f"{DOMAIN}.Integer") else ():
         name = name.removesuffix(law)

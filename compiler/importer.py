@@ -23,7 +23,7 @@ from onnx_ir.passes.common import (
 )
 
 from potluck.compiler.explicit import make_explicit
-from potluck.compiler.graph import DOMAIN, OPSET, drop_unused
+from potluck.compiler.graph import DOMAIN, FP6_OPSET, OPSET, drop_unused
 from potluck.isa.errors import ModelError
 
 Source = str | os.PathLike[str] | ir.Model | onnx.ModelProto
@@ -124,6 +124,8 @@ def _convert(model: ir.Model) -> None:
 def _relabel(model: ir.Model, version: int) -> None:
     """Calls a model of a newer opset one of ours, if its operators differ in nothing but the types they take.
 
+    Models with six-bit types, or with our functions on them, stay in the first opset that has them.
+
     Raises:
         ModelError: They do not.
     """
@@ -137,13 +139,16 @@ def _relabel(model: ir.Model, version: int) -> None:
                 continue
             if new.since_version > OPSET and _signature(new) != _signature(old):
                 changed.add(node.op_type)
-    if changed or model.functions:
+    foreign = any(domain != DOMAIN for domain, _, _ in model.functions)
+    if changed or foreign:
         what = f"its operators {sorted(changed)} are" if changed else "its functions may be"
         raise ModelError(
             f"the model is of opset {version}, and {what} newer than opset {OPSET}",
             hint=f"Export the model with opset {OPSET}",
         )
-    model.graph.opset_imports[""] = OPSET
+    six = {ir.DataType.FLOAT6E2M3, ir.DataType.FLOAT6E3M2}
+    held = any(value.dtype in six for value in model.graph.initializers.values())
+    model.graph.opset_imports[""] = FP6_OPSET if held or model.functions else OPSET
 
 
 def _signature(schema: onnx.defs.OpSchema) -> tuple[object, ...]:

@@ -2,24 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import onnx_ir as ir
 
-from potluck.compiler.graph import DOMAIN, constant, integer, is_op
+from potluck.compiler.graph import DOMAIN, constant, integer, is_op, real
+from potluck.isa.blocks import BlockLayout, layout
+from potluck.isa.formats import E2M1, E4M3, E5M2, INTEGER8, ElementFormat, holds
+from potluck.isa.mx import SCALE_RULES, ScaleRule, raised_from
 
+QUANTIZERS = ("MxQuantizeDequantize", "MxIntegerQuantizeDequantize")
+"""Functions that quantize an activation."""
 MX_ELEMENTS = {
     ir.DataType.FLOAT8E4M3FN: "mxfp8",
     ir.DataType.FLOAT8E5M2: "mxfp8_e5m2",
+    ir.DataType.FLOAT6E2M3: "mxfp6",
+    ir.DataType.FLOAT6E3M2: "mxfp6_e3m2",
     ir.DataType.FLOAT4E2M1: "mxfp4",
+    ir.DataType.INT8: "mxint8",
 }
-"""ONNX element types that VMXDOTP multiplies, and their schemes."""
-BLOCK = 32
-"""Elements per scale that the kernels are written for."""
+"""ONNX element types of MX operands, and their schemes."""
+NATIVE = (E4M3, E5M2, E2M1, INTEGER8)
+"""Elements that are multiplied as they are: by VMXDOTP, or as integers."""
+CARRIERS = (E4M3, E5M2)
+"""Elements that VMXDOTP multiplies and that others can become without a change of value."""
+CHUNK_BITS = 64
+"""What VMXDOTP takes at a time: no block may end inside."""
+
+
+def mx_layout(dtype: ir.DataType | None, block_size: int) -> BlockLayout:
+    """The MX format of an ONNX element type; INT8 as integers, which is what ONNX multiplies by the scale.
+
+    Raises:
+        KeyError: There is none.
+    """
+    found = layout(MX_ELEMENTS[dtype or ir.DataType.UNDEFINED], block_size)
+    return found if dtype is not ir.DataType.INT8 else replace(found, element=INTEGER8)
 
 
 def quantizer(value: ir.Value | None) -> ir.Node | None:
-    """The ``MxQuantizeDequantize`` that produces a value, if one does."""
+    """The function that quantizes an activation to MX and produces a value, if one does."""
     node = value.producer() if value is not None else None
-    return node if node is not None and is_op(node, "MxQuantizeDequantize", domain=DOMAIN) else None
+    return node if node is not None and is_op(node, *QUANTIZERS, domain=DOMAIN) else None
 
 
 def dequantizer(value: ir.Value | None) -> ir.Node | None:
@@ -30,6 +54,77 @@ def dequantizer(value: ir.Value | None) -> ir.Node | None:
     return node if all(constant(item) is not None for item in node.inputs) else None
 
 
+def mx_weights(value: ir.Value | None) -> BlockLayout | None:
+    """The MX format of constant weights, if they have one."""
+    node = dequantizer(value)
+    if node is None or node.inputs[0] is None or node.inputs[1] is None:
+        return None
+    dtype = node.inputs[0].dtype
+    if node.inputs[1].dtype is not ir.DataType.FLOAT8E8M0 or dtype not in MX_ELEMENTS:
+        return None
+    return mx_layout(dtype, max(integer(node, "block_size", 32), 1))
+
+
+def scales_reason(node: ir.Node) -> str | None:
+    """Why the scales of a blocked ``DequantizeLinear`` of constants cannot be its; None if they can."""
+    codes, scales = constant(node.inputs[0]), constant(node.inputs[1])
+    block = integer(node, "block_size", 0)
+    if codes is None or scales is None or not block:
+        return None
+    axis = integer(node, "axis", 1) % max(codes.ndim, 1)
+    expected = [-(-size // block) if i == axis else size for i, size in enumerate(codes.shape)]
+    if list(scales.shape) == expected:
+        return None
+    name = node.inputs[1].name if node.inputs[1] is not None else None
+    return (
+        f"its scales {name!r} have shape {list(scales.shape)}; codes of shape {list(codes.shape)} in blocks of {block} "
+        f"along axis {axis} need {expected}"
+    )
+
+
+def quantized(node: ir.Node) -> BlockLayout:
+    """The MX format that an activation's quantizer writes."""
+    return mx_layout(ir.DataType(integer(node, "to", 0)), integer(node, "block_size", 32))
+
+
+def rule_of(node: ir.Node) -> ScaleRule:
+    """The scale rule of an activation's quantizer.
+
+    Raises:
+        ValueError: None that the machine has.
+    """
+    element, given = quantized(node).element, real(node, "raised_from", raised_from(E4M3, "floor"))
+    for rule in SCALE_RULES:
+        if given == raised_from(element, rule):
+            return rule
+    raise ValueError(f"scales are doubled from {given} on, which is no rule of {', '.join(SCALE_RULES)}")
+
+
+def carrier(node: ir.Node) -> ElementFormat | None:
+    """The elements that a quantizer's result is multiplied as, the same in all its products; None: there are none.
+
+    They are its own, if the weights have the same and there are products of them, or those of a format that holds the
+    activation and all weights.
+    """
+    held = {quantized(node).element.name: quantized(node).element}
+    for usage in node.outputs[0].uses():
+        weights = mx_weights(usage.node.inputs[1]) if len(usage.node.inputs) > 1 else None
+        if weights is not None:
+            held[weights.element.name] = weights.element
+    if len(held) == 1 and (only := next(iter(held.values()))) in NATIVE:
+        return only
+    fits = (wide for wide in CARRIERS if all(holds(wide, narrow) for narrow in held.values()))
+    return next(fits, None)
+
+
+def decodable(node: ir.Node, weight_axis: int) -> bool:
+    """Whether the machine can decode a product's MX weights: their blocks run along the contraction axis."""
+    weight = dequantizer(node.inputs[1])
+    if weight is None or weight.inputs[0] is None or weight.inputs[0].shape is None:
+        return False
+    return integer(weight, "axis", 1) % len(weight.inputs[0].shape) == weight_axis
+
+
 def is_constant(value: ir.Value | None) -> bool:
     """Whether a weight is known at compile time, quantized or not."""
     node = value.producer() if value is not None else None
@@ -38,18 +133,24 @@ def is_constant(value: ir.Value | None) -> bool:
 
 
 def operands_reason(node: ir.Node, data_axis: int, weight_axis: int) -> str | None:
-    """Why a product of MX operands cannot be compiled; None if it can, or if its operands are not MX."""
+    """Why a product of MX operands cannot be compiled; None if it can, or if its activation is not MX."""
     data, weight = quantizer(node.inputs[0]), dequantizer(node.inputs[1])
     if data is None:
         return None
-    if weight is None:
+    kind = mx_weights(node.inputs[1])
+    if weight is None or kind is None:
         return "its activation is MX but its weights are not"
-    element = ir.DataType(integer(data, "to", 0))
-    codes = weight.inputs[0]
-    if element not in MX_ELEMENTS or codes is None or codes.dtype is not element:
-        return "its activation and weights are of different element formats, or of one that VMXDOTP lacks"
-    if integer(data, "block_size", 0) != BLOCK or integer(weight, "block_size", 0) != BLOCK:
-        return f"its MX block size is not {BLOCK}"
+    own, common = quantized(data), carrier(data)
+    if common is None:
+        return (
+            f"its activation ({own.element}) and weights ({kind.element}) are of element formats that no product takes "
+            "and no format of VMXDOTP holds"
+        )
+    if own.block_size != kind.block_size:
+        return f"its activation has MX blocks of {own.block_size}, its weights of {kind.block_size}"
+    chunk = CHUNK_BITS // common.bits
+    if own.block_size % chunk:
+        return f"its MX block size {own.block_size} is no multiple of {chunk}, which are multiplied together"
     if integer(data, "axis", -1) != data_axis or integer(weight, "axis", 1) != weight_axis:
         return "its MX blocks do not run along the contraction axis"
     return None

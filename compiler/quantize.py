@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from potluck.compiler.importer import Source, load
 from potluck.compiler.passes import make, run_passes
 from potluck.compiler.passes.base import GraphPass
+from potluck.compiler.quantizers.mx import WeightRule
 from potluck.compiler.schemes import Assignment, Options, passes_of
 from potluck.isa.requantize import Requantization
 
@@ -59,6 +60,8 @@ def quantize_model(
     min_channels: int = 16,
     calibration: Mapping[str, NDArray[np.generic]] | None = None,
     requantization: Requantization = "ort_float_rne",
+    block_size: int = 32,
+    scale_rule: WeightRule = "floor",
     print_after: Collection[str] = (),
     write: Callable[[str], object] = print,
 ) -> QuantizedModel:
@@ -73,6 +76,8 @@ def quantize_model(
         min_channels: Products that contract fewer elements stay in FP32.
         calibration: Input name -> samples, the first axis counting them, for schemes that fix ranges beforehand.
         requantization: How integer schemes round sums to 8 bits, see `potluck.isa.requantize`.
+        block_size: Elements per scale of MX schemes.
+        scale_rule: How MX scales follow from their blocks: ``floor``, ``rceil``, ``even`` or ``mse``.
         print_after: Passes after which the graph is written as text.
         write: Takes that text.
 
@@ -82,7 +87,9 @@ def quantize_model(
     Raises:
         ModelError: The model is invalid, the scheme is unknown, or names in ``exclude`` do not exist.
     """
-    passes = passes_of(scheme, Options(tuple(exclude), min_channels, calibration, requantization))
+    passes = passes_of(
+        scheme, Options(tuple(exclude), min_channels, calibration, requantization, block_size, scale_rule)
+    )
     model = load(source, dims, bind)
     run_passes(model, [*folding(), *passes], print_after, write)
     return QuantizedModel(

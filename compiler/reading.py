@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -10,12 +12,14 @@ from numpy.typing import NDArray
 
 from potluck.compiler.graph import constant, integer, ints, label, real
 from potluck.compiler.integer_nodes import dequantized
-from potluck.compiler.lowering.packing import Weights
+from potluck.compiler.lowering.packing import BlockWeights, Weights
 from potluck.compiler.lowering.windows import Geometry
-from potluck.compiler.mx_nodes import MX_ELEMENTS, dequantizer, is_constant
-from potluck.isa.blocks import BlockLayout, layout
+from potluck.compiler.mx_nodes import dequantizer, is_constant, mx_weights
+from potluck.isa.blocks import BlockLayout
 from potluck.isa.errors import ModelError
-from potluck.isa.mx import MxTensor
+from potluck.isa.formats import E4M3, recode
+from potluck.isa.mx import NAN_SCALE, MxTensor
+from potluck.kernels.decode_weights import ByteElement
 
 F32 = NDArray[np.float32]
 NO_BOUNDS = (-math.inf, math.inf)
@@ -37,26 +41,33 @@ def ordered(shape: tuple[int, ...]) -> bool:
     return len(shape) != 4 or shape[1] == 1 or shape[2] * shape[3] == 1
 
 
-def weights_of(value: ir.Value | None, mx: BlockLayout | None) -> Weights:
-    """The weights as they are stored in the graph; MX ones as values if the activation is FP32."""
+def weights_of(value: ir.Value | None, mx: BlockLayout | None, decode: bool = False) -> Weights:
+    """The weights as they are stored in the graph; MX ones as values if the activation is FP32.
+
+    Args:
+        value: The product's second operand.
+        mx: The activation's format in memory, None: FP32.
+        decode: Whether block-scaled weights of FP32 activations can be decoded by the machine.
+    """
     array = constant(value)
     if array is not None:
         return np.asarray(array, np.float32)
-    node = dequantizer(value)
     assert value is not None
-    if node is None or (node.inputs[1] is not None and node.inputs[1].dtype is ir.DataType.FLOAT):
+    kind = mx_weights(value)
+    if kind is None:
         values = dequantized(value)
         assert values is not None
         return values
+    node = dequantizer(value)
+    assert node is not None
     codes, scales = constant(node.inputs[0]), constant(node.inputs[1])
-    assert codes is not None and scales is not None and node.inputs[0] is not None
-    element = node.inputs[0].dtype
-    assert element is not None
-    kind = layout(MX_ELEMENTS[element], integer(node, "block_size", 32))
-    axis = integer(node, "axis", 1) % codes.ndim
-    made = MxTensor(codes.view(np.uint8), scales.view(np.uint8), kind, axis)
+    assert codes is not None and scales is not None
+    made = MxTensor(codes.view(np.uint8), scales.view(np.uint8), kind, integer(node, "axis", 1) % codes.ndim)
+    made.check()
     if mx is not None:
         return made
+    if decode and not np.any(made.scales == NAN_SCALE):
+        return _to_decode(made)
     values = made.dequantize()
     if bool(np.any(np.isinf(values) & np.isfinite(kind.element.decode(made.codes)))):
         raise ModelError(
@@ -66,12 +77,27 @@ def weights_of(value: ir.Value | None, mx: BlockLayout | None) -> Weights:
     return values
 
 
+def _to_decode(weights: MxTensor) -> BlockWeights:
+    """MX weights [.., K, ..] as what the machine decodes; the axes are still those of the graph."""
+    own, kind = weights.layout.element, weights.layout
+    bytes_of: dict[str, ByteElement] = {"E4M3": "e4m3", "E5M2": "e5m2", "INT8": "int8"}
+    bits: Literal[4, 6, 8] = 4 if own.bits == 4 else 6 if own.bits == 6 else 8
+    table = None if bits == 8 else recode(np.arange(1 << bits, dtype=np.uint8), own, E4M3)
+    element = bytes_of.get(own.name, "e4m3")
+    name = f"{kind.name}_weights"
+    return BlockWeights(
+        weights.codes, bits, table, element, weights.scales, "e8m0", kind.block_size, 1.0, name
+    )
+
+
 def as_conv(matrix: Weights, transposed: bool) -> Weights:
     """[K, N] (or [N, K] if transposed) as [Cout, C, 1, 1]."""
 
-    def turn(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    def turn(array: NDArray[np.generic]) -> NDArray[Any]:
         return np.ascontiguousarray(array if transposed else array.T)[:, :, None, None]
 
+    if isinstance(matrix, BlockWeights):
+        return replace(matrix, codes=turn(matrix.codes), scales=turn(matrix.scales))
     if isinstance(matrix, MxTensor):
         codes, scales = turn(matrix.codes), turn(matrix.scales)
         return MxTensor(codes.view(np.uint8), scales.view(np.uint8), matrix.layout, 1)

@@ -155,7 +155,7 @@ class ElementFormat:
         code = np.arange(1 << self.bits, dtype=np.int64)
         if self.kind == "int":
             signed = np.where(code >= self.sign_mask, code - (1 << self.bits), code)
-            return np.asarray(signed * 2.0**-self.mantissa_bits, dtype=np.float32)
+            return np.asarray(signed * self.min_subnormal, dtype=np.float32)
         magnitude = code & self.magnitude_mask
         if self.kind == "scale":
             value = np.ldexp(1.0, magnitude - self.bias)
@@ -230,9 +230,27 @@ E3M2 = ElementFormat("E3M2", 6, 3, 2, 3, 4, 28.0, False, "none", _E3M2, "FLOAT6E
 E2M3 = ElementFormat("E2M3", 6, 2, 3, 1, 2, 7.5, False, "none", _E2M3, "FLOAT6E2M3")
 E2M1 = ElementFormat("E2M1", 4, 2, 1, 1, 2, 6.0, False, "none", _E2M1, "FLOAT4E2M1")
 INT8 = ElementFormat("INT8", 8, 1, 6, 1, 0, 1.984375, False, "none", _I8, "INT8", "int")
+INTEGER8 = ElementFormat("INT8", 8, 1, 6, -5, 6, 127.0, False, "none", _I8, "INT8", "int")
+"""The codes of `INT8` as the integers they are, without 2^-6: ONNX's INT8, whose E8M0 scale is smaller by 2^6."""
 E8M0 = ElementFormat("E8M0", 8, 8, 0, 127, 127, 2.0**127, False, "all_ones", _E8M0, "FLOAT8E8M0", "scale")
 
 FORMATS: dict[str, ElementFormat] = {
     f.name.lower(): f for f in (FP32, BF16, FP16, E5M2, E4M3, E3M2, E2M3, E2M1, INT8, E8M0)
 }
 """Every format by its lowercase name."""
+
+
+def holds(wide: ElementFormat, narrow: ElementFormat) -> bool:
+    """Whether every value of ``narrow`` is a value of ``wide``: both have at most 8 bits and are no scale."""
+    values = narrow.decode(np.arange(1 << narrow.bits))
+    finite = values[np.isfinite(values)]
+    specials = narrow.has_inf <= wide.has_inf and (narrow.nan == "none" or wide.nan != "none")
+    return specials and bool(np.array_equal(wide.decode(wide.encode(finite)), finite))
+
+
+def recode(codes: NDArray[np.uint8], narrow: ElementFormat, wide: ElementFormat) -> NDArray[np.uint8]:
+    """Codes of the same values in a format that `holds` them, signs of zeros and NaN included."""
+    if narrow is wide:
+        return codes
+    table = wide.encode(narrow.decode(np.arange(1 << narrow.bits)), saturate=False)
+    return np.asarray(table[codes], np.uint8)

@@ -70,6 +70,20 @@ class MxTensor:
         """See `dequantize`."""
         return dequantize(self)
 
+    def check(self) -> None:
+        """Refuses scales whose shape is not that of the codes' blocks.
+
+        Raises:
+            DataError: The shapes of codes and scales do not match.
+        """
+        layout, expected = self.layout, list(self.codes.shape)
+        expected[self.axis] = layout.blocks(self.codes.shape[self.axis])
+        if list(self.scales.shape) != expected:
+            raise DataError(
+                f"scales of shape {list(self.scales.shape)} with codes of shape {list(self.codes.shape)}",
+                hint=f"{layout.name} with block size {layout.block_size} needs scales of shape {expected}",
+            )
+
 
 def scale_addend(element: ElementFormat, rule: ScaleRule) -> int:
     """The constant ``c`` of the module's text, to be added to the encoding of max|x|.
@@ -84,6 +98,18 @@ def scale_addend(element: ElementFormat, rule: ScaleRule) -> int:
     if rule == "rceil":
         return 0x7FFFFF - (int(FP32.encode(np.float32(element.max_normal))) & 0x7FFFFF)
     raise DataError(f"unknown scale rule {rule!r}", hint=f"Use one of {', '.join(SCALE_RULES)}")
+
+
+def raised_from(element: ElementFormat, rule: ScaleRule) -> float:
+    """The least max|x| / X, where X is the floor rule's scale, from which a rule doubles X; infinity: it never does.
+
+    In FP32; the same law as `scale_addend`, for where scales are numbers.
+    """
+    addend = scale_addend(element, rule)
+    if not addend:
+        return float("inf")
+    power = int(FP32.encode(np.float32(2.0 ** (element.emax + 1))))
+    return float(FP32.decode(np.uint32(power - addend)))
 
 
 def shared_scales(
@@ -161,14 +187,8 @@ def dequantize(tensor: MxTensor) -> NDArray[np.float32]:
     Raises:
         DataError: The shapes of codes and scales do not match.
     """
+    tensor.check()
     layout, length = tensor.layout, tensor.codes.shape[tensor.axis]
-    expected = list(tensor.codes.shape)
-    expected[tensor.axis] = layout.blocks(length)
-    if list(tensor.scales.shape) != expected:
-        raise DataError(
-            f"scales of shape {list(tensor.scales.shape)} with codes of shape {list(tensor.codes.shape)}",
-            hint=f"{layout.name} with block size {layout.block_size} needs scales of shape {expected}",
-        )
     scale = np.repeat(E8M0.decode(tensor.scales), layout.block_size, axis=tensor.axis)
     keep = [slice(None)] * scale.ndim
     keep[tensor.axis] = slice(length)

@@ -21,6 +21,8 @@ from potluck.isa.assembler import Assembler
 
 Element = Literal["e4m3", "e5m2", "e2m1"]
 """Element formats that VMXDOTP multiplies."""
+Stored = Literal["e4m3", "e5m2", "e2m1", "int8"]
+"""Element formats of MX operands in memory; INT8 ones are multiplied by integer instructions."""
 Accumulator = Literal["fp32", "bf16"]
 """Accumulator formats of VMXDOTP."""
 
@@ -40,9 +42,9 @@ FCSR_E4M3 = 1 << 9
 FCSR_E2M1 = 1 << 13
 FCSR = {"e5m2": FCSR_E5M2, "e4m3": FCSR_E4M3, "e2m1": FCSR_E2M1}
 """fcsr source format bits by element format."""
-CHUNK = {"e5m2": 8, "e4m3": 8, "e2m1": 16}
-"""Elements in one 64-bit operand of VMXDOTP."""
-BITS = {"e5m2": 8, "e4m3": 8, "e2m1": 4}
+CHUNK = {"e5m2": 8, "e4m3": 8, "e2m1": 16, "int8": 8}
+"""Elements in 64 bits, one operand of VMXDOTP."""
+BITS = {"e5m2": 8, "e4m3": 8, "e2m1": 4, "int8": 8}
 """Bits of an element."""
 
 

@@ -2,7 +2,7 @@
 
 Per K step: one unit-stride load of the weights' 64-bit chunks (32 output channels), and per pixel one
 ``vmxdotp`` and the load of the pixel's next chunk. The instruction's element format is set once (fcsr, facts
-vmxdotp 1.3). Block scales are reloaded at block boundaries: a block is 32 channels of one tap, the last one
+vmxdotp 1.3). Block scales are reloaded at block boundaries: a block is so many channels of one tap, the last one
 of a tap may be shorter.
 """
 
@@ -26,7 +26,6 @@ from potluck.kernels.conv_window import Plan, Step, plan
 from potluck.kernels.emission import activate, advance
 
 U8 = NDArray[np.uint8]
-BLOCK = 32
 
 
 def pack_activations(codes: U8, element: Element) -> U8:
@@ -45,10 +44,10 @@ def pack_weights(weights: NDArray[np.float32], layout: BlockLayout) -> tuple[U8,
 
 
 def pack_quantized(weights: MxTensor) -> tuple[U8, U8]:
-    """Reorder quantized ONNX weights [Cout, C, KH, KW], blocks of 32 along C.
+    """Reorder quantized ONNX weights [Cout, C, KH, KW], blocks along C.
 
     Returns:
-        Codes as bytes [KH, KW, chunks of C, Cout, 8], and E8M0 scales [KH, KW, ceil(C/32), ceil(Cout/8)*8],
+        Codes as bytes [KH, KW, chunks of C, Cout, 8], and E8M0 scales [KH, KW, ceil(C/block), ceil(Cout/8)*8],
         where the channels beyond Cout have scale 127 (1.0).
     """
     rows = _chunks(weights.codes.transpose(2, 3, 0, 1), weights.layout.element.bits)
@@ -63,7 +62,7 @@ class ConvMx(ConvTile):
     """out[y, x, :] = clip(bias + sum over (kh, kw, c) of codes * weights), rounded as VMXDOTP rounds.
 
     Registers: a0 codes of the first output row's window, uint8 [rows][in_width][8 * chunks]; a1 their scales,
-    E8M0 [rows][in_width][ceil(C/32)]; a2 weights and a3 weight scales as `pack_weights` makes them; a4 bias,
+    E8M0 [rows][in_width][ceil(C/block)]; a2 weights and a3 weight scales as `pack_weights` makes them; a4 bias,
     FP32 [Cout]; a5 output, FP32 [rows][out_width][Cout]; a6 output rows. a0, a2 and a5 are 8-byte aligned for
     full speed (a0 and a2 always must be for ``fld``). Clobbers a2-a7, t*, ft*, fa*, v0-v31, vtype, vl and
     fcsr.
@@ -76,16 +75,23 @@ class ConvMx(ConvTile):
         high: Upper bound, None: none.
         tile: Output channels per vector, at most VLEN / 16.
         element: Element format of both operands.
+        block: Channels per scale, a multiple of the chunk (8 for FP8, 16 for FP4).
         accumulator: ``fp32`` starts from the bias; ``bf16`` starts from +0, is widened and added to the bias
             in FP32.
     """
 
     element: Element = "e4m3"
     accumulator: Accumulator = "fp32"
+    block: int = 32
 
     def __post_init__(self) -> None:
         if min(self.in_channels, self.out_channels, self.tile) < 1 or self.element not in FCSR:
             raise DataError(f"no MX convolution {self}", hint="Use e4m3, e5m2 or e2m1 and sizes of 1 or more")
+        if self.block < 1 or self.block % CHUNK[self.element]:
+            raise DataError(
+                f"{self.name}: block of {self.block} {self.element} elements",
+                hint=f"Use a multiple of {CHUNK[self.element]}",
+            )
 
     @property
     def chunks(self) -> int:
@@ -100,12 +106,12 @@ class ConvMx(ConvTile):
     @property
     def scales(self) -> int:
         """Scales of an input pixel."""
-        return -(-self.in_channels // BLOCK)
+        return -(-self.in_channels // self.block)
 
     @property
     def plan(self) -> Plan:
         """The order of the K steps."""
-        steps = BLOCK // CHUNK[self.element]
+        steps = self.block // CHUNK[self.element]
         return plan(self.window, 8, self.chunks, steps, self.window.in_width * self.pixel_bytes)
 
     def emit(self, a: Assembler) -> None:
@@ -181,9 +187,9 @@ class ConvMx(ConvTile):
 
         Args:
             codes: uint8 [rows, in_width, 8 * chunks].
-            scales: uint8 [rows, in_width, ceil(C/32)].
+            scales: uint8 [rows, in_width, ceil(C/block)].
             weights: uint8 [KH, KW, chunks, Cout, 8].
-            weight_scales: uint8 [KH, KW, ceil(C/32), >= Cout].
+            weight_scales: uint8 [KH, KW, ceil(C/block), >= Cout].
             bias: float32 [Cout].
             out_rows: Output rows.
 
@@ -201,7 +207,7 @@ class ConvMx(ConvTile):
                 pixels, pixel_scales = codes[rows, columns], scales[rows, columns]
                 for chunk in range(self.chunks):
                     data = unpack(pixels[..., 8 * chunk : 8 * chunk + 8], bits, size)
-                    block = chunk * size // BLOCK
+                    block = chunk * size // self.block
                     acc, _ = mxdot(
                         acc,
                         data[:, :, None],

@@ -1,7 +1,8 @@
-"""FP32 to MX on the machine: block maxima, scales by exponent arithmetic, one conversion (rule ``floor``).
+"""FP32 to MX on the machine: block maxima, scales by exponent arithmetic, one conversion.
 
-The result is `potluck.isa.mx.quantize`, bit for bit. A block's scale and the number of blocks at work decide
-how: `potluck.kernels.quantize_strip` treats up to 64 blocks at a time, one lane per block where scales are
+The result is `potluck.isa.mx.quantize`, bit for bit. Elements that VMXDOTP does not take are rounded to their own grid
+and written in the format that carries them (`potluck.isa.formats.holds`). A block's scale and the number of blocks at
+work decide how: `potluck.kernels.quantize_strip` treats up to 64 blocks at a time, one lane per block where scales are
 computed, and keeps its intermediate values in the code area that it overwrites at last.
 """
 
@@ -13,14 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.assembler import Assembler
-from potluck.isa.blocks import LAYOUTS, pack
+from potluck.isa.blocks import BlockLayout, pack
 from potluck.isa.errors import DataError
-from potluck.isa.mx import quantize
-from potluck.kernels.base import BITS, CHUNK, Element, Kernel, Operand, add_immediate, loop, saved
+from potluck.isa.formats import FORMATS, INTEGER8, ElementFormat, holds, recode
+from potluck.isa.mx import ScaleRule, quantize, scale_addend
+from potluck.kernels.base import BITS, CHUNK, Kernel, Operand, Stored, add_immediate, loop, saved
 from potluck.kernels.fp32math import F32
 from potluck.kernels.quantize_strip import Shape, Strip
 
-_LAYOUT = {"e4m3": "mxfp8", "e5m2": "mxfp8_e5m2", "e2m1": "mxfp4"}
+
+def stored_format(element: Stored) -> ElementFormat:
+    """The element format of that name; INT8 as integers."""
+    return INTEGER8 if element == "int8" else FORMATS[element]
 
 
 @dataclass(frozen=True)
@@ -32,24 +37,42 @@ class QuantizeMx(Kernel):
 
     Attributes:
         k: Elements of a row.
-        element: Element format of the codes.
-        block: Elements per scale, a multiple of the chunk (8 for FP8, 16 for FP4) up to 32.
+        element: Element format of the codes in memory.
+        block: Elements per scale, a multiple of the chunk (8 for FP8, 16 for FP4) up to VLEN / 4.
         vlen: Vector register bits of the machine.
+        grid: Element format that values are rounded to, if it is not ``element`` but one that ``element`` holds.
+        rule: From a block's maximum to its scale, see `potluck.isa.mx`.
     """
 
     k: int
-    element: Element = "e4m3"
+    element: Stored = "e4m3"
     block: int = 32
     vlen: int = 512
+    grid: str = ""
+    rule: ScaleRule = "floor"
 
     def __post_init__(self) -> None:
-        if not 0 < self.block <= 32 or self.block % CHUNK[self.element]:
+        most = self.vlen // 4
+        if not 0 < self.block <= most or self.block % CHUNK[self.element]:
             raise DataError(
                 f"{self.name}: block of {self.block} {self.element} elements",
-                hint=f"Use a multiple of {CHUNK[self.element]} up to 32",
+                hint=f"With VLEN {self.vlen} use a multiple of {CHUNK[self.element]} up to {most}",
             )
+        scale_addend(self.format, self.rule)
+        if self.grid and (self.element not in ("e4m3", "e5m2") or not holds(self.carrier, self.format)):
+            raise DataError(f"{self.name}: {self.element} does not carry {self.grid}", hint="Use e4m3")
         if self.k < 1:
             raise DataError(f"{self.name}: rows of {self.k} elements", hint="Use 1 or more")
+
+    @property
+    def carrier(self) -> ElementFormat:
+        """Format of the codes."""
+        return stored_format(self.element)
+
+    @property
+    def format(self) -> ElementFormat:
+        """Format of the values."""
+        return FORMATS[self.grid] if self.grid else self.carrier
 
     @property
     def row_bytes(self) -> int:
@@ -84,25 +107,32 @@ class QuantizeMx(Kernel):
             if self.k % self.block == 0:  # all blocks alike and dense: one strip of rows * blocks
                 a("li", "t0", self.blocks)
                 a("mul", "a3", "a3", "t0")
-                Strip(a, Shape(self.element, self.block, area, 4 * self.block, area, 1, self.vlen)).emit()
+                self._strip(a, self.block, area, (4 * self.block, area, 1))
             else:
                 self._columns(a, area)
         a.label(done)
 
+    def _strip(self, a: Assembler, length: int, area: int, pitches: tuple[int, int, int]) -> None:
+        addend = scale_addend(self.format, self.rule)
+        Strip(a, Shape(self.element, self.format, addend, length, area, *pitches, self.vlen)).emit()
+
     def _columns(self, a: Assembler, area: int) -> None:
         """One strip per block column: the full ones in a loop, then the ragged one."""
         full, rest = divmod(self.k, self.block)
-        pitches = (4 * self.k, self.row_bytes, self.blocks, self.vlen)
+        pitches = (4 * self.k, self.row_bytes, self.blocks)
         if full:
             a("li", "s3", full)
             with loop(a, "s3", name="mx_columns"):
-                Strip(a, Shape(self.element, self.block, area, *pitches)).emit()
+                self._strip(a, self.block, area, pitches)
                 for register, step in (("a0", 4 * self.block), ("a1", area), ("a2", 1)):
                     add_immediate(a, register, step)
-        Strip(a, Shape(self.element, rest, self.row_bytes - full * area, *pitches)).emit()
+        self._strip(a, rest, self.row_bytes - full * area, pitches)
 
     def contract(self, x: F32) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Codes [rows, KB] and scales [rows, blocks] of x [rows, K], bit for bit."""
-        tensor = quantize(x, LAYOUTS[_LAYOUT[self.element]].with_block_size(self.block))
+        tensor = quantize(
+            x, BlockLayout(self.format.name, self.format, block_size=self.block), scale_rule=self.rule
+        )
+        codes = recode(tensor.codes, self.format, self.carrier)
         padding = self.row_bytes * 8 // BITS[self.element] - self.k
-        return pack(np.pad(tensor.codes, [(0, 0), (0, padding)]), BITS[self.element]), tensor.scales
+        return pack(np.pad(codes, [(0, 0), (0, padding)]), BITS[self.element]), tensor.scales

@@ -10,6 +10,11 @@
 
 Folding and maxima are floating-point operations, 8 lanes per cycle, where integer ones have 2 (facts vmxdotp 4).
 
+FP8 elements are converted by ``vfncvt``. A grid coarser than the format that carries it (E2M3 in E4M3, say) is rounded
+to before: an element of exponent E is a multiple of q = 2^(max(E, emin) - mantissa bits), and adding and subtracting
+1.5 * 2^23 q rounds to such a multiple, ties to even; 2^E is the exponent field alone. INT8 elements are converted to
+16-bit integers and narrowed.
+
 E2M1 has no conversion. With |v| < 8 its code is min(rne(2|v|), rne(|v|) + 2, rne(|v|/2) + 4, 7), each term
 rounded by an addition to B = 1.5 * 2^23 (an even number, so ties go to even). Elements are loaded as evens and
 odds; the sign adds 8 to a code, and 16 * odd + even is the byte.
@@ -26,9 +31,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from potluck.isa.assembler import Assembler
-from potluck.kernels.base import Element, add_immediate, float_constant, loop
+from potluck.isa.formats import ElementFormat
+from potluck.kernels.base import Stored, add_immediate, float_constant, loop
 
-_EMAX = {"e4m3": 8, "e5m2": 15, "e2m1": 2}
 _MAGIC = 1.5 * 2**23
 _EXPONENT = 0x7F800000
 ZERO, LEAST, BASE1, BASE2, BASE4, BASE7, TWO, HALF, FOUR, SIXTEEN, BIAS = (
@@ -37,6 +42,8 @@ ZERO, LEAST, BASE1, BASE2, BASE4, BASE7, TWO, HALF, FOUR, SIXTEEN, BIAS = (
     "fs1",
     "fs2",
 )
+LOWEST, SHIFT, TOP, BOTTOM = "fa2", "fa3", "fa4", "fa5"
+"""Of a grid or INT8: smallest normal number, 1.5 * 2^(23 - mantissa bits), largest number, its negative."""
 _FACTORS = [f"ft{i}" for i in range(8)]
 
 
@@ -45,8 +52,10 @@ class Shape:
     """Static facts of a strip.
 
     Attributes:
-        element: Format of the codes.
-        length: Elements of each block, at most 32.
+        element: Format of the codes in memory.
+        grid: Format that elements are rounded to; what ``element`` names, or one that it holds.
+        addend: What is added to a block's maximum before its exponent is taken, see `potluck.isa.mx`.
+        length: Elements of each block, at most VLEN / 4.
         area: Bytes of its codes, padding included.
         x_pitch: Bytes from block to block in x.
         code_pitch: The same in the codes.
@@ -54,7 +63,9 @@ class Shape:
         vlen: Vector register bits.
     """
 
-    element: Element
+    element: Stored
+    grid: ElementFormat
+    addend: int
     length: int
     area: int
     x_pitch: int
@@ -66,6 +77,11 @@ class Shape:
     def lanes(self) -> int:
         """FP32 elements of a register."""
         return self.vlen // 32
+
+    @property
+    def coarse(self) -> bool:
+        """Whether the grid is coarser than what carries it."""
+        return self.grid.name.lower() != self.element
 
     @property
     def dense(self) -> bool:
@@ -90,7 +106,7 @@ class Strip:
         half = -(-(shape.area if shape.element == "e2m1" else 0) // shape.lanes)
         self.half = 1 << max(0, half - 1).bit_length() if half else 1  # registers of a block's even elements
         self.maxima = min(shape.lanes, 8, 1 << (shape.area // 4).bit_length() - 1)
-        self.emax = _EMAX[shape.element]
+        self.emax = shape.grid.emax
 
     def _vl(self, count: int, width: str, registers: int) -> None:
         """vl = count elements, exactly."""
@@ -118,7 +134,7 @@ class Strip:
         if s.element == "e2m1":
             self._per_block(8 // (2 * self.half) if self.half < 4 else 1, self._convert_fp4)
         else:
-            self._per_block(self.unroll, self._convert_fp8)
+            self._per_block(self.unroll, self._convert_int8 if s.element == "int8" else self._convert_fp8)
         self._specials()
         a("mv", "t1", "a4")
         a("mv", "t2", "a5")
@@ -145,6 +161,11 @@ class Strip:
                 SIXTEEN: 16.0,
                 BIAS: _MAGIC - 4,
             }
+        elif s.coarse or s.element == "int8":
+            top = s.grid.max_normal
+            constants |= {TOP: top, BOTTOM: -top}
+        if s.coarse:
+            constants |= {LOWEST: s.grid.min_normal, SHIFT: _MAGIC / 2**s.grid.mantissa_bits}
         for register, value in constants.items():
             float_constant(a, register, value)
 
@@ -229,6 +250,9 @@ class Strip:
             a("vlse32.v", v, "(t5)", "s1")
             a("vfmax.vv", "v0", "v0", v)
         a("vfmax.vf", "v0", "v0", LEAST)
+        if s.addend:
+            a("li", "t5", s.addend)
+            a("vadd.vx", "v0", "v0", "t5")
         a("li", "t5", _EXPONENT)
         a("vand.vx", "v4", "v0", "t5")
         a("li", "t5", (254 + self.emax) << 23)
@@ -254,10 +278,9 @@ class Strip:
             if i + 1 < count:
                 a("add", "a7", "a7", "s1")
 
-    def _convert_fp8(self, count: int) -> None:
-        """Step 3 for E4M3 and E5M2."""
+    def _scaled(self, count: int) -> None:
+        """x of ``count`` blocks divided by their scales, v8 and following."""
         a, s, size = self.a, self.s, self.size
-        form = "e8alt" if s.element == "e5m2" else "e8"
         self._factors(count)
         self._load(count)
         if not s.dense or count > 1:
@@ -265,6 +288,46 @@ class Strip:
         for i in range(count):
             v = f"v{8 + i * size}"
             a("vfmul.vf", v, v, _FACTORS[i])
+
+    def _to_grid(self, count: int) -> None:
+        """Rounds v8 and following to the grid, signs of zeros included."""
+        a, s = self.a, self.s
+        self._vl(count * self.size * s.lanes, "e32", count * self.size)
+        a("li", "t5", _EXPONENT)
+        a("vand.vx", "v16", "v8", "t5")
+        a("vfmax.vf", "v16", "v16", LOWEST)
+        a("vfmul.vf", "v16", "v16", SHIFT)
+        a("vfadd.vv", "v24", "v8", "v16")
+        a("vfsub.vv", "v24", "v24", "v16")
+        a("vfmin.vf", "v24", "v24", TOP)
+        a("vfmax.vf", "v24", "v24", BOTTOM)
+        a("vfsgnj.vv", "v8", "v24", "v8")
+
+    def _convert_int8(self, count: int) -> None:
+        """Step 3 for INT8."""
+        a, s, size = self.a, self.s, self.size
+        self._scaled(count)
+        self._vl(count * size * s.lanes, "e32", count * size)
+        a("vfmin.vf", "v8", "v8", TOP)
+        a("vfmax.vf", "v8", "v8", BOTTOM)
+        together = count if s.dense else 1
+        a("li", "t6", together * s.area)
+        for i in range(count // together):
+            v = f"v{8 + i * size}"
+            a("vsetvli", "zero", "t6", "e16", _lmul(4 * size * together), "ta", "ma")
+            a("vfncvt.x.f.w", "v0", v)
+            a("vsetvli", "zero", "t6", "e8", _lmul(2 * size * together), "ta", "ma")
+            a("vnsrl.wi", "v4", "v0", 0)
+            a("vse8.v", "v4", "(a5)")
+            add_immediate(a, "a5", together * s.code_pitch)
+
+    def _convert_fp8(self, count: int) -> None:
+        """Step 3 for E4M3 and E5M2."""
+        a, s, size = self.a, self.s, self.size
+        form = "e8alt" if s.element == "e5m2" else "e8"
+        self._scaled(count)
+        if s.coarse:
+            self._to_grid(count)
         together = count if s.dense else 1
         a("li", "t6", together * s.area)
         a("vsetvli", "zero", "t6", form, _lmul(2 * size * together), "ta", "ma")
@@ -343,7 +406,8 @@ class Strip:
         a("bltz", "t5", regular)
         a("li", "t5", 0xFF)
         a("sb", "t5", "0(a7)")
-        self._vl(s.area // 8, "e64", 1 if s.vlen >= 256 else 2)
+        held = -(-8 * s.area // s.vlen)
+        self._vl(s.area // 8, "e64", 1 << (held - 1).bit_length())
         a("vmv.v.i", "v8", 0)
         a("vse64.v", "v8", "(a5)")
         a.label(regular)

@@ -1,6 +1,6 @@
 """FP32 to the values of an MX format, as FP32: what machines without FP8 conversions keep of a quantized activation.
 
-One block at a time. The largest encoding of |x| gives the scale by integer operations (rule ``floor``). With
+One block at a time. The largest encoding of |x| gives the scale by integer operations (`potluck.isa.mx`). With
 y = x / scale, an element of exponent E is a multiple of q = 2^(max(E, emin) - mantissa bits), and adding and
 subtracting 1.5 * 2^23 * q rounds y to such a multiple, ties to even. Only base V is used, with any VLEN.
 """
@@ -10,15 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from potluck.isa.assembler import Assembler
-from potluck.isa.blocks import LAYOUTS
+from potluck.isa.blocks import BlockLayout
 from potluck.isa.errors import DataError
-from potluck.isa.mx import quantize
+from potluck.isa.formats import FORMATS
+from potluck.isa.mx import ScaleRule, quantize, scale_addend
 from potluck.kernels import fp32math
-from potluck.kernels.base import Element, Kernel, Operand, float_constant
+from potluck.kernels.base import Kernel, Operand, float_constant
 from potluck.kernels.fp32math import F32
 
-LAYOUT = {"e4m3": "mxfp8", "e5m2": "mxfp8_e5m2", "e2m1": "mxfp4"}
-"""MX format of an element format."""
 _INFINITY = 0x7F800000
 _SUBNORMAL_SCALE = 0x00400000  # 2^-127
 
@@ -34,13 +33,15 @@ class RoundMx(Kernel):
 
     Attributes:
         k: Elements of a row.
-        element: Element format.
+        element: Element format: a floating one of `potluck.isa.formats` with at most 8 bits.
         block: Elements per scale, at most 32, which is VLMAX at VLEN 128.
+        rule: From a block's maximum to its scale.
     """
 
     k: int
-    element: Element = "e4m3"
+    element: str = "e4m3"
     block: int = 32
+    rule: ScaleRule = "floor"
 
     def __post_init__(self) -> None:
         if not 0 < self.block <= 32 or self.k < 1:
@@ -64,7 +65,7 @@ class RoundMx(Kernel):
 
     def emit(self, a: Assembler) -> None:
         """Append the kernel's code; control leaves at its end."""
-        element = LAYOUTS[LAYOUT[self.element]].element
+        element = FORMATS[self.element]
         row, block, onward, special, done = (
             a.fresh(f"round_{name}") for name in ("row", "block", "onward", "special", "done")
         )
@@ -116,13 +117,17 @@ class RoundMx(Kernel):
 
     def _scale(self, a: Assembler, special: str) -> None:
         """ft1 = 1 / scale and ft2 = scale of the block in v0; blocks with a NaN or an infinity go to ``special``."""
-        element = LAYOUTS[LAYOUT[self.element]].element
+        element = FORMATS[self.element]
         positive, normal = a.fresh("round_positive"), a.fresh("round_normal")
         a("vand.vx", "v8", "v0", "a7")
         a("vmv.s.x", "v24", "zero")
         a("vredmaxu.vs", "v24", "v8", "v24")
         a("vmv.x.s", "t4", "v24")
         a("bgeu", "t4", "a6", special)
+        addend = scale_addend(element, self.rule)
+        if addend:
+            a("li", "t5", addend)
+            a("add", "t4", "t4", "t5")
         a("srli", "t4", "t4", 23)
         a("addi", "t4", "t4", -element.emax)
         a("bgez", "t4", positive)
@@ -140,5 +145,5 @@ class RoundMx(Kernel):
 
     def contract(self, x: F32) -> F32:
         """The output bit for bit; float32 [rows, K]."""
-        layout = LAYOUTS[LAYOUT[self.element]].with_block_size(self.block)
-        return fp32math.canonical(quantize(x, layout).dequantize())
+        layout = BlockLayout(self.element, FORMATS[self.element], block_size=self.block)
+        return fp32math.canonical(quantize(x, layout, scale_rule=self.rule).dequantize())

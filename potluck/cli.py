@@ -49,6 +49,8 @@ MinChannels = Annotated[int, typer.Option(help="Leave products that contract few
 Requantize = Annotated[
     str, typer.Option(help="How integer sums are rounded: ort_float_rne, tflite_single, tflite_double.")
 ]
+BlockSize = Annotated[int, typer.Option(help="Elements per scale of MX schemes.")]
+ScaleRule = Annotated[str, typer.Option(help="MX scales of blocks: floor (OCP), rceil, even or mse.")]
 Dims = Annotated[
     list[str] | None, typer.Option("--dim", help="Size of a dynamic dimension: NAME=8; repeatable.")
 ]
@@ -80,6 +82,8 @@ def run(
     min_channels: MinChannels = 16,
     calibration: Calibration = None,
     requantization: Requantize = "ort_float_rne",
+    block_size: BlockSize = 32,
+    scale_rule: ScaleRule = "floor",
     dim: Dims = None,
     bind: Binds = None,
     machine: MachineName = "spatz-mx",
@@ -101,7 +105,7 @@ def run(
     from potluck.report import print_result
     from potluck.views.options import Views
 
-    options = _quantization(exclude, min_channels, calibration, requantization)
+    options = _quantization(exclude, min_channels, calibration, requantization, block_size, scale_rule)
     views = Views(profile, profile_out, trace, trace_format, window)
     result = api.run(
         model,
@@ -129,6 +133,8 @@ def quantize(
     min_channels: MinChannels = 16,
     calibration: Calibration = None,
     requantization: Requantize = "ort_float_rne",
+    block_size: BlockSize = 32,
+    scale_rule: ScaleRule = "floor",
     dim: Dims = None,
     bind: Binds = None,
 ) -> None:
@@ -138,7 +144,7 @@ def quantize(
     chosen = _scheme(scheme, assign)
     if chosen is None:
         raise DataError("there is nothing to quantize to", hint="Give --scheme or --assign")
-    options = _quantization(exclude, min_channels, calibration, requantization)
+    options = _quantization(exclude, min_channels, calibration, requantization, block_size, scale_rule)
     api.quantize(model, chosen, **options, **_fixed(dim, bind)).save(output)
     console.print(f"wrote {output}")
 
@@ -221,6 +227,8 @@ def compile_command(
     min_channels: MinChannels = 16,
     calibration: Calibration = None,
     requantization: Requantize = "ort_float_rne",
+    block_size: BlockSize = 32,
+    scale_rule: ScaleRule = "floor",
     dim: Dims = None,
     bind: Binds = None,
     settings: Settings = None,
@@ -228,7 +236,7 @@ def compile_command(
     """Compile a network to a RISC-V ELF file with a manifest."""
     from potluck import api
 
-    options = _quantization(exclude, min_channels, calibration, requantization)
+    options = _quantization(exclude, min_channels, calibration, requantization, block_size, scale_rule)
     chosen = _scheme(scheme, assign)
     fixed = _fixed(dim, bind)
     source: Any = api.quantize(model, chosen, **options, **fixed) if chosen else model
@@ -467,13 +475,20 @@ def _scheme(scheme: str | None, assign: Path | None) -> Any:
 
 
 def _quantization(
-    exclude: list[str] | None, min_channels: int, calibration: Path | None, requantization: str
+    exclude: list[str] | None,
+    min_channels: int,
+    calibration: Path | None,
+    requantization: str,
+    block_size: int,
+    scale_rule: str,
 ) -> dict[str, Any]:
     return {
         "exclude": tuple(exclude or ()),
         "min_channels": min_channels,
         "calibration": _load_npz(calibration) if calibration is not None else None,
         "requantization": requantization,
+        "block_size": block_size,
+        "scale_rule": scale_rule,
     }
 
 

@@ -13,9 +13,9 @@ import onnx_ir as ir
 
 from potluck.compiler.functions import bbq, fused, integers, mx
 from potluck.compiler.functions.fused import FUSED
-from potluck.compiler.graph import DOMAIN, OPSET
+from potluck.compiler.graph import DOMAIN, IR_VERSIONS, OPSET
 
-__all__ = ["FUSED", "function", "names", "require"]
+__all__ = ["FUSED", "function", "names", "raise_opset", "require"]
 
 FAMILIES = (mx, fused, integers, bbq)
 """Modules whose ``BODIES`` are the functions; a name occurs once."""
@@ -35,13 +35,17 @@ def names() -> tuple[str, ...]:
     return tuple(_bodies())
 
 
-def function(name: str) -> ir.Function:
+def function(name: str, opset: int = OPSET) -> ir.Function:
     """A new copy of the function called ``name``; its docs are in its family's module.
+
+    Args:
+        name: Of the function.
+        opset: Of its body: that of the model, since ONNX forbids mixtures.
 
     Raises:
         KeyError: No such function.
     """
-    header = f'<domain: "{DOMAIN}", opset_import: ["" : {OPSET}]>\n'
+    header = f'<domain: "{DOMAIN}", opset_import: ["" : {opset}]>\n'
     proto = onnx.parser.parse_function(header + _bodies()[name])
     return ir.serde.deserialize_function(proto)
 
@@ -50,5 +54,16 @@ def require(model: ir.Model, name: str) -> None:
     """Adds the function to the model and imports its domain, if that has not happened yet."""
     key = (DOMAIN, name, "")
     if key not in model.functions:
-        model.functions[key] = function(name)
+        model.functions[key] = function(name, model.graph.opset_imports.get("", OPSET))
     model.graph.opset_imports[DOMAIN] = 1
+
+
+def raise_opset(model: ir.Model, opset: int) -> None:
+    """Moves a model and its functions of Potluck to a later opset, whose types it needs; never back."""
+    if model.graph.opset_imports.get("", OPSET) >= opset:
+        return
+    model.graph.opset_imports[""] = opset
+    model.ir_version = max(model.ir_version, IR_VERSIONS.get(opset, 0))
+    for domain, name, overload in list(model.functions):
+        if domain == DOMAIN:
+            model.functions[domain, name, overload] = function(name, opset)

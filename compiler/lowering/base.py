@@ -207,18 +207,24 @@ class Tensor:
         outer = self.stored_shape[:-1]
         padded = (*outer, self.pixel_bytes * 8 // self.mx.element.bits)
         element, scales = self.mx.element.name, self.pixels * self.scales
+        order = f"{self.layout}{block_word(self.mx.block_size)}"
         return (
-            Operand(role, self.name, element, f"{self.layout} codes", padded, self.address, values),
+            Operand(role, self.name, element, f"{order} codes", padded, self.address, values),
             Operand(
                 role,
                 self.name,
                 "E8M0",
-                f"{self.layout} scales",
+                f"{order} scales",
                 (*outer, self.scales),
                 self.scales_address,
                 scales,
             ),
         )
+
+
+def block_word(block_size: int) -> str:
+    """What a layout says of its blocks, nothing of those of OCP's size (`potluck.sim.dram.tensors`)."""
+    return "" if block_size == 32 else f" block{block_size}"
 
 
 def pixel_bytes(channels: int, mx: BlockLayout | None, item_bytes: int = 4) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -26,14 +27,14 @@ from potluck.compiler.lowering.base import (
     constant,
 )
 from potluck.compiler.lowering.conv_tiles import ConvTiles
-from potluck.compiler.lowering.packing import IntegerWeights, Weights, pack_mx, pick
+from potluck.compiler.lowering.expansion import ExpandedTile, Expansion, expansion, packed_weights
+from potluck.compiler.lowering.packing import IntegerWeights, Weights, pick, shape_of
 from potluck.compiler.lowering.products import integer_kernel, product_kernel
 from potluck.compiler.lowering.tiling import Sizes
 from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.schedule import Loop, LoweredOp, TileKernel
 from potluck.isa.blocks import BlockLayout
-from potluck.isa.mx import MxTensor
-from potluck.kernels.conv_fp32 import ConvFp32, pack_weights_fp32
+from potluck.kernels.conv_fp32 import ConvFp32
 from potluck.kernels.conv_int8 import ConvInt8
 from potluck.kernels.conv_mx import ConvMx
 
@@ -80,7 +81,8 @@ class ConvPlan(LayerPlan):
         x: Input image, FP32 or MX.
         y: Output image, FP32.
         geometry: Window and sizes.
-        weights: [Cout, C, KH, KW], MX if ``x`` is; integers, which bring their bias and end, if ``x`` is codes.
+        weights: [Cout, C, KH, KW], MX if ``x`` is; integers, which bring their bias and end, if ``x`` is codes; values,
+            or what becomes values in L1, if ``x`` is FP32.
         weights_name: ONNX name.
         bias: [Cout].
         bias_name: ONNX name.
@@ -102,7 +104,7 @@ class ConvPlan(LayerPlan):
     target: Target
 
     def __post_init__(self) -> None:
-        self.mx: BlockLayout | None = self.weights.layout if isinstance(self.weights, MxTensor) else None
+        self.mx: BlockLayout | None = self.x.mx
         shape = self._shape
         self.out_channels, self.in_channels = shape[0], shape[1]
         self.sizes = Sizes(
@@ -116,8 +118,10 @@ class ConvPlan(LayerPlan):
             self.mx.element.bits if self.mx is not None else 32,
             self.target,
             self.weights if isinstance(self.weights, IntegerWeights) else None,
+            cache(self.expansion),
         )
         self.tiling = self.sizes.choose()
+        self.made = self.expansion(self.tiling.channels)
         self.tile = self.sizes.tile(self.tiling)
         self.kernel = self._kernel(self.tiling.channels)
         starts, slices = self.sizes.starts(self.tiling.channels), self.tiling.slices
@@ -127,8 +131,15 @@ class ConvPlan(LayerPlan):
     def _shape(self) -> tuple[int, ...]:
         if isinstance(self.weights, IntegerWeights):
             return self.weights.levels.shape
-        array = self.weights.codes if isinstance(self.weights, MxTensor) else self.weights
-        return array.shape
+        return shape_of(self.weights)
+
+    def expansion(self, channels: int) -> Expansion | None:
+        """How the weights of a slice of so many channels become operands, if they are not stored as such."""
+        if isinstance(self.weights, IntegerWeights):
+            return None
+        carrier = self.mx.element if self.mx is not None else None
+        kh, kw = self.geometry.kernel
+        return expansion(self.weights, carrier, kh * kw, self.in_channels, channels)
 
     @property
     def border(self) -> str:
@@ -171,17 +182,14 @@ class ConvPlan(LayerPlan):
             part = slice(start, start + self.tiling.channels)
             if isinstance(self.weights, IntegerWeights):
                 picked = self.weights.pick(part)
-                packed_weights, element, order = picked.pack()
-                parts.append((packed_weights,))
+                whole, element, order = picked.pack()
+                parts.append((whole,))
                 names = [("levels" if picked.table is None else "codes", element, order)]
                 biases.append(picked.constants.reshape(-1))
                 continue
-            values = pick(self.weights, part)
-            packed = pack_mx(values) if isinstance(values, MxTensor) else (pack_weights_fp32(values),)
-            parts.append(packed)
+            arrays, names = packed_weights(pick(self.weights, part), self.mx)
+            parts.append(arrays)
             biases.append(self.bias[part].astype(np.float32))
-        if self.mx is not None:
-            names = [("codes", self.mx.element.name, "HWIO chunks"), ("scales", "E8M0", "HWIO blocks")]
         made = []
         for index, (part_name, element, order) in enumerate(names):
             stack = np.stack([packed[index] for packed in parts])
@@ -196,7 +204,7 @@ class ConvPlan(LayerPlan):
 
     @property
     def expands(self) -> bool:
-        """Whether the weights are codes, which become levels in L1."""
+        """Whether the weights are codes of integers, which become levels in L1."""
         return isinstance(self.weights, IntegerWeights) and self.weights.table is not None
 
     def order(self) -> Iterator[tuple[int, Place]]:
@@ -231,4 +239,5 @@ class ConvPlan(LayerPlan):
             return ExpandedConvTile(self.kernel)
         if isinstance(self.kernel, ConvInt8):
             return ConvInt8Tile(self.kernel)
-        return ConvMxTile(self.kernel) if isinstance(self.kernel, ConvMx) else ConvFp32Tile(self.kernel)
+        tile = ConvMxTile(self.kernel) if isinstance(self.kernel, ConvMx) else ConvFp32Tile(self.kernel)
+        return tile if self.made is None else ExpandedTile(self.made, tile)

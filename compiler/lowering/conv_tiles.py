@@ -75,7 +75,8 @@ class ConvTiles:
         for step, (group, place) in enumerate(plan.order()):
             loads: list[Transfer] = []
             if group != group_at and group_at >= 0 and self.tiling.single:
-                yield Tile((), (), ((0,) * 7,) * self.target.harts, "weights change")
+                words = 7 if plan.made is None else 8
+                yield Tile((), (), ((0,) * words,) * self.target.harts, "weights change")
             fresh = group != group_at
             if fresh:
                 group_at, weight_turn = group, weight_turn + 1
@@ -126,10 +127,13 @@ class ConvTiles:
             + piece * self.slice_bytes
             + first * g.tile_width * self.tiling.channels * self.plan.out_bytes
         )
+        # Every hart expands the codes it multiplies, once: harts that share weights write the same bytes.
+        levels = self.expanded + piece * self.plan.sizes.levels_bytes(self.tiling)
+        source = packed[0] if fresh and piece < len(group.starts) else 0
+        if self.plan.made is not None:
+            scales = starts[1] if self.plan.mx is not None else 0
+            return starts[0], scales, levels, packed[1], packed[2], out, rows, source
         if self.plan.expands:
-            # Every hart expands the codes it multiplies, once: harts that share weights write the same bytes.
-            levels = self.expanded + piece * self.plan.sizes.levels_bytes(self.tiling)
-            source = packed[0] if fresh and piece < len(group.starts) else 0
             return starts[0], source, levels, 0, packed[1], out, rows
         if self.plan.mx is None:
             return starts[0], 0, packed[0], 0, packed[1], out, rows

@@ -8,6 +8,7 @@ piece is filled up with zeros, which add nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,26 +17,31 @@ from numpy.typing import NDArray
 
 from potluck.compiler.lowering.adapters import ConvFp32Tile, ConvMxTile
 from potluck.compiler.lowering.base import SLACK, Constant, LayerPlan, Target, Tensor, constant
-from potluck.compiler.lowering.packing import Weights, pack_mx, pick
+from potluck.compiler.lowering.expansion import LAST, Expansion, expansion, packed_weights
+from potluck.compiler.lowering.packing import BlockWeights, Weights, pick, shape_of
 from potluck.compiler.lowering.products import format_name, product_kernel
 from potluck.compiler.memory import align
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, TileKernel, Transfer
 from potluck.isa.assembler import Assembler
 from potluck.isa.errors import MachineError
 from potluck.isa.mx import MxTensor
-from potluck.kernels.conv_fp32 import ConvFp32, pack_weights_fp32
+from potluck.kernels.conv_fp32 import ConvFp32
 from potluck.kernels.conv_mx import ConvMx
 from potluck.kernels.conv_window import Window
 
 F32 = NDArray[np.float32]
 BLOCK = 32
+"""Input channels that pieces of FP32 values are multiples of."""
 
 
 @dataclass(frozen=True)
 class DenseTile:
-    """Arguments: those of the convolution, and whether the piece of K is the last, which alone is clipped."""
+    """Arguments: those of the convolution; in a7 `LAST` if the piece of K is the last one, which alone is clipped, and
+    the address of codes that the weights are made of first, or 0.
+    """
 
     kernel: ConvMx | ConvFp32
+    expansion: Expansion | None = None
 
     def _tile(self, last: bool) -> TileKernel:
         kernel = self.kernel if last else replace(self.kernel, low=None, high=None)
@@ -43,11 +49,14 @@ class DenseTile:
 
     def emit(self, a: Assembler) -> None:
         """See `TileKernel`."""
+        if self.expansion is not None:
+            self.expansion.emit(a)
         if self.kernel.low is None and self.kernel.high is None:
             self._tile(True).emit(a)
             return
         last, done = a.fresh("last_piece"), a.fresh("piece_done")
-        a("bnez", "a7", last)
+        a("andi", "t0", "a7", LAST)
+        a("bnez", "t0", last)
         self._tile(False).emit(a)
         a("j", done)
         a.label(last)
@@ -56,7 +65,9 @@ class DenseTile:
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""
-        self._tile(bool(args[7])).evaluate(memory, args[:7])
+        if self.expansion is not None:
+            self.expansion.evaluate(memory, args)
+        self._tile(bool(args[7] & LAST)).evaluate(memory, args[:7])
 
 
 @dataclass(eq=False)
@@ -88,21 +99,28 @@ class DensePlan(LayerPlan):
     target: Target
 
     def __post_init__(self) -> None:
-        array = self.weights.codes if isinstance(self.weights, MxTensor) else self.weights
-        self.n, self.k = int(array.shape[0]), int(array.shape[1])
-        self.mx = self.weights.layout if isinstance(self.weights, MxTensor) else None
+        self.n, self.k = shape_of(self.weights)[:2]
+        self.mx = self.x.mx
+        self.block = BLOCK
+        if isinstance(self.weights, (MxTensor, BlockWeights)):
+            held = (
+                self.weights.layout.block_size if isinstance(self.weights, MxTensor) else self.weights.block
+            )
+            self.block = math.lcm(BLOCK, held)
         harts = self.target.harts
         self.slice = min(32, self.n, align(-(-self.n // harts), 8))
         free = self.target.l1().size - SLACK - 64 * 8
-        per_block = 2 * (harts * self._weight_bytes(BLOCK) + BLOCK * 4) + 2 * 64
+        per_block = 2 * (harts * self._weight_bytes(self.block) + self.block * 4) + 2 * 64
+        per_block += harts * self._operand_bytes(self.block)
         most = (free - 16 * harts * align(4 * self.slice)) // per_block
         if most < 1:
             raise MachineError(
                 f"layer {self.name!r}: a block of weights does not fit L1", key=self.target.working_key
             )
-        blocks = -(-self.k // BLOCK)
+        blocks = -(-self.k // self.block)
         self.pieces = -(-blocks // most)
-        self.piece = -(-blocks // self.pieces) * BLOCK
+        self.piece = -(-blocks // self.pieces) * self.block
+        self.made = self._expansion(self.piece)
         self.kernel = product_kernel(
             Window(1, 1, (1, 1)), self.piece, self.slice, self.bounds, self.x, self.target.tile
         )
@@ -114,10 +132,22 @@ class DensePlan(LayerPlan):
             for group in self.groups
         ]
 
+    def _expansion(self, k: int) -> Expansion | None:
+        return expansion(self.weights, self.mx.element if self.mx is not None else None, 1, k, self.slice)
+
     def _weight_bytes(self, k: int) -> int:
+        """Bytes of a slice in DRAM."""
+        made = self._expansion(k)
+        if made is not None:
+            return made.code_bytes + made.scale_bytes
         if self.mx is None:
             return k * (self.slice + self.slice % 2) * 4
-        return k * self.slice * self.mx.element.bits // 8 + -(-k // BLOCK) * align(self.slice, 8)
+        return k * self.slice * self.mx.element.bits // 8 + self.mx.blocks(k) * align(self.slice, 8)
+
+    def _operand_bytes(self, k: int) -> int:
+        """Bytes of the operands that a slice becomes, 0 if it is stored as such."""
+        made = self._expansion(k)
+        return made.operand_bytes if made is not None else 0
 
     def _slice_bias(self, start: int) -> F32:
         values = self.bias[start : start + self.slice].astype(np.float32)
@@ -125,19 +155,16 @@ class DensePlan(LayerPlan):
 
     def _pack(self, group: Sequence[int], piece: int) -> list[Constant]:
         """Weights of one piece of K for the slices of a group, one after the other: codes and scales, or values."""
-        parts: list[list[NDArray[np.generic]]] = []
+        parts, names = [], [("", "", "")]
         for start in group:
-            weights = pick(self.weights, slice(start, start + self.slice), piece * self.piece, self.piece)
-            parts.append(
-                list(pack_mx(weights)) if isinstance(weights, MxTensor) else [pack_weights_fp32(weights)]
-            )
-        name = self.weights_name
-        if self.mx is None:
-            return [constant(name, "values", np.stack([part[0] for part in parts]), "FP32", "slice HWIO")]
-        element = self.mx.element.name
+            picked = pick(self.weights, slice(start, start + self.slice), piece * self.piece, self.piece)
+            arrays, names = packed_weights(picked, self.mx)
+            parts.append(arrays)
         return [
-            constant(name, "codes", np.stack([part[0] for part in parts]), element, "slice HWIO chunks"),
-            constant(name, "scales", np.stack([part[1] for part in parts]), "E8M0", "slice HWIO blocks"),
+            constant(
+                self.weights_name, part, np.stack([arrays[i] for arrays in parts]), kind, f"slice {order}"
+            )
+            for i, (part, kind, order) in enumerate(names)
         ]
 
     def reads(self) -> Sequence[Tensor]:
@@ -163,7 +190,7 @@ class DensePlan(LayerPlan):
         return LoweredOp(
             self.name,
             self.op,
-            DenseTile(self.kernel),
+            DenseTile(self.kernel, self.made),
             (
                 Loop("channel", self.n, self.slice * target.harts),
                 Loop("row", self.x.pixels, 1),
@@ -187,8 +214,14 @@ class _DenseTiles:
         harts = target.harts
         self.weights = [[l1.take("weights", len(part.data)) for part in plan.packed[0][0]] for _ in range(2)]
         self.rows = [
-            (l1.take("row", 4 * plan.piece), l1.take("scales", plan.piece // BLOCK)) for _ in range(2)
+            (
+                l1.take("row", 4 * plan.piece),
+                l1.take("scales", plan.mx.blocks(plan.piece) if plan.mx is not None else 0),
+            )
+            for _ in range(2)
         ]
+        self.operand_bytes = plan.made.operand_bytes if plan.made is not None else 0
+        self.operands = l1.take("operands", harts * self.operand_bytes)
         self.slice_bytes = align(4 * plan.slice)
         self.biases = [l1.take("bias", harts * self.slice_bytes) for _ in range(2)]
         self.sums = [l1.take("sums", harts * self.slice_bytes) for _ in range(2)]
@@ -202,7 +235,8 @@ class _DenseTiles:
                 turn += 1
                 for piece in range(plan.pieces):
                     loads = self._row(self.rows[step % 2], row, piece)
-                    if (group, piece) != loaded:
+                    fresh = (group, piece) != loaded
+                    if fresh:
                         loaded, weight_turn = (group, piece), weight_turn + 1
                         for part, to in zip(
                             plan.packed[group][piece], self.weights[weight_turn % 2], strict=True
@@ -215,7 +249,9 @@ class _DenseTiles:
                     last = piece + 1 == plan.pieces
                     origin = sums if piece else bias
                     args = tuple(
-                        self._args(hart, len(starts), self.weights[weight_turn % 2], step, origin, sums, last)
+                        self._args(
+                            hart, len(starts), self.weights[weight_turn % 2], step, origin, sums, last, fresh
+                        )
                         for hart in range(self.target.harts)
                     )
                     stores = tuple(self._stores(starts, row, sums)) if last else ()
@@ -227,7 +263,7 @@ class _DenseTiles:
         bits = 32 if plan.mx is None else plan.mx.element.bits
         parts = [(x.address, x.pixel_bytes, plan.piece * bits // 8, at[0])]
         if plan.mx is not None:
-            parts.append((x.scales_address, x.scales, plan.piece // BLOCK, at[1]))
+            parts.append((x.scales_address, x.scales, plan.mx.blocks(plan.piece), at[1]))
         made = []
         for base, length, size, to in parts:
             have = min(size, length - piece * size)
@@ -237,7 +273,15 @@ class _DenseTiles:
         return made
 
     def _args(
-        self, hart: int, slices: int, weights: list[int], step: int, bias: int, sums: int, last: bool
+        self,
+        hart: int,
+        slices: int,
+        weights: list[int],
+        step: int,
+        bias: int,
+        sums: int,
+        last: bool,
+        fresh: bool,
     ) -> tuple[int, ...]:
         plan = self.plan
         shares = [
@@ -246,8 +290,11 @@ class _DenseTiles:
         ]
         row, scales = self.rows[step % 2]
         at, mine = hart * self.slice_bytes, int(hart < slices)
-        codes, blocks = (shares[0], shares[1]) if plan.mx is not None else (shares[0], 0)
-        return row, scales if plan.mx is not None else 0, codes, blocks, bias + at, sums + at, mine, int(last)
+        codes, blocks, source = shares[0], shares[1] if len(shares) > 1 else 0, 0
+        if plan.made is not None:
+            source, codes = codes if fresh and mine else 0, self.operands + hart * self.operand_bytes
+        scales = scales if plan.mx is not None else 0
+        return row, scales, codes, blocks, bias + at, sums + at, mine, source | (LAST if last else 0)
 
     def _stores(self, starts: Sequence[int], row: int, sums: int) -> Iterator[Transfer]:
         plan = self.plan

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from potluck.isa.blocks import pack
 from potluck.isa.mx import MxTensor
-from potluck.kernels.base import Element
+from potluck.kernels.base import Element, Stored
 from potluck.kernels.conv_int8 import pack_weights_int8
+from potluck.kernels.decode_weights import ByteElement, ScaleFormat
 from potluck.kernels.expand_codes import TABLE_BYTES, pack_codes
 from potluck.kernels.requantize import Finish
 
@@ -61,10 +62,53 @@ class IntegerWeights:
         return elements * self.bits // 8 if self.table is None else TABLE_BYTES + elements // 2
 
 
-Weights = NDArray[np.float32] | MxTensor
-"""[Cout, C, KH, KW]; MX ones with blocks along C."""
+@dataclass(frozen=True, eq=False)
+class BlockWeights:
+    """Block-scaled weights of a product of FP32 activations, which are decoded when they arrive in L1.
+
+    Attributes:
+        codes: uint8 [Cout, C, KH, KW].
+        bits: Of a code: 4, 6 or 8.
+        table: uint8 [2^bits], the byte that each code becomes; None if codes are such bytes.
+        element: Format of these bytes.
+        scales: [Cout, ceil(C / block), KH, KW], uint8 codes or float32.
+        scale: Format of the scales.
+        block: Input channels per scale.
+        factor: Multiplied into every scale first.
+        format: Of the weights in the network, for reports.
+    """
+
+    codes: NDArray[np.uint8]
+    bits: Literal[4, 6, 8]
+    table: NDArray[np.uint8] | None
+    element: ByteElement
+    scales: NDArray[Any]
+    scale: ScaleFormat
+    block: int
+    factor: float = 1.0
+    format: str = "mxfp8"
+
+    def part(self, channels: slice, first: int = 0, count: int | None = None) -> BlockWeights:
+        """As `pick`."""
+        blocks = None if count is None else -(-count // self.block)
+        codes = _part(self.codes[channels], first, count).view(np.uint8)
+        return replace(self, codes=codes, scales=_part(self.scales[channels], first // self.block, blocks))
+
+
+Weights = NDArray[np.float32] | MxTensor | BlockWeights
+"""[Cout, C, KH, KW]; MX ones and those to be decoded with blocks along C."""
+
+
+def shape_of(weights: Weights) -> tuple[int, ...]:
+    """Sizes of the weights' axes."""
+    return weights.codes.shape if isinstance(weights, (MxTensor, BlockWeights)) else weights.shape
+
+
 ELEMENTS: dict[str, Element] = {"E4M3": "e4m3", "E5M2": "e5m2", "E2M1": "e2m1"}
-"""Names of the element formats in `potluck.kernels`."""
+"""Names in `potluck.kernels` of the element formats that VMXDOTP multiplies."""
+
+STORED: dict[str, Stored] = {**ELEMENTS, "INT8": "int8"}
+"""Names in `potluck.kernels` of the element formats of MX operands in memory."""
 
 
 def pick(weights: Weights, channels: slice, first: int = 0, count: int | None = None) -> Weights:
@@ -72,6 +116,8 @@ def pick(weights: Weights, channels: slice, first: int = 0, count: int | None = 
 
     Input channels that do not exist are zero.
     """
+    if isinstance(weights, BlockWeights):
+        return weights.part(channels, first, count)
     if isinstance(weights, MxTensor):
         size = weights.layout.block_size
         blocks = None if count is None else -(-count // size)
@@ -99,7 +145,11 @@ def pack_mx(weights: MxTensor) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     codes = np.pad(codes, [(0, 0)] * 3 + [(0, -codes.shape[-1] % (64 // bits))])
     rows = pack(codes, bits)
     chunks = rows.reshape(*rows.shape[:3], -1, 8).transpose(0, 1, 3, 2, 4)
+    return np.ascontiguousarray(chunks), pack_scales(weights)
+
+
+def pack_scales(weights: MxTensor) -> NDArray[np.uint8]:
+    """Scales [KH, KW, blocks of C, Cout to a multiple of 8], 1.0 for channels that do not exist."""
     scales = weights.scales.transpose(2, 3, 1, 0)
-    return np.ascontiguousarray(chunks), np.pad(
-        scales, [(0, 0)] * 3 + [(0, -scales.shape[-1] % 8)], constant_values=127
-    )
+    padding = [(0, 0)] * 3 + [(0, -scales.shape[-1] % 8)]
+    return np.pad(scales, padding, constant_values=127)

@@ -29,7 +29,7 @@ def product_kernel(
     low, high = (None if math.isinf(bound) else bound for bound in bounds)
     if x.mx is not None:
         element = ELEMENTS[x.mx.element.name]
-        return ConvMx(window, in_channels, channels, low, high, tile, element=element)
+        return ConvMx(window, in_channels, channels, low, high, tile, element=element, block=x.mx.block_size)
     if x.grid is not None:
         element = ELEMENTS[x.grid.element.name]
         return ConvMxSoft(window, in_channels, channels, low, high, tile=0, element=element)

@@ -5,10 +5,11 @@ The estimate only ranks candidates; the simulator counts cycles.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from potluck.compiler.lowering.base import SLACK, Target
+from potluck.compiler.lowering.expansion import Expansion
 from potluck.compiler.lowering.packing import IntegerWeights
 from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.memory import align
@@ -60,6 +61,7 @@ class Sizes:
         element_bits: Bits of an MX element, 32 for FP32.
         target: The machine.
         integers: The weights, if they are integers.
+        expansion: Of a slice of so many channels: how other weights become operands, None if they are stored as such.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Sizes:
     element_bits: int
     target: Target
     integers: IntegerWeights | None = None
+    expansion: Callable[[int], Expansion | None] = lambda channels: None
 
     def starts(self, channels: int) -> list[int]:
         """First channels of all slices; the last one overlaps the one before it if it has to."""
@@ -99,6 +102,9 @@ class Sizes:
             packed = self.integers.packed_bytes(self._slice_elements(tiling))
             return align(tiling.slices * packed) + constants
         bias = align(tiling.slices * channels * 4)
+        made = self.expansion(channels)
+        if made is not None:
+            return align(tiling.slices * made.code_bytes) + align(tiling.slices * made.scale_bytes) + bias
         if not self.scales:
             return align(tiling.slices * taps * self.in_channels * (channels + channels % 2) * 4) + bias
         scales = align(tiling.slices * taps * self.scales * align(channels, 8))
@@ -111,13 +117,17 @@ class Sizes:
         return taps * self.in_channels * align(tiling.channels, 64 // self.integers.bits)
 
     def expanded_bytes(self, tiling: Tiling) -> int:
-        """Levels that the codes of a group become in L1; 0 if the weights are multiplied as they come."""
-        if self.integers is None or self.integers.table is None:
+        """Operands that the codes of a group become in L1; 0 if the weights are multiplied as they come."""
+        made = self.expansion(tiling.channels)
+        if made is None and (self.integers is None or self.integers.table is None):
             return 0
         return align(tiling.slices * self.levels_bytes(tiling))
 
     def levels_bytes(self, tiling: Tiling) -> int:
-        """Levels of a slice."""
+        """Operands of a slice."""
+        made = self.expansion(tiling.channels)
+        if made is not None:
+            return made.operand_bytes
         return 0 if self.integers is None else self._slice_elements(tiling) * self.integers.bits // 8
 
     def in_bytes(self, tiling: Tiling) -> int:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx_ir as ir
 
 from potluck.compiler.graph import DOMAIN, integer, ints, label, shape_of, title
 from potluck.compiler.lowering.conv import ConvPlan
 from potluck.compiler.lowering.depthwise import DepthwisePlan
-from potluck.compiler.mx_nodes import operands_reason, quantizer
+from potluck.compiler.mx_nodes import decodable, operands_reason, quantizer
 from potluck.compiler.operators.base import images, operator
 from potluck.compiler.reading import bias_of, bounds_of, geometry_of, weights_of, weights_reason
-from potluck.isa.mx import MxTensor
 
 if TYPE_CHECKING:
     from potluck.compiler.selection import Selector
@@ -43,13 +43,14 @@ def _plan(selector: Selector, node: ir.Node) -> None:
         selector.tensor(node.inputs[0], node, channels_last=True),
         selector.new(node.outputs[0], channels_last=True),
     )
-    weights = weights_of(node.inputs[1], x.mx)
+    decode = integer(node, "group", 1) == 1 and decodable(node, 1) and not selector.target.flat
+    weights = weights_of(node.inputs[1], x.mx, decode)
     bias, bias_name = bias_of(node, y.shape[1])
     name = node.inputs[1].name if node.inputs[1] is not None else None
     geometry = geometry_of(node, x.shape, y.shape)
     common = (label(node), title(node), x, y, geometry)
     if integer(node, "group", 1) > 1:
-        assert not isinstance(weights, MxTensor)
+        assert isinstance(weights, np.ndarray)
         selector.plans.append(
             DepthwisePlan(*common, weights, name or "", bias, bias_name, bounds_of(node), selector.target)
         )

@@ -18,7 +18,7 @@ from potluck.compiler.lowering.depthwise import DepthwisePlan
 from potluck.compiler.lowering.packing import IntegerWeights
 from potluck.compiler.lowering.stream import Stream
 from potluck.compiler.lowering.windows import Geometry
-from potluck.compiler.mx_nodes import MX_ELEMENTS, dequantizer
+from potluck.compiler.mx_nodes import MX_ELEMENTS, dequantizer, scales_reason
 from potluck.compiler.operators.base import operator, stream
 from potluck.compiler.reading import geometry_of
 from potluck.isa.requantize import REQUANTIZATIONS
@@ -56,8 +56,11 @@ def _dequantize(node: ir.Node) -> str | None:
         return "activations are dequantized from INT8 or UINT8 with one constant FP32 scale"
     codes, scale = node.inputs[0], node.inputs[1]
     assert codes is not None and scale is not None
+    reason = scales_reason(node)
+    if reason:
+        return reason
     if scale.dtype is ir.DataType.FLOAT8E8M0:
-        return None if codes.dtype in MX_ELEMENTS else "its elements are of a format that VMXDOTP lacks"
+        return None if codes.dtype in MX_ELEMENTS else "its elements are of no MX format"
     return None if scale.dtype is ir.DataType.FLOAT else "its scales are neither FP32 nor E8M0"
 
 

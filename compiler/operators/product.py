@@ -12,11 +12,10 @@ from potluck.compiler.graph import DOMAIN, constant, integer, label, real, shape
 from potluck.compiler.lowering.conv import ConvPlan
 from potluck.compiler.lowering.dense import DensePlan
 from potluck.compiler.lowering.windows import Geometry
-from potluck.compiler.mx_nodes import operands_reason, quantizer
+from potluck.compiler.mx_nodes import decodable, operands_reason, quantizer
 from potluck.compiler.operators.base import floats, operator
 from potluck.compiler.reading import as_conv, bias_of, bounds_of, weights_of, weights_reason
 from potluck.isa.errors import MachineError
-from potluck.isa.mx import MxTensor
 
 if TYPE_CHECKING:
     from potluck.compiler.selection import Selector
@@ -53,11 +52,11 @@ def _matmul(node: ir.Node) -> str | None:
 def _plan(selector: Selector, node: ir.Node) -> None:
     """Gemm and MatMul: a 1x1 convolution whose image is the rows of the matrix."""
     x, y = selector.tensor(node.inputs[0], node, channels_last=False), selector.new(node.outputs[0])
-    matrix = weights_of(node.inputs[1], x.mx)
     transposed = bool(integer(node, "transB", 0))
     alpha, beta = real(node, "alpha", 1.0), real(node, "beta", 1.0)
-    weights = as_conv(matrix, transposed)
-    if not isinstance(weights, MxTensor):
+    along = decodable(node, 1 if transposed else 0) and alpha == 1.0 and not selector.target.flat
+    weights = as_conv(weights_of(node.inputs[1], x.mx, along), transposed)
+    if isinstance(weights, np.ndarray):
         weights = np.asarray(weights * np.float32(alpha), np.float32)
     bias, bias_name = bias_of(node, y.shape[-1])
     bias = np.asarray(bias * np.float32(beta), np.float32)

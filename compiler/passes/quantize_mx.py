@@ -4,7 +4,7 @@ A weight becomes ``DequantizeLinear(codes, E8M0 scales, axis, block_size)``. An 
 ``potluck.MxQuantizeDequantize``, a function of standard operators that quantizes at run time, as the machine
 does; one such node serves every product that reads the same tensor. Blocks run along the contraction axis:
 C_in of a convolution (within one tap of its kernel, so an activation is quantized once, before any im2col),
-K of a product.
+K of a product. Networks with FP6 elements become opset 28, the first that has them.
 
 Kept in FP32, on purpose: convolutions and products that contract fewer than ``min_channels`` elements (the
 first layer of an image network: a block of 32 would hold 1 or 3 elements, so its cost would rise and its
@@ -21,17 +21,27 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from potluck.compiler.functions import require
-from potluck.compiler.graph import DOMAIN, add_constant, constant, drop_unused, integer, label, real, shape_of
+from potluck.compiler.functions import raise_opset, require
+from potluck.compiler.graph import (
+    DOMAIN,
+    FP6_OPSET,
+    add_constant,
+    constant,
+    drop_unused,
+    integer,
+    label,
+    real,
+    shape_of,
+)
+from potluck.compiler.mx_nodes import CARRIERS, CHUNK_BITS, NATIVE, mx_layout
 from potluck.compiler.passes.base import GraphPass
-from potluck.isa.blocks import BlockLayout, layout
+from potluck.compiler.quantizers.mx import WeightRule, check_rule, machine_rule, quantize_constant
+from potluck.isa.blocks import LAYOUTS, BlockLayout
 from potluck.isa.errors import ModelError
-from potluck.isa.formats import E8M0, ElementFormat
-from potluck.isa.mx import quantize
+from potluck.isa.formats import E8M0, ElementFormat, holds
+from potluck.isa.mx import raised_from
 
 _CONVS, _GEMMS, _MATMULS = ("Conv", "FusedConv"), ("Gemm", "FusedGemm"), ("MatMul", "FusedMatMul")
-ELEMENTS = ("mxfp8", "mxfp8_e5m2", "mxfp4")
-"""The MX formats that VMXDOTP multiplies."""
 
 
 @dataclass(frozen=True)
@@ -39,36 +49,66 @@ class QuantizeMx(GraphPass):
     """Conv, Gemm and MatMul with a constant second operand get MX operands.
 
     Attributes:
-        scheme: MX format, one of `ELEMENTS`.
-        block_size: Elements per scale; a multiple of 8 (FP8) or 16 (FP4), VMXDOTP's hardware block.
+        scheme: MX format of the weights, one of `potluck.isa.blocks.LAYOUTS`.
+        activations: MX format of the activations; empty: that of the weights; ``fp32``: weights only.
+        block_size: Elements per scale; a multiple of what VMXDOTP takes at a time, 8 bytes.
+        scale_rule: One of `potluck.compiler.quantizers.mx.WEIGHT_RULES`.
         min_channels: Products that contract fewer elements stay in FP32.
         exclude: Names of nodes or weights that stay in FP32.
     """
 
     name: ClassVar[str] = "quantize_mx"
     scheme: str = "mxfp8"
+    activations: str = ""
     block_size: int = 32
+    scale_rule: WeightRule = "floor"
     min_channels: int = 16
     exclude: tuple[str, ...] = ()
 
     def run(self, model: ir.Model) -> int:
         """See `GraphPass.run`; counts the quantized products."""
-        if self.scheme not in ELEMENTS:
+        weights, activations = self._formats()
+        self._check_exclude(model)
+        nodes = [node for node in model.graph if self._wanted(node)]
+        if any(kind.element.bits == 6 for kind in (weights, activations) if kind is not None) and nodes:
+            raise_opset(model, FP6_OPSET)
+        shared: dict[tuple[ir.Value, int], ir.Value] = {}
+        for node in nodes:
+            axes = contraction(node)
+            assert axes is not None
+            if activations is not None:
+                node.replace_input_with(0, self._activation(model, node, axes[0], activations))
+            node.replace_input_with(1, _weight(model, node, axes[1], weights, self.scale_rule, shared))
+        drop_unused(model.graph)
+        return len(nodes)
+
+    def _formats(self) -> tuple[BlockLayout, BlockLayout | None]:
+        """Formats of weights and activations."""
+        check_rule(self.scale_rule)
+        weights = self._format(self.scheme)
+        if self.activations == "fp32":
+            return weights, None
+        activations = self._format(self.activations or self.scheme)
+        element, other = weights.element, activations.element
+        common = [wide for wide in CARRIERS if holds(wide, element) and holds(wide, other)]
+        if element is other and element in NATIVE:
+            common = [element]
+        if not common:
             raise ModelError(
-                f"unknown scheme {self.scheme!r}", hint=f"Use one of fp32, {', '.join(ELEMENTS)}"
+                f"no product takes {weights.name} weights and {activations.name} activations",
+                hint="Use formats whose elements E4M3 or E5M2 holds",
             )
-        mx = layout(self.scheme, self.block_size)
-        chunk = 64 // mx.element.bits
-        if self.block_size % chunk:
+        chunk = CHUNK_BITS // common[0].bits
+        if self.block_size % chunk or self.block_size < chunk:
             raise ModelError(
                 f"block size {self.block_size} with {self.scheme}", hint=f"Use a multiple of {chunk}"
             )
-        self._check_exclude(model)
-        nodes = [node for node in model.graph if self._wanted(node)]
-        for node in nodes:
-            _quantize_node(model, node, mx)
-        drop_unused(model.graph)
-        return len(nodes)
+        return weights, activations
+
+    def _format(self, name: str) -> BlockLayout:
+        if name not in LAYOUTS:
+            raise ModelError(f"unknown scheme {name!r}", hint=f"Use one of fp32, {', '.join(LAYOUTS)}")
+        return mx_layout(ir.DataType[LAYOUTS[name].element.onnx], self.block_size)
 
     def _check_exclude(self, model: ir.Model) -> None:
         known = {label(node) for node in model.graph} | set(model.graph.initializers)
@@ -86,6 +126,13 @@ class QuantizeMx(GraphPass):
         if label(node) in self.exclude or weight.name in self.exclude:
             return False
         return shape_of(weight, node)[axes[1]] >= self.min_channels
+
+    def _activation(self, model: ir.Model, node: ir.Node, axis: int, mx: BlockLayout) -> ir.Value:
+        source = node.inputs[0]
+        assert source is not None
+        return quantized_activation(
+            model, source, node, axis, mx, raised_from(mx.element, machine_rule(self.scale_rule))
+        )
 
 
 def contraction(node: ir.Node) -> tuple[int, int] | None:
@@ -109,47 +156,56 @@ def contraction(node: ir.Node) -> tuple[int, int] | None:
     return None
 
 
-def _quantize_node(model: ir.Model, node: ir.Node, mx: BlockLayout) -> None:
-    axes = contraction(node)
-    assert axes is not None
-    node.replace_input_with(0, _activation(model, node, axes[0], mx))
-    node.replace_input_with(1, _weight(model, node, axes[1], mx))
+def quantized_activation(
+    model: ir.Model, source: ir.Value, reader: ir.Node, axis: int, mx: BlockLayout, limit: float
+) -> ir.Value:
+    """An activation in MX: made once, before ``reader``.
 
-
-def _activation(model: ir.Model, node: ir.Node, axis: int, mx: BlockLayout) -> ir.Value:
-    source = node.inputs[0]
-    assert source is not None
+    Args:
+        model: Edited.
+        source: The activation.
+        reader: The first product that reads it.
+        axis: Along which blocks run.
+        mx: The format.
+        limit: Where scales are doubled, see `potluck.isa.mx.raised_from`.
+    """
+    name = "MxIntegerQuantizeDequantize" if mx.element.kind == "int" else "MxQuantizeDequantize"
     wanted = {"axis": axis, "block_size": mx.block_size, "to": ir.DataType[mx.element.onnx].value}
     for usage in source.uses():
         other = usage.node
-        if other.op_type == "MxQuantizeDequantize" and all(
-            other.attributes[key].as_int() == value for key, value in wanted.items()
-        ):
+        same = other.op_type == name and all(other.attributes[key].as_int() == wanted[key] for key in wanted)
+        if same and real(other, "raised_from", float("inf")) == np.float32(limit):
             return other.outputs[0]
-    require(model, "MxQuantizeDequantize")
+    require(model, name)
     attributes = [ir.AttrInt64(key, value) for key, value in wanted.items()]
-    made = ir.Node(
-        DOMAIN, "MxQuantizeDequantize", [source], attributes, name=f"{source.name}_mx", num_outputs=1
-    )
+    attributes.append(ir.AttrFloat32("raised_from", limit))
+    made = ir.Node(DOMAIN, name, [source], attributes, name=f"{source.name}_mx", num_outputs=1)
     made.outputs[0].name = f"{source.name}_{mx.name}"
     made.outputs[0].shape, made.outputs[0].type = source.shape, source.type
-    model.graph.insert_before(node, made)
+    model.graph.insert_before(reader, made)
     return made.outputs[0]
 
 
-def _weight(model: ir.Model, node: ir.Node, axis: int, mx: BlockLayout) -> ir.Value:
+def _weight(
+    model: ir.Model,
+    node: ir.Node,
+    axis: int,
+    mx: BlockLayout,
+    rule: WeightRule,
+    made_before: dict[tuple[ir.Value, int], ir.Value],
+) -> ir.Value:
     source = node.inputs[1]
     assert source is not None
     alpha = real(node, "alpha", 1.0)
-    for usage in source.uses() if alpha == 1.0 else ():
-        # Two products may share one weight, as tied embeddings do.
-        if usage.node.op_type == "DequantizeLinear" and integer(usage.node, "axis", -9) == axis:
-            return usage.node.outputs[0]
+    if (
+        alpha == 1.0 and (source, axis) in made_before
+    ):  # two products may share one weight, as tied embeddings do
+        return made_before[source, axis]
     array = np.asarray(constant(source), np.float32)
     if alpha != 1.0:  # Gemm's factor: MX operands are multiplied as they are
         array = array * np.float32(alpha)
         node.attributes["alpha"] = ir.AttrFloat32("alpha", 1.0)
-    quantized = quantize(array, mx, axis=axis)
+    quantized = quantize_constant(array, mx, axis, rule, source.name or "")
     codes = add_constant(model.graph, f"{source.name}_codes", typed(quantized.codes, mx.element))
     scales = add_constant(model.graph, f"{source.name}_scales", typed(quantized.scales, E8M0))
     attributes = [
@@ -163,9 +219,11 @@ def _weight(model: ir.Model, node: ir.Node, axis: int, mx: BlockLayout) -> ir.Va
     made.outputs[0].name = f"{source.name}_{mx.name}"
     made.outputs[0].shape, made.outputs[0].type = source.shape, source.type
     model.graph.insert_before(node, made)
+    if alpha == 1.0:
+        made_before[source, axis] = made.outputs[0]
     return made.outputs[0]
 
 
 def typed(codes: NDArray[np.uint8], element: ElementFormat) -> ir.Tensor[NDArray[np.generic]]:
-    """Codes as an ONNX tensor of their type (4-bit ones are packed when it is serialized)."""
+    """Codes as an ONNX tensor of their type (4- and 6-bit ones are packed when it is serialized)."""
     return ir.Tensor(codes.view(element.dtype), dtype=ir.DataType[element.onnx])

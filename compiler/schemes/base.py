@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.compiler.passes.base import GraphPass
+from potluck.compiler.quantizers.mx import WeightRule
 from potluck.isa.requantize import Requantization
 
 
@@ -22,12 +23,16 @@ class Options:
             spares no layer that the scheme can take, depthwise ones included.
         calibration: Input name -> samples, the first axis counting them; None where the scheme needs none.
         requantization: Law by which sums of codes become codes, see `potluck.isa.requantize`.
+        block_size: Elements per scale of MX formats.
+        scale_rule: How MX scales follow from their blocks, see `potluck.compiler.quantizers.mx`.
     """
 
     exclude: tuple[str, ...] = ()
     min_channels: int = 16
     calibration: Mapping[str, NDArray[np.generic]] | None = None
     requantization: Requantization = "ort_float_rne"
+    block_size: int = 32
+    scale_rule: WeightRule = "floor"
 
 
 @dataclass(frozen=True)

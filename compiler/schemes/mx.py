@@ -1,19 +1,52 @@
-"""OCP microscaling formats that VMXDOTP multiplies."""
+"""OCP microscaling formats: operands that VMXDOTP takes as they are or expanded, and weights alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from potluck.compiler.passes.base import GraphPass
-from potluck.compiler.passes.quantize_mx import ELEMENTS, QuantizeMx
+from potluck.compiler.passes.quantize_mx import QuantizeMx
 from potluck.compiler.schemes.base import Options, Scheme
 
 
-def _scheme(name: str) -> Scheme:
-    def passes(options: Options) -> Sequence[GraphPass]:
-        return (QuantizeMx(name, min_channels=options.min_channels, exclude=options.exclude),)
+def _passes(weights: str, activations: str, options: Options) -> Sequence[GraphPass]:
+    return (
+        QuantizeMx(
+            weights,
+            activations,
+            options.block_size,
+            options.scale_rule,
+            options.min_channels,
+            options.exclude,
+        ),
+    )
 
-    return Scheme(name, f"{name} operands in blocks of 32 along the contraction, VMXDOTP", passes)
+
+def _scheme(name: str, weights: str, activations: str, operands: str, path: str) -> Scheme:
+    return Scheme(name, f"{operands}; {path}", lambda options: _passes(weights, activations, options))
 
 
-SCHEMES = tuple(_scheme(name) for name in ELEMENTS)
+_NATIVE = "VMXDOTP"
+_E4M3 = "weights expanded to E4M3 in L1, VMXDOTP"
+_DECODED = "decoded in L1, FP32 multiply-adds"
+_NAMES = {
+    "mxfp8": "MXFP8 (E4M3)",
+    "mxfp8_e5m2": "MXFP8 (E5M2)",
+    "mxfp6": "MXFP6 (E2M3)",
+    "mxfp6_e3m2": "MXFP6 (E3M2)",
+    "mxfp4": "MXFP4 (E2M1)",
+}
+_NATIVES = ("mxfp8", "mxfp8_e5m2", "mxfp4")
+_MIXED = (("mxfp4", "mxfp8"), ("mxfp4", "mxfp6"), ("mxfp6", "mxfp8"))
+
+SCHEMES = (
+    *(
+        _scheme(name, name, "", f"{text} operands", _NATIVE if name in _NATIVES else _E4M3)
+        for name, text in _NAMES.items()
+    ),
+    *(_scheme(f"{w}_{a}", w, a, f"{_NAMES[w]} weights, {_NAMES[a]} activations", _E4M3) for w, a in _MIXED),
+    *(
+        _scheme(f"{name}_weights", name, "fp32", f"{text} weights, FP32 activations", _DECODED)
+        for name, text in _NAMES.items()
+    ),
+)

@@ -17,6 +17,7 @@ from potluck.isa.formats import FORMATS
 from potluck.isa.manifest import Buffer, Manifest
 
 BLOCK = next(iter(LAYOUTS.values())).block_size
+"""Elements per scale where a layout does not say ``block64`` or the like."""
 _SPEC = re.compile(r"(?P<name>.+?)(?:#(?P<part>\d+))?(?:\[(?P<index>[\d,\s]*)\])?(?::(?P<bit>\d+))?")
 
 
@@ -50,14 +51,16 @@ class TensorBit:
     @property
     def block(self) -> tuple[int, ...] | None:
         """Index of the element's scale in the buffer of scales; None if the format has no blocks."""
-        last = self.buffer.layout.split()[-1]
+        words = self.buffer.layout.split()
+        last, stated = words[-1], [int(word[5:]) for word in words if re.fullmatch(r"block\d+", word)]
+        size = stated[0] if stated else BLOCK
         if last in ("scales", "blocks"):
             return self.index
         if last == "codes":
-            return (*self.index[:-1], self.index[-1] // BLOCK)
+            return (*self.index[:-1], self.index[-1] // size)
         if last == "chunks":  # [..., chunk, output, element of the chunk]
             *outer, chunk, output, element = self.index
-            return (*outer, (chunk * self.buffer.shape[-1] + element) // BLOCK, output)
+            return (*outer, (chunk * self.buffer.shape[-1] + element) // size, output)
         return None
 
 

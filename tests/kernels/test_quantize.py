@@ -46,6 +46,45 @@ def test_equals_quantize(run, element, kind):
     check(run, QuantizeMx(48, element, block=CHUNK[element]), values(rng, 9, 48, kind))
 
 
+CARRIED = ["e2m3", "e3m2", "e2m1"]
+
+
+@pytest.mark.parametrize("kind", ["normal", "ties", "zeros", "special", "bits"])
+@pytest.mark.parametrize("grid", [*CARRIED, "int8"])
+def test_grids_that_others_carry_and_integers(run, grid, kind):
+    """E2M3, E3M2 and E2M1 written as E4M3, and INT8; ties of every step of the grid."""
+    rng = np.random.default_rng([len(grid), ord(grid[1]), len(kind)])
+    element, options = ("int8", {}) if grid == "int8" else ("e4m3", {"grid": grid})
+    for k in (64, int(rng.choice([3, 8, 17])), int(rng.choice([33, 40, 100]))):
+        x = values(rng, int(rng.integers(1, 100)), k, kind)
+        if kind == "ties":
+            x *= np.float32(2) ** rng.integers(-3, 6, x.shape).astype(np.float32)
+        check(run, QuantizeMx(k, element, **options), x)
+
+
+@pytest.mark.parametrize("element", ["e4m3", "e5m2", "e2m1", "int8"])
+@pytest.mark.parametrize("rule", ["even", "rceil"])
+def test_scale_rules(run, element, rule):
+    """On maxima around the rules' limits, and on every kind of number."""
+    rng = np.random.default_rng(len(rule))
+    for kind in ("normal", "bits", "zeros"):
+        check(run, QuantizeMx(64, element, rule=rule), values(rng, 40, 64, kind))
+    top = np.float32([1, 1.25, 1.5, 1.75, 1.875, 1.9375, 1.984375, 2])
+    top = np.concatenate([top, np.nextafter(top, np.float32(0)), np.nextafter(top, np.float32(9))])
+    x = (rng.uniform(-1, 1, (len(top), 32)) * top[:, None]).astype(np.float32)
+    x[:, 7] = top
+    check(run, QuantizeMx(32, element, rule=rule), x)
+
+
+@pytest.mark.parametrize("element", ["e4m3", "e2m1", "int8"])
+def test_block_sizes(run, element):
+    """16, 64 and 128 elements per scale, with ragged last blocks."""
+    rng = np.random.default_rng(7)
+    for block in (16, 64, 128):
+        for k in (block, 2 * block, block + 24, 3 * block - 1):
+            check(run, QuantizeMx(k, element, block), values(rng, int(rng.integers(1, 20)), k, "special"))
+
+
 @pytest.mark.parametrize("vlen", [128, 256, 1024, 2048])
 @pytest.mark.parametrize("element", ["e4m3", "e2m1"])
 def test_other_vector_lengths(run, element, vlen):
@@ -54,7 +93,16 @@ def test_other_vector_lengths(run, element, vlen):
         check(run, QuantizeMx(k, element, vlen=vlen), values(rng, 37, k, "special"), vlen=vlen)
 
 
-@pytest.mark.parametrize("options", [{"k": 0}, {"block": 20}, {"block": 64}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"k": 0},
+        {"block": 20},
+        {"block": 256},
+        {"block": 64, "vlen": 128},
+        {"element": "e2m1", "grid": "e2m3"},
+    ],
+)
 def test_rejects_what_it_cannot_do(options):
     with pytest.raises(DataError, match="QuantizeMx"):
         QuantizeMx(**{"k": 64, **options})

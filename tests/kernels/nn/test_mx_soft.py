@@ -12,8 +12,15 @@ from potluck.kernels.conv_fp32 import ConvFp32, pack_weights_fp32
 from potluck.kernels.conv_mx import ConvMx, pack_activations, pack_quantized
 from potluck.kernels.conv_mx_soft import ConvMxSoft
 from potluck.kernels.conv_window import Window
-from potluck.kernels.round_mx import LAYOUT, RoundMx
+from potluck.kernels.round_mx import RoundMx
 
+LAYOUT = {
+    "e4m3": "mxfp8",
+    "e5m2": "mxfp8_e5m2",
+    "e2m1": "mxfp4",
+    "e2m3": "mxfp6",
+    "e3m2": "mxfp6_e3m2",
+}
 VLENS = [128, 256, 512, 1024]
 SCHEMES = ["e4m3", "e2m1"]
 
@@ -31,10 +38,17 @@ def on_machine(kernel, x, weights, bias, rows, vlen):
 
 
 @pytest.mark.parametrize("vlen", VLENS)
-@pytest.mark.parametrize("element", ["e4m3", "e5m2", "e2m1"])
+@pytest.mark.parametrize("element", LAYOUT)
 def test_rounding_gives_the_values_of_the_quantized_tensor(element, vlen):
     rng = np.random.default_rng(vlen)
-    for columns in (1, 31, 32, 33, 96, 100):
+    for columns, rule in (
+        (1, "floor"),
+        (31, "even"),
+        (32, "rceil"),
+        (33, "floor"),
+        (96, "even"),
+        (100, "floor"),
+    ):
         x = np.concatenate([
             normal(rng, 6, columns) * np.exp2(rng.integers(-30, 30, (6, 1))).astype(np.float32),
             rng.integers(0, 1 << 32, (6, columns), np.uint32).view(np.float32),  # every exponent, NaN, infinity
@@ -42,7 +56,7 @@ def test_rounding_gives_the_values_of_the_quantized_tensor(element, vlen):
             np.zeros((1, columns), np.float32), -np.zeros((1, columns), np.float32),
             np.full((1, columns), np.finfo(np.float32).max), np.full((1, columns), np.inf, np.float32),
         ])  # fmt: skip
-        kernel = RoundMx(columns, element)
+        kernel = RoundMx(columns, element, rule=rule)
         bench = Bench(kernel, machine(vlen))
         at = bench.place(x)
         out = bench.output("y", np.zeros_like(x))
@@ -50,7 +64,7 @@ def test_rounding_gives_the_values_of_the_quantized_tensor(element, vlen):
         with np.errstate(all="ignore"):
             same(got, kernel.contract(x))
         finite = np.isfinite(got)
-        same(got[finite], quantize(x, LAYOUTS[LAYOUT[element]]).dequantize()[finite])
+        same(got[finite], quantize(x, LAYOUTS[LAYOUT[element]], scale_rule=rule).dequantize()[finite])
 
 
 @pytest.mark.parametrize("element", SCHEMES)
