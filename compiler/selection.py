@@ -54,10 +54,11 @@ class Selector:
                 raise ModelError(error.message, node=label(node), hint=error.hint) from error
         for value in self.model.graph.outputs:
             self._output(value)
+        self.plans = [plan for plan in self.plans if any(tensor.elements for tensor in plan.writes())]
         for value in self.model.graph.outputs if self.target.flat else ():
             tensor = self.tensors[value]
             if len(tensor.shape) == 4 and not tensor.channels_last:  # as files have them
-                self.tensors[value] = self.ordered(tensor, channels_last=True)
+                self.tensors[value] = replace(self.ordered(tensor, channels_last=True), name=tensor.name)
         return self.plans
 
     def _output(self, value: ir.Value) -> None:

@@ -58,7 +58,7 @@ class Box:
     def simplified(self) -> Box:
         """The same copies with the fewest axes, the innermost in the target last."""
         axes: list[Axis] = []
-        for axis in sorted((axis for axis in self.axes if axis.size > 1), key=lambda axis: -axis.target):
+        for axis in sorted((axis for axis in self.axes if axis.size != 1), key=lambda axis: -axis.target):
             outer = axes[-1] if axes else None
             if outer is not None and (outer.source, outer.target) == (
                 axis.size * axis.source,

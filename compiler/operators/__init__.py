@@ -8,7 +8,10 @@ from functools import cache
 
 from potluck.compiler.operators.base import REGISTERED, Operator, Rule
 
-MODULES = ("conv", "product", "elementwise", "pointwise", "pool", "shape", "softmax", "mx", "integers", "bbq")
+MODULES = (
+    "conv", "product", "elementwise", "pointwise", "pool", "shape", "move", "gather", "resize", "softmax", "mx",
+    "integers", "bbq",
+)  # fmt: skip
 """Modules of this package that declare operators."""
 
 

@@ -53,6 +53,12 @@ TYPES = tuple(
     ir.DataType[name] for name in ("FLOAT", "INT32", "INT64", "BOOL", "INT8", "UINT8", "INT16", "UINT16")
 )
 """Types of tensors that pointwise kernels and data movement take."""
+MOVED = (
+    *TYPES,
+    *(ir.DataType[name] for name in ("FLOAT16", "BFLOAT16", "DOUBLE", "UINT32", "UINT64", "FLOAT8E4M3FN")),
+    *(ir.DataType[name] for name in ("FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ", "FLOAT8E8M0")),
+)
+"""Types of tensors that are moved: elements of whole bytes."""
 REGISTERED: dict[str, Operator] = {}
 """Every operator of the modules imported so far; `potluck.compiler.operators.operators` imports them all."""
 
@@ -84,6 +90,15 @@ def typed(node: ir.Node) -> str | None:
         if value is not None and value.dtype not in (None, *TYPES):
             assert value.dtype is not None
             return f"its tensor {value.name!r} is {value.dtype.name}, which is not computed"
+    return shapes(node)
+
+
+def movable(node: ir.Node) -> str | None:
+    """Refuses nodes with a tensor of a type that is not moved, or of unknown shape."""
+    for value in (*node.inputs, *node.outputs):
+        if value is not None and value.dtype not in (None, *MOVED):
+            assert value.dtype is not None
+            return f"its tensor {value.name!r} is {value.dtype.name}, which is not moved"
     return shapes(node)
 
 

@@ -11,13 +11,13 @@ import onnx_ir as ir
 from potluck.compiler.graph import label, shape_of, title
 from potluck.compiler.lowering.base import Tensor
 from potluck.compiler.lowering.stream import RelayoutPlan
-from potluck.compiler.operators.base import operator, typed
+from potluck.compiler.operators.base import movable, operator
 
 if TYPE_CHECKING:
     from potluck.compiler.selection import Selector
 
 
-@operator("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", rule=typed, order="row")
+@operator("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", rule=movable, order="row")
 def _plan(selector: Selector, node: ir.Node) -> None:
     """Flatten, Reshape, Squeeze, Unsqueeze, Identity: the same memory with another shape."""
     value, shape = node.outputs[0], shape_of(node.outputs[0], node)

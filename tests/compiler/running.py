@@ -31,7 +31,7 @@ def by_schedule(schedule, inputs):
     evaluate(schedule.ops, memory)
     outputs = []
     for tensor in schedule.outputs:
-        raw = memory.view(tensor.address, 4 * tensor.elements).copy().view(np.float32)
+        raw = memory.view(tensor.address, tensor.item_bytes * tensor.elements).copy().view(tensor.dtype)
         value = raw.reshape(tensor.stored_shape)
         outputs.append(value.transpose(0, 3, 1, 2) if tensor.channels_last else value)
     return outputs
