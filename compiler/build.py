@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import onnx_ir as ir
@@ -17,15 +17,14 @@ from potluck.compiler.lowering.base import Target, Tensor, pattern_word
 from potluck.compiler.memory import align, place
 from potluck.compiler.overlap import overlap
 from potluck.compiler.passes import make, run_passes
+from potluck.compiler.ptq.pipeline import apply
 from potluck.compiler.quantize import folding
-from potluck.compiler.quantizers.mx import WeightRule
 from potluck.compiler.records import Records
 from potluck.compiler.schedule import LoweredOp
-from potluck.compiler.schemes import Assignment, Options, passes_of
+from potluck.compiler.schemes import Assignment, Options, Quantization
 from potluck.compiler.selection import Selector
 from potluck.compiler.support import check
 from potluck.isa.errors import MachineError
-from potluck.isa.requantize import Requantization
 from potluck.kernels.process import STACK_BYTES, FileTensor, Process
 
 if TYPE_CHECKING:
@@ -75,31 +74,22 @@ def prepare(
     *,
     dims: Mapping[str, int] | None = None,
     bind: Mapping[str, NDArray[np.generic]] | None = None,
-    exclude: Sequence[str] = (),
-    min_channels: int = 16,
-    calibration: Mapping[str, NDArray[np.generic]] | None = None,
-    requantization: Requantization = "ort_float_rne",
-    block_size: int = 32,
-    scale_rule: WeightRule = "floor",
     print_after: Collection[str] = (),
     write: Callable[[str], object] = print,
+    **options: Unpack[Quantization],
 ) -> ir.Model:
     """Imports, folds, checks and quantizes; arguments as for `potluck.compiler.compile.compile_model`.
 
     Raises:
         ModelError: The model is invalid, or one or more nodes cannot be compiled; lists them all.
     """
-    passes = (
-        passes_of(
-            scheme, Options(tuple(exclude), min_channels, calibration, requantization, block_size, scale_rule)
-        )
-        if scheme is not None
-        else ()
-    )
+    chosen = Options.of(**options)
     model = load(source, dims, bind)
     run_passes(model, folding(), print_after, write)
     check(model)
-    run_passes(model, (*passes, make("integer_products")), print_after, write)
+    if scheme is not None:
+        apply(model, scheme, chosen, print_after, write)
+    run_passes(model, [make("integer_products")], print_after, write)
     return model
 
 

@@ -10,32 +10,44 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from potluck.compiler.graph import shape_of
+from potluck.compiler.ptq import calibrators
 from potluck.isa.errors import DataError
 
 Samples = Mapping[str, NDArray[np.generic]]
 
 
-def ranges(model: ir.Model, values: Sequence[ir.Value], samples: Samples) -> dict[str, tuple[float, float]]:
-    """Lowest and highest value of activations over all samples.
+def ranges(
+    model: ir.Model, values: Sequence[ir.Value], samples: Samples, method: str = "minmax"
+) -> dict[str, tuple[float, float]]:
+    """Ranges of activations over all samples.
 
     Args:
         model: The graph; it is not changed.
         values: Activations to observe.
         samples: Input name -> array whose first axis counts samples, the others being those of the input.
+        method: See `potluck.compiler.ptq.calibrators.method`.
 
     Returns:
-        Name -> (min, max).
+        Name -> (lowest, highest) value to represent.
 
     Raises:
-        DataError: See `observed`.
+        DataError: See `observed`; or an unknown method.
     """
+    rule = calibrators.method(method)
     names = [value.name or "" for value in values]
     low, high = dict.fromkeys(names, np.inf), dict.fromkeys(names, -np.inf)
     for found in observed(model, values, samples):
         for name, array in found.items():
             low[name] = min(low[name], float(array.min()))
             high[name] = max(high[name], float(array.max()))
-    return {name: (low[name], high[name]) for name in names}
+    if rule is None:
+        return {name: (low[name], high[name]) for name in names}
+    counted: dict[str, calibrators.Histogram] = {}
+    for found in observed(model, values, samples):
+        for name, array in found.items():
+            made = calibrators.histogram(array, low[name], high[name])
+            counted[name] = calibrators.merged(counted[name], made) if name in counted else made
+    return {name: rule(counted[name]) for name in names}
 
 
 def observed(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +12,14 @@ from potluck.compiler.build import TEXT_BYTES, Schedule, build, prepare
 from potluck.compiler.codegen import emit_program, layer_label
 from potluck.compiler.importer import Source
 from potluck.compiler.lowering.base import Tensor
-from potluck.compiler.quantizers.mx import WeightRule
 from potluck.compiler.schedule import Operand, describe
-from potluck.compiler.schemes import Assignment
+from potluck.compiler.schemes import Assignment, Quantization
 from potluck.isa.assembler import Assembler
 from potluck.isa.elf import Program, Section
 from potluck.isa.errors import MachineError
 from potluck.isa.link import Object
 from potluck.isa.manifest import Buffer, Layer, Manifest
 from potluck.isa.manifest import Tensor as ManifestTensor
-from potluck.isa.requantize import Requantization
 
 if TYPE_CHECKING:
     from potluck.isa.machine import Machine
@@ -34,14 +32,9 @@ def compile_model(
     *,
     dims: Mapping[str, int] | None = None,
     bind: Mapping[str, NDArray[np.generic]] | None = None,
-    exclude: Sequence[str] = (),
-    min_channels: int = 16,
-    calibration: Mapping[str, NDArray[np.generic]] | None = None,
-    requantization: Requantization = "ort_float_rne",
-    block_size: int = 32,
-    scale_rule: WeightRule = "floor",
     print_after: Collection[str] = (),
     write: Callable[[str], object] = print,
+    **options: Unpack[Quantization],
 ) -> Program:
     """Compiles a network for a machine.
 
@@ -52,15 +45,10 @@ def compile_model(
             network as it is.
         dims: Sizes of dynamic dimensions; ``batch`` and ``N`` are 1 unless given.
         bind: Values of inputs that become constants, such as a shape that an exporter left open.
-        exclude: Nodes or weights, by name, that are not quantized.
-        min_channels: Products that contract fewer elements are not quantized.
-        calibration: Input name -> samples, for schemes that fix ranges beforehand.
-        requantization: How integer schemes round sums to 8 bits, see `potluck.isa.requantize`.
-        block_size: Elements per scale of MX schemes.
-        scale_rule: How MX scales follow from their blocks: ``floor``, ``rceil``, ``even`` or ``mse``.
         print_after: Passes after which the graph is written as text; ``all`` for every one, ``schedule`` for
             the layers with their tiles, transfers and addresses.
         write: Takes that text.
+        options: Of the quantization, see `potluck.compiler.schemes.Options`.
 
     Returns:
         The program; its manifest names inputs, outputs, layers and buffers.
@@ -75,14 +63,9 @@ def compile_model(
         scheme,
         dims=dims,
         bind=bind,
-        exclude=exclude,
-        min_channels=min_channels,
-        calibration=calibration,
-        requantization=requantization,
-        block_size=block_size,
-        scale_rule=scale_rule,
         print_after=shown,
         write=write,
+        **options,
     )
     schedule = build(model, machine)
     if "schedule" in print_after or "all" in print_after:

@@ -135,12 +135,20 @@ def dequantized(value: ir.Value) -> NDArray[np.float32] | None:
     codes, scale = np.asarray(constants[0]), np.asarray(constants[1])
     axis, block = integer(node, "axis", 1), integer(node, "block_size", 0)
     zero = np.asarray(constants[2]) if len(constants) > 2 else np.zeros(scale.shape, np.int8)
-    spread = [_spread(item, codes.shape, axis, block) for item in (scale.astype(np.float32), zero)]
+    spread = [spread_scales(item, codes.shape, axis, block) for item in (scale.astype(np.float32), zero)]
     whole = codes.astype(np.int64) - spread[1].astype(np.int64)
     return np.asarray(whole.astype(np.float32) * spread[0], np.float32)
 
 
-def _spread(array: NDArray[Any], shape: tuple[int, ...], axis: int, block: int) -> NDArray[Any]:
+def spread_scales(array: NDArray[Any], shape: tuple[int, ...], axis: int, block: int) -> NDArray[Any]:
+    """Scales or zero points of DequantizeLinear as one per element of ``shape`` (broadcastable).
+
+    Args:
+        array: One, one per index of ``axis``, or one per block along it.
+        shape: Of the codes.
+        axis: Of the scales.
+        block: Elements that share one; 0: the scales are per index.
+    """
     if array.ndim == 0 or array.size == 1:
         return array.reshape(())
     axis %= len(shape)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import onnx_ir as ir
@@ -15,9 +16,8 @@ from numpy.typing import NDArray
 from potluck.compiler.importer import Source, load
 from potluck.compiler.passes import make, run_passes
 from potluck.compiler.passes.base import GraphPass
-from potluck.compiler.quantizers.mx import WeightRule
-from potluck.compiler.schemes import Assignment, Options, passes_of
-from potluck.isa.requantize import Requantization
+from potluck.compiler.ptq.pipeline import apply
+from potluck.compiler.schemes import Assignment, Options, Quantization
 
 
 def name_of(scheme: str | Assignment) -> str:
@@ -56,14 +56,9 @@ def quantize_model(
     *,
     dims: Mapping[str, int] | None = None,
     bind: Mapping[str, NDArray[np.generic]] | None = None,
-    exclude: Sequence[str] = (),
-    min_channels: int = 16,
-    calibration: Mapping[str, NDArray[np.generic]] | None = None,
-    requantization: Requantization = "ort_float_rne",
-    block_size: int = 32,
-    scale_rule: WeightRule = "floor",
     print_after: Collection[str] = (),
     write: Callable[[str], object] = print,
+    **options: Unpack[Quantization],
 ) -> QuantizedModel:
     """Quantizes a network; ``result.save(path)`` writes it as standard ONNX.
 
@@ -72,14 +67,9 @@ def quantize_model(
         scheme: A name of `potluck.compiler.schemes.schemes`, or which layer has which.
         dims: Sizes of dynamic dimensions.
         bind: Values of inputs that become constants.
-        exclude: Nodes or weights, by name, that stay in FP32.
-        min_channels: Products that contract fewer elements stay in FP32.
-        calibration: Input name -> samples, the first axis counting them, for schemes that fix ranges beforehand.
-        requantization: How integer schemes round sums to 8 bits, see `potluck.isa.requantize`.
-        block_size: Elements per scale of MX schemes.
-        scale_rule: How MX scales follow from their blocks: ``floor``, ``rceil``, ``even`` or ``mse``.
         print_after: Passes after which the graph is written as text.
         write: Takes that text.
+        options: See `potluck.compiler.schemes.Options`.
 
     Returns:
         A new model, opset 24.
@@ -87,11 +77,10 @@ def quantize_model(
     Raises:
         ModelError: The model is invalid, the scheme is unknown, or names in ``exclude`` do not exist.
     """
-    passes = passes_of(
-        scheme, Options(tuple(exclude), min_channels, calibration, requantization, block_size, scale_rule)
-    )
+    chosen = Options.of(**options)
     model = load(source, dims, bind)
-    run_passes(model, [*folding(), *passes], print_after, write)
+    run_passes(model, folding(), print_after, write)
+    apply(model, scheme, chosen, print_after, write)
     return QuantizedModel(
         model.graph,
         ir_version=model.ir_version,

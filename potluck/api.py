@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,7 @@ def run(
 
     Missing inputs are drawn from a fixed seed. A scheme that needs calibration and gets none takes the ranges of the
     inputs themselves, or of noise if there are none: enough for cycles, not for accuracy (``manifest`` says which).
+    Inputs that are among the samples given are refused (:class:`DataError`).
     ``mode``, ``profile`` and ``window`` are as in :func:`simulate`, ``dims`` and ``bind`` as in :func:`compile`.
     """
     calibrated = None
@@ -119,6 +121,7 @@ def run(
             options["calibration"] = inputs or _noise(model, dims, bind)
     fixed = {"dims": dims, "bind": bind}
     source = quantize(model, scheme, **fixed, **options) if scheme else model
+    record = _checked(source, inputs if calibrated != "the inputs of the run" else None)
     program = compile(source, machine, **({} if scheme else fixed))
     tensors = {**seeded_inputs(program), **(inputs or {})}
     result = simulate(program, tensors, mode, machine, profile=profile, window=window)
@@ -126,7 +129,29 @@ def run(
     result.manifest["scheme"] = _described(scheme) if scheme else "as in the file"
     if calibrated:
         result.manifest["calibration"] = calibrated
+    if record:
+        result.manifest["ptq"] = record
     return result
+
+
+def _checked(model: Any, inputs: Mapping[str, NDArray[Any]] | None) -> dict[str, Any]:
+    """What a network was quantized with, in memory or in a file; refuses inputs that were among its samples."""
+    import onnx
+
+    from potluck.compiler.ptq import data
+    from potluck.compiler.ptq.pipeline import RECORD_KEY
+
+    if isinstance(model, str | Path):
+        try:
+            proto = onnx.load(str(model), load_external_data=False)
+        except Exception:  # of onnx, protobuf or the system: whoever compiles it says what is wrong
+            return {}
+        held = next((item.value for item in proto.metadata_props if item.key == RECORD_KEY), None)
+    else:
+        held = model.metadata_props.get(RECORD_KEY)
+    if inputs:
+        data.check_unseen(held, inputs, "input")
+    return dict(json.loads(held)) if held else {}
 
 
 def _calibrated(scheme: str | Assignment) -> bool:

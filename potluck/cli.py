@@ -59,6 +59,21 @@ Binds = Annotated[
     typer.Option("--bind", help="Make an input a constant: NAME=FILE.npy; repeatable."),
 ]
 Calibration = Annotated[Path | None, typer.Option(help="Samples as .npz, for schemes with fixed ranges.")]
+CalibrationMethod = Annotated[
+    str, typer.Option(help="Ranges from samples: minmax, percentile[=99.9], entropy, mse.")
+]
+Ptq = Annotated[
+    str, typer.Option(help="Better quantization, e.g. better, or equalize,gptq,bias (`potluck schemes`).")
+]
+Keep = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Layer at higher precision: a name, first, last, depthwise, sensitive[=N] or none; repeatable."
+    ),
+]
+Tuning = Annotated[
+    Path | None, typer.Option(help="Samples as .npz for what --ptq learns; otherwise those of --calibration.")
+]
 
 
 @app.command()
@@ -84,6 +99,10 @@ def run(
     requantization: Requantize = "ort_float_rne",
     block_size: BlockSize = 32,
     scale_rule: ScaleRule = "floor",
+    calibration_method: CalibrationMethod = "minmax",
+    ptq: Ptq = "",
+    keep: Keep = None,
+    tuning: Tuning = None,
     dim: Dims = None,
     bind: Binds = None,
     machine: MachineName = "spatz-mx",
@@ -105,7 +124,10 @@ def run(
     from potluck.report import print_result
     from potluck.views.options import Views
 
-    options = _quantization(exclude, min_channels, calibration, requantization, block_size, scale_rule)
+    options = _quantization(
+        exclude, min_channels, calibration, requantization, block_size, scale_rule,
+        calibration_method, ptq, keep, tuning,
+    )  # fmt: skip
     views = Views(profile, profile_out, trace, trace_format, window)
     result = api.run(
         model,
@@ -135,17 +157,31 @@ def quantize(
     requantization: Requantize = "ort_float_rne",
     block_size: BlockSize = 32,
     scale_rule: ScaleRule = "floor",
+    calibration_method: CalibrationMethod = "minmax",
+    ptq: Ptq = "",
+    keep: Keep = None,
+    tuning: Tuning = None,
     dim: Dims = None,
     bind: Binds = None,
+    json_path: JsonPath = None,
 ) -> None:
     """Quantize a network to standard ONNX."""
     from potluck import api
+    from potluck.compiler.ptq.pipeline import record_of
+    from potluck.report import print_quantization
 
     chosen = _scheme(scheme, assign)
     if chosen is None:
         raise DataError("there is nothing to quantize to", hint="Give --scheme or --assign")
-    options = _quantization(exclude, min_channels, calibration, requantization, block_size, scale_rule)
-    api.quantize(model, chosen, **options, **_fixed(dim, bind)).save(output)
+    options = _quantization(
+        exclude, min_channels, calibration, requantization, block_size, scale_rule,
+        calibration_method, ptq, keep, tuning,
+    )  # fmt: skip
+    made = api.quantize(model, chosen, **options, **_fixed(dim, bind))
+    made.save(output)
+    record = record_of(made)
+    print_quantization(console, record)
+    _write_json(json_path, record)
     console.print(f"wrote {output}")
 
 
@@ -205,15 +241,23 @@ def allocate(
 
 @app.command()
 def schemes() -> None:
-    """List the quantization schemes: operands and the instruction path of their products."""
+    """List the quantization schemes (operands and instruction path) and the methods of --ptq."""
     from rich.table import Table
 
+    from potluck.compiler.ptq import recipe
     from potluck.compiler.schemes import schemes as known
 
     table = Table("scheme", "operands and path", box=None)
     for scheme in known().values():
         table.add_row(scheme.name, scheme.summary)
     console.print(table)
+    methods = Table("--ptq", "what it does", box=None)
+    for name, method in recipe.METHODS.items():
+        number = f" (={method.default:g}: {method.number})" if method.number else ""
+        methods.add_row(name, method.summary + number)
+    for name, stands_for in recipe.PRESETS.items():
+        methods.add_row(name, stands_for)
+    console.print(methods)
 
 
 @app.command(name="compile")
@@ -229,6 +273,10 @@ def compile_command(
     requantization: Requantize = "ort_float_rne",
     block_size: BlockSize = 32,
     scale_rule: ScaleRule = "floor",
+    calibration_method: CalibrationMethod = "minmax",
+    ptq: Ptq = "",
+    keep: Keep = None,
+    tuning: Tuning = None,
     dim: Dims = None,
     bind: Binds = None,
     settings: Settings = None,
@@ -236,7 +284,10 @@ def compile_command(
     """Compile a network to a RISC-V ELF file with a manifest."""
     from potluck import api
 
-    options = _quantization(exclude, min_channels, calibration, requantization, block_size, scale_rule)
+    options = _quantization(
+        exclude, min_channels, calibration, requantization, block_size, scale_rule,
+        calibration_method, ptq, keep, tuning,
+    )  # fmt: skip
     chosen = _scheme(scheme, assign)
     fixed = _fixed(dim, bind)
     source: Any = api.quantize(model, chosen, **options, **fixed) if chosen else model
@@ -481,6 +532,10 @@ def _quantization(
     requantization: str,
     block_size: int,
     scale_rule: str,
+    calibration_method: str,
+    ptq: str,
+    keep: list[str] | None,
+    tuning: Path | None,
 ) -> dict[str, Any]:
     return {
         "exclude": tuple(exclude or ()),
@@ -489,6 +544,10 @@ def _quantization(
         "requantization": requantization,
         "block_size": block_size,
         "scale_rule": scale_rule,
+        "calibration_method": calibration_method,
+        "ptq": ptq,
+        "keep": [word for item in keep for word in item.split(",")] if keep is not None else None,
+        "tuning": _load_npz(tuning) if tuning is not None else None,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from typing import Any
 
 from rich import box
@@ -52,6 +53,30 @@ def print_result(console: Console, result: Result) -> None:
     stalls = ", ".join(f"{cause} {count:,}" for cause, count in result.stalls.items() if count)
     console.print(f"cycles by cause: {stalls}")
     console.print(f"timing error: {result.timing_error_band}")
+
+
+def print_quantization(console: Console, record: dict[str, Any]) -> None:
+    """What was done to a network while it was quantized: its metadata ``potluck.ptq``."""
+    layers = record.get("layers", {})
+    if layers:
+        kept = record.get("kept", {})
+        table = Table(
+            "layer", "kept in", title="output error per unit of power, before and after", box=box.SIMPLE_HEAD
+        )
+        for name in ("nearest, dB", "now, dB"):
+            table.add_column(name, justify="right")
+        for name, item in layers.items():
+            ends = [
+                f"{10 * math.log10(max(item[key], 1e-30)):.1f}" for key in ("before", "after") if key in item
+            ]
+            table.add_row(name, kept.get(name, ""), *(ends or [item.get("left", ""), ""]))
+        console.print(table)
+    for name, ratio in record.get("sensitivity_db", {}).items():
+        console.print(f"{name} alone leaves {ratio:.1f} dB", highlight=False)
+    for purpose, samples in record.get("data", {}).items():
+        console.print(
+            f"{purpose}: {samples['samples']} samples, sha256 {samples['sha256'][:16]}", highlight=False
+        )
 
 
 def print_instructions(console: Console, extension: str | None = None, encoding: str = "spatz") -> None:

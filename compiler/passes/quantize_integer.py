@@ -54,6 +54,7 @@ class QuantizeInteger(GraphPass):
         requantization: Law that the graph's metadata names, for `potluck.compiler.passes.integer_products`.
         samples: Calibration samples by input, see `potluck.compiler.calibration.ranges`.
         others: The same for other nodes, with other weights: activations between all of them stay in codes.
+        method: How ranges follow from the samples, see there.
     """
 
     name: ClassVar[str] = "quantize_integer"
@@ -65,6 +66,7 @@ class QuantizeInteger(GraphPass):
     requantization: Requantization = "ort_float_rne"
     samples: Mapping[str, NDArray[np.generic]] | None = field(default=None, hash=False, compare=False)
     others: tuple[QuantizeInteger, ...] = ()
+    method: str = "minmax"
 
     def run(self, model: ir.Model) -> int:
         """See `GraphPass.run`; counts the quantized products."""
@@ -113,7 +115,7 @@ class QuantizeInteger(GraphPass):
                 hint="Give calibration samples, e.g. --calibration X.npz",
             )
         values = _activations(model, list(nodes))
-        found = ranges(model, values, self.samples)
+        found = ranges(model, values, self.samples, self.method)
         for value in values:
             _quantize_value(model, value, *found[value.name or ""])
         for node, part in nodes.items():

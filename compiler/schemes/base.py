@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,21 @@ from numpy.typing import NDArray
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.quantizers.mx import WeightRule
 from potluck.isa.requantize import Requantization
+
+
+class Quantization(TypedDict, total=False):
+    """`Options` as keyword arguments of the functions that quantize."""
+
+    exclude: Sequence[str]
+    min_channels: int
+    calibration: Mapping[str, NDArray[np.generic]] | None
+    requantization: Requantization
+    block_size: int
+    scale_rule: WeightRule
+    calibration_method: str
+    ptq: str
+    keep: Sequence[str] | None
+    tuning: Mapping[str, NDArray[np.generic]] | None
 
 
 @dataclass(frozen=True)
@@ -25,6 +41,12 @@ class Options:
         requantization: Law by which sums of codes become codes, see `potluck.isa.requantize`.
         block_size: Elements per scale of MX formats.
         scale_rule: How MX scales follow from their blocks, see `potluck.compiler.quantizers.mx`.
+        calibration_method: How fixed ranges of activations follow from samples, see
+            `potluck.compiler.ptq.calibrators.method`.
+        ptq: Methods that make a quantized network better, see `potluck.compiler.ptq.recipe`; empty: none.
+        keep: Layers at higher precision: names of nodes or weights, and the words of `potluck.compiler.ptq.keep`;
+            None: the default of the scheme where ``ptq`` is not empty.
+        tuning: Samples for what is chosen or learned; the calibration samples if None.
     """
 
     exclude: tuple[str, ...] = ()
@@ -33,6 +55,24 @@ class Options:
     requantization: Requantization = "ort_float_rne"
     block_size: int = 32
     scale_rule: WeightRule = "floor"
+    calibration_method: str = "minmax"
+    ptq: str = ""
+    keep: tuple[str, ...] | None = None
+    tuning: Mapping[str, NDArray[np.generic]] | None = None
+
+    @classmethod
+    def of(cls, **given: Unpack[Quantization]) -> Options:
+        """Options from keyword arguments.
+
+        Raises:
+            TypeError: An unknown name.
+        """
+        unknown = sorted(set(given) - {field.name for field in fields(cls)})
+        if unknown:
+            raise TypeError(f"unknown quantization options {unknown}")
+        made = cls(**given)  # type: ignore[arg-type]
+        keep = made.keep if made.keep is None else tuple(made.keep)
+        return replace(made, exclude=tuple(made.exclude), keep=keep)
 
 
 @dataclass(frozen=True)
@@ -45,6 +85,8 @@ class Scheme:
         passes: The passes that quantize, after folding and fusing.
         calibrated: Whether it needs calibration samples.
         by_layer: Whether it can be assigned to single layers (its passes heed ``exclude``).
+        high: Scheme of layers that are kept at higher precision (`Options.keep`).
+        low_bits: Whether its weights have 4 bits or fewer: layers that collapse are kept high by default.
     """
 
     name: str
@@ -52,3 +94,5 @@ class Scheme:
     passes: Callable[[Options], Sequence[GraphPass]]
     calibrated: bool = False
     by_layer: bool = True
+    high: str = "fp32"
+    low_bits: bool = False

@@ -21,17 +21,21 @@ def product(name: str, weights: str, summary: str) -> Scheme:
                 exclude=options.exclude,
                 samples=options.calibration,
                 requantization=options.requantization,
+                method=options.calibration_method,
             ),
         )
 
-    return Scheme(name, summary, passes, calibrated=True)
+    if weights == "int8":
+        return Scheme(name, summary, passes, calibrated=True)
+    return Scheme(name, summary, passes, calibrated=True, high="int8", low_bits=weights != "int6")
 
 
 def _weights_only(name: str, weights: Literal["int8", "int4"], group: int, summary: str) -> Scheme:
     def passes(options: Options) -> Sequence[GraphPass]:
         return (QuantizeInteger(weights, "fp32", group, options.min_channels, options.exclude),)
 
-    return Scheme(name, summary, passes)
+    few = weights == "int4"
+    return Scheme(name, summary, passes, high="int8_weights" if few else "fp32", low_bits=few)
 
 
 SCHEMES = (

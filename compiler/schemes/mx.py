@@ -23,7 +23,14 @@ def _passes(weights: str, activations: str, options: Options) -> Sequence[GraphP
 
 
 def _scheme(name: str, weights: str, activations: str, operands: str, path: str) -> Scheme:
-    return Scheme(name, f"{operands}; {path}", lambda options: _passes(weights, activations, options))
+    high = "" if weights not in _FEW else "mxfp8_weights" if activations == "fp32" else "mxfp8"
+    return Scheme(
+        name,
+        f"{operands}; {path}",
+        lambda options: _passes(weights, activations, options),
+        high=high or "fp32",
+        low_bits=weights == "mxfp4",
+    )
 
 
 _NATIVE = "VMXDOTP"
@@ -37,6 +44,7 @@ _NAMES = {
     "mxfp4": "MXFP4 (E2M1)",
 }
 _NATIVES = ("mxfp8", "mxfp8_e5m2", "mxfp4")
+_FEW = ("mxfp4", "mxfp6", "mxfp6_e3m2")
 _MIXED = (("mxfp4", "mxfp8"), ("mxfp4", "mxfp6"), ("mxfp6", "mxfp8"))
 
 SCHEMES = (
