@@ -473,6 +473,54 @@ def where(
 
 
 @app.command()
+def inject(
+    source: Annotated[str, typer.Argument(help="demo, an ONNX file, or an ELF file.")],
+    stack: Annotated[
+        list[str] | None,
+        typer.Option(help="[ondie+]SYSTEM[+FILTER...]; repeatable. Default: the usual four."),
+    ] = None,
+    ber: Annotated[list[float] | None, typer.Option(help="Raw bit error rate; repeatable.")] = None,
+    faults: Annotated[
+        str, typer.Option(help="Model of --ber: uniform or events (RangeGuard's mix).")
+    ] = "uniform",
+    one_to_zero: Annotated[
+        float | None, typer.Option(help="Rate of 1 to 0, with --ber that of 0 to 1: data-dependent errors.")
+    ] = None,
+    fault_list: Annotated[Path | None, typer.Option(help="Faults as .csv or .parquet.")] = None,
+    rates: Annotated[
+        str | None, typer.Option(help="FIT by mode: sridharan2012, rangeguard_mix or a TOML file.")
+    ] = None,
+    hours: Annotated[float, typer.Option(help="Of exposure, with --rates.")] = 61320.0,
+    forced: Annotated[bool, typer.Option(help="With --rates: at least one fault in every trial.")] = False,
+    trials: Annotated[int, typer.Option(min=1)] = 20,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    data: Annotated[
+        Path | None, typer.Option(help="Samples as .npz: an array per input, and labels.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Use the first so many.")] = 100,
+    policy: Annotated[str, typer.Option(help="On DUE: pass, null, retry or fail.")] = "pass",
+    engine: Annotated[str, typer.Option(help="auto, onnx or sim.")] = "auto",
+    scheme: SchemeName = None,
+    export: Annotated[Path | None, typer.Option(help="Write the faults as .csv or .parquet.")] = None,
+    machine: MachineName = "spatz-mx",
+    settings: Settings = None,
+    json_path: JsonPath = None,
+) -> None:
+    """Put faults into a network's weights in DRAM, read them through a protection stack, and count what happens.
+
+    Trial N of a seed has the same faults for every stack, and can be run again alone.
+    """
+    from potluck.inject import command
+    from potluck.inject.target import load_target
+    from potluck.sim.faults.recipes import NAMED
+
+    target = load_target(source, scheme, _machine(machine, settings), _load_npz(data), samples, engine)  # type: ignore[arg-type]
+    drawn = command.models(target, ber or [], faults, one_to_zero, fault_list, rates, hours, forced)
+    reports = command.run(target, stack or list(NAMED), drawn, trials, seed, policy, export, console)  # type: ignore[arg-type]
+    _write_json(json_path, command.to_json(reports))
+
+
+@app.command()
 def bench(names: Annotated[list[str] | None, typer.Argument()] = None, json_path: JsonPath = None) -> None:
     """Print the project's own figures beside their references."""
     from potluck.benchmarks import run_benchmarks

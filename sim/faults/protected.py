@@ -175,9 +175,9 @@ class Protected:
     def _read_part(self, number: int, faults: FaultSet, policy: Policy, again: FaultSet | None) -> BlockReads:
         part, applied = self.parts[number], self.applied[number]
         table = faults.where(faults.sorts == Sort.METADATA)
-        cells = faults.where(faults.sorts != Sort.METADATA)
-        rows = np.unique(cells.sectors)
         stack = applied.stack
+        cells = faults.where(_used(faults, stack))
+        rows = np.unique(cells.sectors)
         if len(table):
             read, _ = self.lookup.read(number, table.sectors * 72 + table.bits)
             if not _same(read, applied.table):
@@ -244,6 +244,13 @@ def strike(stored: Stored, stack: Stack, rows: NDArray[np.int64], faults: FaultS
     return cells
 
 
+def _used(faults: FaultSet, stack: Stack) -> NDArray[np.bool_]:
+    """Which faults are in cells that a stack uses."""
+    on_die = stack.on_die.check_bits if stack.on_die else 0
+    sizes = np.array([8 * SECTOR, stack.system.check_bits, on_die, 0])
+    return np.asarray(faults.bits < sizes[faults.sorts])
+
+
 def _same(read: object, table: object) -> bool:
     assert read is not None and table is not None
     return all(
@@ -269,8 +276,9 @@ def bit_errors(protected: Protected, faults: FaultSet) -> BitErrors:
     """Count wrong bits before and after on-die correction; a set cell is wrong only if it changes."""
     raw = after = 0
     for number, mine in protected.by_part(faults).items():
-        cells = mine.where(mine.sorts != Sort.METADATA)
-        rows, stack = np.unique(cells.sectors), protected.applied[number].stack
+        stack = protected.applied[number].stack
+        cells = mine.where(_used(mine, stack))
+        rows = np.unique(cells.sectors)
         if not len(rows):
             continue
         stored = stack.write(protected.parts[number].clean[rows])

@@ -1,0 +1,1 @@
+"""Fault injection into networks: DRAM to decoded weights to the network's answers."""

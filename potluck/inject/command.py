@@ -1,0 +1,124 @@
+"""``potluck inject``: campaigns from the command line."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from potluck.inject.campaign import ROLES, Report, inject
+from potluck.inject.target import Target
+from potluck.isa.errors import DataError
+from potluck.sim.ecc.interface import Status
+from potluck.sim.ecc.outcomes import Outcome
+from potluck.sim.ecc.stack import Policy
+from potluck.sim.faults.faultset import FaultSet
+from potluck.sim.faults.files import read_faults, write_faults
+from potluck.sim.faults.footprints import Correlated
+from potluck.sim.faults.models import MODELS, DataDependent, Listed, Model
+from potluck.sim.faults.tables import load_rates
+
+
+def models(
+    target: Target, bers: list[float], kind: str, one_to_zero: float | None, listed: Path | None,
+    rates: str | None, hours: float, forced: bool,
+) -> list[Model]:  # fmt: skip
+    """The fault models that the options ask for.
+
+    Raises:
+        DataError: none, or options that exclude each other.
+    """
+    if sum((bool(bers), listed is not None, rates is not None)) != 1:
+        raise DataError("what faults?", hint="Give one of --ber, --fault-list and --rates")
+    if listed is not None:
+        base = target.machine.memory.dram_base
+        return [Listed(read_faults(listed, target.mapping, base))]
+    if rates is not None:
+        return [Correlated(target.mapping, load_rates(rates).rates, hours, forced)]
+    if one_to_zero is not None:
+        return [DataDependent(ber, one_to_zero) for ber in bers]
+    if kind not in MODELS:
+        raise DataError(f"fault model {kind!r}", hint=f"One of {', '.join(MODELS)}")
+    return [MODELS[kind](ber) for ber in bers]
+
+
+def run(
+    target: Target, stacks: list[str], faults: list[Model], trials: int, seed: int, policy: Policy,
+    export: Path | None, console: Console,
+) -> list[Report]:  # fmt: skip
+    """Run and print campaigns: every stack under every model, each trial with the same faults for all stacks."""
+    reports = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    kept: dict[int, FaultSet] = {}
+    if export is not None and len(faults) != 1:
+        raise DataError("one list holds one model's faults", hint="Give one --ber with --export")
+    with Progress(*columns, console=console, transient=True) as progress:
+        for model in faults:
+            for stack in stacks:
+                numbers = sorted(model.trials) if isinstance(model, Listed) else list(range(trials))
+                task = progress.add_task(f"{stack}, {model.name}", total=len(numbers))
+                step = partial(progress.advance, task)
+                reports.append(inject(target, stack, model, numbers, seed, policy, step, kept))
+    if export is not None:
+        write_faults(export, kept, target.machine.memory.dram_base)
+        console.print(f"wrote {export}")
+    print_reports(reports, target, console)
+    return reports
+
+
+def print_reports(reports: list[Report], target: Target, console: Console) -> None:
+    """Two tables: what became of the network, and of the sectors that faults touched."""
+    what = "accuracy" if target.labels is not None else "agreement"
+    lines: list[tuple[str, ...]] = [
+        (
+            "stack",
+            "bits/256",
+            "raw BER",
+            "observed",
+            "after on-die",
+            f"{what}, %",
+            "95 %",
+            "wrong constants in",
+        )
+    ]
+    for r in reports:
+        mean, low, high = r.metric
+        raw, after = r.observed_ber()
+        failed = sum(t.failed for t in r.trials)
+        count = f"{sum(t.changed for t in r.trials)} of {len(r.trials)} trials"
+        lines.append((r.stack, str(r.check_bits), f"{r.expected_ber:.1e}", f"{raw:.1e}", f"{after:.1e}",
+                      f"{100 * mean:.1f}", f"{100 * low:.1f} to {100 * high:.1f}",
+                      count + (f", {failed} stopped" if failed else "")))  # fmt: skip
+    golden = f"{100 * reports[0].golden:.1f} %" if reports else "-"
+    of = "" if target.labels is not None else " with the fault-free run"
+    console.print(f"{target.samples} samples, {what}{of} without faults {golden}", highlight=False)
+    _aligned(lines, console)
+    states = "exact/bounded/wrong"
+    lines = [("stack", "raw BER", "sectors of", "touched", *(o.name for o in Outcome),
+              *(f"{s.name.lower()}: {states}" for s in Status))]  # fmt: skip
+    for r in reports:
+        for role, row, table in zip(ROLES, r.outcomes.tolist(), r.counts.tolist(), strict=True):
+            if sum(row):
+                cells = ["/".join(map(str, one)) for one in table]
+                lines.append((r.stack, f"{r.expected_ber:.1e}", role, str(sum(row)), *map(str, row), *cells))
+    console.print()
+    _aligned(lines, console)
+    for note in sorted({note for r in reports for note in r.notes}):
+        console.print(f"note: {note}", highlight=False, soft_wrap=True)
+
+
+def _aligned(lines: list[tuple[str, ...]], console: Console) -> None:
+    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
+    for line in lines:
+        text = "  ".join(
+            [line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]
+        )
+        console.print(text, soft_wrap=True, markup=False, highlight=False)
+
+
+def to_json(reports: list[Report]) -> list[dict[str, Any]]:
+    """All reports."""
+    return [report.to_json() for report in reports]

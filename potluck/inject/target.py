@@ -1,0 +1,178 @@
+"""A network ready to be injected into: its program, its constants, its samples, and how answers are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from potluck import api
+from potluck.inject.decode import Array
+from potluck.inject.reference import NotExact, Reference, reference
+from potluck.isa.elf import Program
+from potluck.isa.errors import DataError, MachineError, TrapError
+from potluck.isa.machine import Machine
+from potluck.sim.dram.attach import mapping_of
+from potluck.sim.dram.mapping import Mapping as DramMapping
+from potluck.sim.ecc.interface import Words
+from potluck.sim.faults.parts import Part, constants, patched
+
+Engine = Literal["auto", "onnx", "sim"]
+BATCH = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What faults are injected into.
+
+    Attributes:
+        program: compiled.
+        machine: that runs it.
+        inputs: by name, the first axis counting samples.
+        labels: class of each sample; None: answers are compared with the fault-free ones.
+        fast: the same network on onnxruntime; None: the machine runs everything.
+        strict: never leave onnxruntime (engine ``onnx``), but refuse what it cannot do.
+    """
+
+    program: Program
+    machine: Machine
+    inputs: Mapping[str, Array]
+    labels: Array | None
+    fast: Reference | None
+    strict: bool = False
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The program's constants."""
+        return tuple(constants(self.program, self.machine.memory.dram_base))
+
+    @cached_property
+    def mapping(self) -> DramMapping:
+        """Of the machine's DRAM.
+
+        Raises:
+            MachineError: it is ``simple``.
+        """
+        found = mapping_of(self.machine)
+        if found is None:
+            raise MachineError("simple DRAM has no cells", key="dram.kind", hint="--set dram.kind=hbm3")
+        return found
+
+    @cached_property
+    def golden(self) -> Array:
+        """Answers without faults."""
+        return self.answers([part.clean for part in self.parts])
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return len(next(iter(self.inputs.values())))
+
+    def answers(self, words: Sequence[Words]) -> Array:
+        """First output of every sample with constants as read; NaN where the machine traps.
+
+        Raises:
+            DataError: engine ``onnx``, and this trial is only exact on the machine.
+        """
+        if self.fast is not None:
+            try:
+                return self.fast.run(self.inputs, words)
+            except NotExact as problem:
+                if self.strict:
+                    raise DataError("its faults have no exact meaning in ONNX", tensor=str(problem),
+                                    hint="Use engine auto or sim") from None  # fmt: skip
+        return self.simulated(words)
+
+    def simulated(self, words: Sequence[Words]) -> Array:
+        """The same on the machine, from the faulty bytes in its DRAM."""
+        program = patched(self.program, list(self.parts), list(words), self.machine.memory.dram_base)
+        name = program.manifest.outputs[0].name
+        shape = program.manifest.outputs[0].shape
+        found = []
+        for k in range(self.samples):
+            one = {key: value[k : k + 1] for key, value in self.inputs.items()}
+            try:
+                result = api.simulate(program, one, mode="functional", machine=self.machine)
+                found.append(result.outputs[name])
+            except TrapError:
+                found.append(np.full(shape, np.nan, np.float32))
+        return np.concatenate(found)
+
+    def metric(self, answers: Array) -> float:
+        """Share of samples whose largest output is the label's (without labels: the fault-free run's)."""
+        wanted = self.golden.argmax(axis=-1) if self.labels is None else self.labels
+        given = np.asarray(answers, np.float64)
+        chosen = np.where(np.isnan(given).any(axis=-1), -1, np.nan_to_num(given).argmax(axis=-1))
+        return float((chosen == np.asarray(wanted).reshape(chosen.shape)).mean())
+
+
+def load_target(
+    source: str | Path, scheme: str | None, machine: Machine, data: Mapping[str, Any] | None = None,
+    samples: int = 100, engine: Engine = "auto", **options: Any,
+) -> Target:  # fmt: skip
+    """Make a target.
+
+    Args:
+        source: ``demo`` (the packaged ResNet-8 with its images), an ONNX file, or an ELF file.
+        scheme: quantize first; not of an ELF file.
+        machine: to compile for and run on.
+        data: samples by input name, and ``labels``; needed but for ``demo``.
+        samples: how many of them to use, from the first.
+        engine: ``onnx`` (onnxruntime, only where that is exact), ``sim`` (the machine), or ``auto``: onnxruntime, and
+            the machine for trials that need it.
+        options: of `potluck.quantize`; calibration defaults to the samples.
+
+    Raises:
+        DataError: no samples, an unknown engine, or engine ``onnx`` of a program that has no graph.
+    """
+    if engine not in get_args(Engine):
+        raise DataError(f"engine {engine!r}", hint=f"One of {', '.join(get_args(Engine))}")
+    arrays = dict(data or {})
+    if str(source) == "demo":
+        from potluck.assets import load_test_images, model_path
+
+        source = model_path()
+        if not arrays:
+            images, classes = load_test_images(samples)
+            arrays = {"input": images, "labels": classes}
+    labels = arrays.pop("labels", None)
+    if not arrays:
+        raise DataError("no samples to run", hint="Give --data X.npz: an array per input, and labels")
+    arrays = {name: np.asarray(value)[:samples] for name, value in arrays.items()}
+    labels = None if labels is None else np.asarray(labels)[:samples]
+    if Path(source).suffix == ".elf":
+        if engine == "onnx":
+            raise DataError("an ELF file has no ONNX graph", hint="Give the network, or use engine sim")
+        return Target(api.load_program(source), machine, arrays, labels, None)
+    from potluck.compiler.build import prepare
+
+    if scheme and options.get("calibration") is None:
+        options["calibration"] = arrays
+    quantized = api.quantize(source, scheme, **options) if scheme else source
+    target = Target(api.compile(quantized, machine), machine, arrays, labels, None)
+    if engine == "sim":
+        return target
+    try:
+        dims = {name: min(BATCH, target.samples) for name in _batch_names(source)}
+        batch = next(iter(dims.values()), 1)
+        model = prepare(source, scheme, dims=dims, **options)
+        fast = reference(model, target.program, target.parts, machine.memory.dram_base, batch)
+    except DataError:
+        if engine == "onnx":
+            raise
+        return target
+    return Target(target.program, machine, arrays, labels, fast, engine == "onnx")
+
+
+def _batch_names(source: str | Path) -> set[str]:
+    """Names of the inputs' first dimensions where they are dynamic; otherwise samples run one by one."""
+    import onnx
+
+    graph = onnx.load(str(source), load_external_data=False).graph
+    constants = {t.name for t in graph.initializer}
+    shapes = [v.type.tensor_type.shape.dim for v in graph.input if v.name not in constants]
+    return {shape[0].dim_param for shape in shapes if shape and shape[0].dim_param}

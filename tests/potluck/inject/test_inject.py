@@ -1,0 +1,232 @@
+"""Faulty weights in the machine's DRAM and in ONNX: the same bits, the same answers; campaigns that replay."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+from typer.testing import CliRunner
+
+from potluck.cli import app
+from potluck.inject.campaign import inject
+from potluck.inject.decode import DECODERS, Image, bias_values, slices_of
+from potluck.inject.statistics import binomial_cdf, clopper_pearson, mean_interval
+from potluck.inject.target import Target, load_target
+from potluck.isa.errors import DataError
+from potluck.isa.formats import FORMATS
+from potluck.isa.machine import load_machine
+from potluck.sim.dram.tensors import names_of
+from potluck.sim.ecc.interface import as_words
+from potluck.sim.faults.faultset import Sort, fault_set, keys_of
+from potluck.sim.faults.models import EventMix, Listed, Uniform
+from potluck.sim.faults.protected import Protected
+from potluck.sim.faults.recipes import NAMED, recipe
+
+SCHEMES = ("fp32", "mxfp8", "mxfp4", "int8", "pot_apot")
+SAMPLES = 3
+
+
+@cache
+def target(scheme: str) -> Target:
+    return load_target("demo", scheme, load_machine("spatz-mx"), samples=SAMPLES, engine="onnx")
+
+
+def _faulty(scheme: str, rate: float, trial: int) -> list:
+    one = target(scheme)
+    protected = Protected(one.parts, recipe("none"), one.mapping)
+    faults = Uniform(rate).draw(protected.region, (2, trial))
+    kept = [part.first for part in one.parts if part.name.endswith(".table")]
+    faults = faults.where(~np.isin(faults.sectors, kept))
+    return protected.words(protected.read(faults))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_onnx_is_the_machine(scheme: str) -> None:
+    """Integer networks to the bit, whatever the faults; sums in another order agree to rounding."""
+    one = target(scheme)
+    for trial, rate in ((0, 0.0), (1, 2e-5), (2, 1e-3)):
+        if rate == 1e-3 and scheme not in ("int8", "pot_apot"):
+            continue  # weights of 1e30: rounding is all that answers consist of
+        words = _faulty(scheme, rate, trial)
+        fast, exact = one.fast.run(one.inputs, words), one.simulated(words)
+        if scheme in ("int8", "pot_apot"):
+            assert fast.tobytes() == exact.tobytes()
+        else:
+            scale = np.abs(exact).max()
+            np.testing.assert_allclose(fast, exact, rtol=1e-5, atol=1e-5 * scale)
+            assert (fast.argmax(1) == exact.argmax(1)).all()
+    if scheme == "int8":
+        assert not np.array_equal(one.golden, fast)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_bit_in_dram_is_the_bit_of_one_weight(scheme: str) -> None:
+    """Flip single bits: the element of the graph's tensor that changes is the one that `potluck where` names."""
+    one = target(scheme)
+    base = one.machine.memory.dram_base
+    clean = [part.clean for part in one.parts]
+    rng = np.random.default_rng(4)
+    seen = 0
+    for p in one.fast.parameters:
+        if p.kind not in DECODERS or p.kind == "mx" or any("table" in b.layout for b in p.buffers):
+            continue
+        before = DECODERS[p.kind](p, Image(one.parts, clean, base))
+        for _ in range(4):
+            buffer = p.buffers[int(rng.integers(len(p.buffers)))]
+            position = int(rng.integers(8 * buffer.bytes))
+            address, bit = buffer.address + position // 8, position % 8
+            (name,) = names_of(one.program.manifest, address, bit)
+            after = DECODERS[p.kind](p, Image(one.parts, _flipped(one, address, bit), base))
+            changed = np.argwhere(before != after)
+            if name.index[-1] >= p.width or not len(
+                changed
+            ):  # filled up, or a channel that a later slice gives
+                continue
+            seen += 1
+            kh, kw, c, o = name.index[-4:]
+            k = name.index[0] if slices_of(buffer) > 1 else 0
+            o += min(k * p.width, (before.shape[1] if p.transposed else before.shape[0]) - p.width)
+            where = [o, c, kh, kw] if before.ndim == 4 else [c, o] if p.transposed else [o, c]
+            if len(p.buffers) == 1:
+                assert changed.tolist() == [where]
+            bits = {"values": np.uint32, "levels": np.uint16}[p.kind]
+            wrong = before.view(bits)[tuple(changed[0])] ^ after.view(bits)[tuple(changed[0])]
+            assert int(wrong) & (1 << name.bit)
+    assert seen or scheme not in ("fp32", "int8")
+
+
+def _flipped(one: Target, address: int, bit: int) -> list:
+    sector, byte = divmod(address - one.machine.memory.dram_base, 32)
+    protected = Protected(one.parts, recipe("none"), one.mapping)
+    return protected.words(protected.read(fault_set(keys_of(sector, Sort.DATA, 8 * byte + bit))))
+
+
+@pytest.mark.parametrize("scheme", ["mxfp8", "mxfp4"])
+def test_mx_codes_and_scales_by_field(scheme: str) -> None:
+    """A flipped sign negates one weight; a flipped lowest scale bit doubles or halves the 32 of its block."""
+    one = target(scheme)
+    base, clean = one.machine.memory.dram_base, [part.clean for part in one.parts]
+    for p in [p for p in one.fast.parameters if p.kind == "mx"][:4]:
+        before = DECODERS["mx"](p, Image(one.parts, clean, base))
+        codes = next(b for b in p.buffers if b.layout.endswith("chunks"))
+        scales = next(b for b in p.buffers if b.layout.endswith("blocks"))
+        width = FORMATS[codes.format.lower()].bits
+        for byte in (3, 64, 129):
+            after = DECODERS["mx"](p, Image(one.parts, _flipped(one, codes.address + byte, width - 1), base))
+            changed = before.view(np.uint32) != after.view(np.uint32)
+            assert changed.sum() == 1 and after[changed][0] == -before[changed][0]
+        after = DECODERS["mx"](p, Image(one.parts, _flipped(one, scales.address + 1, 0), base))
+        changed = (before != after) | (np.signbit(before) != np.signbit(after))
+        ratio = after[changed] / before[changed]
+        assert 1 <= changed.sum() <= 32 and set(ratio.tolist()) in ({2.0}, {0.5})
+
+
+def test_biases_come_back() -> None:
+    one = target("fp32")
+    image = Image(one.parts, [part.clean for part in one.parts], one.machine.memory.dram_base)
+    biases = [p for p in one.fast.parameters if p.kind == "bias"]
+    assert len(biases) == 10
+    for p in biases:
+        weights = next(q for q in one.fast.parameters if q.name == p.weights)
+        assert np.array_equal(bias_values(p, image, sum(map(slices_of, weights.buffers))), p.clean)
+
+
+def test_faulty_tables_need_the_machine() -> None:
+    one = target("pot_apot")
+    table = next(part for part in one.parts if part.name.endswith(".table"))
+    faults = fault_set(keys_of(table.first, Sort.DATA, np.arange(40)))
+    with pytest.raises(DataError, match="no exact meaning in ONNX"):
+        inject(one, "none", Listed({-1: faults}), 1, 1)
+    loose = Target(one.program, one.machine, {"input": one.inputs["input"][:1]}, one.labels[:1], one.fast)
+    report = inject(loose, "none", Listed({-1: faults}), 1, 1)
+    assert report.trials[0].changed and report.outcomes.sum() == 1 and report.counts[2].sum() == 1
+
+
+def test_trials_replay_alone_and_stacks_share_faults() -> None:
+    one = target("mxfp8")
+    every = inject(one, "ondie+RG", EventMix(3e-4), 5, 9)
+    assert inject(one, "ondie+RG", EventMix(3e-4), [3], 9).trials == every.trials[3:4]
+    other = inject(one, "none", EventMix(3e-4), 5, 9)
+    alike = inject(one, "ondie+CRC", EventMix(3e-4), 5, 9)
+    # The range table of the first is faulty, too; HBM3's cells are the same.
+    assert all(a.faults >= b.faults for a, b in zip(every.trials, other.trials, strict=True))
+    assert [t.faults for t in other.trials] == [t.faults for t in alike.trials]
+    assert [t.number for t in every.trials] == list(range(5)) and every.seed == 9
+    assert every.outcomes.sum() == every.counts.sum() and other.outcomes[:, 1:].sum() == other.outcomes.sum()
+    assert len({t.metric for t in other.trials}) > 1
+
+
+def test_observed_rates_and_what_protection_is_for() -> None:
+    """Raw BER as asked for, within five standard deviations; single errors leave nothing behind on-die correction."""
+    one = target("fp32")
+    report = inject(one, "ondie+CRC", Uniform(2e-6), 6, 5)
+    raw, after = report.observed_ber()
+    bits = report.bits[0] * 6
+    assert abs(raw * bits - 2e-6 * bits) < 5 * (2e-6 * bits) ** 0.5 and after <= raw / 4
+    assert report.metric[0] == report.golden and report.check_bits == 48
+    bare = inject(one, "none", Uniform(3e-4), 2, 5)
+    assert bare.metric[0] < report.golden and bare.changed[0] == 1.0
+    stopped = inject(one, "hsiao", Uniform(3e-3), 2, 5, "fail")
+    assert all(t.failed for t in stopped.trials) and np.isnan(stopped.metric[0])
+
+
+def test_intervals_are_scipys() -> None:
+    for k, n in ((0, 20), (3, 20), (20, 20), (700, 1000)):
+        low, high = clopper_pearson(k, n)
+        theirs = stats.binomtest(k, n).proportion_ci(0.95, "exact")
+        assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+        assert binomial_cdf(k, n, 0.3) == pytest.approx(stats.binom.cdf(k, n, 0.3), rel=1e-9)
+    values = np.random.default_rng(1).normal(5, 1, 200)
+    low, high = mean_interval(values, 1)
+    t = stats.t.interval(0.95, 199, values.mean(), stats.sem(values))
+    assert (low, high) == pytest.approx(t, abs=0.03)
+
+
+def test_command_line(tmp_path: Path) -> None:
+    """Two stacks, faults written, and read again with the same result."""
+    out, faults = tmp_path / "r.json", tmp_path / "f.csv"
+    common = ["inject", "demo", "--scheme", "int8", "--samples", "3", "--json", str(out)]
+    stacks = ["--stack", "none", "--stack", "ondie+rgx"]
+    drawn = ["--ber", "1e-4", "--trials", "2", "--export", str(faults)]
+    result = CliRunner().invoke(app, [*common, *stacks, *drawn])
+    assert result.exit_code == 0, result.output
+    assert "exact/bounded/wrong" in result.output and "has no ranges: Hsiao" in result.output
+    first = json.loads(out.read_text())
+    assert [r["stack"] for r in first] == ["none", "ondie+rgx"] and first[0]["check_bits_per_256"] == 0
+    again = CliRunner().invoke(app, [*common, "--stack", "none", "--fault-list", str(faults)])
+    assert again.exit_code == 0, again.output
+    second = json.loads(out.read_text())[0]
+    assert second["outcomes"] == first[0]["outcomes"] and second["metric"] == first[0]["metric"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--ber", "2"], "2.0 is no probability"),
+        ([], "Give one of --ber, --fault-list and --rates"),
+        (["--ber", "1e-4", "--stack", "ondie+vapi_78_64"], "do not fit hbm3's 16 sideband bits"),
+        (["--ber", "1e-4", "--set", "dram.kind=ddr4"], "ddr4 stores 0 on-die check bits"),
+        (["--ber", "1e-4", "--set", "dram.kind=simple"], "simple DRAM has no cells"),
+        (["--rates", "nobody"], "cannot read rates 'nobody'"),
+        (["--ber", "1e-4", "--policy", "hope"], "policy 'hope' on DUE"),
+        (["--ber", "1e-4", "--engine", "gpu"], "engine 'gpu'"),
+    ],
+)  # fmt: skip
+def test_command_line_errors(options: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, ["inject", "demo", "--samples", "1", "--trials", "1", *options])
+    assert result.exit_code != 0
+    assert message in f"{result.output} {result.exception}"
+
+
+def test_words_of_parts_are_the_programs_bytes() -> None:
+    one = target("int8")
+    part = next(p for p in one.parts if p.role == "elements")
+    buffer = next(b for b in one.program.manifest.buffers if b.name == part.name)
+    section = next(s for s in one.program.sections if s.address <= buffer.address < s.end)
+    at = buffer.address - section.address
+    assert np.array_equal(as_words(section.data[at : at + 32 * part.count]), part.clean)
+    assert set(NAMED) == {"ondie+CRC", "ondie+RG", "RG alone (compat_artifact)", "ondie+top4"}
