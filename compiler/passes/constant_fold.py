@@ -10,9 +10,8 @@ import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from potluck.compiler.graph import drop_unused, is_op
+from potluck.compiler.known_values import KEPT, fold_known
 from potluck.compiler.passes.base import GraphPass
-
-_KEPT = ("DequantizeLinear", "QuantizeLinear")  # a quantized weight is a constant we want to keep quantized
 
 
 @dataclass(frozen=True)
@@ -33,13 +32,16 @@ class ConstantFold(GraphPass):
         before = len(model.graph)
         # It warns of every node in a function body whose attribute the caller gives; such nodes are simply kept.
         _constant_folding.logger.setLevel(logging.ERROR)
-        _constant_folding.FoldConstantsPass(
-            shape_inference=True,
-            input_size_limit=self.size_limit,
-            output_size_limit=self.size_limit,
-            should_fold=lambda node: False if node.op_type in _KEPT else None,
-        )(model)
-        LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+        while True:
+            _constant_folding.FoldConstantsPass(
+                shape_inference=True,
+                input_size_limit=self.size_limit,
+                output_size_limit=self.size_limit,
+                should_fold=lambda node: False if node.op_type in KEPT else None,
+            )(model)
+            LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+            if not fold_known(model, self.size_limit):
+                break
         for node in list(model.graph):
             if is_op(node, "Identity", "Dropout") and self._removable(node):
                 source = node.inputs[0]

@@ -172,3 +172,39 @@ def test_a_newer_opset_is_taken_if_its_operators_say_the_same():
     newer = """<ir_version: 13, opset_import: ["" : 26]> g (float[2] x) => (int32[2] y) { y = BitCast <to = 6> (x) }"""
     with pytest.raises(ModelError, match="BitCast"):
         load(onnx.parser.parse_model(newer))
+
+
+def test_shape_computations_vanish():
+    """Chains as exporters write them: sizes are taken from a shape, changed and put together again."""
+    text = """<ir_version: 10, opset_import: ["" : 20]>
+    g (float[2, 3, 4, 5] x) => (float[2, 3, 20] y, float[20, 20] mask) {
+      zero = Constant <value_int = 0> ()
+      axis = Constant <value_ints = [0]> ()
+      last = Constant <value_ints = [-1]> ()
+      s = Shape (x)
+      n = Gather (s, zero)
+      first, rest = Split <num_outputs = 2> (s)
+      two = Slice (s, zero1, two1)
+      h = Shape <start = 2, end = 4> (x)
+      size = ReduceProd <keepdims = 1> (h)
+      target = Concat <axis = 0> (two, last)
+      r = Reshape (x, target)
+      square = Concat <axis = 0> (size, size)
+      ones = ConstantOfShape <value = float[1] {1.0}> (square)
+      eye = EyeLike (ones)
+      mask = Sub (ones, eye)
+      count = Squeeze (size)
+      places = Range (zero, count, one)
+      total = ReduceSum <keepdims = 0> (places)
+      scale = Cast <to = 1> (total)
+      y = Div (r, scale)
+    }"""
+    model = onnx.parser.parse_model(text)
+    for name, array in (("zero1", [0]), ("two1", [2]), ("one", 1)):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(array, np.int64), name))
+    source, model = model, load(model)
+    run_passes(model, [make("constant_fold")])
+    assert operators(model) == ["Reshape", "Div"]
+    x = np.random.default_rng(1).standard_normal((2, 3, 4, 5)).astype(np.float32)
+    for got, want in zip(reference(model, x=x), ReferenceEvaluator(source).run(None, {"x": x}), strict=True):
+        np.testing.assert_array_equal(got, want)
