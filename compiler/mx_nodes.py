@@ -118,10 +118,12 @@ def carrier(node: ir.Node) -> ElementFormat | None:
 
 
 def decodable(node: ir.Node, weight_axis: int) -> bool:
-    """Whether the machine can decode a product's MX weights: their blocks run along the contraction axis."""
+    """Whether the machine can decode a product's weights: blocks run along the contraction axis, or there are none."""
     weight = dequantizer(node.inputs[1])
     if weight is None or weight.inputs[0] is None or weight.inputs[0].shape is None:
         return False
+    if not integer(weight, "block_size", 0):
+        return True
     return integer(weight, "axis", 1) % len(weight.inputs[0].shape) == weight_axis
 
 

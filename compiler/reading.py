@@ -11,7 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from potluck.compiler.graph import constant, integer, ints, label, real
-from potluck.compiler.integer_nodes import dequantized
+from potluck.compiler.integer_nodes import dequantized, spread_scales
 from potluck.compiler.lowering.packing import BlockWeights, Weights
 from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.mx_nodes import dequantizer, is_constant, mx_weights
@@ -22,6 +22,8 @@ from potluck.isa.mx import NAN_SCALE, MxTensor
 from potluck.kernels.decode_weights import ByteElement
 
 F32 = NDArray[np.float32]
+INTEGERS = (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4, ir.DataType.UINT4)
+"""Types of weights that are decoded as integers."""
 NO_BOUNDS = (-math.inf, math.inf)
 
 
@@ -55,6 +57,9 @@ def weights_of(value: ir.Value | None, mx: BlockLayout | None, decode: bool = Fa
     assert value is not None
     kind = mx_weights(value)
     if kind is None:
+        held = _integers_to_decode(value) if decode and mx is None else None
+        if held is not None:
+            return held
         values = dequantized(value)
         assert values is not None
         return values
@@ -90,6 +95,49 @@ def _to_decode(weights: MxTensor) -> BlockWeights:
     )
 
 
+def _integers_to_decode(value: ir.Value) -> BlockWeights | None:
+    """Integer weights with FP32 scales as what the machine decodes: (code - zero point) scale, which FP32 rounds once.
+
+    Returns:
+        None if they are no such weights, or integers that a byte cannot hold. The axes are still those of the graph;
+        scales without blocks are those of one block that is as long as its axis: which axis that is, is not known here,
+        so there is a scale for every element of it (see `as_blocks`).
+    """
+    node = dequantizer(value)
+    if node is None or node.inputs[0] is None or node.inputs[0].dtype not in INTEGERS:
+        return None
+    codes, scales = constant(node.inputs[0]), constant(node.inputs[1])
+    assert codes is not None and scales is not None
+    if scales.dtype != np.float32:
+        return None
+    axis, block = integer(node, "axis", 1), integer(node, "block_size", 0)
+    zeros = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    zero = np.zeros(1, np.int64) if zeros is None else zeros.astype(np.int64)
+    levels = codes.astype(np.int64) - spread_scales(zero, codes.shape, axis, block)
+    if levels.min(initial=0) < -128 or levels.max(initial=0) > 127:
+        return None
+    stored = scales if block else spread_scales(scales, codes.shape, axis, 0)
+    four = levels.min(initial=0) >= -8 and levels.max(initial=0) <= 7
+    table = np.concatenate([np.arange(8), np.arange(-8, 0)]).astype(np.int8).view(np.uint8)
+    whole = (levels & 15).astype(np.uint8) if four else levels.astype(np.int8).view(np.uint8)
+    return BlockWeights(
+        whole, 4 if four else 8, table if four else None, "int8", np.asarray(stored, np.float32), "fp32", block, 1.0,
+        "int4_weights" if four else "int8_weights",
+    )  # fmt: skip
+
+
+def as_blocks(weights: Weights) -> Weights:
+    """Decoded weights [Cout, C, KH, KW] whose scales have no blocks: one for each output channel, in one block of C."""
+    if not isinstance(weights, BlockWeights) or weights.block:
+        return weights
+    outputs, depth, *taps = weights.codes.shape
+    if weights.scales.ndim == 4 and weights.scales.shape[1] > 1:  # a scale for each input channel
+        scales = np.broadcast_to(weights.scales, (outputs, depth, *taps))
+        return replace(weights, scales=np.ascontiguousarray(scales), block=1)
+    scales = np.broadcast_to(weights.scales, (outputs, 1, *taps))
+    return replace(weights, scales=np.ascontiguousarray(scales), block=depth)
+
+
 def as_conv(matrix: Weights, transposed: bool) -> Weights:
     """[K, N] (or [N, K] if transposed) as [Cout, C, 1, 1]."""
 
@@ -97,7 +145,8 @@ def as_conv(matrix: Weights, transposed: bool) -> Weights:
         return np.ascontiguousarray(array if transposed else array.T)[:, :, None, None]
 
     if isinstance(matrix, BlockWeights):
-        return replace(matrix, codes=turn(matrix.codes), scales=turn(matrix.scales))
+        scales = matrix.scales if matrix.scales.ndim == 2 else matrix.scales.reshape(1, 1)
+        return as_blocks(replace(matrix, codes=turn(matrix.codes), scales=turn(scales)))
     if isinstance(matrix, MxTensor):
         codes, scales = turn(matrix.codes), turn(matrix.scales)
         return MxTensor(codes.view(np.uint8), scales.view(np.uint8), matrix.layout, 1)

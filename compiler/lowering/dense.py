@@ -106,7 +106,7 @@ class DensePlan(LayerPlan):
             held = (
                 self.weights.layout.block_size if isinstance(self.weights, MxTensor) else self.weights.block
             )
-            self.block = math.lcm(BLOCK, held)
+            self.block = BLOCK if held >= self.k else math.lcm(BLOCK, held)  # one scale serves every piece
         harts = self.target.harts
         self.slice = min(32, self.n, align(-(-self.n // harts), 8))
         free = self.target.l1().size - SLACK - 64 * 8

@@ -61,8 +61,12 @@ class Expansion:
 
     @property
     def _offset(self) -> int:
-        """Where in the operands' buffer the bytes lie that are to be decoded."""
-        return 0 if self.decode is None else align(self.decode.in_place, 8)
+        """Where in the operands' buffer the bytes lie that are to be decoded: behind the values.
+
+        Harts that share weights make them at the same time. Bytes in the place of values (`DecodeWeights.in_place`)
+        would then be written over values that another hart has already made.
+        """
+        return 0 if self.decode is None else align(4 * self.decode.count, 8)
 
     @property
     def operand_bytes(self) -> int:

@@ -12,7 +12,7 @@ from potluck.compiler.lowering.conv import ConvPlan
 from potluck.compiler.lowering.depthwise import DepthwisePlan
 from potluck.compiler.mx_nodes import decodable, operands_reason, quantizer
 from potluck.compiler.operators.base import images, operator
-from potluck.compiler.reading import bias_of, bounds_of, geometry_of, weights_of, weights_reason
+from potluck.compiler.reading import as_blocks, bias_of, bounds_of, geometry_of, weights_of, weights_reason
 
 if TYPE_CHECKING:
     from potluck.compiler.selection import Selector
@@ -44,7 +44,7 @@ def _plan(selector: Selector, node: ir.Node) -> None:
         selector.new(node.outputs[0], channels_last=True),
     )
     decode = integer(node, "group", 1) == 1 and decodable(node, 1) and not selector.target.flat
-    weights = weights_of(node.inputs[1], x.mx, decode)
+    weights = as_blocks(weights_of(node.inputs[1], x.mx, decode))
     bias, bias_name = bias_of(node, y.shape[1])
     name = node.inputs[1].name if node.inputs[1] is not None else None
     geometry = geometry_of(node, x.shape, y.shape)
