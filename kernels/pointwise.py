@@ -23,7 +23,7 @@ from potluck.kernels.expressions.registers import RATIO
 Extent = Literal["full", "row", "column", "scalar"]
 MOST = 5
 """Operands that fit the argument registers, with output, rows and columns."""
-_FLOATS = (
+FLOATS = (
     tuple(f"ft{i}" for i in range(10))
     + tuple(f"fa{i}" for i in range(8))
     + tuple(f"fs{i}" for i in range(12))
@@ -119,7 +119,7 @@ class _Emitter:
         count = len(kernel.arrays)
         self.out, self.rows, self.columns = f"a{count}", f"a{count + 1}", f"a{count + 2}"
         floats, integers, pointers = (
-            list(_FLOATS),
+            list(FLOATS),
             ["s2", "s3", "s8", "s9", "s10"],
             ["t2", "t3", "t4", "s11", "s7"],
         )
@@ -163,7 +163,7 @@ class _Emitter:
             if array.extent != extent:
                 continue
             register, address = self.sources[index].register, f"a{index}"
-            self.a(_SCALAR_LOADS[array.dtype], register, f"0({address})")
+            self.a(SCALAR_LOADS[array.dtype], register, f"0({address})")
             if extent == "column":
                 self.a("addi", address, address, array.bytes)
 
@@ -185,7 +185,7 @@ class _Emitter:
                     self.a("add", register, register, step)
 
 
-_SCALAR_LOADS = {
+SCALAR_LOADS = {
     "float32": "flw", "int32": "lw", "int64": "ld", "bool": "lbu", "int8": "lb", "uint8": "lbu", "int16": "lh",
     "uint16": "lhu",
 }  # fmt: skip

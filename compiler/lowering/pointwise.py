@@ -55,7 +55,7 @@ def merge(shape: Sequence[int], operands: Sequence[Sequence[int]]) -> list[Axis]
     return axes
 
 
-_EXTENTS: dict[tuple[bool, bool], Extent] = {
+EXTENTS: dict[tuple[bool, bool], Extent] = {
     (True, True): "full",
     (False, True): "row",
     (True, False): "column",
@@ -128,7 +128,7 @@ class PointwisePlan(LayerPlan):
         self.kernel = Pointwise(
             self.value,
             tuple(
-                Array(_dtype(item), _EXTENTS[rows.varies[i], columns.varies[i]])
+                Array(dtype_of(item), EXTENTS[rows.varies[i], columns.varies[i]])
                 for i, item in enumerate(self.inputs)
             ),
             self.y.dtype,
@@ -151,7 +151,8 @@ class PointwisePlan(LayerPlan):
         return _Lowering(self, target).result()
 
 
-def _dtype(item: Tensor | Constant) -> str:
+def dtype_of(item: Tensor | Constant) -> str:
+    """An operand's type in memory."""
     return (
         item.dtype if isinstance(item, Tensor) else {"FP32": "float32"}.get(item.format, item.format.lower())
     )

@@ -9,8 +9,8 @@ from functools import cache
 from potluck.compiler.operators.base import REGISTERED, Operator, Rule
 
 MODULES = (
-    "conv", "product", "elementwise", "pointwise", "pool", "shape", "move", "gather", "resize", "softmax", "mx",
-    "integers", "bbq",
+    "conv", "product", "elementwise", "pointwise", "reduction", "pool", "shape", "move", "gather", "resize", "softmax",
+    "mx", "integers", "bbq",
 )  # fmt: skip
 """Modules of this package that declare operators."""
 

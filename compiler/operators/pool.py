@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from potluck.compiler.graph import constant, integer, label, title
+from potluck.compiler.graph import integer, label, title
 from potluck.compiler.lowering.pool import GlobalPoolPlan, PoolPlan
 from potluck.compiler.operators.base import images, operator
 from potluck.compiler.reading import geometry_of
@@ -26,16 +26,6 @@ def _pool(node: ir.Node) -> str | None:
     return None
 
 
-def _reduce_mean(node: ir.Node) -> str | None:
-    reason = images(node)
-    if reason:
-        return reason
-    axes = constant(node.inputs[1]) if len(node.inputs) > 1 else None
-    if axes is None or {int(axis) % 4 for axis in axes.reshape(-1)} != {2, 3}:
-        return "only the mean over height and width (axes 2 and 3) has a kernel"
-    return None
-
-
 @operator("MaxPool", "AveragePool", rule=_pool, order="NHWC")
 def _plan_pool(selector: Selector, node: ir.Node) -> None:
     """MaxPool and AveragePool."""
@@ -51,10 +41,9 @@ def _plan_pool(selector: Selector, node: ir.Node) -> None:
     )
 
 
-@operator("ReduceMean", rule=_reduce_mean, order="NHWC")
 @operator("GlobalAveragePool", rule=images, order="NHWC")
 def _plan_global(selector: Selector, node: ir.Node) -> None:
-    """GlobalAveragePool and the mean over height and width."""
+    """The mean over height and width."""
     x, y = (
         selector.tensor(node.inputs[0], node, channels_last=True),
         selector.new(node.outputs[0], channels_last=True),

@@ -50,6 +50,28 @@ class Source:
     vector: bool = True
 
 
+def instruction(op: str, type: str) -> str:
+    """The mnemonic of an operation of two vectors, without its form."""
+    return (_FLOAT_NAMES if type == F32 else _INTEGER_NAMES)[op]
+
+
+def set_width(a: Assembler, bits: int, tail: str = "ta") -> None:
+    """Another element width at the same vl."""
+    a("vsetvli", "zero", "zero", f"e{bits}", multiplier(bits), tail, "ma")
+
+
+def store(a: Assembler, register: str, type: str, out: str, dtype: str, pool: Pool) -> None:
+    """Stores a group, narrowed as far as its type in memory asks for; SEW is any before and after."""
+    width, bits = WIDTHS[type], LOADS[dtype]
+    while width > bits:
+        width //= 2
+        narrow = f"v{pool.take(width)}"
+        set_width(a, width)
+        a("vnsrl.wi", narrow, register, 0)
+        register = narrow
+    a(f"vse{bits}.v", register, f"({out})")
+
+
 class Strip:
     """Emits one expression for one strip of elements; `constants` first, once per kernel.
 
@@ -80,7 +102,26 @@ class Strip:
 
     def emit(self, out: str, dtype: str) -> None:
         """Computes the strip and stores it at the address in ``out``; vl is set, SEW is 32."""
-        self.pool, self.at, self.sew = Pool(), dict[Value, int](), 32
+        self._compute(Pool())
+        if dtype == "bool":
+            self._store_mask(out)
+        else:
+            store(self.a, self._vector(self.value), self.value.type, out, dtype, self.pool)
+
+    def compute(self, pool: Pool) -> str:
+        """Computes the strip without storing it; vl is set, SEW is 32 before and may be another after.
+
+        Args:
+            pool: Registers that may be used.
+
+        Returns:
+            The group of the result.
+        """
+        self._compute(pool)
+        return self._vector(self.value)
+
+    def _compute(self, pool: Pool) -> None:
+        self.pool, self.at, self.sew = pool, dict[Value, int](), 32
         self.mask: Value | None = None
         self.left = Counter(operand for item in self.order for operand in item.inputs)
         self.left[self.value] += 1
@@ -90,7 +131,6 @@ class Strip:
                     self._load(item)
             else:
                 _EMIT.get(item.op, Strip._binary)(self, item)
-        self._store(out, dtype)
 
     # registers
 
@@ -160,7 +200,7 @@ class Strip:
         if bits == 1:  # mask operations need only vl
             return
         if bits != self.sew:
-            self.a("vsetvli", "zero", "zero", f"e{bits}", multiplier(bits), "ta", "ma")
+            set_width(self.a, bits)
             self.sew = bits
 
     def _select_by(self, mask: Value) -> None:
@@ -191,24 +231,14 @@ class Strip:
         else:
             self.a(f"vle{bits}.v", self._new(item), address)
 
-    def _store(self, out: str, dtype: str) -> None:
-        register, bits = self._vector(self.value), LOADS[dtype]
-        if dtype == "bool":
-            self._select_by(self.value)
-            self._width(8)
-            raw = f"v{self.pool.take(8)}"
-            self.a("vmv.v.i", raw, 0)
-            self.a("vmerge.vim", raw, raw, 1, "v0")
-            self.a("vse8.v", raw, f"({out})")
-            return
-        width = WIDTHS[self.value.type]
-        while width > bits:
-            width //= 2
-            narrow = f"v{self.pool.take(width)}"
-            self._width(width)
-            self.a("vnsrl.wi", narrow, register, 0)
-            register = narrow
-        self.a(f"vse{bits}.v", register, f"({out})")
+    def _store_mask(self, out: str) -> None:
+        self._vector(self.value)
+        self._select_by(self.value)
+        self._width(8)
+        raw = f"v{self.pool.take(8)}"
+        self.a("vmv.v.i", raw, 0)
+        self.a("vmerge.vim", raw, raw, 1, "v0")
+        self.a("vse8.v", raw, f"({out})")
 
     # operations
 
