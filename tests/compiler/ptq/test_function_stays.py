@@ -203,3 +203,24 @@ def test_rotation_reaches_the_quantized_network():
         attention(), "int4", ptq="hadamard=16", keep=(), calibration=samples(folded(attention()))
     )
     assert sum(node.op_type == "Hadamard16" for node in made.graph) == 2
+
+
+@pytest.mark.parametrize(("scheme", "block"), [("int8", 16), ("mxfp4", 32), ("fp32", 8)])
+def test_rotations_run_on_the_machine(scheme, block):
+    from running import by_reference, by_schedule, by_simulator, same_bits
+
+    from potluck.compiler.build import build, prepare
+    from potluck.isa.machine import load_machine
+
+    source = mobile()
+    calibration = samples(folded(source))
+    model = prepare(source, scheme, calibration=calibration, ptq=f"hadamard={block}", keep=())
+    assert any(node.op_type == f"Hadamard{block}" for node in model.graph) or scheme == "fp32"
+    schedule = build(model, load_machine("spatz-mx"))
+    given = batch(folded(source))
+    got = by_simulator(schedule, given)
+    assert same_bits(got, by_schedule(schedule, given))
+    if scheme == "int8":  # what is added after the mean over pixels rounds, no more
+        np.testing.assert_allclose(got[0], by_reference(schedule, given)[0], rtol=1e-3, atol=1e-3)
+    flat = build(model, load_machine("rvv-generic"))
+    assert same_bits(by_simulator(flat, given), by_schedule(flat, given))
