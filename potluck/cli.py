@@ -74,6 +74,10 @@ Keep = Annotated[
 Tuning = Annotated[
     Path | None, typer.Option(help="Samples as .npz for what --ptq learns; otherwise those of --calibration.")
 ]
+CompatRelease = Annotated[
+    bool,
+    typer.Option("--compat-release", help="QKeras PoT weights with the 127/128 mixture of PoTAcc's release."),
+]
 
 
 @app.command()
@@ -103,6 +107,7 @@ def run(
     ptq: Ptq = "",
     keep: Keep = None,
     tuning: Tuning = None,
+    compat_release: CompatRelease = False,
     dim: Dims = None,
     bind: Binds = None,
     machine: MachineName = "spatz-mx",
@@ -126,7 +131,7 @@ def run(
 
     options = _quantization(
         exclude, min_channels, calibration, requantization, block_size, scale_rule,
-        calibration_method, ptq, keep, tuning,
+        calibration_method, ptq, keep, tuning, compat_release,
     )  # fmt: skip
     views = Views(profile, profile_out, trace, trace_format, window)
     result = api.run(
@@ -161,6 +166,7 @@ def quantize(
     ptq: Ptq = "",
     keep: Keep = None,
     tuning: Tuning = None,
+    compat_release: CompatRelease = False,
     dim: Dims = None,
     bind: Binds = None,
     json_path: JsonPath = None,
@@ -175,7 +181,7 @@ def quantize(
         raise DataError("there is nothing to quantize to", hint="Give --scheme or --assign")
     options = _quantization(
         exclude, min_channels, calibration, requantization, block_size, scale_rule,
-        calibration_method, ptq, keep, tuning,
+        calibration_method, ptq, keep, tuning, compat_release,
     )  # fmt: skip
     made = api.quantize(model, chosen, **options, **_fixed(dim, bind))
     made.save(output)
@@ -277,6 +283,7 @@ def compile_command(
     ptq: Ptq = "",
     keep: Keep = None,
     tuning: Tuning = None,
+    compat_release: CompatRelease = False,
     dim: Dims = None,
     bind: Binds = None,
     settings: Settings = None,
@@ -286,7 +293,7 @@ def compile_command(
 
     options = _quantization(
         exclude, min_channels, calibration, requantization, block_size, scale_rule,
-        calibration_method, ptq, keep, tuning,
+        calibration_method, ptq, keep, tuning, compat_release,
     )  # fmt: skip
     chosen = _scheme(scheme, assign)
     fixed = _fixed(dim, bind)
@@ -584,6 +591,7 @@ def _quantization(
     ptq: str,
     keep: list[str] | None,
     tuning: Path | None,
+    compat_release: bool,
 ) -> dict[str, Any]:
     return {
         "exclude": tuple(exclude or ()),
@@ -596,6 +604,7 @@ def _quantization(
         "ptq": ptq,
         "keep": [word for item in keep for word in item.split(",")] if keep is not None else None,
         "tuning": _load_npz(tuning) if tuning is not None else None,
+        "compat_release": compat_release,
     }
 
 

@@ -23,10 +23,11 @@ from potluck.compiler.calibration import ranges
 from potluck.compiler.functions import require
 from potluck.compiler.graph import DOMAIN, add_constant, constant, drop_unused, integer, label, real, shape_of
 from potluck.compiler.passes.base import GraphPass
+from potluck.compiler.passes.pot_release import correct_bias
 from potluck.compiler.quantizers import integers, pot
 from potluck.compiler.quantizers.integers import IntegerFormat, parameters
 from potluck.isa.errors import DataError, ModelError
-from potluck.isa.pot import POT_FORMATS
+from potluck.isa.pot import POT_FORMATS, QKERAS
 from potluck.isa.requantize import REQUANTIZATIONS, Requantization
 
 CONVS, GEMMS, MATMULS = ("Conv", "FusedConv"), ("Gemm", "FusedGemm"), ("MatMul", "FusedMatMul")
@@ -55,6 +56,7 @@ class QuantizeInteger(GraphPass):
         samples: Calibration samples by input, see `potluck.compiler.calibration.ranges`.
         others: The same for other nodes, with other weights: activations between all of them stay in codes.
         method: How ranges follow from the samples, see there.
+        compat_release: QKeras weights as PoTAcc's release has them, see `potluck.compiler.passes.pot_release`.
     """
 
     name: ClassVar[str] = "quantize_integer"
@@ -67,6 +69,7 @@ class QuantizeInteger(GraphPass):
     samples: Mapping[str, NDArray[np.generic]] | None = field(default=None, hash=False, compare=False)
     others: tuple[QuantizeInteger, ...] = ()
     method: str = "minmax"
+    compat_release: bool = False
 
     def run(self, model: ir.Model) -> int:
         """See `GraphPass.run`; counts the quantized products."""
@@ -121,11 +124,13 @@ class QuantizeInteger(GraphPass):
         for node, part in nodes.items():
             prepare_gemm(model, node)
             assert node.inputs[0] is not None
-            scale = part._weight(model, node)
+            scale, released = part._weight(model, node)
             _bias(model, node, _scale_of(node.inputs[0]), scale)
+            if released is not None:
+                correct_bias(model, node, released)
 
-    def _weight(self, model: ir.Model, node: ir.Node) -> NDArray[np.float32]:
-        """Replaces the weights; returns their scales."""
+    def _weight(self, model: ir.Model, node: ir.Node) -> tuple[NDArray[np.float32], pot.PotWeights | None]:
+        """Replaces the weights; returns their scales, and the weights if they are as PoTAcc's release has them."""
         source, axis = node.inputs[1], output_axis(node)
         assert source is not None and axis is not None
         array = np.asarray(constant(source), np.float32)
@@ -159,14 +164,16 @@ class QuantizeInteger(GraphPass):
         _insert(
             model, node, 1, ir.Node("", "DequantizeLinear", inputs, attributes, name=f"{name}_dequantize")
         )
-        return made.scale
+        return made.scale, None
 
     def _pot(
         self, model: ir.Model, node: ir.Node, array: NDArray[np.float32], axis: int
-    ) -> NDArray[np.float32]:
+    ) -> tuple[NDArray[np.float32], pot.PotWeights | None]:
         kind, source = POT_FORMATS[self.weights], node.inputs[1]
         name = (source.name if source is not None else None) or label(node)
         made = pot.quantize(np.moveaxis(array, axis, 0), kind)
+        if self.compat_release and kind is QKERAS:
+            made = pot.released(made)
         require(model, "PotDequantize")
         inputs = [
             add_constant(model.graph, f"{name}_codes", np.moveaxis(made.codes(), 0, axis).copy()),
@@ -177,7 +184,7 @@ class QuantizeInteger(GraphPass):
         _insert(
             model, node, 1, ir.Node(DOMAIN, "PotDequantize", inputs, attributes, name=f"{name}_dequantize")
         )
-        return made.scale
+        return made.scale, made if self.compat_release and kind is QKERAS else None
 
 
 def output_axis(node: ir.Node) -> int | None:

@@ -16,10 +16,11 @@ import onnx_ir as ir
 from potluck.compiler.functions import require
 from potluck.compiler.graph import DOMAIN, add_constant, constant, drop_unused, integer
 from potluck.compiler.passes.base import GraphPass
+from potluck.compiler.passes.pot_release import correct_bias
 from potluck.compiler.passes.quantize_integer import output_axis
 from potluck.compiler.quantizers import pot
 from potluck.isa.errors import ModelError
-from potluck.isa.pot import POT_FORMATS, PotFormat, pot_format
+from potluck.isa.pot import POT_FORMATS, QKERAS, PotFormat, pot_format
 
 MIN_WEIGHTS = 32
 """Fewer integers may be levels by chance."""
@@ -31,12 +32,14 @@ class RecoverPot(GraphPass):
 
     Attributes:
         codes: Code set to look for; empty: whichever holds all integers of a tensor, from the fewest levels.
+        compat_release: Keep PoTAcc's mixture of 127 and 128, see `potluck.compiler.passes.pot_release`.
         stored: ``int8``: round(127 level / top), as converters make them; ``levels``: the levels themselves.
     """
 
     name: ClassVar[str] = "recover_pot"
     codes: str = ""
     stored: pot.Stored = "int8"
+    compat_release: bool = False
 
     def run(self, model: ir.Model) -> int:
         """See `GraphPass.run`; counts the weights.
@@ -73,7 +76,8 @@ class RecoverPot(GraphPass):
             kind = wanted if pot.holds(channels, wanted, stored=self.stored) else None
         if kind is None:
             return False
-        made = pot.recover(channels, scale, kind, stored=self.stored)
+        release = self.compat_release and kind is QKERAS
+        made = pot.recover(channels, scale, kind, stored=self.stored, compat_release=release)
         require(model, "PotDequantize")
         base = (source.inputs[0].name if source.inputs[0] is not None else None) or "weights"
         inputs = [
@@ -88,4 +92,6 @@ class RecoverPot(GraphPass):
         found.outputs[0].name = f"{base}_values"
         model.graph.insert_before(node, found)
         node.replace_input_with(1, found.outputs[0])
+        if release:
+            correct_bias(model, node, made)
         return True

@@ -247,6 +247,16 @@ def _recover_channel(row: NDArray[np.float64], kind: PotFormat) -> tuple[NDArray
     return best[1], best[2]
 
 
+def released(weights: PotWeights) -> PotWeights:
+    """QKeras weights as PoTAcc's release has them after a TFLite file: see `recover` with ``compat_release``.
+
+    The scale is 128/127 of the exact one, and sums are those of integers up to 127.
+    """
+    stored = np.clip(weights.levels, -127, 127).astype(np.int8)
+    scale = weights.scale.astype(np.float64) * 128 / 127
+    return recover(stored, scale, weights.format, compat_release=True)
+
+
 def detect(weights: ArrayLike, *, stored: Stored = "int8") -> PotFormat | None:
     """The first code set, from the fewest levels, whose levels are all that an int8 tensor holds; None if no set's.
 

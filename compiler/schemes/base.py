@@ -27,6 +27,7 @@ class Quantization(TypedDict, total=False):
     ptq: str
     keep: Sequence[str] | None
     tuning: Mapping[str, NDArray[np.generic]] | None
+    compat_release: bool
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Options:
         ptq: Methods that make a quantized network better, see `potluck.compiler.ptq.recipe`; empty: none.
         keep: Layers at higher precision: names of nodes or weights, and the words of `potluck.compiler.ptq.keep`;
             None: the default of the scheme where ``ptq`` is not empty.
+        compat_release: QKeras weights of PoT schemes as PoTAcc's release has them, see
+            `potluck.compiler.passes.pot_release`.
         tuning: Samples for what is chosen or learned; the calibration samples if None.
     """
 
@@ -59,6 +62,7 @@ class Options:
     ptq: str = ""
     keep: tuple[str, ...] | None = None
     tuning: Mapping[str, NDArray[np.generic]] | None = None
+    compat_release: bool = False
 
     @classmethod
     def of(cls, **given: Unpack[Quantization]) -> Options:

@@ -22,6 +22,7 @@ def product(name: str, weights: str, summary: str) -> Scheme:
                 samples=options.calibration,
                 requantization=options.requantization,
                 method=options.calibration_method,
+                compat_release=options.compat_release,
             ),
         )
 

@@ -21,7 +21,7 @@ SCHEMES = (
     Scheme(
         "pot_recover",
         "for INT8 QDQ networks: PoT levels found in their weights; widening INT8 multiply-adds",
-        lambda options: (RecoverPot(),),
+        lambda options: (RecoverPot(compat_release=options.compat_release),),
         by_layer=False,
     ),
 )
