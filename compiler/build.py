@@ -179,6 +179,12 @@ def _check_machine(model: ir.Model, machine: Machine) -> None:
         MachineError: Names the key.
     """
     flat = Target(machine).flat
+    if flat and any(node.op_type == "MxIntegerQuantizeDequantize" for node in model.graph):
+        raise MachineError(
+            f"{machine.name} has no L1 with DMA or no VMXDOTP, and MXINT8 products have no kernel for such machines",
+            key="isa.vmxdotp",
+            hint="Use mxfp8 (E4M3), int8 or mxint8_weights, or choose a machine with VMXDOTP, L1 and DMA",
+        )
     if flat and any(
         node.op_type == "MxQuantizeDequantize"
         and ir.DataType(integer(node, "to", 0)) is ir.DataType.FLOAT8E5M2

@@ -17,7 +17,7 @@ from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.mx_nodes import dequantizer, is_constant, mx_weights
 from potluck.isa.blocks import BlockLayout
 from potluck.isa.errors import ModelError
-from potluck.isa.formats import E4M3, recode
+from potluck.isa.formats import E4M3, INTEGER8, recode
 from potluck.isa.mx import NAN_SCALE, MxTensor
 from potluck.kernels.decode_weights import ByteElement
 
@@ -70,6 +70,11 @@ def weights_of(value: ir.Value | None, mx: BlockLayout | None, decode: bool = Fa
     made = MxTensor(codes.view(np.uint8), scales.view(np.uint8), kind, integer(node, "axis", 1) % codes.ndim)
     made.check()
     if mx is not None:
+        if kind.element is INTEGER8 and np.any(made.scales == NAN_SCALE):
+            raise ModelError(
+                f"its weights {value.name!r} have a scale of 0xFF, NaN, which MXINT8 products do not take",
+                hint="Repair the network: such blocks are lost",
+            )
         return made
     if decode and not np.any(made.scales == NAN_SCALE):
         return _to_decode(made)

@@ -87,6 +87,16 @@ class ConvTile(Kernel):
         advance(a, "s0", 4 * self.out_channels)
 
     @property
+    def kept(self) -> tuple[str, ...]:
+        """Integer registers that are saved around the kernel."""
+        return S
+
+    @property
+    def base_registers(self) -> int:
+        """Registers that point to the pixels of a tile."""
+        return 4
+
+    @property
     def most_pixels(self) -> int:
         """Largest register tile."""
         return 8
@@ -127,10 +137,10 @@ class ConvTile(Kernel):
 
     def emit(self, a: Assembler) -> None:
         """Append the kernel's code; control leaves at its end."""
-        with saved(a, S):
+        with saved(a, self.kept):
             self.prologue(a)
             pitch = self.window.stride[1] * self.pixel_bytes
-            most = min(self.most_pixels, 4 * bases(8, pitch, self.plan.span)[0])
+            most = min(self.most_pixels, self.base_registers * bases(8, pitch, self.plan.span)[0])
             groups, column = split_pixels(self.window.out_width, most), 0
             done = a.fresh("conv_done")
             a("blez", "a6", done)

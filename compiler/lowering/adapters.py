@@ -16,6 +16,7 @@ from potluck.kernels.conv_depthwise_int8 import DepthwiseInt8
 from potluck.kernels.conv_fp32 import ConvFp32
 from potluck.kernels.conv_int8 import ConvInt8
 from potluck.kernels.conv_mx import ConvMx
+from potluck.kernels.conv_mx_int8 import ConvMxInt8
 from potluck.kernels.elementwise import Add, Clip, ColumnAffine
 from potluck.kernels.pool import GlobalAveragePool, Pool
 from potluck.kernels.softmax import Softmax
@@ -63,6 +64,34 @@ class ConvMxTile:
             _edge(memory, scales, height, width, blocks, k.window.columns(k.window.out_width)),
             octets(memory, weights, *kernel, k.chunks, k.out_channels, 8),
             octets(memory, weight_scales, *kernel, blocks, k.weight_scale_pitch),
+            floats(memory, bias, k.out_channels),
+            rows,
+        )
+        write(memory, out, result)
+
+
+@dataclass(frozen=True)
+class ConvMxInt8Tile:
+    """Arguments as for `ConvMxTile`."""
+
+    kernel: ConvMxInt8
+
+    def emit(self, a: Assembler) -> None:
+        """See `TileKernel`."""
+        self.kernel.emit(a)
+
+    def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
+        """See `TileKernel`."""
+        k, (codes, scales, weights, weight_scales, bias, out, rows) = self.kernel, args
+        if not rows:
+            return
+        height, width, columns = k.window.rows(rows), k.window.in_width, k.window.columns(k.window.out_width)
+        kernel = k.window.kernel
+        result = k.contract(
+            _edge(memory, codes, height, width, k.pixel_bytes, columns),
+            _edge(memory, scales, height, width, k.scales, columns),
+            octets(memory, weights, *kernel, k.pixel_bytes, k.row_bytes).view(np.int8),
+            octets(memory, weight_scales, *kernel, k.scales, k.weight_scale_pitch),
             floats(memory, bias, k.out_channels),
             rows,
         )

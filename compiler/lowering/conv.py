@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.compiler.lowering.adapters import ConvFp32Tile, ConvInt8Tile, ConvMxTile
+from potluck.compiler.lowering.adapters import ConvInt8Tile
 from potluck.compiler.lowering.adapters_int8 import ExpandedConvTile
 from potluck.compiler.lowering.base import (
     Constant,
@@ -29,14 +29,13 @@ from potluck.compiler.lowering.base import (
 from potluck.compiler.lowering.conv_tiles import ConvTiles
 from potluck.compiler.lowering.expansion import ExpandedTile, Expansion, expansion, packed_weights
 from potluck.compiler.lowering.packing import IntegerWeights, Weights, pick, shape_of
-from potluck.compiler.lowering.products import integer_kernel, product_kernel
+from potluck.compiler.lowering.products import FloatConv, integer_kernel, product_kernel, product_tile
 from potluck.compiler.lowering.tiling import Sizes
 from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.schedule import Loop, LoweredOp, TileKernel
 from potluck.isa.blocks import BlockLayout
-from potluck.kernels.conv_fp32 import ConvFp32
+from potluck.isa.formats import INTEGER8
 from potluck.kernels.conv_int8 import ConvInt8
-from potluck.kernels.conv_mx import ConvMx
 
 F32 = NDArray[np.float32]
 
@@ -119,6 +118,7 @@ class ConvPlan(LayerPlan):
             self.target,
             self.weights if isinstance(self.weights, IntegerWeights) else None,
             cache(self.expansion),
+            self.mx is not None and self.mx.element is INTEGER8,
         )
         self.tiling = self.sizes.choose()
         self.made = self.expansion(self.tiling.channels)
@@ -168,7 +168,7 @@ class ConvPlan(LayerPlan):
         padded = any(self.geometry.pads) or self.geometry.in_width > self.geometry.width
         return {self.border: self.tile.in_width * self.x.pixel_bytes} if padded else {}
 
-    def _kernel(self, channels: int) -> ConvMx | ConvFp32 | ConvInt8:
+    def _kernel(self, channels: int) -> FloatConv | ConvInt8:
         common = self.tile.window, self.in_channels, channels
         if isinstance(self.weights, IntegerWeights):
             return integer_kernel(*common, self.weights, self.x, self.target.tile)
@@ -239,5 +239,5 @@ class ConvPlan(LayerPlan):
             return ExpandedConvTile(self.kernel)
         if isinstance(self.kernel, ConvInt8):
             return ConvInt8Tile(self.kernel)
-        tile = ConvMxTile(self.kernel) if isinstance(self.kernel, ConvMx) else ConvFp32Tile(self.kernel)
+        tile = product_tile(self.kernel)
         return tile if self.made is None else ExpandedTile(self.made, tile)

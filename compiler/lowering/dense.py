@@ -15,18 +15,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.compiler.lowering.adapters import ConvFp32Tile, ConvMxTile
 from potluck.compiler.lowering.base import SLACK, Constant, LayerPlan, Target, Tensor, constant
 from potluck.compiler.lowering.expansion import LAST, Expansion, expansion, packed_weights
 from potluck.compiler.lowering.packing import BlockWeights, Weights, pick, shape_of
-from potluck.compiler.lowering.products import format_name, product_kernel
+from potluck.compiler.lowering.products import FloatConv, format_name, product_kernel, product_tile
 from potluck.compiler.memory import align
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, TileKernel, Transfer
 from potluck.isa.assembler import Assembler
 from potluck.isa.errors import MachineError
+from potluck.isa.formats import INTEGER8
 from potluck.isa.mx import MxTensor
-from potluck.kernels.conv_fp32 import ConvFp32
-from potluck.kernels.conv_mx import ConvMx
 from potluck.kernels.conv_window import Window
 
 F32 = NDArray[np.float32]
@@ -40,12 +38,12 @@ class DenseTile:
     the address of codes that the weights are made of first, or 0.
     """
 
-    kernel: ConvMx | ConvFp32
+    kernel: FloatConv
     expansion: Expansion | None = None
 
     def _tile(self, last: bool) -> TileKernel:
         kernel = self.kernel if last else replace(self.kernel, low=None, high=None)
-        return ConvMxTile(kernel) if isinstance(kernel, ConvMx) else ConvFp32Tile(kernel)
+        return product_tile(kernel)
 
     def emit(self, a: Assembler) -> None:
         """See `TileKernel`."""
@@ -142,7 +140,8 @@ class DensePlan(LayerPlan):
             return made.code_bytes + made.scale_bytes
         if self.mx is None:
             return k * (self.slice + self.slice % 2) * 4
-        return k * self.slice * self.mx.element.bits // 8 + self.mx.blocks(k) * align(self.slice, 8)
+        columns = align(self.slice, 8) if self.mx.element is INTEGER8 else self.slice
+        return k * columns * self.mx.element.bits // 8 + self.mx.blocks(k) * align(self.slice, 8)
 
     def _operand_bytes(self, k: int) -> int:
         """Bytes of the operands that a slice becomes, 0 if it is stored as such."""

@@ -20,9 +20,10 @@ from potluck.compiler.memory import align
 from potluck.compiler.schedule import Memory, TileKernel
 from potluck.isa.assembler import Assembler
 from potluck.isa.blocks import BlockLayout
-from potluck.isa.formats import ElementFormat, recode
+from potluck.isa.formats import INTEGER8, ElementFormat, recode
 from potluck.isa.mx import MxTensor
 from potluck.kernels.conv_fp32 import pack_weights_fp32
+from potluck.kernels.conv_mx_int8 import pack_weights_mxint8
 from potluck.kernels.decode_weights import SCALE_BYTES, DecodeWeights
 from potluck.kernels.emission import advance
 from potluck.kernels.expand_elements import GRANULE, Bits, ExpandElements, pack_elements, packed_bytes
@@ -212,6 +213,8 @@ def packed_weights(
     element = weights.layout.element
     size = block_word(weights.layout.block_size)
     scales = ("scales", "E8M0", f"HWIO{size} blocks")
+    if element is INTEGER8:
+        return (pack_weights_mxint8(weights), pack_scales(weights)), [("codes", "INT8", "HWIO"), scales]
     if element is carrier:
         return pack_mx(weights), [("codes", element.name, f"HWIO{size} chunks"), scales]
     return pack_expanded(weights, carrier), [

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import math
 
+from potluck.compiler.lowering.adapters import ConvFp32Tile, ConvMxInt8Tile, ConvMxTile
 from potluck.compiler.lowering.base import Tensor
 from potluck.compiler.lowering.packing import ELEMENTS, IntegerWeights
+from potluck.isa.formats import INTEGER8
 from potluck.kernels.conv_fp32 import ConvFp32
 from potluck.kernels.conv_int8 import ConvInt8
 from potluck.kernels.conv_mx import ConvMx
+from potluck.kernels.conv_mx_int8 import ConvMxInt8
 from potluck.kernels.conv_mx_soft import ConvMxSoft
 from potluck.kernels.conv_window import Window
+
+FloatConv = ConvMx | ConvMxInt8 | ConvFp32
+"""Convolutions with FP32 results."""
+
+
+def product_tile(kernel: FloatConv) -> ConvMxTile | ConvMxInt8Tile | ConvFp32Tile:
+    """A convolution with its contract on memory."""
+    if isinstance(kernel, ConvMxInt8):
+        return ConvMxInt8Tile(kernel)
+    return ConvMxTile(kernel) if isinstance(kernel, ConvMx) else ConvFp32Tile(kernel)
 
 
 def product_kernel(
     window: Window, in_channels: int, channels: int, bounds: tuple[float, float], x: Tensor, tile: int
-) -> ConvMx | ConvFp32:
-    """The convolution of an activation: VMXDOTP on MX codes, software on MX values, else FP32.
+) -> FloatConv:
+    """The convolution of an activation: VMXDOTP or integers on MX codes, software on MX values, else FP32.
 
     Args:
         window: Geometry.
@@ -27,6 +40,8 @@ def product_kernel(
         tile: Channels of a vector, 0: known at run time, as always in software.
     """
     low, high = (None if math.isinf(bound) else bound for bound in bounds)
+    if x.mx is not None and x.mx.element is INTEGER8:
+        return ConvMxInt8(window, in_channels, channels, low, high, tile, x.mx.block_size)
     if x.mx is not None:
         element = ELEMENTS[x.mx.element.name]
         return ConvMx(window, in_channels, channels, low, high, tile, element=element, block=x.mx.block_size)

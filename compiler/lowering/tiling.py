@@ -62,6 +62,7 @@ class Sizes:
         target: The machine.
         integers: The weights, if they are integers.
         expansion: Of a slice of so many channels: how other weights become operands, None if they are stored as such.
+        integer_blocks: Whether the products are those of MXINT8.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Sizes:
     target: Target
     integers: IntegerWeights | None = None
     expansion: Callable[[int], Expansion | None] = lambda channels: None
+    integer_blocks: bool = False
 
     def starts(self, channels: int) -> list[int]:
         """First channels of all slices; the last one overlaps the one before it if it has to."""
@@ -108,7 +110,8 @@ class Sizes:
         if not self.scales:
             return align(tiling.slices * taps * self.in_channels * (channels + channels % 2) * 4) + bias
         scales = align(tiling.slices * taps * self.scales * align(channels, 8))
-        return align(tiling.slices * taps * self.pixel_bytes * channels) + scales + bias
+        columns = align(channels, 8) if self.integer_blocks else channels
+        return align(tiling.slices * taps * self.pixel_bytes * columns) + scales + bias
 
     def _slice_elements(self, tiling: Tiling) -> int:
         """Integer weights of a slice, channels that fill up a row of 8 bytes included."""
@@ -201,10 +204,11 @@ class Sizes:
         moved += weights * (groups if tiling.groups_outer or groups == 1 else groups * row_tiles)
         moved += inputs * (row_tiles if not tiling.groups_outer or row_tiles == 1 else groups * row_tiles)
 
-        steps = g.kernel[0] * g.kernel[1] * (self.pixel_bytes / 8 if self.scales else self.in_channels)
-        lanes = target.lanes if self.integers is None else target.integer_lanes
+        chunks = self.scales > 0 and not self.integer_blocks
+        steps = g.kernel[0] * g.kernel[1] * (self.pixel_bytes / 8 if chunks else self.in_channels)
+        lanes = target.integer_lanes if self.integer_blocks or self.integers is not None else target.lanes
         narrow = 2 if self.integers is not None and self.integers.narrow else 1
-        rate = narrow * lanes * (1 if self.scales else 2)  # elements of the accumulator per cycle
+        rate = narrow * lanes * (1 if chunks else 2)  # elements of the accumulator per cycle
         strip = min(32, target.vlen // 16)  # of channels, which a vector holds
         lengths = [strip] * (tiling.channels // strip) + [tiling.channels % strip]
         # A product comes with the load of a scalar and a share of the step's other instructions: short vectors

@@ -42,16 +42,15 @@ _NAMES = {
     "mxfp6": "MXFP6 (E2M3)",
     "mxfp6_e3m2": "MXFP6 (E3M2)",
     "mxfp4": "MXFP4 (E2M1)",
+    "mxint8": "MXINT8",
 }
-_NATIVES = ("mxfp8", "mxfp8_e5m2", "mxfp4")
 _FEW = ("mxfp4", "mxfp6", "mxfp6_e3m2")
+_PATHS = {"mxint8": "widening INT8 multiply-adds and a scale per block in FP32"}
+_PATHS |= dict.fromkeys(("mxfp8", "mxfp8_e5m2", "mxfp4"), _NATIVE)
 _MIXED = (("mxfp4", "mxfp8"), ("mxfp4", "mxfp6"), ("mxfp6", "mxfp8"))
 
 SCHEMES = (
-    *(
-        _scheme(name, name, "", f"{text} operands", _NATIVE if name in _NATIVES else _E4M3)
-        for name, text in _NAMES.items()
-    ),
+    *(_scheme(name, name, "", f"{text} operands", _PATHS.get(name, _E4M3)) for name, text in _NAMES.items()),
     *(_scheme(f"{w}_{a}", w, a, f"{_NAMES[w]} weights, {_NAMES[a]} activations", _E4M3) for w, a in _MIXED),
     *(
         _scheme(f"{name}_weights", name, "fp32", f"{text} weights, FP32 activations", _DECODED)

@@ -73,7 +73,7 @@ def test_every_scheme(scheme):
     assert "FP32" not in stored
 
 
-@pytest.mark.parametrize("scheme", ["mxfp6", "mxfp4_mxfp8", "mxfp4_weights", "mxfp8_weights"])
+@pytest.mark.parametrize("scheme", ["mxfp6", "mxfp4_mxfp8", "mxfp4_weights", "mxfp8_weights", "mxint8"])
 def test_groups_of_channels_in_a_small_l1(scheme):
     """Weights are expanded again whenever another group's arrive, and a long product in pieces of K."""
     source = network(
@@ -101,6 +101,8 @@ def test_groups_of_channels_in_a_small_l1(scheme):
         ("mxfp6_e3m2", {"block_size": 64, "scale_rule": "even"}),
         ("mxfp6_weights", {"block_size": 8, "scale_rule": "mse"}),
         ("mxfp4_weights", {"block_size": 128}),
+        ("mxint8", {"block_size": 16, "scale_rule": "even"}),
+        ("mxint8", {"block_size": 64, "scale_rule": "mse"}),
     ],
 )
 def test_block_sizes_and_scale_rules(scheme, options):
@@ -111,7 +113,7 @@ def test_block_sizes_and_scale_rules(scheme, options):
     assert list(shapes["wc_scales"]) == [-(-72 // size), 20]
 
 
-@pytest.mark.parametrize("scheme", [*SIX, "mxfp8_e5m2"])
+@pytest.mark.parametrize("scheme", [*SIX, "mxfp8_e5m2", "mxint8"])
 @pytest.mark.parametrize("rule", ["floor", "even", "rceil", "mse"])
 def test_standard_onnx_says_the_same(scheme, rule, tmp_path):
     """A saved file is valid, has the codes that ml_dtypes makes of values by its scales, and dequantizes to them."""
@@ -130,8 +132,9 @@ def test_standard_onnx_says_the_same(scheme, rule, tmp_path):
         step = step[(slice(None),) * axis + (slice(codes.shape[axis]),)]
         value = tensors[name] * np.float32(0.5 if name == "wd" else 1)
         kind = FORMATS[node.inputs[0].dtype.name]
-        top = np.float32(ml_dtypes.finfo(kind).max)
-        want = np.clip(value / step, -top, top).astype(kind)
+        top = np.float32(127 if kind is np.int8 else ml_dtypes.finfo(kind).max)
+        exact = np.clip(value / step, -top, top)
+        want = (np.rint(exact) if kind is np.int8 else exact).astype(kind)
         np.testing.assert_array_equal(codes.view(np.uint8), want.view(np.uint8))
     inputs = {"x": np.ones((1, 40, 7, 6), np.float32), "m": np.ones((5, 72), np.float32)}
     inputs["v"] = np.ones((1, 200), np.float32)
@@ -197,5 +200,6 @@ def test_scales_of_the_wrong_shape_are_refused():
 
 
 def test_e5m2_is_refused_where_there_is_no_kernel():
-    with pytest.raises(MachineError, match="E5M2"):
-        build(prepare(products(), "mxfp8_e5m2"), load_machine("rvv-generic"))
+    for scheme, name in (("mxfp8_e5m2", "E5M2"), ("mxint8", "MXINT8")):
+        with pytest.raises(MachineError, match=name):
+            build(prepare(products(), scheme), load_machine("rvv-generic"))
