@@ -136,6 +136,10 @@ def dequantized(value: ir.Value) -> NDArray[np.float32] | None:
     axis, block = integer(node, "axis", 1), integer(node, "block_size", 0)
     zero = np.asarray(constants[2]) if len(constants) > 2 else np.zeros(scale.shape, np.int8)
     spread = [spread_scales(item, codes.shape, axis, block) for item in (scale.astype(np.float32), zero)]
+    if not np.issubdtype(codes.dtype, np.integer) and node.inputs[0] is not None:
+        dtype = node.inputs[0].dtype
+        if dtype is not None and dtype.is_floating_point():
+            return np.asarray(codes.astype(np.float32) * spread[0], np.float32)
     whole = codes.astype(np.int64) - spread[1].astype(np.int64)
     return np.asarray(whole.astype(np.float32) * spread[0], np.float32)
 

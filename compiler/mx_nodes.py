@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import onnx_ir as ir
 
 from potluck.compiler.graph import DOMAIN, constant, integer, is_op, real
@@ -51,7 +52,20 @@ def dequantizer(value: ir.Value | None) -> ir.Node | None:
     node = value.producer() if value is not None else None
     if node is None or not is_op(node, "DequantizeLinear"):
         return None
-    return node if all(constant(item) is not None for item in node.inputs) else None
+    others = node.inputs if chained(node) is None else (node.inputs[0], *node.inputs[2:])
+    return node if all(constant(item) is not None for item in others) else None
+
+
+def chained(node: ir.Node) -> ir.Node | None:
+    """The ``DequantizeLinear`` of constant E4M3 codes by one FP32 number that gives another its scales (NVFP4)."""
+    scales = node.inputs[1]
+    inner = scales.producer() if scales is not None else None
+    if inner is None or not is_op(inner, "DequantizeLinear") or len(inner.inputs) != 2:
+        return None
+    codes, factor = inner.inputs[0], constant(inner.inputs[1])
+    if codes is None or constant(codes) is None or codes.dtype is not ir.DataType.FLOAT8E4M3FN:
+        return None
+    return inner if factor is not None and factor.size == 1 and factor.dtype == np.float32 else None
 
 
 def mx_weights(value: ir.Value | None) -> BlockLayout | None:

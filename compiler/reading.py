@@ -15,6 +15,7 @@ from potluck.compiler.integer_nodes import dequantized, spread_scales
 from potluck.compiler.lowering.packing import BlockWeights, Weights
 from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.mx_nodes import dequantizer, is_constant, mx_weights
+from potluck.compiler.scaled_weights import scaled_weights
 from potluck.isa.blocks import BlockLayout
 from potluck.isa.errors import ModelError
 from potluck.isa.formats import E4M3, INTEGER8, recode
@@ -57,6 +58,9 @@ def weights_of(value: ir.Value | None, mx: BlockLayout | None, decode: bool = Fa
     assert value is not None
     kind = mx_weights(value)
     if kind is None:
+        scaled = scaled_weights(value)
+        if scaled is not None:
+            return scaled.decodable() if decode and mx is None else scaled.values()
         held = _integers_to_decode(value) if decode and mx is None else None
         if held is not None:
             return held

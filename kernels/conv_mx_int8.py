@@ -42,7 +42,8 @@ def pack_weights_mxint8(weights: MxTensor) -> I8:
 
 def scale_values(codes: U8) -> F32:
     """E8M0 codes as the kernel's FP32 factors: 0xFF is infinity, which makes NaN of the zeros of its block."""
-    return np.maximum(codes.astype(np.uint32) << np.uint32(23), np.uint32(_SUBNORMAL)).view(np.float32)
+    bits = np.maximum(codes.astype(np.uint32) << np.uint32(23), np.uint32(_SUBNORMAL))
+    return np.asarray(bits.view(np.float32))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ elements it has.
 integers, 2^-6 of the one that the standard writes).
 """
 
-_SCALE = """
+GROUPED = """
   zero = Constant <value_ints = [0]> ()
   one = Constant <value_ints = [1]> ()
   axis_scalar = Constant <value_int: int = @axis> ()
@@ -36,6 +36,11 @@ _SCALE = """
   block_shape = Concat <axis = 0> (lead, blocks, size, tail)
   grouped = Reshape (padded, block_shape)
   maximum = ReduceMax <keepdims = 0> (grouped, after)
+"""
+"""The largest magnitude of every block of x, the last one filled up with zeros."""
+_SCALE = (
+    GROUPED
+    + """
   ratio = Div (maximum, top)
   floor_scale = Cast <to = 24, round_mode = "down", saturate = 0> (ratio)
   floor_value = Cast <to = 1> (floor_scale)
@@ -46,6 +51,7 @@ _SCALE = """
   value = Where (raised, doubled, floor_value)
   scale = Cast <to = 24, round_mode = "down", saturate = 0> (value)
 """
+)
 _QUANTIZE = (
     "QuantizeLinear <axis: int = @axis, block_size: int = @block_size, output_dtype: int = @to> (x, scale)"
 )

@@ -64,7 +64,7 @@ class ConvTiles:
             tiles=tuple(self._tiles()),
             operands=(*operands, *plan.y.operands("output")),
             macs=plan.macs,
-            format=format_name(plan.x),
+            format=format_name(plan.x, plan.weights),
             footprint=tuple(self.l1.taken),
         )
 

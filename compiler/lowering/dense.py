@@ -199,7 +199,7 @@ class DensePlan(LayerPlan):
             tuple(made.tiles()),
             (*operands, *self.y.operands("output")),
             self.x.pixels * self.n * self.k,
-            format_name(self.x),
+            format_name(self.x, self.weights),
             tuple(made.l1.taken),
         )
 

@@ -6,8 +6,9 @@ import math
 
 from potluck.compiler.lowering.adapters import ConvFp32Tile, ConvMxInt8Tile, ConvMxTile
 from potluck.compiler.lowering.base import Tensor
-from potluck.compiler.lowering.packing import ELEMENTS, IntegerWeights
+from potluck.compiler.lowering.packing import ELEMENTS, BlockWeights, IntegerWeights, Weights
 from potluck.isa.formats import INTEGER8
+from potluck.isa.mx import MxTensor
 from potluck.kernels.conv_fp32 import ConvFp32
 from potluck.kernels.conv_int8 import ConvInt8
 from potluck.kernels.conv_mx import ConvMx
@@ -70,8 +71,12 @@ def integer_kernel(
     )
 
 
-def format_name(x: Tensor) -> str:
-    """Format of the products with an activation, for reports."""
+def format_name(x: Tensor, weights: Weights | IntegerWeights | None = None) -> str:
+    """Format of the products of an activation and weights, for reports."""
+    if isinstance(weights, BlockWeights):
+        return weights.format
+    if isinstance(weights, MxTensor) and x.mx is not None and weights.layout.name != x.mx.name:
+        return f"{weights.layout.name}_{x.mx.name}"
     held = x.mx or x.grid
     if x.affine is not None:
         return x.affine.dtype.name

@@ -10,6 +10,7 @@ from potluck.compiler.schedule import Memory
 from potluck.isa.assembler import Assembler
 from potluck.kernels.quantize_mx import QuantizeMx
 from potluck.kernels.round_mx import RoundMx
+from potluck.kernels.round_nvfp4 import RoundNvfp4
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class QuantizeTile:
 class RoundTile:
     """Arguments: input, output, pixels."""
 
-    kernel: RoundMx
+    kernel: RoundMx | RoundNvfp4
 
     def emit(self, a: Assembler) -> None:
         """See `TileKernel`."""

@@ -22,6 +22,7 @@ REGISTRY: dict[str, str] = {
     "quantize_bbq": "QuantizeBbq",
     "quantize_integer": "QuantizeInteger",
     "quantize_mx": "QuantizeMx",
+    "quantize_nvfp4": "QuantizeNvfp4",
     "recover_pot": "RecoverPot",
 }
 """Pass name (also its module in this package) -> class."""

@@ -14,6 +14,7 @@ names.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -68,8 +69,8 @@ class QuantizeMx(GraphPass):
     def run(self, model: ir.Model) -> int:
         """See `GraphPass.run`; counts the quantized products."""
         weights, activations = self._formats()
-        self._check_exclude(model)
-        nodes = [node for node in model.graph if self._wanted(node)]
+        check_exclude(model, self.exclude)
+        nodes = [node for node in model.graph if wanted(node, self.min_channels, self.exclude)]
         if any(kind.element.bits == 6 for kind in (weights, activations) if kind is not None) and nodes:
             raise_opset(model, FP6_OPSET)
         shared: dict[tuple[ir.Value, int], ir.Value] = {}
@@ -110,29 +111,37 @@ class QuantizeMx(GraphPass):
             raise ModelError(f"unknown scheme {name!r}", hint=f"Use one of fp32, {', '.join(LAYOUTS)}")
         return mx_layout(ir.DataType[LAYOUTS[name].element.onnx], self.block_size)
 
-    def _check_exclude(self, model: ir.Model) -> None:
-        known = {label(node) for node in model.graph} | set(model.graph.initializers)
-        unknown = sorted(set(self.exclude) - known)
-        if unknown:
-            raise ModelError(f"exclude names {unknown}, which are neither nodes nor weights of the model")
-
-    def _wanted(self, node: ir.Node) -> bool:
-        axes = contraction(node)
-        if axes is None:
-            return False
-        weight = node.inputs[1]
-        if weight is None or constant(weight) is None or weight.dtype is not ir.DataType.FLOAT:
-            return False
-        if label(node) in self.exclude or weight.name in self.exclude:
-            return False
-        return shape_of(weight, node)[axes[1]] >= self.min_channels
-
     def _activation(self, model: ir.Model, node: ir.Node, axis: int, mx: BlockLayout) -> ir.Value:
         source = node.inputs[0]
         assert source is not None
         return quantized_activation(
             model, source, node, axis, mx, raised_from(mx.element, machine_rule(self.scale_rule))
         )
+
+
+def check_exclude(model: ir.Model, exclude: Sequence[str]) -> None:
+    """Refuses names of nothing.
+
+    Raises:
+        ModelError: Names them.
+    """
+    known = {label(node) for node in model.graph} | set(model.graph.initializers)
+    unknown = sorted(set(exclude) - known)
+    if unknown:
+        raise ModelError(f"exclude names {unknown}, which are neither nodes nor weights of the model")
+
+
+def wanted(node: ir.Node, min_channels: int, exclude: Sequence[str]) -> bool:
+    """Whether a node is a product with constant FP32 weights of so many channels, and not excluded."""
+    axes = contraction(node)
+    if axes is None:
+        return False
+    weight = node.inputs[1]
+    if weight is None or constant(weight) is None or weight.dtype is not ir.DataType.FLOAT:
+        return False
+    if label(node) in exclude or weight.name in exclude:
+        return False
+    return shape_of(weight, node)[axes[1]] >= min_channels
 
 
 def contraction(node: ir.Node) -> tuple[int, int] | None:
@@ -170,16 +179,18 @@ def quantized_activation(
         limit: Where scales are doubled, see `potluck.isa.mx.raised_from`.
     """
     name = "MxIntegerQuantizeDequantize" if mx.element.kind == "int" else "MxQuantizeDequantize"
-    wanted = {"axis": axis, "block_size": mx.block_size, "to": ir.DataType[mx.element.onnx].value}
+    attributes = {"axis": axis, "block_size": mx.block_size, "to": ir.DataType[mx.element.onnx].value}
     for usage in source.uses():
         other = usage.node
-        same = other.op_type == name and all(other.attributes[key].as_int() == wanted[key] for key in wanted)
+        same = other.op_type == name and all(
+            other.attributes[key].as_int() == attributes[key] for key in attributes
+        )
         if same and real(other, "raised_from", float("inf")) == np.float32(limit):
             return other.outputs[0]
     require(model, name)
-    attributes = [ir.AttrInt64(key, value) for key, value in wanted.items()]
-    attributes.append(ir.AttrFloat32("raised_from", limit))
-    made = ir.Node(DOMAIN, name, [source], attributes, name=f"{source.name}_mx", num_outputs=1)
+    given = [ir.AttrInt64(key, value) for key, value in attributes.items()]
+    given.append(ir.AttrFloat32("raised_from", limit))
+    made = ir.Node(DOMAIN, name, [source], given, name=f"{source.name}_mx", num_outputs=1)
     made.outputs[0].name = f"{source.name}_{mx.name}"
     made.outputs[0].shape, made.outputs[0].type = source.shape, source.type
     model.graph.insert_before(reader, made)

@@ -52,6 +52,6 @@ SCHEMES = (
     ),
     _weights_only("int8_weights", "int8", 0, "INT8 weights per channel, dequantized; FP32 multiply-adds"),
     _weights_only(
-        "int4_weights", "int4", 32, "INT4 weights in groups of 32, dequantized; FP32 multiply-adds"
+        "int4_weights", "int4", 32, "INT4 weights in groups of 32, decoded in L1; FP32 multiply-adds"
     ),
 )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.passes.quantize_mx import QuantizeMx
+from potluck.compiler.passes.quantize_nvfp4 import QuantizeNvfp4
 from potluck.compiler.schemes.base import Options, Scheme
 
 
@@ -49,6 +51,18 @@ _PATHS = {"mxint8": "widening INT8 multiply-adds and a scale per block in FP32"}
 _PATHS |= dict.fromkeys(("mxfp8", "mxfp8_e5m2", "mxfp4"), _NATIVE)
 _MIXED = (("mxfp4", "mxfp8"), ("mxfp4", "mxfp6"), ("mxfp6", "mxfp8"))
 
+
+def _nvfp4(activations: bool, options: Options) -> Sequence[GraphPass]:
+    return (
+        QuantizeNvfp4(
+            activations,
+            min_channels=options.min_channels,
+            exclude=options.exclude,
+            samples=options.calibration,
+        ),
+    )
+
+
 SCHEMES = (
     *(_scheme(name, name, "", f"{text} operands", _PATHS.get(name, _E4M3)) for name, text in _NAMES.items()),
     *(_scheme(f"{w}_{a}", w, a, f"{_NAMES[w]} weights, {_NAMES[a]} activations", _E4M3) for w, a in _MIXED),
@@ -56,4 +70,11 @@ SCHEMES = (
         _scheme(f"{name}_weights", name, "fp32", f"{text} weights, FP32 activations", _DECODED)
         for name, text in _NAMES.items()
     ),
+    Scheme(
+        "nvfp4",
+        f"NVFP4 operands (blocks of 16, E4M3 scales, a scale per tensor); emulated: {_DECODED}",
+        partial(_nvfp4, True),
+        calibrated=True,
+    ),
+    Scheme("nvfp4_weights", f"NVFP4 weights, FP32 activations; {_DECODED}", partial(_nvfp4, False)),
 )

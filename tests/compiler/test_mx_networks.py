@@ -142,6 +142,33 @@ def test_standard_onnx_says_the_same(scheme, rule, tmp_path):
     build(prepare(path), MACHINE)  # what was written can be read
 
 
+def samples(count=4):
+    """Calibration samples of `products`, the inputs of `feeds` among them."""
+    rng = np.random.default_rng(0)
+    shapes = {"x": (1, 40, 7, 6), "m": (5, 72), "v": (1, 200)}
+    first = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    return {name: np.concatenate([value] * count) for name, value in first.items()}
+
+
+@pytest.mark.parametrize("scheme", ["nvfp4", "nvfp4_weights"])
+@pytest.mark.parametrize("machine", ["spatz-mx", "rvv-generic"])
+def test_nvfp4(scheme, machine, tmp_path):
+    """Two DequantizeLinear in a chain; the machine decodes E2M1 by E4M3 scales and one FP32 number."""
+    schedule = check(products(), scheme, load_machine(machine), calibration=samples())
+    chains = [node for node in schedule.model.graph if node.op_type == "DequantizeLinear"]
+    assert len(chains) == 8
+    quantize_model(products(), scheme, calibration=samples()).save(tmp_path / "q.onnx")
+    onnx.checker.check_model(str(tmp_path / "q.onnx"), full_check=True)
+    again = build(prepare(tmp_path / "q.onnx"), load_machine(machine))
+    inputs = feeds(schedule)
+    assert same_bits(by_schedule(again, inputs), by_schedule(schedule, inputs))
+
+
+def test_nvfp4_needs_samples():
+    with pytest.raises(DataError, match="samples"):
+        quantize_model(products(), "nvfp4")
+
+
 def test_weights_alone_are_decoded_exactly():
     """FP32 products of decoded weights: the bits of FP32 products of the dequantized ones."""
     source = products()
