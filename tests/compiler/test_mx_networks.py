@@ -32,8 +32,8 @@ FORMATS = {
 def products():
     """One of each product, with ragged blocks: convolutions of one tensor, rows and a vector times matrices."""
     return network(
-        """g (float[1, 40, 7, 6] x, float[5, 72] m, float[1, 200] v)
-            => (float[1, 33, 7, 6] a, float[1, 18, 4, 3] b, float[5, 20] c, float[1, 12] d) {
+        """g (float[1, 40, 7, 6] x, float[1, 5, 72] m, float[1, 200] v)
+            => (float[1, 33, 7, 6] a, float[1, 18, 4, 3] b, float[1, 5, 20] c, float[1, 12] d) {
           p = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, wa, ba)
           a = Relu (p)
           b = Conv <kernel_shape = [1, 1], strides = [2, 2]> (x, wb)
@@ -136,7 +136,7 @@ def test_standard_onnx_says_the_same(scheme, rule, tmp_path):
         exact = np.clip(value / step, -top, top)
         want = (np.rint(exact) if kind is np.int8 else exact).astype(kind)
         np.testing.assert_array_equal(codes.view(np.uint8), want.view(np.uint8))
-    inputs = {"x": np.ones((1, 40, 7, 6), np.float32), "m": np.ones((5, 72), np.float32)}
+    inputs = {"x": np.ones((1, 40, 7, 6), np.float32), "m": np.ones((1, 5, 72), np.float32)}
     inputs["v"] = np.ones((1, 200), np.float32)
     assert all(np.isfinite(out).all() for out in ReferenceEvaluator(str(path)).run(None, inputs))
     build(prepare(path), MACHINE)  # what was written can be read
@@ -145,7 +145,7 @@ def test_standard_onnx_says_the_same(scheme, rule, tmp_path):
 def samples(count=4):
     """Calibration samples of `products`, the inputs of `feeds` among them."""
     rng = np.random.default_rng(0)
-    shapes = {"x": (1, 40, 7, 6), "m": (5, 72), "v": (1, 200)}
+    shapes = {"x": (1, 40, 7, 6), "m": (1, 5, 72), "v": (1, 200)}
     first = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
     return {name: np.concatenate([value] * count) for name, value in first.items()}
 
