@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from potluck.benchmarks import memory_network
 from potluck.isa.formats import BF16
 from potluck.sim.ecc.coverage.exact import exact_coverage
 from potluck.sim.ecc.coverage.monte_carlo import draw_errors, engine_of
@@ -100,7 +101,8 @@ def residuals(report: Report) -> None:
 
 
 def run(report: Report) -> None:
-    """Constants, residuals, coverage."""
+    """Constants, residuals, the network, coverage."""
     codec(report)
     residuals(report)
+    memory_network.run(report)
     coverage(report)

@@ -507,6 +507,11 @@ def inject(
     samples: Annotated[int, typer.Option(min=1, help="Use the first so many.")] = 100,
     policy: Annotated[str, typer.Option(help="On DUE: pass, null, retry or fail.")] = "pass",
     engine: Annotated[str, typer.Option(help="auto, onnx or sim.")] = "auto",
+    site: Annotated[
+        str,
+        typer.Option(help="dram: weights; module_outputs: weights once and every layer's output, in FP32."),
+    ] = "dram",
+    stored: Annotated[str, typer.Option(help="Of site module_outputs: fp32, bf16 or fp16.")] = "bf16",
     scheme: SchemeName = None,
     export: Annotated[Path | None, typer.Option(help="Write the faults as .csv or .parquet.")] = None,
     machine: MachineName = "spatz-mx",
@@ -521,9 +526,22 @@ def inject(
     from potluck.inject.target import load_target
     from potluck.sim.faults.recipes import NAMED
 
-    target = load_target(source, scheme, _machine(machine, settings), _load_npz(data), samples, engine)  # type: ignore[arg-type]
+    description = _machine(machine, settings)
+    if site == "module_outputs":
+        if fault_list or rates or scheme or export:
+            raise DataError("site module_outputs takes --ber and an FP32 network alone")
+        drawn = command.rate_models(ber or [], faults, one_to_zero)
+        reports = command.run_modules(
+            source, _load_npz(data), samples, stored, stack or list(NAMED), drawn, trials, seed,
+            command.policy_of(policy), description, console,
+        )  # fmt: skip
+        return _write_json(json_path, command.to_json(reports))
+    if site != "dram":
+        raise DataError(f"site {site!r}", hint="One of dram, module_outputs")
+    target = load_target(source, scheme, description, _load_npz(data), samples, engine)
     drawn = command.models(target, ber or [], faults, one_to_zero, fault_list, rates, hours, forced)
-    reports = command.run(target, stack or list(NAMED), drawn, trials, seed, policy, export, console)  # type: ignore[arg-type]
+    on_due = command.policy_of(policy)
+    reports = command.run(target, stack or list(NAMED), drawn, trials, seed, on_due, export, console)
     _write_json(json_path, command.to_json(reports))
 
 

@@ -6,15 +6,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import onnx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from potluck.inject.campaign import ROLES, Report, inject
-from potluck.inject.target import Target
-from potluck.isa.errors import DataError
+from potluck.inject.target import Target, samples_of
+from potluck.isa.errors import DataError, MachineError
+from potluck.isa.machine import Machine
+from potluck.sim.dram.attach import mapping_of
 from potluck.sim.ecc.interface import Status
 from potluck.sim.ecc.outcomes import Outcome
-from potluck.sim.ecc.stack import Policy
+from potluck.sim.ecc.stack import POLICIES, Policy
 from potluck.sim.faults.faultset import FaultSet
 from potluck.sim.faults.files import read_faults, write_faults
 from potluck.sim.faults.footprints import Correlated
@@ -38,6 +41,29 @@ def models(
         return [Listed(read_faults(listed, target.mapping, base))]
     if rates is not None:
         return [Correlated(target.mapping, load_rates(rates).rates, hours, forced)]
+    return rate_models(bers, kind, one_to_zero)
+
+
+def policy_of(text: str) -> Policy:
+    """The policy of that name.
+
+    Raises:
+        DataError: there is none.
+    """
+    for policy in POLICIES:
+        if policy == text:
+            return policy
+    raise DataError(f"policy {text!r} on DUE", hint=f"One of {', '.join(POLICIES)}")
+
+
+def rate_models(bers: list[float], kind: str, one_to_zero: float | None) -> list[Model]:
+    """Models by raw bit error rate.
+
+    Raises:
+        DataError: no rate, or an unknown model.
+    """
+    if not bers:
+        raise DataError("what faults?", hint="Give --ber")
     if one_to_zero is not None:
         return [DataDependent(ber, one_to_zero) for ber in bers]
     if kind not in MODELS:
@@ -65,13 +91,41 @@ def run(
     if export is not None:
         write_faults(export, kept, target.machine.memory.dram_base)
         console.print(f"wrote {export}")
-    print_reports(reports, target, console)
+    print_reports(reports, target.samples, target.labels is not None, console)
     return reports
 
 
-def print_reports(reports: list[Report], target: Target, console: Console) -> None:
+def run_modules(
+    source: str, data: dict[str, Any], samples: int, stored: str, stacks: list[str], faults: list[Model],
+    trials: int, seed: int, policy: Policy, machine: Machine, console: Console,
+) -> list[Report]:  # fmt: skip
+    """Campaigns at the artifact's site, printed.
+
+    Raises:
+        DataError: no samples, or no ONNX file that can be run node by node.
+    """
+    from potluck.inject.modules import inject_modules
+
+    path, inputs, labels = samples_of(source, data, samples)
+    try:
+        model = onnx.load(str(path))
+    except Exception as problem:
+        raise DataError(f"cannot read {path} as ONNX: {str(problem).splitlines()[0]}") from None
+    mapping = mapping_of(machine)
+    if mapping is None:
+        raise MachineError("simple DRAM has no cells", key="dram.kind", hint="--set dram.kind=hbm3")
+    reports = [
+        inject_modules(model, inputs, labels, stored, stack, one, trials, seed, mapping, policy)
+        for one in faults
+        for stack in stacks
+    ]
+    print_reports(reports, samples, labels is not None, console)
+    return reports
+
+
+def print_reports(reports: list[Report], samples: int, labelled: bool, console: Console) -> None:
     """Two tables: what became of the network, and of the sectors that faults touched."""
-    what = "accuracy" if target.labels is not None else "agreement"
+    what = "accuracy" if labelled else "agreement"
     lines: list[tuple[str, ...]] = [
         (
             "stack",
@@ -93,8 +147,8 @@ def print_reports(reports: list[Report], target: Target, console: Console) -> No
                       f"{100 * mean:.1f}", f"{100 * low:.1f} to {100 * high:.1f}",
                       count + (f", {failed} stopped" if failed else "")))  # fmt: skip
     golden = f"{100 * reports[0].golden:.1f} %" if reports else "-"
-    of = "" if target.labels is not None else " with the fault-free run"
-    console.print(f"{target.samples} samples, {what}{of} without faults {golden}", highlight=False)
+    of = "" if labelled else " with the fault-free run"
+    console.print(f"{samples} samples, {what}{of} without faults {golden}", highlight=False)
     _aligned(lines, console)
     states = "exact/bounded/wrong"
     lines = [("stack", "raw BER", "sectors of", "touched", *(o.name for o in Outcome),

@@ -105,14 +105,19 @@ class Target:
     def metric(self, answers: Array) -> float:
         """Share of samples whose largest output is the label's (without labels: the fault-free run's)."""
         wanted = self.golden.argmax(axis=-1) if self.labels is None else self.labels
-        given = np.asarray(answers, np.float64)
-        chosen = np.where(np.isnan(given).any(axis=-1), -1, np.nan_to_num(given).argmax(axis=-1))
-        return float((chosen == np.asarray(wanted).reshape(chosen.shape)).mean())
+        return top_share(answers, np.asarray(wanted))
+
+
+def top_share(answers: Array, wanted: Array) -> float:
+    """Share of samples whose largest output is the wanted one; NaN among the outputs is a wrong answer."""
+    given = np.asarray(answers, np.float64)
+    chosen = np.where(np.isnan(given).any(axis=-1), -1, np.nan_to_num(given).argmax(axis=-1))
+    return float((chosen == wanted.reshape(chosen.shape)).mean())
 
 
 def load_target(
     source: str | Path, scheme: str | None, machine: Machine, data: Mapping[str, Any] | None = None,
-    samples: int = 100, engine: Engine = "auto", **options: Any,
+    samples: int = 100, engine: str = "auto", **options: Any,
 ) -> Target:  # fmt: skip
     """Make a target.
 
@@ -131,19 +136,7 @@ def load_target(
     """
     if engine not in get_args(Engine):
         raise DataError(f"engine {engine!r}", hint=f"One of {', '.join(get_args(Engine))}")
-    arrays = dict(data or {})
-    if str(source) == "demo":
-        from potluck.assets import load_test_images, model_path
-
-        source = model_path()
-        if not arrays:
-            images, classes = load_test_images(samples)
-            arrays = {"input": images, "labels": classes}
-    labels = arrays.pop("labels", None)
-    if not arrays:
-        raise DataError("no samples to run", hint="Give --data X.npz: an array per input, and labels")
-    arrays = {name: np.asarray(value)[:samples] for name, value in arrays.items()}
-    labels = None if labels is None else np.asarray(labels)[:samples]
+    source, arrays, labels = samples_of(source, data or {}, samples)
     if Path(source).suffix == ".elf":
         if engine == "onnx":
             raise DataError("an ELF file has no ONNX graph", hint="Give the network, or use engine sim")
@@ -166,6 +159,29 @@ def load_target(
             raise
         return target
     return Target(target.program, machine, arrays, labels, fast, engine == "onnx")
+
+
+def samples_of(
+    source: str | Path, data: Mapping[str, Any], samples: int
+) -> tuple[str | Path, dict[str, Array], Array | None]:
+    """A network's file, its first samples by input, and their labels, if there are any.
+
+    Raises:
+        DataError: no samples.
+    """
+    arrays = dict(data)
+    if str(source) == "demo":
+        from potluck.assets import load_test_images, model_path
+
+        source = model_path()
+        if not arrays:
+            images, classes = load_test_images(samples)
+            arrays = {"input": images, "labels": classes}
+    labels = arrays.pop("labels", None)
+    if not arrays:
+        raise DataError("no samples to run", hint="Give --data X.npz: an array per input, and labels")
+    found = {name: np.asarray(value)[:samples] for name, value in arrays.items()}
+    return source, found, None if labels is None else np.asarray(labels)[:samples]
 
 
 def _batch_names(source: str | Path) -> set[str]:

@@ -38,7 +38,8 @@ class Life:
 
     Attributes:
         hours: the time.
-        scrubbed: sectors that scrubbing found not clean, by `Status`, summed over scrubs.
+        scrubbed: sectors by the `Status` that scrubs found, summed over scrubs; a scrub that changes nothing stands for
+            those that follow it until the next arrival.
     """
 
     def __init__(self, stack: Stack, data: Words) -> None:
@@ -104,7 +105,11 @@ class Life:
         self._pass(hours, scrub_hours)
 
     def _pass(self, hours: float, interval: float | None) -> None:
-        """Scrubs up to a time. Between two arrivals all scrubs but the first find what it left: it is enough."""
-        if interval is not None and int(hours / interval) > int(self.hours / interval):
+        """Scrubs up to a time. One that changes no cell is the last: those after it would find the same."""
+        due = 0 if interval is None else int(hours / interval) - int(self.hours / interval)
+        for _ in range(due):
+            before = self.cells
             self.scrub()
+            if all(np.array_equal(a, b) for a, b in zip(before, self._cells, strict=True)):
+                break
         self.hours = hours

@@ -179,7 +179,7 @@ class Protected:
         cells = faults.where(_used(faults, stack))
         rows = np.unique(cells.sectors)
         if len(table):
-            read, _ = self.lookup.read(number, table.sectors * 72 + table.bits)
+            read, _ = self.lookup.read(number, table)
             if not _same(read, applied.table):
                 # Every block of the tensor is decoded by a wrong table.
                 assert isinstance(stack.system, RangeGuard)

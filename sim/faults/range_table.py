@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from potluck.sim.ecc.hsiao import hsiao
 from potluck.sim.ecc.interface import Status, Words
 from potluck.sim.ecc.rangeguard.ranges import RangeTable
+from potluck.sim.faults.faultset import FaultSet, touch
 
 WORD = 64
 SRAM_UM2_PER_BIT = 0.127 / 0.7
@@ -132,29 +133,24 @@ class Lookup:
             at += size
         return found
 
-    def read(self, part: int, flips: NDArray[np.int64]) -> tuple[RangeTable, Status]:
+    def read(self, part: int, faults: FaultSet) -> tuple[RangeTable, Status]:
         """A part's table as the controller reads it.
 
         Args:
             part: number.
-            flips: faulty bits of its words, ``72 * word + bit``; bits 64 to 71 are check bits.
+            faults: in its words, which count as sectors from its first; bits 64 to 71 are check bits.
         """
         table = self.tables[part]
         assert table is not None
         bits = entry_bits(table)
-        count = self.spans[part][1]
-        data = np.zeros(count * WORD, np.uint8)
+        data = np.zeros(self.spans[part][1] * WORD, np.uint8)
         data[: len(bits)] = bits
-        words: Words = np.packbits(data.reshape(count, WORD), axis=1, bitorder="little").view(np.uint64)
+        words: Words = np.packbits(data.reshape(-1, WORD), axis=1, bitorder="little").view(np.uint64)
         own = hsiao(WORD, 8)
-        stored, checks = own.encode(words)
-        stored, checks = stored.copy(), checks.copy()
-        for flip in flips.tolist():
-            word, bit = divmod(flip, WORD + 8)
-            if bit < WORD:
-                stored[word, 0] ^= np.uint64(1 << bit)
-            else:
-                checks[word, 0] ^= np.uint64(1 << (bit - WORD))
+        stored, checks = (array.copy() for array in own.encode(words))
+        for cells, chosen, first in ((stored, faults.bits < WORD, 0), (checks, faults.bits >= WORD, WORD)):
+            some = faults.where(chosen)
+            touch(cells, some.sectors, some.bits - first, some.actions)
         decoded = own.decode(stored, checks)
         read = np.unpackbits(decoded.data.view(np.uint8).ravel(), bitorder="little")[: len(bits)]
         return from_bits(read, table), Status(int(decoded.status.max()))

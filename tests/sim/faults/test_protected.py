@@ -15,7 +15,7 @@ from potluck.sim.dram.mapping import Mapping
 from potluck.sim.ecc.interface import as_words
 from potluck.sim.ecc.outcomes import Outcome
 from potluck.sim.ecc.rangeguard.ranges import fitted_table
-from potluck.sim.faults.faultset import Action, Sort, fault_set, keys_of, nothing, union
+from potluck.sim.faults.faultset import Action, FaultSet, Sort, fault_set, keys_of, nothing, union
 from potluck.sim.faults.models import Uniform
 from potluck.sim.faults.parts import CodeBook, Part
 from potluck.sim.faults.placement import place, traffic
@@ -205,9 +205,15 @@ def test_range_table_is_faultable() -> None:
     lookup = Lookup((None, TABLES[4], TABLES[2]))
     assert lookup.entries == 2 and lookup.spans[0] == (0, 0) and lookup.spans[2][0] == lookup.spans[1][1]
     assert lookup.stored_bits == 72 * lookup.words and lookup.area_um2 > 0
-    table, status = lookup.read(1, np.array([5]))
+
+    def faults(*bits: int) -> FaultSet:
+        return fault_set(keys_of(0, Sort.METADATA, np.array(bits)))
+
+    table, status = lookup.read(1, faults(5))
     assert status == 1 and np.array_equal(table.rid, TABLES[4].rid)
-    table, status = lookup.read(1, np.array([5, 11]))  # Hsiao detects; the controller uses what it has
+    table, status = lookup.read(1, faults(67))
+    assert status == 1 and np.array_equal(table.rid, TABLES[4].rid)
+    table, status = lookup.read(1, faults(5, 11))  # Hsiao detects; the controller uses what it has
     assert status == 2 and not np.array_equal(table.rid, TABLES[4].rid)
     protected = Protected(PARTS, recipe("ondie+rg-ssc"), HBM3)
     first, _ = protected.lookup.spans[1]
