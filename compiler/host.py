@@ -17,8 +17,11 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from potluck.compiler.graph import OPSET
 from potluck.isa.errors import ModelError
 
+IR_VERSION = 12
+"""Of opset 24."""
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -142,6 +145,14 @@ class HostNetwork:
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
         proto = self._model(nodes, inputs, outputs)
+        # onnxruntime refuses versions that it does not know yet, although only types are new in them.
+        proto.ir_version = min(proto.ir_version, IR_VERSION)
+        for imported in (
+            *proto.opset_import,
+            *(item for made in proto.functions for item in made.opset_import),
+        ):
+            if not imported.domain:
+                imported.version = min(imported.version, OPSET)
         try:
             data = proto.SerializeToString()
             return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"]).run

@@ -221,8 +221,12 @@ def allocate(
     patience: Annotated[int, typer.Option(help="Rounds without progress before it stops.")] = 5,
     exclude: Exclude = None,
     requantization: Requantize = "ort_float_rne",
+    block_size: BlockSize = 32,
+    scale_rule: ScaleRule = "floor",
     machine: MachineName = "spatz-mx",
     settings: Settings = None,
+    dim: Dims = None,
+    bind: Binds = None,
     limit: Annotated[int | None, typer.Option(help="Use the first so many samples.")] = None,
     batch: Annotated[int, typer.Option(help="Samples at a time, where the network leaves it free.")] = 32,
     json_path: JsonPath = None,
@@ -233,16 +237,61 @@ def allocate(
     """
     from potluck.allocation.command import run as carry_out
 
+    options = {"requantization": requantization, "block_size": block_size, "scale_rule": scale_rule}
     found, report = carry_out(
         model, target, data, output, console, calibration=calibration, machine=_machine(machine, settings),
         schemes=schemes.split(",") if schemes else None, metric=metric, sensitivity=sensitivity, exclude=exclude,
-        limit=limit, batch=batch, options={"requantization": requantization}, loss=loss / 100,
+        limit=limit, batch=batch, options={**options, **_fixed(dim, bind)}, loss=loss / 100,
         least=None if least is None else least if metric == "sqnr" else least / 100,
         penalty=penalty, rounds=rounds, per_round=per_round, patience=patience,
     )  # fmt: skip
     _write_json(json_path, report)
     if not found.met:
         raise typer.Exit(3)
+
+
+@app.command()
+def formats(
+    model: Path,
+    data: DataPath,
+    calibration: Calibration = None,
+    schemes: Annotated[
+        str | None, typer.Option(help="Schemes, with commas; default: all for trained FP32 networks.")
+    ] = None,
+    assign: Annotated[
+        list[Path] | None, typer.Option("--assign", help="Mixed precision, a row each; repeatable.")
+    ] = None,
+    trained: Annotated[
+        list[Path] | None, typer.Option(help="Network trained in its format (QAT), a row each; repeatable.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write the Pareto plot: .svg, .png or .pdf.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the table as CSV.")] = None,
+    cycles: Annotated[bool, typer.Option(help="Simulate a batch for cycles, energy, instructions.")] = True,
+    metric: Annotated[str, typer.Option(help="accuracy, agreement with FP32, sqnr, or auto.")] = "auto",
+    exclude: Exclude = None,
+    min_channels: MinChannels = 16,
+    requantization: Requantize = "ort_float_rne",
+    block_size: BlockSize = 32,
+    scale_rule: ScaleRule = "floor",
+    machine: MachineName = "spatz-mx",
+    settings: Settings = None,
+    dim: Dims = None,
+    bind: Binds = None,
+    limit: Annotated[int | None, typer.Option(help="Use the first so many samples.")] = None,
+    batch: Annotated[int, typer.Option(help="Samples at a time, where the network leaves it free.")] = 32,
+    json_path: JsonPath = None,
+) -> None:
+    """Compare formats on a network: metric with interval, noise by layer, bytes, cycles, energy, instructions."""
+    from potluck.comparison.command import run as carry_out
+
+    options = _quantization(exclude, min_channels, None, requantization, block_size, scale_rule)
+    del options["calibration"]
+    report = carry_out(
+        model, data, console, calibration=calibration, names=schemes.split(",") if schemes else None,
+        assignments=assign or [], trained=trained or [], machine=_machine(machine, settings) if cycles else None,
+        metric=metric, limit=limit, batch=batch, options={**options, **_fixed(dim, bind)}, plot=plot, csv=csv,
+    )  # fmt: skip
+    _write_json(json_path, report)
 
 
 @app.command()

@@ -58,7 +58,7 @@ def run(
         What was found, and the report as plain JSON values.
     """
     wanted = parse(target)
-    inputs = graph_inputs(model)
+    inputs = [value for value in graph_inputs(model) if value.name not in ((options or {}).get("bind") or {})]
     samples = read(data, inputs)
     if limit is not None:
         samples = samples.part(slice(0, limit))

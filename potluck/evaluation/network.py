@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ class Bench:
         given = {**self.options, **options}
         if calibrated(scheme):
             given["calibration"] = self.calibration
-        dims = free_batch(self.source, self.batch if batch is None else batch)
+        dims = free_batch(self.source, self.batch if batch is None else batch, given.get("bind") or ())
         return quantize_model(self.source, scheme, dims={**dims, **given.pop("dims", {})}, **given)
 
     def evaluate(
@@ -125,15 +125,20 @@ class Bench:
         return self._reference[id(samples)][1]
 
 
-def free_batch(source: Source, size: int) -> dict[str, int]:
-    """Sizes for the first dimensions of inputs that are free.
+def free_batch(source: Source, size: int, bound: Collection[str] = ()) -> dict[str, int]:
+    """Sizes for the first dimensions of inputs that are free, but of inputs that become constants.
 
     Raises:
         ModelError: The file cannot be read.
     """
     dims = {}
     for value in graph_inputs(source):
-        if value.shape is not None and len(value.shape) and not isinstance(value.shape[0], int):
+        if (
+            value.name not in bound
+            and value.shape is not None
+            and len(value.shape)
+            and not isinstance(value.shape[0], int)
+        ):
             dims[value.shape[0].value or f"{value.name}.0"] = size
     return dims
 

@@ -1,0 +1,1 @@
+"""``potluck formats``: a network in every format, side by side."""
