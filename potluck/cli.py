@@ -223,6 +223,8 @@ def allocate(
     requantization: Requantize = "ort_float_rne",
     block_size: BlockSize = 32,
     scale_rule: ScaleRule = "floor",
+    calibration_method: CalibrationMethod = "minmax",
+    ptq: Ptq = "",
     machine: MachineName = "spatz-mx",
     settings: Settings = None,
     dim: Dims = None,
@@ -237,7 +239,9 @@ def allocate(
     """
     from potluck.allocation.command import run as carry_out
 
-    options = {"requantization": requantization, "block_size": block_size, "scale_rule": scale_rule}
+    options = _quantization(
+        None, 16, None, requantization, block_size, scale_rule, calibration_method, ptq, None, None
+    )
     found, report = carry_out(
         model, target, data, output, console, calibration=calibration, machine=_machine(machine, settings),
         schemes=schemes.split(",") if schemes else None, metric=metric, sensitivity=sensitivity, exclude=exclude,
@@ -256,7 +260,10 @@ def formats(
     data: DataPath,
     calibration: Calibration = None,
     schemes: Annotated[
-        str | None, typer.Option(help="Schemes, with commas; default: all for trained FP32 networks.")
+        str | None,
+        typer.Option(
+            help="With commas, also as SCHEME:METHOD+METHOD of --ptq; default: all for FP32 networks."
+        ),
     ] = None,
     assign: Annotated[
         list[Path] | None, typer.Option("--assign", help="Mixed precision, a row each; repeatable.")
@@ -273,6 +280,9 @@ def formats(
     requantization: Requantize = "ort_float_rne",
     block_size: BlockSize = 32,
     scale_rule: ScaleRule = "floor",
+    calibration_method: CalibrationMethod = "minmax",
+    ptq: Ptq = "",
+    keep: Keep = None,
     machine: MachineName = "spatz-mx",
     settings: Settings = None,
     dim: Dims = None,
@@ -284,8 +294,18 @@ def formats(
     """Compare formats on a network: metric with interval, noise by layer, bytes, cycles, energy, instructions."""
     from potluck.comparison.command import run as carry_out
 
-    options = _quantization(exclude, min_channels, None, requantization, block_size, scale_rule)
-    del options["calibration"]
+    options = _quantization(
+        exclude,
+        min_channels,
+        None,
+        requantization,
+        block_size,
+        scale_rule,
+        calibration_method,
+        ptq,
+        keep,
+        None,
+    )
     report = carry_out(
         model, data, console, calibration=calibration, names=schemes.split(",") if schemes else None,
         assignments=assign or [], trained=trained or [], machine=_machine(machine, settings) if cycles else None,

@@ -23,7 +23,7 @@ from potluck.compiler.passes.assign import products
 from potluck.compiler.quantizers.statistics import divergence, sigma, sqnr
 from potluck.compiler.schemes import Assignment
 from potluck.evaluation.metrics import Score, score
-from potluck.evaluation.network import OBSERVED, Bench
+from potluck.evaluation.network import OBSERVED, PLAIN, Bench
 from potluck.evaluation.samples import Samples
 from potluck.isa.errors import DataError, ModelError
 from potluck.isa.machine import Machine
@@ -166,7 +166,7 @@ class Allocator:
 
     def _column(self, scheme: str, weights: Mapping[str, NDArray[np.float64]]) -> None:
         """What every layer costs in one scheme; layers that it cannot take get no candidate."""
-        plain = scheme in ("fp32", "none")
+        plain = scheme in PLAIN
         assignment = Assignment(dict.fromkeys(self.layers, scheme), lenient=True)
         model = self.bench.quantized(assignment, batch=1)
         constants = HostNetwork(model).constants

@@ -13,6 +13,7 @@ from rich.console import Console
 from potluck.comparison.plot import draw
 from potluck.comparison.rows import Comparison, Row, digest, fronts
 from potluck.comparison.table import show, write_csv
+from potluck.compiler.ptq import recipe
 from potluck.compiler.quantizers.bbq_inference import BbqCeilingWarning
 from potluck.compiler.schemes import find, schemes
 from potluck.compiler.schemes.assignment import load
@@ -76,7 +77,9 @@ def run(
     """
     chosen = list(dict.fromkeys(["fp32", *(names or default_schemes())]))
     for name in chosen:
-        find(name)
+        scheme, _, methods = name.partition(":")
+        find(scheme)
+        recipe.parse(methods.replace("+", ","))
     bound = (options or {}).get("bind") or {}
     inputs = [value for value in graph_inputs(model) if value.name not in bound]
     samples = read(data, inputs)

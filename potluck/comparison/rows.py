@@ -14,12 +14,16 @@ import onnx_ir as ir
 from potluck.comparison.path import summary
 from potluck.compiler.footprint import Footprint
 from potluck.compiler.importer import load
+from potluck.compiler.ptq import recipe
 from potluck.compiler.schemes import Assignment
 from potluck.evaluation.metrics import Score, score
-from potluck.evaluation.network import Bench, Evaluated, free_batch
+from potluck.evaluation.network import PLAIN, Bench, Evaluated, free_batch
 from potluck.evaluation.samples import Samples
 from potluck.isa.errors import MachineError, ModelError
 from potluck.isa.machine import Machine
+
+MOVING = frozenset({"equalize", "smoothquant", "hadamard"})
+"""Methods after which tensors between layers are others than in FP32, so that their noise cannot be measured."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Row:
         name: The scheme, or the file it comes from.
         mode: ``FP32``, ``PTQ`` (calibrated) or ``QAT`` (trained in the format).
         score: On the test samples.
-        layers: SQNR of each product's output against FP32, dB, noise of the layers before it included.
+        layers: SQNR of each product's output against FP32, dB, noise of the layers before it included; empty after
+            methods that scale or rotate what is between layers.
         bytes: Of the products' weights: codes, scales, zero points, padding.
         effective_bits: The same per weight.
         weight_bits: Codes of most multiply-accumulates.
@@ -87,15 +92,25 @@ class Comparison:
     def add(self, name: str, scheme: str | Assignment) -> Row:
         """A row after calibration.
 
+        Args:
+            name: Of the row.
+            scheme: What it is. A name may be followed by methods of `potluck.compiler.ptq.recipe`:
+                ``mxfp4:clip+gptq``.
+
         Raises:
             ModelError: The scheme is unknown or does not fit the network.
             DataError: It cannot quantize the weights or activations.
         """
-        plain = scheme in ("fp32", "none")
-        found = self.bench.evaluate(scheme, self.test, layers=not plain)
-        return self._row(
-            name, "FP32" if plain else "PTQ", found, lambda: self.bench.quantized(scheme, batch=1)
-        )
+        methods: dict[str, Any] = {}
+        if isinstance(scheme, str) and ":" in scheme:
+            scheme, _, text = scheme.partition(":")
+            methods["ptq"] = text.replace("+", ",")
+        plain = scheme in PLAIN
+        used = recipe.parse(str(methods.get("ptq", self.bench.options.get("ptq", ""))))
+        layers = not plain and MOVING.isdisjoint(used)
+        found = self.bench.evaluate(self.bench.quantized(scheme, **methods), self.test, layers)
+        mode = "FP32" if plain else "PTQ"
+        return self._row(name, mode, found, lambda: self.bench.quantized(scheme, batch=1, **methods))
 
     def add_trained(self, path: Path) -> Row:
         """A row of a network that was trained in its format, and is quantized already.

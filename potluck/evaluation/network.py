@@ -23,6 +23,8 @@ from potluck.compiler.schemes import Assignment, calibrated
 from potluck.evaluation.samples import Samples
 from potluck.isa.errors import ModelError
 
+PLAIN = ("fp32", "none")
+"""Schemes that quantize nothing."""
 OBSERVED = 64
 """Samples from which the noise of layers is taken."""
 
@@ -54,7 +56,7 @@ class Bench:
         source: The network.
         calibration: Input name -> samples.
         batch: Samples at a time, if the network's first dimension is free.
-        options: Of `potluck.compiler.quantize.quantize_model`.
+        options: Of `potluck.compiler.quantize.quantize_model`; samples come from ``calibration``.
     """
 
     source: Source
@@ -66,9 +68,12 @@ class Bench:
     )
 
     def quantized(self, scheme: str | Assignment, batch: int | None = None, **options: Any) -> ir.Model:
-        """The quantized network, for `batch` samples at a time."""
+        """The quantized network, for `batch` samples at a time; FP32 is left as it is whatever the options."""
         given = {**self.options, **options}
-        if calibrated(scheme):
+        plain = scheme in PLAIN
+        for name in ("calibration", "tuning", *(("ptq", "keep") if plain else ())):
+            given.pop(name, None)
+        if not plain and (calibrated(scheme) or given.get("ptq") or given.get("keep")):
             given["calibration"] = self.calibration
         dims = free_batch(self.source, self.batch if batch is None else batch, given.get("bind") or ())
         return quantize_model(self.source, scheme, dims={**dims, **given.pop("dims", {})}, **given)
