@@ -239,9 +239,10 @@ def allocate(
     """
     from potluck.allocation.command import run as carry_out
 
-    options = _quantization(
-        None, 16, None, requantization, block_size, scale_rule, calibration_method, ptq, None, None
-    )
+    options = {
+        "requantization": requantization, "block_size": block_size, "scale_rule": scale_rule,
+        "calibration_method": calibration_method, "ptq": ptq,
+    }  # fmt: skip
     found, report = carry_out(
         model, target, data, output, console, calibration=calibration, machine=_machine(machine, settings),
         schemes=schemes.split(",") if schemes else None, metric=metric, sensitivity=sensitivity, exclude=exclude,
@@ -294,18 +295,11 @@ def formats(
     """Compare formats on a network: metric with interval, noise by layer, bytes, cycles, energy, instructions."""
     from potluck.comparison.command import run as carry_out
 
-    options = _quantization(
-        exclude,
-        min_channels,
-        None,
-        requantization,
-        block_size,
-        scale_rule,
-        calibration_method,
-        ptq,
-        keep,
-        None,
-    )
+    options = {
+        "exclude": exclude or [], "min_channels": min_channels, "requantization": requantization,
+        "block_size": block_size, "scale_rule": scale_rule, "calibration_method": calibration_method, "ptq": ptq,
+        "keep": None if keep is None else [word for item in keep for word in item.split(",")],
+    }  # fmt: skip
     report = carry_out(
         model, data, console, calibration=calibration, names=schemes.split(",") if schemes else None,
         assignments=assign or [], trained=trained or [], machine=_machine(machine, settings) if cycles else None,
