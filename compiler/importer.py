@@ -22,6 +22,7 @@ from onnx_ir.passes.common import (
     ShapeInferencePass,
 )
 
+from potluck.compiler import imports
 from potluck.compiler.explicit import make_explicit
 from potluck.compiler.graph import DOMAIN, FP6_OPSET, OPSET, drop_unused
 from potluck.isa.errors import ModelError
@@ -56,10 +57,12 @@ def load(
     _convert(model)
     _bind(model, dims or {})
     RemoveInitializersFromInputsPass()(model)
-    InlinePass(criteria=lambda function: function.domain != DOMAIN)(model)
+    InlinePass(criteria=lambda function: function.domain not in (DOMAIN, *imports.DOMAINS))(model)
     _name_nodes(model)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    imports.translate(model)
     infer_shapes(model)
+    imports.finish(model)
     make_explicit(model)
     drop_unused(model.graph)
     return model

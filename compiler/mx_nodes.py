@@ -14,6 +14,8 @@ from potluck.isa.mx import SCALE_RULES, ScaleRule, raised_from
 
 QUANTIZERS = ("MxQuantizeDequantize", "MxIntegerQuantizeDequantize")
 """Functions that quantize an activation."""
+PRODUCTS = ("Conv", "Gemm", "MatMul")
+"""Operators, fused or not, that take MX operands."""
 MX_ELEMENTS = {
     ir.DataType.FLOAT8E4M3FN: "mxfp8",
     ir.DataType.FLOAT8E5M2: "mxfp8_e5m2",
@@ -42,9 +44,19 @@ def mx_layout(dtype: ir.DataType | None, block_size: int) -> BlockLayout:
 
 
 def quantizer(value: ir.Value | None) -> ir.Node | None:
-    """The function that quantizes an activation to MX and produces a value, if one does."""
+    """The function that quantizes an activation to MX codes and produces a value, if one does."""
     node = value.producer() if value is not None else None
-    return node if node is not None and is_op(node, *QUANTIZERS, domain=DOMAIN) else None
+    known = node is not None and is_op(node, *QUANTIZERS, domain=DOMAIN)
+    return node if known and node is not None and multiplied(node) else None
+
+
+def multiplied(node: ir.Node) -> bool:
+    """Whether only products with MX weights read what a quantizer gives; otherwise it gives values in FP32."""
+    for usage in node.outputs[0].uses():
+        product = usage.idx == 0 and usage.node.op_type.removeprefix("Fused") in PRODUCTS
+        if not product or mx_weights(usage.node.inputs[1]) is None:
+            return False
+    return bool(node.outputs[0].uses()) and not node.outputs[0].is_graph_output()
 
 
 def dequantizer(value: ir.Value | None) -> ir.Node | None:

@@ -88,3 +88,36 @@ def quantize_model(
         functions=list(model.functions.values()),
         metadata_props={**model.metadata_props, "potluck.scheme": name_of(scheme)},
     )
+
+
+def import_gguf(
+    source: Source,
+    path: str | os.PathLike[str],
+    names: Mapping[str, str] | None = None,
+    *,
+    dims: Mapping[str, int] | None = None,
+) -> QuantizedModel:
+    """A network with the block-quantized weights of a GGUF file, as standard ONNX.
+
+    Args:
+        source: Path or model, see `potluck.compiler.importer.load`.
+        path: The file.
+        names: Weight in the network -> tensor of the file, where they differ.
+        dims: Sizes of dynamic dimensions.
+
+    Raises:
+        ModelError: No weight matches, or one does not fit its tensor.
+        DataError: The file is no GGUF file.
+    """
+    from potluck.compiler.imports.gguf import read, replace_weights
+
+    tensors = read(path)
+    model = load(source, dims)
+    replace_weights(model, tensors, names or {})
+    return QuantizedModel(
+        model.graph,
+        ir_version=model.ir_version,
+        producer_name="potluck",
+        functions=list(model.functions.values()),
+        metadata_props={**model.metadata_props, "potluck.scheme": "gguf"},
+    )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from potluck.isa.assembler import Assembler
 from potluck.isa.blocks import BlockLayout
 from potluck.isa.errors import DataError
-from potluck.isa.formats import FORMATS
+from potluck.isa.formats import FORMATS, INTEGER8, ElementFormat
 from potluck.isa.mx import ScaleRule, quantize, scale_addend
 from potluck.kernels import fp32math
 from potluck.kernels.base import Kernel, Operand, float_constant
@@ -33,7 +33,7 @@ class RoundMx(Kernel):
 
     Attributes:
         k: Elements of a row.
-        element: Element format: a floating one of `potluck.isa.formats` with at most 8 bits.
+        element: Element format: one of `potluck.isa.formats` with at most 8 bits; ``int8`` are integers.
         block: Elements per scale, at most 32, which is VLMAX at VLEN 128.
         rule: From a block's maximum to its scale.
     """
@@ -51,6 +51,11 @@ class RoundMx(Kernel):
             )
 
     @property
+    def format(self) -> ElementFormat:
+        """Of the elements."""
+        return INTEGER8 if self.element == "int8" else FORMATS[self.element]
+
+    @property
     def operands(self) -> tuple[Operand, ...]:
         """See the class."""
         return (
@@ -65,7 +70,7 @@ class RoundMx(Kernel):
 
     def emit(self, a: Assembler) -> None:
         """Append the kernel's code; control leaves at its end."""
-        element = FORMATS[self.element]
+        element = self.format
         row, block, onward, special, done = (
             a.fresh(f"round_{name}") for name in ("row", "block", "onward", "special", "done")
         )
@@ -99,7 +104,8 @@ class RoundMx(Kernel):
         a("vfmin.vf", "v8", "v8", "ft3")
         a("vfmax.vf", "v8", "v8", "ft4")
         a("vfmul.vf", "v8", "v8", "ft2")
-        a("vfsgnj.vv", "v8", "v8", "v0")
+        if element.kind == "float":  # integers have one zero
+            a("vfsgnj.vv", "v8", "v8", "v0")
         a.label(onward)
         a("vse32.v", "v8", "(a1)")
         a("slli", "t1", "t0", 2)
@@ -117,7 +123,7 @@ class RoundMx(Kernel):
 
     def _scale(self, a: Assembler, special: str) -> None:
         """ft1 = 1 / scale and ft2 = scale of the block in v0; blocks with a NaN or an infinity go to ``special``."""
-        element = FORMATS[self.element]
+        element = self.format
         positive, normal = a.fresh("round_positive"), a.fresh("round_normal")
         a("vand.vx", "v8", "v0", "a7")
         a("vmv.s.x", "v24", "zero")
@@ -145,5 +151,5 @@ class RoundMx(Kernel):
 
     def contract(self, x: F32) -> F32:
         """The output bit for bit; float32 [rows, K]."""
-        layout = BlockLayout(self.element, FORMATS[self.element], block_size=self.block)
+        layout = BlockLayout(self.element, self.format, block_size=self.block)
         return fp32math.canonical(quantize(x, layout, scale_rule=self.rule).dequantize())

@@ -50,6 +50,10 @@ Requantize = Annotated[
     str, typer.Option(help="How integer sums are rounded: ort_float_rne, tflite_single, tflite_double.")
 ]
 BlockSize = Annotated[int, typer.Option(help="Elements per scale of MX schemes.")]
+SmallK = Annotated[
+    bool,
+    typer.Option("--mx-small-k", help="Block the flattened windows of convolutions of few channels (MX)."),
+]
 ScaleRule = Annotated[str, typer.Option(help="MX scales of blocks: floor (OCP), rceil, even or mse.")]
 Dims = Annotated[
     list[str] | None, typer.Option("--dim", help="Size of a dynamic dimension: NAME=8; repeatable.")
@@ -103,6 +107,7 @@ def run(
     requantization: Requantize = "ort_float_rne",
     block_size: BlockSize = 32,
     scale_rule: ScaleRule = "floor",
+    mx_small_k: SmallK = False,
     calibration_method: CalibrationMethod = "minmax",
     ptq: Ptq = "",
     keep: Keep = None,
@@ -130,7 +135,7 @@ def run(
     from potluck.views.options import Views
 
     options = _quantization(
-        exclude, min_channels, calibration, requantization, block_size, scale_rule,
+        exclude, min_channels, calibration, requantization, block_size, scale_rule, mx_small_k,
         calibration_method, ptq, keep, tuning, compat_release,
     )  # fmt: skip
     views = Views(profile, profile_out, trace, trace_format, window)
@@ -162,6 +167,7 @@ def quantize(
     requantization: Requantize = "ort_float_rne",
     block_size: BlockSize = 32,
     scale_rule: ScaleRule = "floor",
+    mx_small_k: SmallK = False,
     calibration_method: CalibrationMethod = "minmax",
     ptq: Ptq = "",
     keep: Keep = None,
@@ -180,7 +186,7 @@ def quantize(
     if chosen is None:
         raise DataError("there is nothing to quantize to", hint="Give --scheme or --assign")
     options = _quantization(
-        exclude, min_channels, calibration, requantization, block_size, scale_rule,
+        exclude, min_channels, calibration, requantization, block_size, scale_rule, mx_small_k,
         calibration_method, ptq, keep, tuning, compat_release,
     )  # fmt: skip
     made = api.quantize(model, chosen, **options, **_fixed(dim, bind))
@@ -329,6 +335,24 @@ def schemes() -> None:
     console.print(methods)
 
 
+@app.command(name="import-gguf")
+def import_gguf(
+    model: Path,
+    weights: Annotated[Path, typer.Argument(help="A GGUF file with Q4_0, Q8_0, MXFP4, F16 or F32 tensors.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the ONNX model.")],
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="WEIGHT=TENSOR, where the file calls a weight otherwise; repeatable."),
+    ] = None,
+    dim: Dims = None,
+) -> None:
+    """Put the block-quantized weights of a GGUF file into a network, as standard ONNX."""
+    from potluck.compiler.quantize import import_gguf as with_blocks
+
+    with_blocks(model, weights, _pairs("--name", name), dims=_fixed(dim, None)["dims"]).save(output)
+    console.print(f"wrote {output}")
+
+
 @app.command(name="compile")
 def compile_command(
     model: Path,
@@ -342,6 +366,7 @@ def compile_command(
     requantization: Requantize = "ort_float_rne",
     block_size: BlockSize = 32,
     scale_rule: ScaleRule = "floor",
+    mx_small_k: SmallK = False,
     calibration_method: CalibrationMethod = "minmax",
     ptq: Ptq = "",
     keep: Keep = None,
@@ -355,7 +380,7 @@ def compile_command(
     from potluck import api
 
     options = _quantization(
-        exclude, min_channels, calibration, requantization, block_size, scale_rule,
+        exclude, min_channels, calibration, requantization, block_size, scale_rule, mx_small_k,
         calibration_method, ptq, keep, tuning, compat_release,
     )  # fmt: skip
     chosen = _scheme(scheme, assign)
@@ -668,6 +693,7 @@ def _quantization(
     requantization: str,
     block_size: int,
     scale_rule: str,
+    mx_small_k: bool,
     calibration_method: str,
     ptq: str,
     keep: list[str] | None,
@@ -681,6 +707,7 @@ def _quantization(
         "requantization": requantization,
         "block_size": block_size,
         "scale_rule": scale_rule,
+        "mx_small_k": mx_small_k,
         "calibration_method": calibration_method,
         "ptq": ptq,
         "keep": [word for item in keep for word in item.split(",")] if keep is not None else None,

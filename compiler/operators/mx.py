@@ -12,7 +12,7 @@ from potluck.compiler.lowering.base import Tensor
 from potluck.compiler.lowering.packing import STORED
 from potluck.compiler.lowering.quantize import QuantizeTile, RoundTile
 from potluck.compiler.lowering.stream import Stream
-from potluck.compiler.mx_nodes import MX_ELEMENTS, QUANTIZERS, carrier, quantized, rule_of
+from potluck.compiler.mx_nodes import MX_ELEMENTS, QUANTIZERS, carrier, multiplied, quantized, rule_of
 from potluck.compiler.operators.base import channels_innermost, innermost_axes, operator, stream
 from potluck.isa.blocks import BlockLayout
 from potluck.isa.mx import ScaleRule
@@ -35,20 +35,18 @@ def _quantize(node: ir.Node) -> str | None:
         return str(error)
     if integer(node, "axis", -1) % len(shape) not in innermost_axes(shape):
         return "its blocks do not run along the innermost axis in memory"
-    if node.outputs[0].is_graph_output():
-        return "its result is an output of the network, which is FP32 on the machine"
-    for usage in node.outputs[0].uses():
-        if usage.idx != 0 or usage.node.op_type.removeprefix("Fused") not in ("Conv", "Gemm", "MatMul"):
-            return f"its result feeds {usage.node.op_type}, only products take MX operands"
     return None
 
 
 @operator(*(f"{DOMAIN}.{name}" for name in QUANTIZERS), rule=_quantize, order=None)
 def _plan_quantize(selector: Selector, node: ir.Node) -> None:
-    """Activation to MX codes and scales."""
+    """Activation to MX codes and scales, or to their values in FP32 where others than MX products read them."""
     last = channels_innermost(node, integer(node, "axis", -1))
     x = selector.tensor(node.inputs[0], node, last)
     mx, wide = quantized(node), carrier(node)
+    if not multiplied(node):
+        _round(selector, node, x, mx, None, rule_of(node))
+        return
     assert wide is not None  # the products' rules have asked
     if selector.target.flat:
         _round(selector, node, x, mx, replace(mx, element=wide), rule_of(node))
@@ -66,9 +64,14 @@ def _plan_quantize(selector: Selector, node: ir.Node) -> None:
 
 
 def _round(
-    selector: Selector, node: ir.Node, x: Tensor, mx: BlockLayout, carried: BlockLayout, rule: ScaleRule
+    selector: Selector,
+    node: ir.Node,
+    x: Tensor,
+    mx: BlockLayout,
+    carried: BlockLayout | None,
+    rule: ScaleRule,
 ) -> None:
-    """Activation to MX values that stay FP32, for the software kernels."""
+    """Activation to MX values that stay FP32; ``carried``: the format in which software kernels multiply them."""
     y = selector.new(node.outputs[0], channels_last=x.channels_last)
     y.grid = carried
     kernel = RoundTile(RoundMx(x.channels, mx.element.name.lower(), mx.block_size, rule))

@@ -30,6 +30,7 @@ from potluck.compiler.graph import (
     constant,
     drop_unused,
     integer,
+    ints,
     label,
     real,
     shape_of,
@@ -56,6 +57,8 @@ class QuantizeMx(GraphPass):
         scale_rule: One of `potluck.compiler.quantizers.mx.WEIGHT_RULES`.
         min_channels: Products that contract fewer elements stay in FP32.
         exclude: Names of nodes or weights that stay in FP32.
+        small_k: Whether convolutions of fewer channels become products of their flattened windows, if these have as
+            many elements: then blocks run along (kh, kw, c).
     """
 
     name: ClassVar[str] = "quantize_mx"
@@ -65,11 +68,16 @@ class QuantizeMx(GraphPass):
     scale_rule: WeightRule = "floor"
     min_channels: int = 16
     exclude: tuple[str, ...] = ()
+    small_k: bool = False
 
     def run(self, model: ir.Model) -> int:
         """See `GraphPass.run`; counts the quantized products."""
         weights, activations = self._formats()
         check_exclude(model, self.exclude)
+        if self.small_k:
+            for node in list(model.graph):
+                if self._small(node):
+                    flatten_window(model, node)
         nodes = [node for node in model.graph if wanted(node, self.min_channels, self.exclude)]
         if any(kind.element.bits == 6 for kind in (weights, activations) if kind is not None) and nodes:
             raise_opset(model, FP6_OPSET)
@@ -111,12 +119,50 @@ class QuantizeMx(GraphPass):
             raise ModelError(f"unknown scheme {name!r}", hint=f"Use one of fp32, {', '.join(LAYOUTS)}")
         return mx_layout(ir.DataType[LAYOUTS[name].element.onnx], self.block_size)
 
+    def _small(self, node: ir.Node) -> bool:
+        """Whether a convolution has too few channels to be quantized, but a window that is not too small."""
+        if node.op_type not in _CONVS or wanted(node, self.min_channels, self.exclude):
+            return False
+        weight = node.inputs[1]
+        return (
+            wanted(node, 1, self.exclude)
+            and weight is not None
+            and (int(np.prod(shape_of(weight, node)[1:])) >= self.min_channels)
+        )
+
     def _activation(self, model: ir.Model, node: ir.Node, axis: int, mx: BlockLayout) -> ir.Value:
         source = node.inputs[0]
         assert source is not None
         return quantized_activation(
             model, source, node, axis, mx, raised_from(mx.element, machine_rule(self.scale_rule))
         )
+
+
+def flatten_window(model: ir.Model, node: ir.Node) -> None:
+    """Makes a convolution one with 1x1 taps whose input has the windows as channels, in the order (kh, kw, c)."""
+    source, weight = node.inputs[0], node.inputs[1]
+    assert source is not None and weight is not None
+    array = np.asarray(constant(weight), np.float32)
+    flat = array.transpose(0, 2, 3, 1).reshape(len(array), -1, 1, 1)
+    keys = ("dilations", "kernel_shape", "pads", "strides")
+    defaults = {"dilations": (1, 1), "kernel_shape": array.shape[2:], "pads": (0, 0, 0, 0), "strides": (1, 1)}
+    require(model, "Im2col")
+    attributes = [ir.AttrInt64s(key, ints(node, key, defaults[key])) for key in keys]
+    made = ir.Node(DOMAIN, "Im2col", [source], attributes, name=f"{label(node)}_windows", num_outputs=1)
+    made.outputs[0].name = f"{label(node)}_windows"
+    images, _, height, width = shape_of(node.outputs[0], node)
+    made.outputs[0].shape = ir.Shape([images, flat.shape[1], height, width])
+    made.outputs[0].type = source.type
+    model.graph.insert_before(node, made)
+    node.replace_input_with(0, made.outputs[0])
+    node.replace_input_with(1, add_constant(model.graph, f"{weight.name}_flat", np.ascontiguousarray(flat)))
+    for key, value in (
+        ("dilations", (1, 1)),
+        ("kernel_shape", (1, 1)),
+        ("pads", (0,) * 4),
+        ("strides", (1, 1)),
+    ):
+        node.attributes[key] = ir.AttrInt64s(key, value)
 
 
 def check_exclude(model: ir.Model, exclude: Sequence[str]) -> None:

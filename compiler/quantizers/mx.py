@@ -8,6 +8,7 @@ the search on normally distributed values (19.0 dB both in MXFP4).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -17,6 +18,7 @@ from potluck.isa.blocks import BlockLayout
 from potluck.isa.errors import DataError
 from potluck.isa.formats import E8M0
 from potluck.isa.mx import NAN_SCALE, MxTensor, ScaleRule, quantize
+from potluck.isa.rounding import Rounding
 
 WeightRule = Literal["floor", "rceil", "even", "mse"]
 WEIGHT_RULES: tuple[WeightRule, ...] = get_args(WeightRule)
@@ -38,7 +40,12 @@ def machine_rule(rule: WeightRule) -> ScaleRule:
 
 
 def quantize_constant(
-    x: ArrayLike, layout: BlockLayout, axis: int, rule: WeightRule = "floor", name: str = ""
+    x: ArrayLike,
+    layout: BlockLayout,
+    axis: int,
+    rule: WeightRule = "floor",
+    name: str = "",
+    rounding: Rounding = "rne",
 ) -> MxTensor:
     """Quantizes a constant tensor to MX.
 
@@ -48,6 +55,7 @@ def quantize_constant(
         axis: Along which blocks run.
         rule: One of `WEIGHT_RULES`.
         name: Of the tensor, for errors.
+        rounding: Of the elements.
 
     Returns:
         As `potluck.isa.mx.quantize`.
@@ -65,9 +73,15 @@ def quantize_constant(
             tensor=name or None,
             hint="Repair the network, or exclude the tensor",
         )
-    if rule != "mse":
-        return quantize(array, layout, axis, rule)
-    return _least_squares(array, layout, axis)
+    if rule == "mse":
+        return _least_squares(array, layout, axis)
+    made = quantize(array, layout, axis, rule)
+    if rounding == "rne":
+        return made
+    scale = np.repeat(E8M0.decode(made.scales).astype(np.float64), layout.block_size, made.axis)
+    keep = (slice(None),) * made.axis + (slice(array.shape[made.axis]),)
+    codes = layout.element.encode(array.astype(np.float64) / scale[keep], rounding)
+    return replace(made, codes=np.asarray(codes, np.uint8))
 
 
 def _least_squares(array: NDArray[np.float32], layout: BlockLayout, axis: int) -> MxTensor:

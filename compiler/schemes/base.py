@@ -23,6 +23,7 @@ class Quantization(TypedDict, total=False):
     requantization: Requantization
     block_size: int
     scale_rule: WeightRule
+    mx_small_k: bool
     calibration_method: str
     ptq: str
     keep: Sequence[str] | None
@@ -42,6 +43,7 @@ class Options:
         requantization: Law by which sums of codes become codes, see `potluck.isa.requantize`.
         block_size: Elements per scale of MX formats.
         scale_rule: How MX scales follow from their blocks, see `potluck.compiler.quantizers.mx`.
+        mx_small_k: Whether MX blocks run along the flattened contraction of convolutions with few input channels.
         calibration_method: How fixed ranges of activations follow from samples, see
             `potluck.compiler.ptq.calibrators.method`.
         ptq: Methods that make a quantized network better, see `potluck.compiler.ptq.recipe`; empty: none.
@@ -58,6 +60,7 @@ class Options:
     requantization: Requantization = "ort_float_rne"
     block_size: int = 32
     scale_rule: WeightRule = "floor"
+    mx_small_k: bool = False
     calibration_method: str = "minmax"
     ptq: str = ""
     keep: tuple[str, ...] | None = None

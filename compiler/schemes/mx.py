@@ -20,6 +20,7 @@ def _passes(weights: str, activations: str, options: Options) -> Sequence[GraphP
             options.scale_rule,
             options.min_channels,
             options.exclude,
+            options.mx_small_k,
         ),
     )
 

@@ -142,6 +142,32 @@ def test_standard_onnx_says_the_same(scheme, rule, tmp_path):
     build(prepare(path), MACHINE)  # what was written can be read
 
 
+def few_channels():
+    """First layers of image networks: 3 channels, and 5 with odd pads, strides and dilations."""
+    return network(
+        """g (float[2, 3, 12, 11] x, float[1, 5, 9, 10] z) => (float[2, 20, 6, 6] y, float[1, 9, 7, 5] u) {
+          p = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1], strides = [2, 2]> (x, w, b)
+          y = Relu (p)
+          u = Conv <kernel_shape = [2, 3], pads = [0, 1, 0, 2], strides = [1, 2], dilations = [2, 2]> (z, v)
+        }""",
+        w=(20, 3, 3, 3),
+        b=(20,),
+        v=(9, 5, 2, 3),
+    )
+
+
+@pytest.mark.parametrize("scheme", ["mxfp8", "mxfp4", "mxfp6", "mxint8"])
+def test_few_channels_stay_in_fp32_unless_windows_are_flattened(scheme, tmp_path):
+    spared = build(prepare(few_channels(), scheme), MACHINE)
+    assert {op.format for op in spared.ops if op.macs} == {"fp32"}
+    schedule = check(few_channels(), scheme, mx_small_k=True)
+    assert {op.format for op in schedule.ops if op.macs} == {scheme}
+    shapes = {name: list(value.shape) for name, value in schedule.model.graph.initializers.items()}
+    assert shapes["w_flat_codes"] == [20, 27, 1, 1] and shapes["w_flat_scales"] == [20, 1, 1, 1]
+    quantize_model(few_channels(), scheme, mx_small_k=True).save(tmp_path / "q.onnx")
+    onnx.checker.check_model(str(tmp_path / "q.onnx"), full_check=True)
+
+
 def samples(count=4):
     """Calibration samples of `products`, the inputs of `feeds` among them."""
     rng = np.random.default_rng(0)
