@@ -581,6 +581,16 @@ def inject(
     one_to_zero: Annotated[
         float | None, typer.Option(help="Rate of 1 to 0, with --ber that of 0 to 1: data-dependent errors.")
     ] = None,
+    weak_density: Annotated[
+        float | None,
+        typer.Option(help="Share of weak cells, the same in all trials; each fails with the rate --ber."),
+    ] = None,
+    ber_table: Annotated[
+        Path | None,
+        typer.Option(help="CSV of voltage, temperature, ber: --ber by --voltage and --temperature."),
+    ] = None,
+    voltage: Annotated[float, typer.Option(help="In V, with --ber-table.")] = 1.1,
+    temperature: Annotated[float, typer.Option(help="In degrees Celsius, with --ber-table.")] = 45.0,
     fault_list: Annotated[Path | None, typer.Option(help="Faults as .csv or .parquet.")] = None,
     rates: Annotated[
         str | None, typer.Option(help="FIT by mode: sridharan2012, rangeguard_mix or a TOML file.")
@@ -615,10 +625,14 @@ def inject(
     from potluck.sim.faults.recipes import NAMED
 
     description = _machine(machine, settings)
+    bers = list(ber or [])
+    if ber_table:
+        bers.append(command.ber_at(ber_table, voltage, temperature))
+    rated = command.Rated(bers, faults, one_to_zero, weak_density)
     if site == "module_outputs":
         if fault_list or rates or scheme or export:
             raise DataError("site module_outputs takes --ber and an FP32 network alone")
-        drawn = command.rate_models(ber or [], faults, one_to_zero)
+        drawn = command.rate_models(rated)
         reports = command.run_modules(
             source, _load_npz(data), samples, stored, stack or list(NAMED), drawn, trials, seed,
             command.policy_of(policy), description, console,
@@ -627,7 +641,7 @@ def inject(
     if site != "dram":
         raise DataError(f"site {site!r}", hint="One of dram, module_outputs")
     target = load_target(source, scheme, description, _load_npz(data), samples, engine)
-    drawn = command.models(target, ber or [], faults, one_to_zero, fault_list, rates, hours, forced)
+    drawn = command.models(target, rated, fault_list, rates, hours, forced)
     on_due = command.policy_of(policy)
     reports = command.run(target, stack or list(NAMED), drawn, trials, seed, on_due, export, console)
     _write_json(json_path, command.to_json(reports))

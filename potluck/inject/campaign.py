@@ -165,6 +165,12 @@ def inject(
         step()
     applied = zip(target.parts, protected.applied, strict=True)
     notes = sorted({a.note for _, a in applied if a.note})
+    lookup = protected.lookup
+    if lookup.entries:
+        notes.append(
+            f"range table: {lookup.entries} entries, {lookup.stored_bits} bits with their own code, "
+            f"{lookup.area_um2:.0f} um2 of SRAM at 28 nm"
+        )
     first = next((a for p, a in zip(target.parts, protected.applied, strict=True) if p.role == "elements"),
                  protected.applied[0])  # fmt: skip
     return Report(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,27 +22,52 @@ from potluck.sim.ecc.stack import POLICIES, Policy
 from potluck.sim.faults.faultset import FaultSet
 from potluck.sim.faults.files import read_faults, write_faults
 from potluck.sim.faults.footprints import Correlated
-from potluck.sim.faults.models import MODELS, DataDependent, Listed, Model
-from potluck.sim.faults.tables import load_rates
+from potluck.sim.faults.models import MODELS, DataDependent, Listed, Model, WeakCells
+from potluck.sim.faults.tables import load_ber_table, load_rates
+
+
+@dataclass(frozen=True)
+class Rated:
+    """Faults by rate.
+
+    Attributes:
+        bers: raw bit error rates; of weak cells, the probability that one fails.
+        kind: a key of `MODELS`.
+        one_to_zero: rate of 1 to 0, if it is another.
+        weak_density: share of weak cells, if only they fail.
+    """
+
+    bers: list[float]
+    kind: str = "uniform"
+    one_to_zero: float | None = None
+    weak_density: float | None = None
+
+
+def ber_at(table: Path, voltage: float, temperature: float) -> float:
+    """Bit error rate of a user's table.
+
+    Raises:
+        DataError: see `potluck.sim.faults.tables`.
+    """
+    return load_ber_table(table).at(voltage, temperature)
 
 
 def models(
-    target: Target, bers: list[float], kind: str, one_to_zero: float | None, listed: Path | None,
-    rates: str | None, hours: float, forced: bool,
-) -> list[Model]:  # fmt: skip
+    target: Target, rated: Rated, listed: Path | None, rates: str | None, hours: float, forced: bool
+) -> list[Model]:
     """The fault models that the options ask for.
 
     Raises:
         DataError: none, or options that exclude each other.
     """
-    if sum((bool(bers), listed is not None, rates is not None)) != 1:
+    if sum((bool(rated.bers), listed is not None, rates is not None)) != 1:
         raise DataError("what faults?", hint="Give one of --ber, --fault-list and --rates")
     if listed is not None:
         base = target.machine.memory.dram_base
         return [Listed(read_faults(listed, target.mapping, base))]
     if rates is not None:
         return [Correlated(target.mapping, load_rates(rates).rates, hours, forced)]
-    return rate_models(bers, kind, one_to_zero)
+    return rate_models(rated)
 
 
 def policy_of(text: str) -> Policy:
@@ -56,19 +82,25 @@ def policy_of(text: str) -> Policy:
     raise DataError(f"policy {text!r} on DUE", hint=f"One of {', '.join(POLICIES)}")
 
 
-def rate_models(bers: list[float], kind: str, one_to_zero: float | None) -> list[Model]:
-    """Models by raw bit error rate.
+def rate_models(rated: Rated) -> list[Model]:
+    """Models by rate.
 
     Raises:
-        DataError: no rate, or an unknown model.
+        DataError: no rate, an unknown model, or two models at once.
     """
-    if not bers:
+    if not rated.bers:
         raise DataError("what faults?", hint="Give --ber")
-    if one_to_zero is not None:
-        return [DataDependent(ber, one_to_zero) for ber in bers]
-    if kind not in MODELS:
-        raise DataError(f"fault model {kind!r}", hint=f"One of {', '.join(MODELS)}")
-    return [MODELS[kind](ber) for ber in bers]
+    if rated.kind not in MODELS:
+        raise DataError(f"fault model {rated.kind!r}", hint=f"One of {', '.join(MODELS)}")
+    if sum((rated.kind != "uniform", rated.one_to_zero is not None, rated.weak_density is not None)) > 1:
+        raise DataError(
+            "several fault models", hint="One of --faults events, --one-to-zero and --weak-density"
+        )
+    if rated.one_to_zero is not None:
+        return [DataDependent(ber, rated.one_to_zero) for ber in rated.bers]
+    if rated.weak_density is not None:
+        return [WeakCells(rated.weak_density, ber) for ber in rated.bers]
+    return [MODELS[rated.kind](ber) for ber in rated.bers]
 
 
 def run(

@@ -214,12 +214,31 @@ def test_command_line(tmp_path: Path) -> None:
         (["--rates", "nobody"], "cannot read rates 'nobody'"),
         (["--ber", "1e-4", "--policy", "hope"], "policy 'hope' on DUE"),
         (["--ber", "1e-4", "--engine", "gpu"], "engine 'gpu'"),
+        (["--ber", "1e-4", "--site", "caches"], "site 'caches'"),
+        (["--ber", "1e-4", "--site", "module_outputs", "--scheme", "int8"], "an FP32 network alone"),
+        (["--ber", "1e-4", "--weak-density", "0.1", "--one-to-zero", "0.1"], "several fault models"),
+        (["--ber", "1e-4", "--faults", "cosmic"], "fault model 'cosmic'"),
     ],
 )  # fmt: skip
 def test_command_line_errors(options: list[str], message: str) -> None:
     result = CliRunner().invoke(app, ["inject", "demo", "--samples", "1", "--trials", "1", *options])
     assert result.exit_code != 0
     assert message in f"{result.output} {result.exception}"
+
+
+def test_rates_by_voltage_and_of_weak_cells(tmp_path: Path) -> None:
+    table, out = tmp_path / "ber.csv", tmp_path / "r.json"
+    table.write_text("voltage,temperature,ber\n1.0,45,1e-3\n1.2,45,1e-5\n")
+    common = ["inject", "demo", "--scheme", "int8", "--samples", "1", "--trials", "1", "--stack", "none"]
+    for options, expected in (
+        (["--ber-table", str(table)], 1e-4),
+        (["--weak-density", "1e-3", "--ber", "0.5"], 2.5e-4),
+    ):
+        result = CliRunner().invoke(app, [*common, *options, "--json", str(out)])
+        assert result.exit_code == 0, result.output
+        assert json.loads(out.read_text())[0]["expected_raw_ber"] == pytest.approx(expected)
+    result = CliRunner().invoke(app, [*common, "--ber-table", str(table), "--voltage", "0.9"])
+    assert "does not extrapolate" in f"{result.output} {result.exception}" and result.exit_code != 0
 
 
 def test_words_of_parts_are_the_programs_bytes() -> None:

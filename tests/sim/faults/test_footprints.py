@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -19,6 +20,12 @@ from potluck.sim.faults.region import Region, region_of
 HBM3 = Mapping(load_kind("hbm3"), 1)
 PER_ROW = 32
 KEY = (7, 0)
+SHARED = Footprints(HBM3)
+
+
+@cache
+def _footprints(key: str) -> Footprints:
+    return Footprints(Mapping(load_kind(key), 2))
 
 
 def _whole_rows(rows: int) -> Region:
@@ -59,9 +66,9 @@ def test_every_bit_belongs_to_one_device(key: str) -> None:
 @pytest.mark.parametrize("key", kinds())
 @pytest.mark.parametrize("mode", list(MODES))
 def test_footprints_stay_in_their_device_and_granule(key: str, mode: str) -> None:
-    mapping = Mapping(load_kind(key), 2)
-    region = region_of(mapping, [(1 << 22, 1 << 12)])
-    footprints = Footprints(mapping)
+    footprints = _footprints(key)
+    mapping = footprints.mapping
+    region = region_of(mapping, [(1 << 22, 1 << 10)])
     for number in range(3):
         fault = footprints.draw(mode, number, number % 2 == 1, KEY, region)
         found = footprints.faults(fault, region, KEY)
@@ -80,7 +87,7 @@ def test_footprints_stay_in_their_device_and_granule(key: str, mode: str) -> Non
 
 
 def _one(mode: str, region: Region, number: int = 0) -> tuple[Fault, FaultSet]:
-    footprints = Footprints(HBM3)
+    footprints = SHARED
     fault = footprints.draw(mode, number, False, KEY, region)
     return fault, footprints.faults(fault, region, KEY)
 
