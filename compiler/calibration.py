@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -91,13 +92,13 @@ def observed(
         yield arrays
 
 
-def batches(model: ir.Model, samples: Samples) -> Iterator[dict[str, NDArray[np.float32]]]:
+def batches(model: ir.Model, samples: Samples) -> Iterator[dict[str, NDArray[Any]]]:
     """The samples as feeds of the network's batch size; the last ones that fill no batch are repeated from the first.
 
     Raises:
         DataError: An input has no samples, or they have another shape or number.
     """
-    arrays: dict[str, NDArray[np.float32]] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     counts: dict[str, int] = {}
     for value in model.graph.inputs:
         name, shape = value.name or "", shape_of(value)
@@ -107,7 +108,8 @@ def batches(model: ir.Model, samples: Samples) -> Iterator[dict[str, NDArray[np.
                 tensor=name,
                 hint=f"The samples have {sorted(samples)}",
             )
-        array = np.asarray(samples[name], np.float32)
+        # Indices of tokens stay integers: their layers, too, are calibrated by what they read.
+        array = np.asarray(samples[name], value.dtype.numpy() if value.dtype is not None else np.float32)
         if array.ndim != len(shape) or array.shape[1:] != shape[1:] or not len(array):
             wanted = ["n", *shape[1:]]
             raise DataError(

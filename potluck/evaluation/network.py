@@ -55,7 +55,8 @@ class Bench:
     Attributes:
         source: The network.
         calibration: Input name -> samples.
-        batch: Samples at a time, if the network's first dimension is free.
+        batch: Samples at a time, if the network's first dimension is free; becomes 1 if the network gives other outputs
+            or none for several samples than for each alone (a Reshape may have its batch written into it).
         options: Of `potluck.compiler.quantize.quantize_model`; samples come from ``calibration``.
     """
 
@@ -66,6 +67,33 @@ class Bench:
     _reference: dict[int, tuple[Samples, NDArray[Any], dict[str, list[NDArray[Any]]]]] = field(
         default_factory=dict
     )
+
+    def __post_init__(self) -> None:
+        if self.batch > 1 and self.calibration and not self._takes_batches():
+            self.batch = 1
+
+    def _takes_batches(self) -> bool:
+        bound = self.options.get("bind") or ()
+        if not free_batch(self.source, 1, bound):
+            return True  # it has a size of its own
+        count = min(self.batch, len(next(iter(self.calibration.values()))))
+        few = Samples({name: array[:count] for name, array in self.calibration.items()})
+        alone = self._outputs(1, few.part(np.array([0, count - 1])))
+        try:
+            together = self._outputs(self.batch, few)
+        except Exception:  # shape inference and each engine have errors of their own
+            return False
+        if together.shape != (count, *alone.shape[1:]):
+            return False
+        return bool(
+            np.allclose(together[[0, -1]], alone, rtol=1e-3, atol=1e-3 * float(np.abs(alone).max(initial=0)))
+        )
+
+    def _outputs(self, batch: int, samples: Samples) -> NDArray[Any]:
+        model = self.quantized("fp32", batch)
+        network = HostNetwork(model)
+        parts = [network.run(feed)[network.outputs[0]][:count] for feed, count in batches(model, samples)]
+        return np.concatenate(parts)
 
     def quantized(self, scheme: str | Assignment, batch: int | None = None, **options: Any) -> ir.Model:
         """The quantized network, for `batch` samples at a time; FP32 is left as it is whatever the options."""

@@ -188,12 +188,56 @@ def test_regression_with_matmuls_and_attention_is_judged_by_noise(tmp_path):
     assert len(found["rows"][1]["layers"]) == 3  # products of activations have no weights
 
 
+def test_tokens_and_a_batch_that_is_written_into_the_network(tmp_path):
+    tokens = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 17]>
+    g (int64[batch, 8] ids) => (float[batch, 5] logits) {
+      e = Gather (table, ids)
+      h = MatMul (e, w1)
+      r = Relu (h)
+      p = ReduceMean <axes = [1], keepdims = 0> (r)
+      logits = Gemm (p, w2)
+    }""")
+    fixed = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 17]>
+    g (float[batch, 4, 6, 6] x) => (float[batch, 5] y) {
+      c = Conv <kernel_shape = [3, 3]> (x, w1)
+      f = Reshape (c, shape)
+      y = Gemm <transB = 1> (f, w2)
+    }""")
+    weights(tokens, table=(50, 16), w1=(16, 24), w2=(24, 5))
+    weights(fixed, w1=(8, 4, 3, 3), w2=(5, 128))
+    fixed.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 128]), "shape"))
+    rng = np.random.default_rng(0)
+    data = {"tokens": rng.integers(0, 50, (60, 8)), "fixed": rng.standard_normal((60, 4, 6, 6))}
+    for name, model in (("tokens", tokens), ("fixed", fixed)):
+        onnx.save(model, tmp_path / "m.onnx")
+        np.savez(tmp_path / "d.npz", inputs=data[name], labels=rng.integers(0, 5, 60))
+        arguments = [
+            "--data",
+            tmp_path / "d.npz",
+            "--schemes",
+            "int8",
+            "--no-cycles",
+            "--json",
+            tmp_path / "r.json",
+        ]
+        status, text, error = formats(tmp_path / "m.onnx", *arguments)
+        assert status == 0, (name, text, error)
+        rows = json.loads((tmp_path / "r.json").read_text())["rows"]
+        assert rows[1]["score"]["agreement"]["value"] > 0.9
+        assert rows[1]["score"]["sqnr"] > 25
+
+
 def test_what_does_not_fit_is_left_out_and_what_is_unknown_is_an_error(tmp_path):
     np.savez(tmp_path / "d.npz", input=IMAGES[:60], labels=LABELS[:60])
     base = [model_path(), "--data", tmp_path / "d.npz", "--no-cycles"]
-    status, text, _ = formats(*base, "--schemes", "int8,pot_recover")
+    status, text, _ = formats(*base, "--schemes", "int4,int4:clip,pot_recover")
     assert status == 0
     assert "pot_recover left out" in text
+    assert "int4:clip" in text
+    assert "vwmacc" not in text  # nothing was simulated
+    status, _, error = formats(*base, "--schemes", "int4:magic")
+    assert status == 1
+    assert "magic" in str(error)
     status, _, error = formats(*base, "--schemes", "int9")
     assert status == 1
     assert "int9" in str(error)
