@@ -58,7 +58,7 @@ def load(
     _bind(model, dims or {})
     RemoveInitializersFromInputsPass()(model)
     InlinePass(criteria=lambda function: function.domain not in (DOMAIN, *imports.DOMAINS))(model)
-    _name_nodes(model)
+    name_nodes(model)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     imports.translate(model)
     infer_shapes(model)
@@ -217,7 +217,7 @@ def _bind(model: ir.Model, dims: Mapping[str, int]) -> None:
                 output.shape = None
 
 
-def _name_nodes(model: ir.Model) -> None:
+def name_nodes(model: ir.Model) -> None:
     """Errors, layers of the manifest and reports all speak of nodes by name."""
     taken: set[str] = set()
     for index, node in enumerate(model.graph):

@@ -16,6 +16,7 @@ from potluck.isa.errors import ModelError
 REGISTRY: dict[str, str] = {
     "assign": "Assign",
     "constant_fold": "ConstantFold",
+    "expand": "Expand",
     "fold_batchnorm": "FoldBatchnorm",
     "fuse_activation": "FuseActivation",
     "integer_products": "IntegerProducts",

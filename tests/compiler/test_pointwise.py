@@ -50,6 +50,10 @@ class Net:
         )
         self.bounds[name] = op, rtol, atol
 
+    def evaluate(self, model):
+        with np.errstate(all="ignore"):
+            return ReferenceEvaluator(model).run(None, self.inputs)
+
     def check(self):
         infos = [
             helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
@@ -58,8 +62,7 @@ class Net:
         outputs = [onnx.ValueInfoProto(name=name) for name in self.bounds]
         graph = helper.make_graph(self.nodes, "g", infos, outputs, self.held)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
-        with np.errstate(all="ignore"):
-            wanted = ReferenceEvaluator(model).run(None, self.inputs)
+        wanted = self.evaluate(model)
         del model.graph.output[:]
         for name, want in zip(self.bounds, wanted, strict=True):
             kind = helper.np_dtype_to_tensor_dtype(want.dtype)

@@ -1,0 +1,219 @@
+"""Convolutions and pools of other ranks, groups, dilations and directions, as two-dimensional dense convolutions."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from potluck.compiler.bodies import body, ints, number
+from potluck.compiler.graph import constant, integer, shape_of, text
+from potluck.compiler.graph import ints as listed
+
+
+def _spatial_rank(node: ir.Node) -> int:
+    assert node.inputs[0] is not None
+    return len(shape_of(node.inputs[0], node)) - 2
+
+
+def _attributes(**values: object) -> str:
+    """In ONNX's syntax, without those that are None."""
+    shown = {
+        name: f"[{', '.join(map(str, value))}]"
+        if isinstance(value, (list, tuple))
+        else f'"{value}"'
+        if isinstance(value, str)
+        else str(value)
+        for name, value in values.items()
+        if value is not None
+    }
+    return f"<{', '.join(f'{name} = {value}' for name, value in shown.items())}>" if shown else ""
+
+
+def _lifted(node: ir.Node, kind: str, **more: object) -> str:
+    """A one-dimensional convolution or pool as one of height 1."""
+    kernel, strides, dilations = (
+        listed(node, name, (1,)) for name in ("kernel_shape", "strides", "dilations")
+    )
+    pads = listed(node, "pads", (0, 0))
+    attributes = _attributes(
+        kernel_shape=[1, *kernel] if "kernel_shape" in node.attributes else None, strides=[1, *strides],
+        dilations=[1, *dilations] if max(dilations) > 1 else None, pads=[0, pads[0], 0, pads[1]], **more,
+    )  # fmt: skip
+    weights = (
+        "" if kind != "Conv" else ", weight" + (", x2" if len(node.inputs) > 2 and node.inputs[2] else "")
+    )
+    lines = [f"image = Unsqueeze (x0, {ints(2)})"]
+    if weights:
+        lines.append(f"weight = Unsqueeze (x1, {ints(2)})")
+    lines += [f"made = {kind} {attributes} (image{weights})", f"y0 = Squeeze (made, {ints(2)})"]
+    return "\n".join(lines)
+
+
+@body("Conv")
+def convolution(node: ir.Node) -> str | None:
+    """One dimension as two; groups one by one; dilated kernels with their zeros."""
+    group, spatial = integer(node, "group", 1), _spatial_rank(node)
+    if text(node, "auto_pad", "NOTSET") != "NOTSET":
+        return None
+    if spatial == 1:
+        return _lifted(node, "Conv", group=group)
+    if spatial != 2 or constant(node.inputs[1]) is None:
+        return None
+    if max(listed(node, "dilations", (1, 1))) > 1:
+        return _dilated(node)
+    return _grouped(node) if group > 1 else None
+
+
+def _plain(node: ir.Node, **more: object) -> str:
+    return _attributes(
+        strides=listed(node, "strides", (1, 1)), pads=listed(node, "pads", (0, 0, 0, 0)), **more
+    )
+
+
+def _dilated(node: ir.Node) -> str:
+    """A dense kernel: each weight and then zeros, less the last ones."""
+    assert node.inputs[1] is not None
+    dilations, shape = listed(node, "dilations", (1, 1)), shape_of(node.inputs[1], node)
+    high, wide = ((size - 1) * step + 1 for size, step in zip(shape[2:], dilations, strict=True))
+    spread = (*shape[:2], shape[2], 1, shape[3], 1)
+    pads = [0] * 12
+    pads[9], pads[11] = dilations[0] - 1, dilations[1] - 1
+    whole = (*shape[:2], shape[2] * dilations[0], shape[3] * dilations[1])
+    bias = ", x2" if len(node.inputs) > 2 and node.inputs[2] is not None else ""
+    attributes = _plain(node, group=integer(node, "group", 1))
+    return f"""
+        places = Reshape (x1, {ints(*spread)})
+        between = Pad (places, {ints(*pads)})
+        large = Reshape (between, {ints(*whole)})
+        weight = Slice (large, {ints(0, 0)}, {ints(high, wide)}, {ints(2, 3)})
+        y0 = Conv {attributes} (x0, weight{bias})"""
+
+
+def _grouped(node: ir.Node) -> str:
+    """The channels of each group through its own kernels."""
+    group = integer(node, "group", 1)
+    parts = [[f"{name}{index}" for index in range(group)] for name in ("channels", "weight", "bias", "part")]
+    channels, weights, biases, results = parts
+    biased = len(node.inputs) > 2 and node.inputs[2] is not None
+    split = f"Split <axis = {{}}, num_outputs = {group}>"
+    lines = [
+        f"{', '.join(channels)} = {split.format(1)} (x0)",
+        f"{', '.join(weights)} = {split.format(0)} (x1)",
+    ]
+    if biased:
+        lines.append(f"{', '.join(biases)} = {split.format(0)} (x2)")
+    for index in range(group):
+        operands = f"{channels[index]}, {weights[index]}" + (f", {biases[index]}" if biased else "")
+        lines.append(f"{results[index]} = Conv {_plain(node)} ({operands})")
+    return "\n".join([*lines, f"y0 = Concat <axis = 1> ({', '.join(results)})"])
+
+
+@body("ConvTranspose")
+def transposed(node: ir.Node) -> str | None:
+    """A convolution of the input with zeros between its elements by the kernel turned around."""
+    assert node.inputs[0] is not None and node.inputs[1] is not None
+    spatial = _spatial_rank(node)
+    if spatial not in (1, 2) or constant(node.inputs[1]) is None:
+        return None
+    ones = (1,) * spatial
+    sizes, weights = shape_of(node.inputs[0], node)[2:], shape_of(node.inputs[1], node)
+    strides, dilations = (listed(node, name, ones) for name in ("strides", "dilations"))
+    kernel, group = weights[2:], integer(node, "group", 1)
+    reach = [(size - 1) * step + 1 for size, step in zip(kernel, dilations, strict=True)]
+    extents = shape_of(node.outputs[0], node)[2:]
+    pads = _transposed_pads(node, sizes, strides, reach, extents)
+    n, c = shape_of(node.inputs[0], node)[:2]
+    lines, image = [], "x0"
+    if (
+        max(strides) > 1
+    ):  # [n, c, h, 1, w, 1] padded to [n, c, h, s, w, s], less the zeros behind the last element
+        spread, zeros, whole = [n, c], [0, 0], [n, c]
+        for size, step in zip(sizes, strides, strict=True):
+            spread, zeros, whole = [*spread, size, 1], [*zeros, 0, step - 1], [*whole, size * step]
+        kept = [(size - 1) * step + 1 for size, step in zip(sizes, strides, strict=True)]
+        axes = range(2, 2 + spatial)
+        lines += [
+            f"places = Reshape (x0, {ints(*spread)})",
+            f"between = Pad (places, {ints(*[0] * len(zeros), *zeros)})",
+            f"large = Reshape (between, {ints(*whole)})",
+            f"image = Slice (large, {ints(*[0] * spatial)}, {ints(*kept)}, {ints(*axes)})",
+        ]
+        image = "image"
+    # [C, M / group, ...] to [M, C / group, ...], turned around in every spatial direction.
+    per, axes = weights[0] // group, range(3, 3 + spatial)
+    order = [0, 2, 1, *range(3, 3 + spatial)]
+    lines += [
+        f"groups = Reshape (x1, {ints(group, per, *weights[1:])})",
+        f"swapped = Transpose <perm = {order}> (groups)",
+        f"turned = Slice (swapped, {ints(*[-1] * spatial)}, {ints(*[-(1 << 62)] * spatial)}, {ints(*axes)}, "
+        f"{ints(*[-1] * spatial)})",
+        f"weight = Reshape (turned, {ints(group * weights[1], per, *kernel)})",
+    ]
+    bias = ", x2" if len(node.inputs) > 2 and node.inputs[2] is not None else ""
+    starts = [reach[i] - 1 - pads[i] for i in range(spatial)]
+    # What the output has at the end: its extent, less what begins before it.
+    spans = [(size - 1) * step + 1 for size, step in zip(sizes, strides, strict=True)]
+    ends = [extents[i] + reach[i] - 1 - spans[i] - starts[i] for i in range(spatial)]
+    if min(*starts, *ends) < 0:  # negative padding is a slice
+        low = [max(0, -start) for start in starts]
+        high = [span - max(0, -end) for span, end in zip(spans, ends, strict=True)]
+        lines.append(f"cut = Slice ({image}, {ints(*low)}, {ints(*high)}, {ints(*range(2, 2 + spatial))})")
+        image = "cut"
+        starts, ends = [max(0, start) for start in starts], [max(0, end) for end in ends]
+    attributes = _attributes(
+        pads=[*starts, *ends], dilations=dilations, group=group, strides=ones, kernel_shape=kernel
+    )
+    lines.append(f"y0 = Conv {attributes} ({image}, weight{bias})")
+    return "\n".join(lines)
+
+
+def _transposed_pads(
+    node: ir.Node,
+    sizes: tuple[int, ...],
+    strides: tuple[int, ...],
+    reach: list[int],
+    extents: tuple[int, ...],
+) -> list[int]:
+    """What is cut off before the output in every direction."""
+    spatial = len(sizes)
+    automatic = text(node, "auto_pad", "NOTSET")
+    extra = listed(node, "output_padding", (0,) * spatial)
+    total = [
+        step * (size - 1) + more + span - extent
+        for step, size, more, span, extent in zip(strides, sizes, extra, reach, extents, strict=True)
+    ]
+    if automatic in ("SAME_UPPER", "SAME_LOWER") or "output_shape" in node.attributes:
+        upper = automatic == "SAME_UPPER"  # the odd one comes last
+        return [max(0, each) // 2 if upper else -(-max(0, each) // 2) for each in total]
+    return list(listed(node, "pads", (0,) * (2 * spatial))[:spatial])
+
+
+@body("MaxPool", "AveragePool")
+def pool(node: ir.Node) -> str | None:
+    """One dimension as two."""
+    if _spatial_rank(node) != 1 or len(node.outputs) > 1 or text(node, "auto_pad", "NOTSET") != "NOTSET":
+        return None
+    more = {"ceil_mode": integer(node, "ceil_mode", 0) or None}
+    if node.op_type == "AveragePool":
+        more["count_include_pad"] = integer(node, "count_include_pad", 0) or None
+    return _lifted(node, node.op_type, **more)
+
+
+@body("LpPool")
+def lp_pool(node: ir.Node) -> str | None:
+    """The mean of powers, times the number of elements, to the power 1 / p."""
+    rank = _spatial_rank(node)
+    kernel = listed(node, "kernel_shape", ())
+    if rank not in (1, 2) or max(listed(node, "dilations", (1,) * rank)) > 1:
+        return None
+    p, count = integer(node, "p", 2), float(np.prod(kernel))
+    attributes = _attributes(
+        kernel_shape=kernel, strides=listed(node, "strides", (1,) * rank), count_include_pad=1,
+        pads=listed(node, "pads", (0,) * 2 * rank), ceil_mode=integer(node, "ceil_mode", 0) or None,
+    )  # fmt: skip
+    return f"""
+        sizes = Abs (x0)
+        powers = Pow (sizes, {number(p)})
+        means = AveragePool {attributes} (powers)
+        total = Mul (means, {number(count)})
+        y0 = Pow (total, {number(1 / p)})"""

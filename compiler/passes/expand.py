@@ -1,0 +1,110 @@
+"""Replaces operators that have no kernel by what they consist of: ONNX's own function bodies, and ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import InlinePass, LiftConstantsToInitializersPass
+
+from potluck.compiler.bodies import EXPANDED, function_of
+from potluck.compiler.explicit import make_explicit
+from potluck.compiler.graph import drop_unused, operator
+from potluck.compiler.importer import infer_shapes, name_nodes
+from potluck.compiler.operators import rules
+from potluck.compiler.passes.base import GraphPass
+from potluck.compiler.passes.constant_fold import ConstantFold
+
+ROUNDS = 8
+"""Bodies within bodies."""
+
+
+@dataclass(frozen=True)
+class Expand(GraphPass):
+    """Expands nodes that no rule takes, until every node is taken or has no body."""
+
+    name: ClassVar[str] = "expand"
+
+    def run(self, model: ir.Model) -> int:
+        """See `GraphPass.run`."""
+        changed = 0
+        for _ in range(ROUNDS):
+            count = self._round(model)
+            changed += count
+            if not count:
+                break
+        return changed
+
+    def _round(self, model: ir.Model) -> int:
+        known, count = rules(), 0
+        opset = model.graph.opset_imports[""]
+        for node in list(model.graph):
+            rule = known.get(operator(node))
+            if rule is not None and rule(node) is None:
+                continue
+            function = _function(node, f"{node.op_type}_{count}", opset)
+            if function is None:
+                continue
+            function.opset_imports.clear()
+            function.opset_imports.update({"": opset})
+            model.functions[function.identifier()] = function
+            node.domain, node.op_type = function.domain, function.name
+            model.graph.opset_imports[EXPANDED] = 1
+            count += 1
+        if count:
+            InlinePass(criteria=lambda function: function.domain == EXPANDED)(model)
+            model.graph.opset_imports.pop(EXPANDED, None)
+            name_nodes(model)
+            LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+            infer_shapes(model)
+            ConstantFold().run(model)
+            make_explicit(model)
+            drop_unused(model.graph)
+        return count
+
+
+def _function(node: ir.Node, name: str, opset: int) -> ir.Function | None:
+    """The function that a node is; None if it is none."""
+    ours = function_of(node, name, opset)
+    if ours is not None:
+        return ours
+    if node.domain not in ("", "ai.onnx"):
+        return None
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opset)
+    except onnx.defs.SchemaError:
+        return None
+    proto = _schema_body(schema, node, opset)
+    if proto is None:
+        return None
+    for key, attribute in schema.attributes.items():  # a body refers to attributes that the node leaves out
+        if key not in node.attributes and attribute.default_value.name:
+            node.attributes[key] = ir.from_proto(attribute.default_value)
+    proto.domain, proto.name = EXPANDED, name
+    return ir.from_proto(proto)
+
+
+def _schema_body(schema: onnx.defs.OpSchema, node: ir.Node, opset: int) -> onnx.FunctionProto | None:
+    proto = onnx.FunctionProto()
+    if schema.has_context_dependent_function:
+        versions = [v for v in schema.context_dependent_function_opset_versions if v <= opset]
+        types = [_type_of(value) for value in node.inputs]
+        made = versions and schema.get_context_dependent_function_with_opset_version(
+            max(versions), ir.to_proto(node).SerializeToString(), types
+        )
+    else:
+        versions = [v for v in schema.function_opset_versions if v <= opset] if schema.has_function else []
+        made = versions and schema.get_function_with_opset_version(max(versions))
+    if not made:
+        return None
+    proto.ParseFromString(made)
+    return proto
+
+
+def _type_of(value: ir.Value | None) -> bytes:
+    if value is None or value.dtype is None:
+        return onnx.TypeProto().SerializeToString()
+    shape = None if value.shape is None else list(value.shape)
+    return onnx.helper.make_tensor_type_proto(int(value.dtype), shape).SerializeToString()
