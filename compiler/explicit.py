@@ -7,7 +7,7 @@ import onnx_ir as ir
 from potluck.compiler.graph import integer, ints, is_op, label, real, shape_of, text
 from potluck.isa.errors import ModelError
 
-_POOLS = ("MaxPool", "AveragePool")
+_POOLS = ("MaxPool", "AveragePool", "LpPool")
 
 
 def make_explicit(model: ir.Model) -> None:

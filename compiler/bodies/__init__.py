@@ -74,7 +74,7 @@ def function_of(node: ir.Node, name: str, opset: int) -> ir.Function | None:
         f'<domain: "{EXPANDED}", opset_import: ["" : {opset}]>\n{name} ({inputs}) => ({outputs}) {{\n'
         f"{_constants(statements)}\n}}"
     )
-    return ir.from_proto(onnx.parser.parse_function(text))
+    return ir.serde.deserialize_function(onnx.parser.parse_function(text))
 
 
 _CONSTANT = re.compile(r"(ints|int|float)\[([^\]]*)\]")

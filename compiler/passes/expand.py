@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import onnx
 import onnx_ir as ir
@@ -81,12 +81,17 @@ def _function(node: ir.Node, name: str, opset: int) -> ir.Function | None:
         return None
     for key, attribute in schema.attributes.items():  # a body refers to attributes that the node leaves out
         if key not in node.attributes and attribute.default_value.name:
-            node.attributes[key] = ir.from_proto(attribute.default_value)
+            node.attributes[key] = ir.serde.deserialize_attribute(attribute.default_value)
     proto.domain, proto.name = EXPANDED, name
-    return ir.from_proto(proto)
+    del proto.output[len(node.outputs) :]
+    made = {output for statement in proto.node for output in statement.output}
+    for output in proto.output:  # one that the node does not ask for
+        if output not in made:
+            proto.node.append(onnx.helper.make_node("Identity", [proto.input[0]], [output]))
+    return ir.serde.deserialize_function(proto)
 
 
-def _schema_body(schema: onnx.defs.OpSchema, node: ir.Node, opset: int) -> onnx.FunctionProto | None:
+def _schema_body(schema: Any, node: ir.Node, opset: int) -> onnx.FunctionProto | None:
     proto = onnx.FunctionProto()
     if schema.has_context_dependent_function:
         versions = [v for v in schema.context_dependent_function_opset_versions if v <= opset]
@@ -104,7 +109,10 @@ def _schema_body(schema: onnx.defs.OpSchema, node: ir.Node, opset: int) -> onnx.
 
 
 def _type_of(value: ir.Value | None) -> bytes:
-    if value is None or value.dtype is None:
-        return onnx.TypeProto().SerializeToString()
-    shape = None if value.shape is None else list(value.shape)
-    return onnx.helper.make_tensor_type_proto(int(value.dtype), shape).SerializeToString()
+    made = onnx.TypeProto()
+    if value is not None and value.dtype is not None:
+        shape = (
+            None if value.shape is None else [size if isinstance(size, int) else None for size in value.shape]
+        )
+        made = onnx.helper.make_tensor_type_proto(int(value.dtype), shape)
+    return bytes(made.SerializeToString())
