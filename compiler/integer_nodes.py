@@ -46,6 +46,17 @@ INT4_TABLE = np.concatenate([np.arange(8), np.arange(-8, 0)]).astype(np.int16)
 """Level of each INT4 code."""
 
 
+GROUP_KEY = "potluck.group"
+"""Metadata of a constant of levels: how many of them along the contraction are 4-bit codes times one multiple."""
+MOST_MULTIPLE = 18
+"""Of a group's scale in the output channel's: 7 * 18 still fits a byte."""
+
+
+def group_of(value: ir.Value | None) -> int:
+    """See `GROUP_KEY`; 0 if there are no groups."""
+    return int(value.metadata_props.get(GROUP_KEY, "0")) if value is not None else 0
+
+
 def code_table(value: ir.Value | None) -> tuple[str, NDArray[np.int16] | None]:
     """(format, level of each code) of a constant of levels; no table if it is stored in whole bytes."""
     if value is None:
@@ -66,16 +77,21 @@ class Levels:
         scale: FP32, one or one per index of ``axis``.
         axis: Of the scales.
         format: ``int8``, ``int4`` or a PoT code set.
+        group: Levels along the contraction that are 4-bit codes times one multiple; 0: no groups.
     """
 
     levels: NDArray[np.int16]
     scale: NDArray[np.float32]
     axis: int
     format: str
+    group: int = 0
 
 
 def levels_of(value: ir.Value | None) -> Levels | None:
-    """The integers behind dequantized constant weights without blocks, or None."""
+    """The integers behind dequantized constant weights, or None.
+
+    Blocks along the contraction are taken where the scales of an output channel are small multiples of one number.
+    """
     node = value.producer() if value is not None else None
     if node is None:
         return None
@@ -88,8 +104,10 @@ def levels_of(value: ir.Value | None) -> Levels | None:
         names = [name for name, kind in POT_FORMATS.items() if np.array_equal(kind.table, table)]
         held = names[0] if names else "codes"
         return Levels(levels, scale.astype(np.float32), integer(node, "axis", 0) % codes.ndim, held)
-    if not is_op(node, "DequantizeLinear") or integer(node, "block_size", 0):
+    if not is_op(node, "DequantizeLinear"):
         return None
+    if integer(node, "block_size", 0):
+        return _grouped(node)
     source = node.inputs[0]
     if source is None or source.dtype not in WEIGHTS or constants[1] is None:
         return None
@@ -102,6 +120,37 @@ def levels_of(value: ir.Value | None) -> Levels | None:
     )
     spread = zero if zero.ndim == 0 else zero.reshape([-1 if i == axis else 1 for i in range(codes.ndim)])
     return Levels(np.asarray(codes - spread, np.int16), scale, axis, source.dtype.name.lower())
+
+
+def _grouped(node: ir.Node) -> Levels | None:
+    """Integers of 8 bits behind INT4 codes in blocks, if their scales allow that."""
+    source, block = node.inputs[0], integer(node, "block_size", 0)
+    codes, scale = constant(source), constant(node.inputs[1])
+    if source is None or source.dtype is not ir.DataType.INT4 or codes is None or scale is None:
+        return None
+    if scale.dtype != np.float32 or scale.ndim != codes.ndim or codes.ndim not in (2, 4):
+        return None
+    zero = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    along = integer(node, "axis", 1) % codes.ndim
+    axis = 0 if codes.ndim == 4 else 1 - along
+    if along == axis or (zero is not None and zero.astype(np.int64).any()) or np.any(scale <= 0):
+        return None
+    rows = np.moveaxis(scale, axis, 0).reshape(scale.shape[axis], -1).astype(np.float64)
+    top = rows.max(axis=1)
+    whole = codes.astype(np.int64)
+    most = min(MOST_MULTIPLE, 127 // max(1, int(np.abs(whole).max(initial=1))))
+    found = np.zeros(len(rows))
+    for multiple in range(1, most + 1):
+        parts = rows * (multiple / top)[:, None]
+        exact = np.all((np.abs(parts - np.rint(parts)) < 1e-5) & (np.rint(parts) > 0), axis=1)
+        found[(found == 0) & exact] = multiple
+    if not found.all():
+        return None
+    unit = (top / found).astype(np.float32)
+    shape = [-1 if i == axis else 1 for i in range(codes.ndim)]
+    multiples = np.rint(scale.astype(np.float64) / unit.reshape(shape)).astype(np.int64)
+    levels = whole * spread_scales(multiples, codes.shape, along, block)
+    return Levels(levels.astype(np.int16), unit, axis, "int4", block)
 
 
 def dequantized_bias(value: ir.Value | None) -> NDArray[Any] | None:

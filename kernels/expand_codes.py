@@ -54,6 +54,11 @@ class ExpandCodes(Kernel):
     count: int
     bits: Literal[8, 16] = 16
 
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes at a1."""
+        return TABLE_BYTES + self.count // 2
+
     def emit(self, a: Assembler) -> None:
         """Append the kernel's code; control leaves at its end."""
         again, half, wide = a.fresh("expand"), self.count // 2, self.bits == 16

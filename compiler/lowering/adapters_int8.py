@@ -13,7 +13,8 @@ from potluck.isa.assembler import Assembler
 from potluck.kernels.conv_depthwise_int8 import DepthwiseInt8
 from potluck.kernels.conv_int8 import ConvInt8
 from potluck.kernels.elementwise_int8 import AddInt8, DequantizeInt8, QuantizeInt8
-from potluck.kernels.expand_codes import TABLE_BYTES, ExpandCodes
+from potluck.kernels.expand_codes import ExpandCodes
+from potluck.kernels.expand_groups import ExpandGroups
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,15 @@ class ExpandedConvTile:
     """Arguments as for `ConvInt8Tile`, but the second is the address of codes to expand to the weights first, or 0."""
 
     kernel: ConvInt8
+    group: int = 0
 
     @property
-    def _expand(self) -> ExpandCodes:
+    def _expand(self) -> ExpandCodes | ExpandGroups:
         k = self.kernel
-        rows = k.window.kernel[0] * k.window.kernel[1] * k.in_channels
-        return ExpandCodes(rows * k.row_bytes // k.weight_bytes, k.weight_bits)
+        taps = k.window.kernel[0] * k.window.kernel[1]
+        if self.group:
+            return ExpandGroups(taps, k.in_channels, k.row_bytes, self.group)
+        return ExpandCodes(taps * k.in_channels * k.row_bytes // k.weight_bytes, k.weight_bits)
 
     def emit(self, a: Assembler) -> None:
         """See `TileKernel`."""
@@ -60,7 +64,7 @@ class ExpandedConvTile:
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""
         if args[1]:
-            packed = octets(memory, args[1], TABLE_BYTES + self._expand.count // 2)
+            packed = octets(memory, args[1], self._expand.packed_bytes)
             write(memory, args[2], self._expand.contract(packed))
         ConvInt8Tile(self.kernel).evaluate(memory, args)
 

@@ -184,7 +184,7 @@ class ConvPlan(LayerPlan):
                 picked = self.weights.pick(part)
                 whole, element, order = picked.pack()
                 parts.append((whole,))
-                names = [("levels" if picked.table is None else "codes", element, order)]
+                names = [("codes" if picked.coded else "levels", element, order)]
                 biases.append(picked.constants.reshape(-1))
                 continue
             arrays, names = packed_weights(pick(self.weights, part), self.mx)
@@ -205,7 +205,7 @@ class ConvPlan(LayerPlan):
     @property
     def expands(self) -> bool:
         """Whether the weights are codes of integers, which become levels in L1."""
-        return isinstance(self.weights, IntegerWeights) and self.weights.table is not None
+        return isinstance(self.weights, IntegerWeights) and self.weights.coded
 
     def order(self) -> Iterator[tuple[int, Place]]:
         """(group, place) of every tile."""
@@ -236,7 +236,8 @@ class ConvPlan(LayerPlan):
     def tile_kernel(self) -> TileKernel:
         """The kernel with its contract on memory."""
         if isinstance(self.kernel, ConvInt8) and self.expands:
-            return ExpandedConvTile(self.kernel)
+            assert isinstance(self.weights, IntegerWeights)
+            return ExpandedConvTile(self.kernel, self.weights.group)
         if isinstance(self.kernel, ConvInt8):
             return ConvInt8Tile(self.kernel)
         tile = product_tile(self.kernel)

@@ -14,6 +14,7 @@ from potluck.kernels.base import Element, Stored
 from potluck.kernels.conv_int8 import pack_weights_int8
 from potluck.kernels.decode_weights import ByteElement, ScaleFormat
 from potluck.kernels.expand_codes import TABLE_BYTES, pack_codes
+from potluck.kernels.expand_groups import pack_groups
 from potluck.kernels.requantize import Finish
 
 
@@ -28,6 +29,7 @@ class IntegerWeights:
         format: Of the weights in the network, for reports.
         table: The level of each of sixteen codes, for weights that are stored in four bits.
         narrow: See `ConvInt8`.
+        group: Input channels whose levels are 4-bit codes times one multiple, which are stored instead; 0: none.
     """
 
     levels: NDArray[np.integer[Any]]
@@ -36,6 +38,7 @@ class IntegerWeights:
     format: str = "int8"
     table: NDArray[np.int16] | None = None
     narrow: int = 0
+    group: int = 0
 
     def pick(self, channels: slice) -> IntegerWeights:
         """Some output channels."""
@@ -49,8 +52,16 @@ class IntegerWeights:
         fits = not self.levels.size or (self.levels.min() >= -128 and self.levels.max() <= 127)
         return 8 if fits else 16
 
+    @property
+    def coded(self) -> bool:
+        """Whether they are stored as codes, which become levels in L1."""
+        return self.table is not None or self.group > 0
+
     def pack(self) -> tuple[NDArray[Any], str, str]:
         """The weights as they lie in DRAM, the name of their format and of their order."""
+        if self.group:
+            grouped = pack_groups(pack_weights_int8(self.levels, 8), self.group)
+            return grouped, "INT4", f"HWIO multiples of groups of {self.group}, HWIO halves"
         if self.table is None:
             return pack_weights_int8(self.levels, self.bits), f"INT{self.bits}", "HWIO"
         # Channels that fill a row up need a level too; nobody reads them.
@@ -59,6 +70,9 @@ class IntegerWeights:
 
     def packed_bytes(self, elements: int) -> int:
         """Bytes of so many weights in DRAM."""
+        if self.group:
+            depth = self.levels.shape[1]
+            return elements // depth * -(-depth // self.group) + elements // 2
         return elements * self.bits // 8 if self.table is None else TABLE_BYTES + elements // 2
 
 

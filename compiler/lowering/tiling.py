@@ -122,7 +122,7 @@ class Sizes:
     def expanded_bytes(self, tiling: Tiling) -> int:
         """Operands that the codes of a group become in L1; 0 if the weights are multiplied as they come."""
         made = self.expansion(tiling.channels)
-        if made is None and (self.integers is None or self.integers.table is None):
+        if made is None and (self.integers is None or not self.integers.coded):
             return 0
         return align(tiling.slices * self.levels_bytes(tiling))
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from potluck.compiler.functions.integers import LAWS
 from potluck.compiler.graph import DOMAIN, constant, integer, ints, label, real, shape_of, title
-from potluck.compiler.integer_nodes import CODES, affine_of, code_table, levels_of
+from potluck.compiler.integer_nodes import CODES, affine_of, code_table, group_of, levels_of
 from potluck.compiler.lowering.adapters_int8 import AddInt8Tile, DequantizeInt8Tile, QuantizeInt8Tile
 from potluck.compiler.lowering.conv import ConvPlan
 from potluck.compiler.lowering.depthwise import DepthwisePlan
@@ -161,7 +161,8 @@ def _integers(
     data = node.inputs[0]
     unsigned = data is not None and data.dtype is ir.DataType.UINT8
     narrow = 0 if depthwise else narrow_steps(whole, unsigned)
-    return IntegerWeights(whole, np.stack(rows), finish, held, table, narrow), affine
+    group = 0 if depthwise else group_of(node.inputs[2])
+    return IntegerWeights(whole, np.stack(rows), finish, held, table, narrow, group), affine
 
 
 @operator(*_CONVS, rule=_conv, order="NHWC")

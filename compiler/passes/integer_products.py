@@ -32,7 +32,14 @@ from potluck.compiler.graph import (
     shape_of,
     sole_user,
 )
-from potluck.compiler.integer_nodes import CODES_KEY, Levels, affine_of, dequantized_bias, levels_of
+from potluck.compiler.integer_nodes import (
+    CODES_KEY,
+    GROUP_KEY,
+    Levels,
+    affine_of,
+    dequantized_bias,
+    levels_of,
+)
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.passes.quantize_integer import CONVS, GEMMS, LAW_KEY, PRODUCTS, SUMS, output_axis
 from potluck.isa.errors import ModelError
@@ -169,6 +176,10 @@ def _weights(model: ir.Model, node: ir.Node, levels: Levels, axis: int) -> ir.Va
     if node.op_type in GEMMS and axis == 0:
         array = np.ascontiguousarray(array.T)
     low, high = int(array.min(initial=0)), int(array.max(initial=0))
+    if levels.group:
+        made = add_constant(model.graph, f"{source.name}_levels", array.astype(np.int8))
+        made.metadata_props[GROUP_KEY] = str(levels.group)
+        return made
     if levels.format == "int4" and low >= -8 and high <= 7:
         tensor = ir.Tensor(array.astype(ir.DataType.INT4.numpy()), dtype=ir.DataType.INT4)
         return add_constant(model.graph, f"{source.name}_levels", tensor)

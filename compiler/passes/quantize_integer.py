@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from potluck.compiler.calibration import ranges
 from potluck.compiler.functions import require
 from potluck.compiler.graph import DOMAIN, add_constant, constant, drop_unused, integer, label, real, shape_of
+from potluck.compiler.integer_nodes import MOST_MULTIPLE
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.passes.pot_release import correct_bias
 from potluck.compiler.quantizers import integers, pot
-from potluck.compiler.quantizers.integers import IntegerFormat, parameters
+from potluck.compiler.quantizers.integers import IntegerFormat, IntegerTensor, parameters
 from potluck.isa.errors import DataError, ModelError
 from potluck.isa.pot import POT_FORMATS, QKERAS
 from potluck.isa.requantize import REQUANTIZATIONS, Requantization
@@ -38,6 +39,8 @@ WEIGHTS = (*INTEGERS, *POT_FORMATS)
 """Formats of weights."""
 BITS_KEY = "potluck.bits"
 """Metadata of codes that ONNX has no type for: their bits."""
+FIXED_KEY = "potluck.fixed"
+"""Metadata of scales that nothing may change later."""
 LAW_KEY = "potluck.requantization"
 """Metadata of a model: the law by which it was meant to be requantized."""
 
@@ -49,7 +52,8 @@ class QuantizeInteger(GraphPass):
     Attributes:
         weights: One of `WEIGHTS`.
         activations: ``int8``, or ``fp32``: weights only, in groups of ``group``.
-        group: Elements of the contraction that share a scale where only weights are quantized; 0: per channel.
+        group: Elements of the contraction that share a scale; 0: per channel. With INT8 activations, INT4 weights have
+            scales that are multiples (1 to 18) of one of their output channel, so that their sums are integers.
         min_channels: Products that contract fewer elements, and depthwise ones, get INT8 weights; 0: none do.
         exclude: Names of nodes or weights that stay in FP32.
         requantization: Law that the graph's metadata names, for `potluck.compiler.passes.integer_products`.
@@ -141,13 +145,17 @@ class QuantizeInteger(GraphPass):
             if chosen in POT_FORMATS:
                 return self._pot(model, node, array, axis)
             along = 1 - axis if array.ndim == 2 else 1
-            grouped = self.group > 0 and self.activations == "fp32" and array.shape[along] >= self.group
+            grouped = self.group > 0 and array.shape[along] >= self.group
+            grouped &= self.activations == "fp32" or chosen == "int4"
             kind = IntegerFormat(
                 INTEGERS[chosen],
                 axis=along if grouped else axis,
                 group=self.group if grouped else 0,
             )
             made = integers.quantize(array, kind)
+            unit = made.scale
+            if grouped and self.activations == "int8":
+                made, unit = _multiples(array, made, axis)
         except DataError as error:
             raise DataError(error.message, tensor=name, hint=error.hint) from error
         codes = made.codes.astype(kind.dtype)
@@ -159,12 +167,14 @@ class QuantizeInteger(GraphPass):
             add_constant(model.graph, f"{name}_codes", tensor),
             add_constant(model.graph, f"{name}_scales", made.scale),
         ]
+        if unit is not made.scale:
+            inputs[1].metadata_props[FIXED_KEY] = "1"
         if kind.bits not in (8, 4):
             inputs[0].metadata_props[BITS_KEY] = str(kind.bits)
         _insert(
             model, node, 1, ir.Node("", "DequantizeLinear", inputs, attributes, name=f"{name}_dequantize")
         )
-        return made.scale, None
+        return unit, None
 
     def _pot(
         self, model: ir.Model, node: ir.Node, array: NDArray[np.float32], axis: int
@@ -185,6 +195,17 @@ class QuantizeInteger(GraphPass):
             model, node, 1, ir.Node(DOMAIN, "PotDequantize", inputs, attributes, name=f"{name}_dequantize")
         )
         return made.scale, made if self.compat_release and kind is QKERAS else None
+
+
+def _multiples(
+    array: NDArray[np.float32], made: IntegerTensor, axis: int
+) -> tuple[IntegerTensor, NDArray[np.float32]]:
+    """Weights in groups whose scales are multiples of one per output channel; and those."""
+    rest = tuple(at for at in range(array.ndim) if at != axis)
+    unit = made.scale.max(axis=rest, keepdims=True) / np.float32(MOST_MULTIPLE)
+    multiple = np.clip(np.rint(made.scale / unit), 1, MOST_MULTIPLE)
+    scale = np.asarray(multiple * unit, np.float32)
+    return integers.quantize_with(array, scale, made.zero_point, made.format), unit.reshape(-1)
 
 
 def output_axis(node: ir.Node) -> int | None:

@@ -109,7 +109,7 @@ def _improve(
 
     record: dict[str, Any] = {"before": error()}
     shape = held.ratio.shape
-    if "clip" in methods:
+    if "clip" in methods and not held.fixed:
         diagonal = np.einsum("gkk->gk", seen.hessian)[:, None, :]
         importance = product.restored(np.broadcast_to(diagonal, target.shape), shape)
         _clip(held, product, wanted, np.asarray(importance, np.float64), seen)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from potluck.compiler.graph import DOMAIN, constant, integer, is_op
 from potluck.compiler.integer_nodes import spread_scales
-from potluck.compiler.passes.quantize_integer import BITS_KEY
+from potluck.compiler.passes.quantize_integer import BITS_KEY, FIXED_KEY
 from potluck.isa.formats import E2M1, E2M3, E3M2, E4M3, E5M2, E8M0, ElementFormat
 
 F64 = NDArray[np.float64]
@@ -40,6 +40,7 @@ class QuantizedWeight:
         element: Of MX codes, None for integers and PoT.
         zero: Of integer codes.
         powers: Whether scales are powers of two.
+        fixed: Whether scales may not be changed.
     """
 
     node: ir.Node
@@ -51,6 +52,7 @@ class QuantizedWeight:
     element: ElementFormat | None = None
     zero: int = 0
     powers: bool = False
+    fixed: bool = False
     _codes: ir.Value = field(init=False)
 
     def __post_init__(self) -> None:
@@ -197,4 +199,5 @@ def _dequantized(node: ir.Node) -> QuantizedWeight | None:
         lowest += 1  # symmetric, as it was
     levels = np.arange(lowest - zero, highest - zero + 1, dtype=np.float64)
     ratio, stored = (whole - zero).astype(np.float64), scale.astype(np.float64)
-    return QuantizedWeight(node, levels, ratio, stored, axis, block, zero=zero, powers=powers)
+    fixed = FIXED_KEY in scale_value.metadata_props
+    return QuantizedWeight(node, levels, ratio, stored, axis, block, zero=zero, powers=powers, fixed=fixed)

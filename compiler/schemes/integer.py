@@ -10,13 +10,14 @@ from potluck.compiler.passes.quantize_integer import QuantizeInteger
 from potluck.compiler.schemes.base import Options, Scheme
 
 
-def product(name: str, weights: str, summary: str) -> Scheme:
+def product(name: str, weights: str, summary: str, group: int = 0) -> Scheme:
     """A scheme with INT8 activations."""
 
     def passes(options: Options) -> Sequence[GraphPass]:
         return (
             QuantizeInteger(
                 weights,
+                group=group,
                 min_channels=options.min_channels,
                 exclude=options.exclude,
                 samples=options.calibration,
@@ -45,6 +46,12 @@ SCHEMES = (
         "int6", "int6", "6-bit weights per channel in bytes, INT8 activations; widening INT8 multiply-adds"
     ),
     product("int4", "int4", "INT4 weights per channel, INT8 activations; widening INT8 multiply-adds"),
+    product(
+        "int4_groups",
+        "int4",
+        "INT4 weights in groups of 32, expanded to INT8 in L1, INT8 activations; widening INT8 multiply-adds",
+        32,
+    ),
     product(
         "int2",
         "int2",

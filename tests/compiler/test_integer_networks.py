@@ -10,6 +10,7 @@ from onnx.reference import ReferenceEvaluator
 from running import by_reference, by_schedule, by_simulator, feeds, same_bits
 
 from potluck.compiler.build import build, prepare
+from potluck.compiler.integer_nodes import dequantized
 from potluck.compiler.quantize import quantize_model
 from potluck.compiler.quantizers import pot
 from potluck.compiler.quantizers.integers import IntegerFormat, quantize
@@ -263,3 +264,57 @@ def test_weights_in_onnx_are_the_quantizers_values(scheme):
     given = {"x": samples((2, 3, 9, 10))["x"][:2]}
     got = ReferenceEvaluator(proto).run([name], given)[0]
     np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("law", REQUANTIZATIONS)
+def test_grouped_weights_are_integer_products(law):
+    """W4A8 in groups of 32: codes and multiples in DRAM, INT8 levels in L1, the sums of whole channels."""
+    given = samples((1, 3, 12, 12))
+    model = prepare(residual(channels=32, size=12), "int4_groups", calibration=given, requantization=law)
+    schedule = agree(model, outputs=False)
+    products = [op for op in schedule.ops if op.op in ("Conv", "Gemm")]
+    assert {op.format for op in products} == {"int8"}
+    parts = [o for op in products for o in op.operands if o.role == "weights" and o.format == "INT4"]
+    assert len(parts) == 4  # the first layer contracts too little and stays INT8
+    for op in products[1:]:
+        (part,) = (o for o in op.operands if o.role == "weights" and o.format == "INT4")
+        assert (
+            part.bytes <= 0.6 * {"w1": 18432, "w2": 36864, "w3": 2048, "w4": 1024}[part.tensor.split("_")[0]]
+        )
+    agree(prepare(residual(channels=32, size=12), "int4_groups", calibration=given), GENERIC, outputs=False)
+
+
+def test_grouped_products_of_rows_keep_their_bits():
+    body = "g (float[1, 6, 70] x) => (float[1, 6, 45] y) { y = MatMul (x, w0) }"
+    source = network(body, 2, w0=(70, 45))
+    made = quantize_model(source, "int4_groups", calibration=samples((1, 6, 70)))
+    agree(prepare(source, "int4_groups", calibration=samples((1, 6, 70))))
+    (stated,) = ReferenceEvaluator(ir.to_proto(made)).run(None, feeds(build(prepare(made), SPATZ)))
+    (ours,) = by_schedule(build(prepare(made), SPATZ), feeds(build(prepare(made), SPATZ)))
+    np.testing.assert_allclose(ours, stated, rtol=1e-5, atol=1e-5)
+
+
+def test_groups_beat_channels():
+    """Finer scales leave less noise where inputs' weights differ in size."""
+    source = network("g (float[1, 6, 96] x) => (float[1, 6, 40] y) { y = MatMul (x, w0) }", 2, w0=(96, 40))
+    weights = onnx.numpy_helper.to_array(source.graph.initializer[0]).copy()
+    weights[:32] *= 5
+    source.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weights, "w0"))
+
+    def error(scheme):
+        made = quantize_model(source, scheme, calibration=samples((1, 6, 96)))
+        node = next(node for node in made.graph if node.name == "w0_dequantize")
+        return np.square(dequantized(node.outputs[0]) - weights).sum()
+
+    assert error("int4_groups") < 0.5 * error("int4")
+
+
+def test_foreign_groups_run_in_fp32_unless_their_scales_are_multiples():
+    source = network("g (float[1, 6, 64] x) => (float[1, 6, 12] y) { y = MatMul (x, w0) }", 2, w0=(64, 12))
+    made = quantize_model(source, "int4_groups", calibration=samples((1, 6, 64)))
+    scales = next(value for name, value in made.graph.initializers.items() if name == "w0_scales")
+    shifted = scales.const_value.numpy() * np.float32([[1.0], [1.0371]])
+    scales.const_value = ir.tensor(shifted, name=scales.name)
+    model = prepare(made)
+    assert not any(node.op_type.startswith("IntegerMatMul") for node in model.graph)
+    agree(model, outputs=False)
