@@ -133,9 +133,9 @@ def _grouped(node: ir.Node) -> Levels | None:
     zero = constant(node.inputs[2]) if len(node.inputs) > 2 else None
     along = integer(node, "axis", 1) % codes.ndim
     axis = 0 if codes.ndim == 4 else 1 - along
-    if along == axis or (zero is not None and zero.astype(np.int64).any()) or np.any(scale <= 0):
-        return None
     rows = np.moveaxis(scale, axis, 0).reshape(scale.shape[axis], -1).astype(np.float64)
+    if along == axis or (zero is not None and zero.astype(np.int64).any()) or np.any(rows <= 0):
+        return None
     top = rows.max(axis=1)
     whole = codes.astype(np.int64)
     most = min(MOST_MULTIPLE, 127 // max(1, int(np.abs(whole).max(initial=1))))

@@ -71,7 +71,7 @@ class IntegerWeights:
     def packed_bytes(self, elements: int) -> int:
         """Bytes of so many weights in DRAM."""
         if self.group:
-            depth = self.levels.shape[1]
+            depth = int(self.levels.shape[1])
             return elements // depth * -(-depth // self.group) + elements // 2
         return elements * self.bits // 8 if self.table is None else TABLE_BYTES + elements // 2
 
