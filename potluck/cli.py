@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,78 +9,46 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from potluck.cli_formats import allocate, formats
+from potluck.cli_options import (
+    AssignPath,
+    Binds,
+    BlockSize,
+    Calibration,
+    CalibrationMethod,
+    CompatRelease,
+    Dims,
+    Exclude,
+    JsonPath,
+    Keep,
+    MachineName,
+    MinChannels,
+    Mode,
+    ProfileFlag,
+    ProfileOut,
+    Ptq,
+    Requantize,
+    ScaleRule,
+    SchemeName,
+    Settings,
+    SmallK,
+    TraceFormat,
+    TraceOut,
+    Tuning,
+    Window,
+    console,
+    fixed_inputs,
+    load_npz,
+    machine_of,
+    pairs,
+    quantization,
+    save_npz,
+    scheme_of,
+    write_json,
+)
 from potluck.isa.errors import DataError, ExitError, PotluckError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__.split(".")[0] + ".")
-console = Console()
-
-JsonPath = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON to this file.")]
-MachineName = Annotated[str, typer.Option("--machine", "-m", help="Machine preset or TOML file.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a machine key: key=value.")]
-Mode = Annotated[str, typer.Option(help="timed, functional or traced.")]
-ProfileFlag = Annotated[
-    bool,
-    typer.Option(
-        "--profile", help="Print the hottest blocks as assembly with cycles and what they wait for."
-    ),
-]
-ProfileOut = Annotated[
-    Path | None, typer.Option("--profile-out", help="Write cycles by core, instruction and cause as JSON.")
-]
-TraceOut = Annotated[
-    Path | None,
-    typer.Option(
-        "--trace", help="Write every instruction: .kanata for Konata, .json for Perfetto; also .gz."
-    ),
-]
-TraceFormat = Annotated[
-    str | None, typer.Option("--trace-format", help="konata or perfetto, whatever the suffix.")
-]
-Window = Annotated[str | None, typer.Option(help="Trace only these cycles: FIRST:END.")]
-SchemeName = Annotated[
-    str | None, typer.Option(help="Quantize first: mxfp8, mxfp4, ... (`potluck schemes`).")
-]
-AssignPath = Annotated[
-    Path | None, typer.Option("--assign", help="Which layer has which scheme, as JSON (docs/formats.md).")
-]
-Exclude = Annotated[list[str] | None, typer.Option(help="Node or weight to leave unquantized; repeatable.")]
-MinChannels = Annotated[int, typer.Option(help="Leave products that contract fewer elements unquantized.")]
-Requantize = Annotated[
-    str, typer.Option(help="How integer sums are rounded: ort_float_rne, tflite_single, tflite_double.")
-]
-BlockSize = Annotated[int, typer.Option(help="Elements per scale of MX schemes.")]
-SmallK = Annotated[
-    bool,
-    typer.Option("--mx-small-k", help="Block the flattened windows of convolutions of few channels (MX)."),
-]
-ScaleRule = Annotated[str, typer.Option(help="MX scales of blocks: floor (OCP), rceil, even or mse.")]
-Dims = Annotated[
-    list[str] | None, typer.Option("--dim", help="Size of a dynamic dimension: NAME=8; repeatable.")
-]
-Binds = Annotated[
-    list[str] | None,
-    typer.Option("--bind", help="Make an input a constant: NAME=FILE.npy; repeatable."),
-]
-Calibration = Annotated[Path | None, typer.Option(help="Samples as .npz, for schemes with fixed ranges.")]
-CalibrationMethod = Annotated[
-    str, typer.Option(help="Ranges from samples: minmax, percentile[=99.9], entropy, mse.")
-]
-Ptq = Annotated[
-    str, typer.Option(help="Better quantization, e.g. better, or equalize,gptq,bias (`potluck schemes`).")
-]
-Keep = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Layer at higher precision: a name, first, last, depthwise, sensitive[=N] or none; repeatable."
-    ),
-]
-Tuning = Annotated[
-    Path | None, typer.Option(help="Samples as .npz for what --ptq learns; otherwise those of --calibration.")
-]
-CompatRelease = Annotated[
-    bool,
-    typer.Option("--compat-release", help="QKeras PoT weights with the 127/128 mixture of PoTAcc's release."),
-]
 
 
 @app.command()
@@ -93,7 +60,7 @@ def demo(
     """Run a packaged, trained ResNet-8 on held-out Fashion-MNIST images: FP32, MXFP8 and MXFP4."""
     from potluck.demo import run_demo
 
-    _write_json(json_path, run_demo(images, machine, console))
+    write_json(json_path, run_demo(images, machine, console))
 
 
 @app.command()
@@ -134,25 +101,25 @@ def run(
     from potluck.report import print_result
     from potluck.views.options import Views
 
-    options = _quantization(
+    options = quantization(
         exclude, min_channels, calibration, requantization, block_size, scale_rule, mx_small_k,
         calibration_method, ptq, keep, tuning, compat_release,
     )  # fmt: skip
     views = Views(profile, profile_out, trace, trace_format, window)
     result = api.run(
         model,
-        _load_npz(inputs),
-        _scheme(scheme, assign),
-        _machine(machine, settings),
+        load_npz(inputs),
+        scheme_of(scheme, assign),
+        machine_of(machine, settings),
         **views.options(mode),
         **options,
-        **_fixed(dim, bind),
+        **fixed_inputs(dim, bind),
     )
     if output:
-        _save_npz(output, result.outputs)
+        save_npz(output, result.outputs)
     print_result(console, result)
     views.show(console, result)
-    _write_json(json_path, result.to_json())
+    write_json(json_path, result.to_json())
 
 
 @app.command()
@@ -182,136 +149,23 @@ def quantize(
     from potluck.compiler.ptq.pipeline import record_of
     from potluck.report import print_quantization
 
-    chosen = _scheme(scheme, assign)
+    chosen = scheme_of(scheme, assign)
     if chosen is None:
         raise DataError("there is nothing to quantize to", hint="Give --scheme or --assign")
-    options = _quantization(
+    options = quantization(
         exclude, min_channels, calibration, requantization, block_size, scale_rule, mx_small_k,
         calibration_method, ptq, keep, tuning, compat_release,
     )  # fmt: skip
-    made = api.quantize(model, chosen, **options, **_fixed(dim, bind))
+    made = api.quantize(model, chosen, **options, **fixed_inputs(dim, bind))
     made.save(output)
     record = record_of(made)
     print_quantization(console, record)
-    _write_json(json_path, record)
+    write_json(json_path, record)
     console.print(f"wrote {output}")
 
 
-DataPath = Annotated[
-    Path, typer.Option("--data", help="Samples as .npz: arrays by input name, and `labels` if there are any.")
-]
-
-
-@app.command()
-def allocate(
-    model: Path,
-    target: Annotated[
-        str,
-        typer.Option(help="size, bops, cycles or joules: size=60% of the start's, cycles=2e5 in its unit."),
-    ],
-    data: DataPath,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the assignment.")],
-    calibration: Calibration = None,
-    schemes: Annotated[
-        str | None, typer.Option(help="Candidates, fidelity ascending, with commas: mxfp4,mxfp8,fp32.")
-    ] = None,
-    loss: Annotated[float, typer.Option(help="Points of the metric that may be lost against FP32.")] = 1.0,
-    least: Annotated[float | None, typer.Option(help="The metric's target itself (points, or dB).")] = None,
-    metric: Annotated[str, typer.Option(help="accuracy, agreement with FP32, sqnr, or auto.")] = "auto",
-    sensitivity: Annotated[
-        str, typer.Option(help="What ranks layers: noise (measured) or kl (of weights, as in the paper).")
-    ] = "noise",
-    penalty: Annotated[float, typer.Option(help="First penalty of the clustering, and its step.")] = 0.1,
-    rounds: Annotated[int, typer.Option(help="Most rounds of phase 2.")] = 40,
-    per_round: Annotated[int, typer.Option(help="Layers that move in a round.")] = 2,
-    patience: Annotated[int, typer.Option(help="Rounds without progress before it stops.")] = 5,
-    exclude: Exclude = None,
-    requantization: Requantize = "ort_float_rne",
-    block_size: BlockSize = 32,
-    scale_rule: ScaleRule = "floor",
-    calibration_method: CalibrationMethod = "minmax",
-    ptq: Ptq = "",
-    machine: MachineName = "spatz-mx",
-    settings: Settings = None,
-    dim: Dims = None,
-    bind: Binds = None,
-    limit: Annotated[int | None, typer.Option(help="Use the first so many samples.")] = None,
-    batch: Annotated[int, typer.Option(help="Samples at a time, where the network leaves it free.")] = 32,
-    json_path: JsonPath = None,
-) -> None:
-    """Choose a scheme for each layer under a target (SigmaQuant): writes an assignment for --assign.
-
-    The exit status is 0 only if the targets are met; otherwise it is 3, and the nearest assignment is written.
-    """
-    from potluck.allocation.command import run as carry_out
-
-    options = {
-        "requantization": requantization, "block_size": block_size, "scale_rule": scale_rule,
-        "calibration_method": calibration_method, "ptq": ptq,
-    }  # fmt: skip
-    found, report = carry_out(
-        model, target, data, output, console, calibration=calibration, machine=_machine(machine, settings),
-        schemes=schemes.split(",") if schemes else None, metric=metric, sensitivity=sensitivity, exclude=exclude,
-        limit=limit, batch=batch, options={**options, **_fixed(dim, bind)}, loss=loss / 100,
-        least=None if least is None else least if metric == "sqnr" else least / 100,
-        penalty=penalty, rounds=rounds, per_round=per_round, patience=patience,
-    )  # fmt: skip
-    _write_json(json_path, report)
-    if not found.met:
-        raise typer.Exit(3)
-
-
-@app.command()
-def formats(
-    model: Path,
-    data: DataPath,
-    calibration: Calibration = None,
-    schemes: Annotated[
-        str | None,
-        typer.Option(
-            help="With commas, also as SCHEME:METHOD+METHOD of --ptq; default: all for FP32 networks."
-        ),
-    ] = None,
-    assign: Annotated[
-        list[Path] | None, typer.Option("--assign", help="Mixed precision, a row each; repeatable.")
-    ] = None,
-    trained: Annotated[
-        list[Path] | None, typer.Option(help="Network trained in its format (QAT), a row each; repeatable.")
-    ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Write the Pareto plot: .svg, .png or .pdf.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write the table as CSV.")] = None,
-    cycles: Annotated[bool, typer.Option(help="Simulate a batch for cycles, energy, instructions.")] = True,
-    metric: Annotated[str, typer.Option(help="accuracy, agreement with FP32, sqnr, or auto.")] = "auto",
-    exclude: Exclude = None,
-    min_channels: MinChannels = 16,
-    requantization: Requantize = "ort_float_rne",
-    block_size: BlockSize = 32,
-    scale_rule: ScaleRule = "floor",
-    calibration_method: CalibrationMethod = "minmax",
-    ptq: Ptq = "",
-    keep: Keep = None,
-    machine: MachineName = "spatz-mx",
-    settings: Settings = None,
-    dim: Dims = None,
-    bind: Binds = None,
-    limit: Annotated[int | None, typer.Option(help="Use the first so many samples.")] = None,
-    batch: Annotated[int, typer.Option(help="Samples at a time, where the network leaves it free.")] = 32,
-    json_path: JsonPath = None,
-) -> None:
-    """Compare formats on a network: metric with interval, noise by layer, bytes, cycles, energy, instructions."""
-    from potluck.comparison.command import run as carry_out
-
-    options = {
-        "exclude": exclude or [], "min_channels": min_channels, "requantization": requantization,
-        "block_size": block_size, "scale_rule": scale_rule, "calibration_method": calibration_method, "ptq": ptq,
-        "keep": None if keep is None else [word for item in keep for word in item.split(",")],
-    }  # fmt: skip
-    report = carry_out(
-        model, data, console, calibration=calibration, names=schemes.split(",") if schemes else None,
-        assignments=assign or [], trained=trained or [], machine=_machine(machine, settings) if cycles else None,
-        metric=metric, limit=limit, batch=batch, options={**options, **_fixed(dim, bind)}, plot=plot, csv=csv,
-    )  # fmt: skip
-    _write_json(json_path, report)
+app.command()(allocate)
+app.command()(formats)
 
 
 @app.command()
@@ -349,7 +203,7 @@ def import_gguf(
     """Put the block-quantized weights of a GGUF file into a network, as standard ONNX."""
     from potluck.compiler.quantize import import_gguf as with_blocks
 
-    with_blocks(model, weights, _pairs("--name", name), dims=_fixed(dim, None)["dims"]).save(output)
+    with_blocks(model, weights, pairs("--name", name), dims=fixed_inputs(dim, None)["dims"]).save(output)
     console.print(f"wrote {output}")
 
 
@@ -379,14 +233,14 @@ def compile_command(
     """Compile a network to a RISC-V ELF file with a manifest."""
     from potluck import api
 
-    options = _quantization(
+    options = quantization(
         exclude, min_channels, calibration, requantization, block_size, scale_rule, mx_small_k,
         calibration_method, ptq, keep, tuning, compat_release,
     )  # fmt: skip
-    chosen = _scheme(scheme, assign)
-    fixed = _fixed(dim, bind)
+    chosen = scheme_of(scheme, assign)
+    fixed = fixed_inputs(dim, bind)
     source: Any = api.quantize(model, chosen, **options, **fixed) if chosen else model
-    program = api.compile(source, _machine(machine, settings), **({} if chosen else fixed))
+    program = api.compile(source, machine_of(machine, settings), **({} if chosen else fixed))
     program.save(output)
     console.print(
         f"wrote {output}: {len(program.manifest.layers)} layers, {program.text_bytes} bytes of code"
@@ -432,21 +286,21 @@ def simulate(
     from potluck.report import print_result
 
     loaded = api.load_program(program)
-    description = _machine(machine or loaded.manifest.machine, settings)
+    description = machine_of(machine or loaded.manifest.machine, settings)
     from potluck.sim.process import Environment
     from potluck.sim.result import Result
     from potluck.views.options import Views
 
     views = Views(profile, profile_out, trace, trace_format, window)
     environment = Environment(
-        arguments or [], _pairs("--env", variables), str(program), sys.stdin.buffer, root,
+        arguments or [], pairs("--env", variables), str(program), sys.stdin.buffer, root,
         sys.stdout.buffer, sys.stderr.buffer,
     )  # fmt: skip
     status = 0
     try:
         result = api.simulate(
             loaded,
-            _load_npz(inputs),
+            load_npz(inputs),
             machine=description,
             budget=budget,
             signature=signature,
@@ -458,11 +312,11 @@ def simulate(
             raise  # a compiled network has no status of its own to tell
         result, status = error.result, error.status & 0xFF
     if output:
-        _save_npz(output, result.outputs)
+        save_npz(output, result.outputs)
     terminal = Console(stderr=True) if loaded.foreign else console
     print_result(terminal, result)
     views.show(terminal, result)
-    _write_json(json_path, result.to_json())
+    write_json(json_path, result.to_json())
     if status:
         raise typer.Exit(status)
 
@@ -475,7 +329,7 @@ def unpack(
     """Write the arrays of an .npz file as the files that a compiled program reads under Linux."""
     from potluck.tensor_files import write_files
 
-    for path in write_files(_load_npz(arrays), folder):
+    for path in write_files(load_npz(arrays), folder):
         console.print(f"wrote {path}")
 
 
@@ -487,7 +341,7 @@ def pack(
     """Collect .npy files in one .npz file, each array under its file's name."""
     from potluck.tensor_files import read_files
 
-    _save_npz(output, read_files(files))
+    save_npz(output, read_files(files))
     console.print(f"wrote {output}")
 
 
@@ -501,7 +355,7 @@ def asm(
     """Assemble GNU-syntax source to an ELF file, in the encodings of a machine."""
     from potluck.isa.assembler import assemble_file
 
-    program = assemble_file(source, _machine(machine, settings).isa.vmxdotp_encoding)
+    program = assemble_file(source, machine_of(machine, settings).isa.vmxdotp_encoding)
     program.save(output)
     console.print(f"wrote {output}: {program.text_bytes} bytes of code")
 
@@ -511,7 +365,7 @@ def disasm(program: Path, machine: MachineName = "spatz-mx", settings: Settings 
     """Disassemble an ELF file, in the encodings of a machine."""
     from potluck import api
 
-    print(api.load_program(program).disassemble(_machine(machine, settings).isa.vmxdotp_encoding))
+    print(api.load_program(program).disassemble(machine_of(machine, settings).isa.vmxdotp_encoding))
 
 
 @app.command()
@@ -526,7 +380,7 @@ def isa(
     from potluck.instruction import describe
     from potluck.report import find_instruction, print_instruction, print_instructions
 
-    description = _machine(machine, settings)
+    description = machine_of(machine, settings)
     encoding = description.isa.vmxdotp_encoding
     if not mnemonic:
         if json_path:
@@ -534,13 +388,13 @@ def isa(
         return print_instructions(console, extension, encoding)
     about = describe(find_instruction(mnemonic, encoding), description)
     print_instruction(console, about)
-    _write_json(json_path, about)
+    write_json(json_path, about)
 
 
 @app.command()
 def machine(name: Annotated[str, typer.Argument()] = "spatz-mx", settings: Settings = None) -> None:
     """Show a machine description with every key."""
-    console.print_json(_machine(name, settings).model_dump_json())
+    console.print_json(machine_of(name, settings).model_dump_json())
 
 
 @app.command()
@@ -561,10 +415,10 @@ def where(
     from potluck.where import locate, print_rows
 
     loaded = api.load_program(program)
-    description = _machine(machine or loaded.manifest.machine, settings)
+    description = machine_of(machine or loaded.manifest.machine, settings)
     rows = [row for text in what for row in locate(loaded, text, description)]
     print_rows(rows, console)
-    _write_json(json_path, rows)
+    write_json(json_path, rows)
 
 
 @app.command()
@@ -624,7 +478,7 @@ def inject(
     from potluck.inject.target import load_target
     from potluck.sim.faults.recipes import NAMED
 
-    description = _machine(machine, settings)
+    description = machine_of(machine, settings)
     bers = list(ber or [])
     if ber_table:
         bers.append(command.ber_at(ber_table, voltage, temperature))
@@ -634,17 +488,17 @@ def inject(
             raise DataError("site module_outputs takes --ber and an FP32 network alone")
         drawn = command.rate_models(rated)
         reports = command.run_modules(
-            source, _load_npz(data), samples, stored, stack or list(NAMED), drawn, trials, seed,
+            source, load_npz(data), samples, stored, stack or list(NAMED), drawn, trials, seed,
             command.policy_of(policy), description, console,
         )  # fmt: skip
-        return _write_json(json_path, command.to_json(reports))
+        return write_json(json_path, command.to_json(reports))
     if site != "dram":
         raise DataError(f"site {site!r}", hint="One of dram, module_outputs")
-    target = load_target(source, scheme, description, _load_npz(data), samples, engine)
+    target = load_target(source, scheme, description, load_npz(data), samples, engine)
     drawn = command.models(target, rated, fault_list, rates, hours, forced)
     on_due = command.policy_of(policy)
     reports = command.run(target, stack or list(NAMED), drawn, trials, seed, on_due, export, console)
-    _write_json(json_path, command.to_json(reports))
+    write_json(json_path, command.to_json(reports))
 
 
 @app.command()
@@ -652,7 +506,7 @@ def bench(names: Annotated[list[str] | None, typer.Argument()] = None, json_path
     """Print the project's own figures beside their references."""
     from potluck.benchmarks import run_benchmarks
 
-    _write_json(json_path, run_benchmarks(names or [], console))
+    write_json(json_path, run_benchmarks(names or [], console))
 
 
 @app.command()
@@ -667,113 +521,8 @@ def doctor(
     from potluck import doctor as tools
 
     report = tools.examine(console, required or [])
-    _write_json(json_path, report)
+    write_json(json_path, report)
     tools.check(report)
-
-
-def _machine(name: str, settings: list[str] | None) -> Any:
-    from potluck.isa.machine import load_machine
-
-    return load_machine(name, _pairs("--set", settings))
-
-
-def _pairs(option: str, settings: list[str] | None) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for setting in settings or []:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise DataError(f"{option} {setting!r}: expected key=value")
-        found[key] = value
-    return found
-
-
-def _scheme(scheme: str | None, assign: Path | None) -> Any:
-    """A scheme's name, an assignment, or None."""
-    if assign is None:
-        return scheme
-    if scheme is not None:
-        raise DataError(
-            "--scheme and --assign exclude each other", hint="The file's 'default' is for other layers"
-        )
-    from potluck.compiler.schemes.assignment import load
-
-    return load(assign)
-
-
-def _quantization(
-    exclude: list[str] | None,
-    min_channels: int,
-    calibration: Path | None,
-    requantization: str,
-    block_size: int,
-    scale_rule: str,
-    mx_small_k: bool,
-    calibration_method: str,
-    ptq: str,
-    keep: list[str] | None,
-    tuning: Path | None,
-    compat_release: bool,
-) -> dict[str, Any]:
-    return {
-        "exclude": tuple(exclude or ()),
-        "min_channels": min_channels,
-        "calibration": _load_npz(calibration) if calibration is not None else None,
-        "requantization": requantization,
-        "block_size": block_size,
-        "scale_rule": scale_rule,
-        "mx_small_k": mx_small_k,
-        "calibration_method": calibration_method,
-        "ptq": ptq,
-        "keep": [word for item in keep for word in item.split(",")] if keep is not None else None,
-        "tuning": _load_npz(tuning) if tuning is not None else None,
-        "compat_release": compat_release,
-    }
-
-
-def _fixed(dims: list[str] | None, binds: list[str] | None) -> dict[str, Any]:
-    """What is known of the inputs when a network is compiled."""
-    import numpy as np
-
-    sizes: dict[str, int] = {}
-    for name, size in _pairs("--dim", dims).items():
-        if not size.isdecimal():
-            raise DataError(f"--dim {name}={size}: expected a whole number")
-        sizes[name] = int(size)
-    values: dict[str, Any] = {}
-    for name, path in _pairs("--bind", binds).items():
-        try:
-            values[name] = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise DataError(f"cannot read {path} as .npy: {error}", tensor=name) from None
-    return {"dims": sizes, "bind": values}
-
-
-def _load_npz(path: Path | None) -> dict[str, Any]:
-    import numpy as np
-
-    if path is None:
-        return {}
-    try:
-        with np.load(path) as data:
-            return dict(data)
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path} as .npz: {error}") from None
-
-
-def _save_npz(path: Path, arrays: dict[str, Any]) -> None:
-    import numpy as np
-
-    temporary = path.with_name(path.name + ".part.npz")
-    np.savez(temporary, **arrays)
-    temporary.replace(path)
-
-
-def _write_json(path: Path | None, value: Any) -> None:
-    if path is None:
-        return
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(value, indent=1, default=str) + "\n")
-    temporary.replace(path)
 
 
 def main() -> None:
