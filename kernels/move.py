@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -66,31 +68,49 @@ class Move(Kernel):
         with saved(a, [register for register in registers if register.startswith("s")]):
             a("li", "t5", self.source[-1])
             a("li", "t6", self.target[-1])
-            heads = []
-            for axis, (source, target, count) in enumerate(levels):
-                if axis:  # begin where the level around is
-                    a("mv", source, levels[axis - 1][0])
-                    a("mv", target, levels[axis - 1][1])
-                    a("mv", count, f"a{2 + axis}")
-                heads.append(a.fresh("move"))
-                a.label(heads[-1])
-            source, target, count = levels[-1]
-            a("vsetvli", "t0", count, f"e{bits}", "m8", "ta", "ma")
-            a(*self._access("vl", self.source[-1], source, "t5"))
-            a("mul", "t1", "t0", "t5")
-            a("add", source, source, "t1")
-            a(*self._access("vs", self.target[-1], target, "t6"))
-            a("mul", "t1", "t0", "t6")
-            a("add", target, target, "t1")
-            a("sub", count, count, "t0")
-            a("bnez", count, heads[-1])
-            for axis in reversed(range(rank - 1)):
-                source, target, count = levels[axis]
+            strips, over = a.fresh("move_strips"), a.fresh("move_over")
+            last = f"a{1 + rank}"
+            a("vsetvli", "t0", last, f"e{bits}", "m8", "ta", "ma")
+            a("bne", "t0", last, strips)
+            # One vector is a whole line: vl stays what it is, and no pointer moves along the line.
+            with self._outer(a, levels, rank - 1):
+                source, target, _ = levels[max(0, rank - 2)]
+                a(*self._access("vl", self.source[-1], source, "t5"))
+                a(*self._access("vs", self.target[-1], target, "t6"))
+            a("j", over)
+            a.label(strips)
+            with self._outer(a, levels, rank):
+                source, target, count = levels[-1]
+                a("vsetvli", "t0", count, f"e{bits}", "m8", "ta", "ma")
+                a(*self._access("vl", self.source[-1], source, "t5"))
+                a("mul", "t1", "t0", "t5")
+                a("add", source, source, "t1")
+                a(*self._access("vs", self.target[-1], target, "t6"))
+                a("mul", "t1", "t0", "t6")
+                a("add", target, target, "t1")
+                a("sub", count, count, "t0")
+            a.label(over)
+        a.label(done)
+
+    @contextmanager
+    def _outer(self, a: Assembler, levels: Sequence[tuple[str, str, str]], depth: int) -> Iterator[None]:
+        """Loops over the first ``depth`` axes around the body; the last of all axes counts down in the body itself."""
+        heads = []
+        for axis, (source, target, count) in enumerate(levels[:depth]):
+            if axis:  # begin where the level around is
+                a("mv", source, levels[axis - 1][0])
+                a("mv", target, levels[axis - 1][1])
+                a("mv", count, f"a{2 + axis}")
+            heads.append(a.fresh("move"))
+            a.label(heads[-1])
+        yield
+        for axis in reversed(range(depth)):
+            source, target, count = levels[axis]
+            if axis < len(self.source) - 1:
                 add_immediate(a, source, self.source[axis], "t1")
                 add_immediate(a, target, self.target[axis], "t1")
                 a("addi", count, count, -1)
-                a("bnez", count, heads[axis])
-        a.label(done)
+            a("bnez", count, heads[axis])
 
     def _access(self, kind: str, stride: int, address: str, register: str) -> tuple[str, ...]:
         if stride == self.size:

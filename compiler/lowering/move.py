@@ -29,6 +29,8 @@ TILES = 8
 """Tiles that a box is cut into if they are not too small."""
 LEAST = 4096
 """Bytes of a tile below which its overhead shows."""
+WORD = 8
+"""Bytes of a bank's word."""
 WASTE = 4
 """Bytes loaded per byte used, at most, to load a strided line as one run."""
 
@@ -194,24 +196,19 @@ class _Direct:
 
 @dataclass(frozen=True)
 class _Side:
-    """How a tile lies in L1 on one side, dense in the order of DRAM.
+    """How a tile lies in L1 on one side: lines as in DRAM, at distances of their own.
 
     Attributes:
         strides: Elements from one to the next along each axis in L1.
-        run: Elements of a contiguous line.
+        elements: Room that the tile takes.
         outer: Axes (indices) that select the line; the first has the most lines.
         lines: Of the whole tile.
     """
 
     strides: tuple[int, ...]
-    run: int
+    elements: int
     outer: tuple[int, ...]
     lines: tuple[int, ...]
-
-    @property
-    def elements(self) -> int:
-        """Room that the tile takes."""
-        return self.run * math.prod(self.lines)
 
     @property
     def transfers(self) -> int:
@@ -219,7 +216,13 @@ class _Side:
         return math.prod(self.lines[1:])
 
 
-def _side(steps: Sequence[int], sizes: Sequence[int], waste: int) -> _Side:
+def _pitch(elements: int, item: int) -> int:
+    """The least distance of lines that is an odd number of 64-bit words: then a vector across lines meets all banks."""
+    words = -(-elements * item // WORD)
+    return (words + 1 - words % 2) * WORD // item
+
+
+def _side(steps: Sequence[int], sizes: Sequence[int], waste: int, item: int) -> _Side:
     """A tile of these sizes where axes have these steps; gaps up to ``waste`` times the line are moved along."""
     local, extent = [0] * len(steps), 1
     apart: list[int] = []
@@ -233,11 +236,12 @@ def _side(steps: Sequence[int], sizes: Sequence[int], waste: int) -> _Side:
         else:
             apart.append(axis)
     outer = sorted(apart, key=lambda i: -sizes[i])
-    pitch = extent
-    for axis in reversed(outer):  # the axis with the most lines is the repetitions of a transfer
+    room = extent
+    for axis in outer:  # the axis with the most lines is the repetitions of a transfer
+        pitch = _pitch(room, item)
         local[axis] = pitch if steps[axis] > 0 else -pitch
-        pitch *= sizes[axis]
-    return _Side(tuple(local), extent, tuple(outer), tuple(sizes[i] for i in outer))
+        room = pitch * sizes[axis]
+    return _Side(tuple(local), room, tuple(outer), tuple(sizes[i] for i in outer))
 
 
 class _Tiled:
@@ -264,8 +268,8 @@ class _Tiled:
 
     def _sides(self, sizes: Sequence[int]) -> tuple[_Side, _Side]:
         return (
-            _side([axis.source for axis in self.axes], sizes, WASTE),
-            _side([axis.target for axis in self.axes], sizes, 1),
+            _side([axis.source for axis in self.axes], sizes, WASTE, self.item),
+            _side([axis.target for axis in self.axes], sizes, 1, self.item),
         )
 
     def _sizes(self) -> list[int]:
