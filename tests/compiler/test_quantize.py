@@ -7,6 +7,7 @@ from onnx.reference import ReferenceEvaluator
 
 from potluck.compiler.graph import constant
 from potluck.compiler.lowering.packing import pack_mx
+from potluck.compiler.mx_nodes import quantized
 from potluck.compiler.quantize import quantize_model
 from potluck.isa import blocks, mx
 from potluck.isa.errors import ModelError
@@ -19,9 +20,10 @@ def run(model, x):
     return ReferenceEvaluator(model).run(None, {"x": x})[0]
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("channels", [16, 32, 33, 100])
-def test_the_function_quantizes_as_the_machine_does(scheme, channels):
+@pytest.mark.parametrize("scheme", [*SCHEMES, "mxfp6", "mxfp6_e3m2", "mxint8"])
+@pytest.mark.parametrize("rule", ["floor", "even", "rceil"])
+@pytest.mark.parametrize(("channels", "block"), [(16, 32), (33, 32), (100, 16), (200, 64)])
+def test_the_function_quantizes_as_the_machine_does(scheme, rule, channels, block):
     """Bit for bit `potluck.isa.mx`, on values that reach every exponent, NaN, infinities and zeros."""
     source = network(
         f"""g (float[2, {channels}, 3, 2] x) => (float[2, 4, 3, 2] y) {{
@@ -29,8 +31,8 @@ def test_the_function_quantizes_as_the_machine_does(scheme, channels):
         }}""",
         w=(4, channels, 1, 1),
     )
-    model = quantize_model(source, scheme)
-    node = next(node for node in model.graph if node.op_type == "MxQuantizeDequantize")
+    model = quantize_model(source, scheme, scale_rule=rule, block_size=block)
+    node = next(node for node in model.graph if node.op_type.endswith("QuantizeDequantize"))
     proto = ir.to_proto(model)
     proto.graph.output.append(
         onnx.helper.make_tensor_value_info(node.outputs[0].name, onnx.TensorProto.FLOAT, [2, channels, 3, 2])
@@ -40,11 +42,18 @@ def test_the_function_quantizes_as_the_machine_does(scheme, channels):
         np.float32
     )
     x[0, 3, 0, 0], x[1, 5, 0, 0], x[0, :, 1, 1] = np.inf, np.nan, 0
+    x[1, :, 0, 1], x[1, ::2, 0, 1] = 0.0, -0.0
     x[1, :, 1, 1] *= np.float32(1e-38) / np.abs(x[1, :, 1, 1]).max()
     x[1, :, 2, 1] *= np.float32(3e38) / np.abs(x[1, :, 2, 1]).max()
+    x[0, :, 2, 0] = np.clip(
+        x[0, :, 2, 0], -1.984375, 1.984375
+    )  # maxima at and around the limits of the rules
+    for column, top in enumerate(np.float32([1.5, 1.75, 1.875])):
+        x[0, :, column, 1] = rng.uniform(-1, 1, channels).astype(np.float32)
+        x[0, 1, column, 1] = np.nextafter(top, np.float32(column))
     with np.errstate(all="ignore"):
         got = ReferenceEvaluator(proto).run([node.outputs[0].name], {"x": x})[0]
-    expected = mx.quantize(x, blocks.layout(scheme), axis=1).dequantize()
+    expected = mx.quantize(x, quantized(node), axis=1, scale_rule=rule).dequantize()
     np.testing.assert_array_equal(got, expected)
 
 

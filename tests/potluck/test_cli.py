@@ -86,6 +86,24 @@ def test_quantize_compile_simulate_by_files(potluck, tmp_path: Path) -> None:  #
     )
 
 
+def test_mx_options_and_gguf_weights(potluck, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Block size and scale rule are in the file; a wrong rule and a file that is no GGUF are named."""
+    import onnx
+
+    path, weights = tmp_path / "q.onnx", tmp_path / "w.gguf"
+    options = ("--block-size", 16, "--scale-rule", "even", "--mx-small-k")
+    assert potluck("quantize", model_path(), "--scheme", "mxfp6", *options, "-o", path)[0] == 0
+    graph = onnx.load(path).graph
+    kinds = {t.data_type for t in graph.initializer}
+    assert {onnx.TensorProto.FLOAT6E2M3, onnx.TensorProto.FLOAT8E8M0} <= kinds
+    assert any(node.op_type == "Im2col" for node in graph.node)
+    status, text = potluck("quantize", model_path(), "--scheme", "mxfp6", "--scale-rule", "up", "-o", path)
+    assert status == 1 and "'up'" in text and "rceil" in text
+    weights.write_bytes(b"GGML" + bytes(40))
+    status, text = potluck("import-gguf", model_path(), weights, "-o", path)
+    assert status == 1 and "w.gguf" in text
+
+
 def test_run_and_machine_overrides(potluck, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     reports = []
     for setting in ("vector.vlen=512", "vector.vlen=1024"):
