@@ -23,6 +23,8 @@ from potluck.sim.faults.faultset import FaultSet
 from potluck.sim.faults.files import read_faults, write_faults
 from potluck.sim.faults.footprints import Correlated
 from potluck.sim.faults.models import MODELS, DataDependent, Listed, Model, WeakCells
+from potluck.sim.faults.protected import Protected
+from potluck.sim.faults.recipes import recipe
 from potluck.sim.faults.tables import load_ber_table, load_rates
 
 
@@ -111,6 +113,13 @@ def run(
     reports = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     kept: dict[int, FaultSet] = {}
+    for model in faults:
+        if isinstance(model, Correlated):
+            region = Protected(target.parts, recipe("none"), target.mapping).region
+            given = "every trial is given one" if model.forced else "trials without one count, too"
+            share = f"{model.probability(region):.3g}"
+            text = f"a fault touches the constants within {model.hours:g} hours with probability {share}; {given}"
+            console.print(text, highlight=False, soft_wrap=True)
     if export is not None and len(faults) != 1:
         raise DataError("one list holds one model's faults", hint="Give one --ber with --export")
     with Progress(*columns, console=console, transient=True) as progress:

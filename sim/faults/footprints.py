@@ -8,7 +8,6 @@ it: `touching` says how many of all do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -354,10 +353,3 @@ def poisson(mean: float, u: float, least: int = 0) -> int:
         p *= mean / count
         below += p
     return count
-
-
-def all_faults(
-    footprints: Footprints, faults: Sequence[Fault], region: Region, key: tuple[int, int]
-) -> FaultSet:
-    """The bits that several faults hit."""
-    return union(footprints.faults(fault, region, key) for fault in faults)

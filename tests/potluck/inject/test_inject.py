@@ -241,6 +241,23 @@ def test_rates_by_voltage_and_of_weak_cells(tmp_path: Path) -> None:
     assert "does not extrapolate" in f"{result.output} {result.exception}" and result.exit_code != 0
 
 
+def test_field_rates_are_given_one() -> None:
+    options = [
+        "--rates",
+        "rangeguard_mix",
+        "--hours",
+        "1e5",
+        "--forced",
+        "--scheme",
+        "int8",
+        "--samples",
+        "1",
+    ]
+    result = CliRunner().invoke(app, ["inject", "demo", *options, "--trials", "2", "--stack", "ondie+CRC"])
+    assert result.exit_code == 0, result.output
+    assert "every trial is given one" in result.output and "of 2 trials" in result.output
+
+
 def test_words_of_parts_are_the_programs_bytes() -> None:
     one = target("int8")
     part = next(p for p in one.parts if p.role == "elements")

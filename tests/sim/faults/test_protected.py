@@ -98,6 +98,23 @@ def test_one_flip_is_corrected_by_every_code_and_schemes_share_faults() -> None:
     assert cells[0] == cells[1]
 
 
+def test_on_die_codes_of_other_kinds() -> None:
+    """DDR5's (136,128): a single bit of each half is corrected unseen, two of one half are mostly mis-corrected."""
+    ddr5 = Mapping(load_kind("ddr5"), 1)
+    protected = Protected(PARTS[:1], recipe("ondie"), ddr5)
+    assert cells_used(protected) == (64 * (256 + 16), 64 * 256)
+    (read,) = protected.read(fault_set(keys_of(100, Sort.DATA, np.array([3, 200]))))
+    assert read.outcome.tolist() == [Outcome.CE]
+    rows, wrong = np.arange(64), np.random.default_rng(3)
+    pairs = np.array([wrong.choice(128, 2, replace=False) for _ in rows])
+    (read,) = protected.read(fault_set(keys_of(np.repeat(100 + rows, 2), Sort.DATA, pairs.ravel())))
+    extra = np.bitwise_count(read.data ^ PARTS[0].clean).sum(axis=1)
+    assert set(extra.tolist()) <= {2, 3} and 45 <= (extra == 3).sum() <= 64  # 88 % (facts 4.2)
+    both = Protected(PARTS, recipe("ondie+hsiao_72_64"), ddr5)
+    (read,) = both.read(fault_set(keys_of(np.array([101, 101]), Sort.DATA, np.array([0, 170]))))
+    assert read.outcome.tolist() == [Outcome.CE] and both.applied[0].stack.check_bits == 48
+
+
 def test_policies() -> None:
     protected = Protected(PARTS, recipe("hsiao"), HBM3)
     two = fault_set(keys_of(np.array([101, 101]), Sort.DATA, np.array([3, 40])))
