@@ -91,7 +91,7 @@ def test_mx_options_and_gguf_weights(potluck, tmp_path: Path) -> None:  # type: 
     import onnx
 
     path, weights = tmp_path / "q.onnx", tmp_path / "w.gguf"
-    options = ("--block-size", 16, "--scale-rule", "even", "--mx-small-k")
+    options = ("--block-size", 16, "--scale-rule", "even", "--mx-small-k", "--min-channels", 8)
     assert potluck("quantize", model_path(), "--scheme", "mxfp6", *options, "-o", path)[0] == 0
     graph = onnx.load(path).graph
     kinds = {t.data_type for t in graph.initializer}
