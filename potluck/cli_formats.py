@@ -22,6 +22,7 @@ from potluck.cli_options import (
     Requantize,
     ScaleRule,
     Settings,
+    SmallK,
     console,
     fixed_inputs,
     machine_of,
@@ -59,6 +60,7 @@ def allocate(
     requantization: Requantize = "ort_float_rne",
     block_size: BlockSize = 32,
     scale_rule: ScaleRule = "floor",
+    mx_small_k: SmallK = False,
     calibration_method: CalibrationMethod = "minmax",
     ptq: Ptq = "",
     machine: MachineName = "spatz-mx",
@@ -77,7 +79,7 @@ def allocate(
 
     options = {
         "requantization": requantization, "block_size": block_size, "scale_rule": scale_rule,
-        "calibration_method": calibration_method, "ptq": ptq,
+        "calibration_method": calibration_method, "ptq": ptq, "mx_small_k": mx_small_k,
     }  # fmt: skip
     found, report = carry_out(
         model, target, data, output, console, calibration=calibration, machine=machine_of(machine, settings),
@@ -116,6 +118,7 @@ def formats(
     requantization: Requantize = "ort_float_rne",
     block_size: BlockSize = 32,
     scale_rule: ScaleRule = "floor",
+    mx_small_k: SmallK = False,
     calibration_method: CalibrationMethod = "minmax",
     ptq: Ptq = "",
     keep: Keep = None,
@@ -133,6 +136,7 @@ def formats(
     options = {
         "exclude": exclude or [], "min_channels": min_channels, "requantization": requantization,
         "block_size": block_size, "scale_rule": scale_rule, "calibration_method": calibration_method, "ptq": ptq,
+        "mx_small_k": mx_small_k,
         "keep": None if keep is None else [word for item in keep for word in item.split(",")],
     }  # fmt: skip
     report = carry_out(
