@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +104,11 @@ def _read(source: Source) -> ir.Model:
 def _convert(model: ir.Model) -> None:
     version = model.graph.opset_imports.get("", OPSET)
     if version > OPSET:
+        from potluck.compiler.passes.expand import inline  # which imports this module
+
+        ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+        while inline(model, lambda node: _changed(node, version)):
+            pass
         _relabel(model, version)
     if version < OPSET:
         import onnxscript.version_converter  # slow to import, and seldom needed twice
@@ -132,16 +137,8 @@ def _relabel(model: ir.Model, version: int) -> None:
     Raises:
         ModelError: They do not.
     """
-    changed = set()
-    for node in ir.traversal.RecursiveGraphIterator(model.graph):
-        if node.domain in ("", "ai.onnx"):
-            try:
-                new, old = (onnx.defs.get_schema(node.op_type, opset) for opset in (version, OPSET))
-            except onnx.defs.SchemaError:
-                changed.add(node.op_type)
-                continue
-            if new.since_version > OPSET and _signature(new) != _signature(old):
-                changed.add(node.op_type)
+    nodes = ir.traversal.RecursiveGraphIterator(model.graph)
+    changed = {node.op_type for node in nodes if _changed(node, version)}
     foreign = any(domain != DOMAIN for domain, _, _ in model.functions)
     if changed or foreign:
         what = f"its operators {sorted(changed)} are" if changed else "its functions may be"
@@ -154,13 +151,33 @@ def _relabel(model: ir.Model, version: int) -> None:
     model.graph.opset_imports[""] = FP6_OPSET if held or model.functions else OPSET
 
 
-def _signature(schema: onnx.defs.OpSchema) -> tuple[object, ...]:
-    """What a node of an operator can say: inputs, outputs, attributes with defaults."""
+def _changed(node: ir.Node, version: int) -> bool:
+    """Whether a node says something at a newer opset that it cannot say at ours."""
+    if node.domain not in ("", "ai.onnx"):
+        return False
+    try:
+        new, old = (onnx.defs.get_schema(node.op_type, opset) for opset in (version, OPSET))
+    except onnx.defs.SchemaError:
+        return True
+    if new.since_version <= OPSET:
+        return False
+    added = new.attributes.keys() - old.attributes.keys()
+    if added & node.attributes.keys() or len(node.inputs) > old.max_input:
+        return True
+    return _signature(new, len(old.inputs), added) != _signature(old, len(old.inputs), added)
+
+
+def _signature(schema: onnx.defs.OpSchema, inputs: int, without: Collection[str]) -> tuple[object, ...]:
+    """What a node of an operator can say: its first inputs, outputs, attributes with defaults but for some."""
     attributes = sorted(
         (name, str(item.type), item.required, item.default_value.SerializeToString())
         for name, item in schema.attributes.items()
+        if name not in without
     )
-    ports = [[(port.name, str(port.option)) for port in ports] for ports in (schema.inputs, schema.outputs)]
+    ports = [
+        [(port.name, str(port.option)) for port in ports]
+        for ports in (schema.inputs[:inputs], schema.outputs)
+    ]
     return (attributes, *ports)
 
 

@@ -12,7 +12,7 @@ from potluck.benchmarks.conformance.running import Outcome
 
 _HEAD = """# Conformance
 
-Written by `python -m potluck.benchmarks.conformance`, which runs every case in about a minute; do not edit. With
+Written by `python -m potluck.benchmarks.conformance`, which runs every case in a few minutes; do not edit. With
 operators as arguments it runs their cases alone and renews their rows.
 
 The {total:,} node cases that the `onnx` package generates, each compiled for `spatz-mx`, executed on the simulator and

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -38,24 +39,14 @@ class Expand(GraphPass):
         return changed
 
     def _round(self, model: ir.Model) -> int:
-        known, count = rules(), 0
-        opset = model.graph.opset_imports[""]
-        for node in list(model.graph):
+        known = rules()
+
+        def without_kernel(node: ir.Node) -> bool:
             rule = known.get(operator(node))
-            if rule is not None and rule(node) is None:
-                continue
-            function = _function(node, f"{node.op_type}_{count}", opset)
-            if function is None:
-                continue
-            function.opset_imports.clear()
-            function.opset_imports.update({"": opset})
-            model.functions[function.identifier()] = function
-            node.domain, node.op_type = function.domain, function.name
-            model.graph.opset_imports[EXPANDED] = 1
-            count += 1
+            return rule is None or rule(node) is not None
+
+        count = inline(model, without_kernel)
         if count:
-            InlinePass(criteria=lambda function: function.domain == EXPANDED)(model)
-            model.graph.opset_imports.pop(EXPANDED, None)
             name_nodes(model)
             LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
             infer_shapes(model)
@@ -63,6 +54,25 @@ class Expand(GraphPass):
             make_explicit(model)
             drop_unused(model.graph)
         return count
+
+
+def inline(model: ir.Model, chosen: Callable[[ir.Node], bool]) -> int:
+    """Replaces nodes by their bodies, once; returns how many had one."""
+    count, opset = 0, model.graph.opset_imports[""]
+    for node in list(model.graph):
+        function = _function(node, f"{node.op_type}_{count}", opset) if chosen(node) else None
+        if function is None:
+            continue
+        function.opset_imports.clear()
+        function.opset_imports.update({"": opset})
+        model.functions[function.identifier()] = function
+        node.domain, node.op_type = function.domain, function.name
+        model.graph.opset_imports[EXPANDED] = 1
+        count += 1
+    if count:
+        InlinePass(criteria=lambda function: function.domain == EXPANDED)(model)
+        model.graph.opset_imports.pop(EXPANDED, None)
+    return count
 
 
 def _function(node: ir.Node, name: str, opset: int) -> ir.Function | None:

@@ -208,3 +208,18 @@ def test_shape_computations_vanish():
     x = np.random.default_rng(1).standard_normal((2, 3, 4, 5)).astype(np.float32)
     for got, want in zip(reference(model, x=x), ReferenceEvaluator(source).run(None, {"x": x}), strict=True):
         np.testing.assert_array_equal(got, want)
+
+
+def test_an_operator_newer_than_ours_becomes_the_function_that_defines_it():
+    text = """<ir_version: 13, opset_import: ["" : 25]>
+    g (float[1, 2, 4, 8] q, float[1, 2, 4, 8] k, float[1, 2, 4, 8] v) => (float[1, 2, 4, 8] y) {
+      y = Attention <is_causal = 1> (q, k, v)
+    }"""
+    source = onnx.parser.parse_model(text)
+    rng = np.random.default_rng(2)
+    feeds = {name: rng.standard_normal((1, 2, 4, 8)).astype(np.float32) for name in "qkv"}
+    model = load(source)
+    run_passes(model, folding())
+    assert model.graph.opset_imports[""] == 24
+    want = ReferenceEvaluator(source).run(None, feeds)[0]
+    np.testing.assert_allclose(reference(model, **feeds)[0], want, rtol=1e-5, atol=1e-6)
