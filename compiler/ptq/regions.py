@@ -1,8 +1,9 @@
 """Channels that can be scaled or rotated: values that hang together, who produces them and who multiplies by them.
 
-A region is closed if every value in it comes from a product (or a normalization's scale and shift), goes into products
-along their contraction or through operators that treat channels alike, and is seen by nobody else. Then the producers'
-output channels can be changed as long as the consumers' input channels are changed back: the network stays the same.
+A region is closed if every value in it comes from a product (or from a multiplication by constants per channel, as
+normalizations end with), goes into products along their contraction or through operators that treat channels alike, and
+is seen by nobody else. Then the producers' output channels can be changed as long as the consumers' input channels are
+changed back: the network stays the same.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Region:
 
     Attributes:
         producers: Products whose output channels these are.
-        norms: LayerNormalizations whose scale and shift act on them.
+        norms: LayerNormalizations, and products with a constant per channel, and which inputs are these constants.
         consumers: Products that contract them.
         addends: Adds of a constant per channel.
         channels: How many.
@@ -32,7 +33,7 @@ class Region:
     """
 
     producers: list[Product] = field(default_factory=list)
-    norms: list[ir.Node] = field(default_factory=list)
+    norms: list[tuple[ir.Node, tuple[int, ...]]] = field(default_factory=list)
     consumers: list[Product] = field(default_factory=list)
     addends: list[tuple[ir.Node, int]] = field(default_factory=list)
     values: set[ir.Value] = field(default_factory=set)
@@ -57,7 +58,7 @@ def regions(model: ir.Model) -> list[Region]:
 
 
 def _is_source(node: ir.Node) -> bool:
-    return _float_product(node) is not None or is_op(node, "LayerNormalization")
+    return _float_product(node) is not None or is_op(node, "LayerNormalization", "Mul")
 
 
 def _float_product(node: ir.Node) -> Product | None:
@@ -114,7 +115,9 @@ def _producer(region: Region, node: ir.Node, todo: list[ir.Value]) -> None:
     elif is_op(node, "LayerNormalization") and integer(node, "axis", -1) in (-1, _rank(node) - 1):
         scale = [constant(item) for item in node.inputs[1:3]]
         region.closed &= all(item is not None for item in scale)
-        region.norms.append(node)
+        region.norms.append((node, tuple(range(1, len(node.inputs)))))
+    elif is_op(node, "Mul") and (at := _per_channel(node, region.channels)) is not None:
+        region.norms.append((node, (at,)))
     elif not _through(region, node, todo):
         region.closed = False
 
@@ -164,17 +167,9 @@ def _sum(region: Region, node: ir.Node, todo: list[ir.Value]) -> bool:
     if left is None or right is None:
         return False
     for at, one, other in ((0, left, right), (1, right, left)):
-        held = constant(one)
-        if held is None:
+        if constant(one) is None:
             continue
-        axis = _axis(other)
-        shape = (1,) * max(0, _rank_of(other) - held.ndim) + held.shape
-        per_channel = (
-            axis is not None
-            and len(shape) == _rank_of(other)
-            and all(size == (region.channels if place == axis else 1) for place, size in enumerate(shape))
-        )
-        if not per_channel:
+        if _per_channel(node, region.channels) != at:
             return False
         if (node, at) not in region.addends:
             region.addends.append((node, at))
@@ -184,6 +179,20 @@ def _sum(region: Region, node: ir.Node, todo: list[ir.Value]) -> bool:
         return False
     todo += [left, right, node.outputs[0]]
     return True
+
+
+def _per_channel(node: ir.Node, channels: int) -> int | None:
+    """Which of two operands is a constant for every channel of the other."""
+    for at in (0, 1):
+        held, other = constant(node.inputs[at]), node.inputs[1 - at]
+        axis = _axis(other) if other is not None else None
+        if held is None or other is None or axis is None:
+            continue
+        shape = (1,) * max(0, _rank_of(other) - held.ndim) + held.shape
+        wanted = [channels if place == axis else 1 for place in range(_rank_of(other))]
+        if list(shape) == wanted:
+            return at
+    return None
 
 
 def _homogeneous(node: ir.Node) -> bool:

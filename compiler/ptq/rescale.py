@@ -80,7 +80,7 @@ def smooth(model: ir.Model, samples: Samples, alpha: float) -> dict[str, float]:
 
 
 def _title(region: Region) -> str:
-    return region.producers[0].name if region.producers else str(region.norms[0].name)
+    return region.producers[0].name if region.producers else str(region.norms[0][0].name)
 
 
 def _extent(factor: F64) -> float:
@@ -99,7 +99,9 @@ def _power(factor: F64) -> F64:
 def _produced(region: Region) -> F64:
     """Largest weight that makes each channel."""
     rows = [np.abs(_by_output(item, _weights(item))).max(axis=1) for item in region.producers]
-    rows += [np.abs(np.asarray(constant(node.inputs[1]), np.float64)).reshape(-1) for node in region.norms]
+    rows += [
+        np.abs(np.asarray(constant(node.inputs[at[0]]), np.float64)).reshape(-1) for node, at in region.norms
+    ]
     return np.asarray(np.max(rows, axis=0), np.float64)
 
 
@@ -136,9 +138,10 @@ def _apply(region: Region, factor: F64) -> None:
         replace_constant(item.node, 1, _along(_weights(item), 1 / factor, item.axis))
         if item.bias is not None:
             scaled_bias(item.node, 1 / factor)
-    for node in region.norms:
-        for at in range(1, len(node.inputs)):
-            scaled_last(node, at, 1 / factor)
+    for node, places in region.norms:
+        for at in places:
+            array = np.asarray(constant(node.inputs[at]), np.float64)
+            replace_constant(node, at, array * (1 / factor).reshape(array.shape))
     for node, at in region.addends:
         array = np.asarray(constant(node.inputs[at]), np.float64)
         replace_constant(node, at, array * (1 / factor).reshape(array.shape))
@@ -154,13 +157,6 @@ def scaled_bias(node: ir.Node, factor: F64) -> None:
     """Multiplies a constant bias, which may be one number for all channels."""
     array = np.asarray(constant(node.inputs[2]), np.float64).reshape(-1)
     replace_constant(node, 2, np.broadcast_to(array, factor.shape) * factor)
-
-
-def scaled_last(node: ir.Node, at: int, factor: F64) -> None:
-    """Multiplies a constant along its last axis."""
-    array = constant(node.inputs[at])
-    if array is not None:
-        replace_constant(node, at, np.asarray(array, np.float64) * factor)
 
 
 def replace_constant(node: ir.Node, at: int, array: NDArray[np.floating]) -> None:
