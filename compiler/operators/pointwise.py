@@ -251,11 +251,11 @@ def plan(selector: Selector, node: ir.Node) -> None:
             inputs.append(selector.tensor(value, node, last))
             shapes.append(tuple(full[i] for i in _order(len(shape), last)))
     result = convert(BUILDERS[node.op_type.removeprefix("Fused")](node, *operands), REGISTER[y.dtype])
-    result = _bounded(node, result)
+    result = bounded(node, result)
     selector.plans.append(PointwisePlan(label(node), title(node), result, tuple(inputs), tuple(shapes), y))
 
 
-def _bounded(node: ir.Node, value: Value) -> Value:
+def bounded(node: ir.Node, value: Value) -> Value:
     """The activation of a fused operator."""
     low, high = real(node, "min", -math.inf), real(node, "max", math.inf)
     if "min" in node.attributes and not math.isinf(low):

@@ -1,4 +1,4 @@
-"""Gemm and MatMul with a constant matrix."""
+"""Gemm and MatMul: with a constant matrix, which is packed, and of two tensors."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ import numpy as np
 import onnx_ir as ir
 
 from potluck.compiler.graph import DOMAIN, constant, integer, label, real, shape_of, title
+from potluck.compiler.lowering.base import Tensor
+from potluck.compiler.lowering.base import constant as make_constant
 from potluck.compiler.lowering.conv import ConvPlan
 from potluck.compiler.lowering.dense import DensePlan
+from potluck.compiler.lowering.matmul import MatMulPlan, Product, parts
+from potluck.compiler.lowering.pointwise import PointwisePlan
 from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.mx_nodes import decodable, operands_reason, quantizer
 from potluck.compiler.operators.base import floats, operator
+from potluck.compiler.operators.pointwise import bounded
 from potluck.compiler.reading import as_conv, bias_of, bounds_of, weights_of, weights_reason
 from potluck.isa.errors import MachineError
+from potluck.kernels.expressions.graph import F32, argument
 
 if TYPE_CHECKING:
     from potluck.compiler.selection import Selector
@@ -36,21 +42,87 @@ def _gemm(node: ir.Node) -> str | None:
 
 
 def _matmul(node: ir.Node) -> str | None:
-    reason = floats(node) or weights_reason(node)
+    reason = floats(node)
     if reason:
         return reason
+    if _general(node):
+        return _general_reason(node)
+    reason = weights_reason(node)
+    if reason:
+        return reason
+    data = node.inputs[0]
+    assert data is not None
+    return operands_reason(node, len(shape_of(data, node)) - 1, 0)
+
+
+def _general(node: ir.Node) -> bool:
+    """Whether a product is one of two tensors; a constant matrix is packed."""
     data, weight = node.inputs[0], node.inputs[1]
     assert data is not None and weight is not None
-    rank = len(shape_of(data, node))
-    if len(shape_of(weight, node)) != 2 or rank < 2:
-        return "only products of a tensor of 2 or more dimensions with a constant matrix are compiled"
-    return operands_reason(node, rank - 1, 0)
+    matrices = len(shape_of(weight, node)) == 2 and len(shape_of(data, node)) >= 2
+    return not matrices or (constant(data) is not None) or (weights_reason(node) is not None)
+
+
+def _general_reason(node: ir.Node) -> str | None:
+    for value in node.inputs[:2]:
+        assert value is not None
+        if value.dtype not in (None, ir.DataType.FLOAT):
+            assert value.dtype is not None
+            return f"its tensor {value.name!r} is {value.dtype.name}, only FLOAT is computed"
+        if quantizer(value) is not None:
+            return "products of two MX activations have no kernel"
+        if 0 in shape_of(value, node):
+            return f"its tensor {value.name!r} has no elements"
+    return "its bias needs a constant matrix" if len(node.inputs) > 2 else None
+
+
+def _plan_general(selector: Selector, node: ir.Node) -> None:
+    """A product of two tensors: parts of the contraction, then their sum."""
+    operands, shapes = [], []
+    for value in node.inputs[:2]:
+        assert value is not None
+        array = constant(value)
+        shapes.append(shape_of(value, node))
+        operands.append(
+            selector.tensor(value, node, channels_last=False)
+            if array is None
+            else make_constant(value.name or "", "values", np.asarray(array, np.float32))
+        )
+    product, y = Product.of(*shapes), selector.new(node.outputs[0])
+    pieces = parts(product.k, selector.target)
+    bounds, open_ends = bounds_of(node), (-math.inf, math.inf)
+    left, right = operands
+    total: Tensor | None = None
+    for number, (first, length) in enumerate(pieces):
+        alone = len(pieces) == 1
+        made = y if alone else selector.fresh(f"{label(node)}_part{number}", y.shape)
+        limits = bounds if alone else open_ends
+        selector.plans.append(
+            MatMulPlan(
+                label(node), title(node), product, left, right, made, first, length, limits, selector.target
+            )
+        )
+        if total is not None:
+            last = number + 1 == len(pieces)
+            result = y if last else selector.fresh(f"{label(node)}_sum{number}", y.shape)
+            value = argument(0, F32) + argument(1, F32)
+            if last:
+                value = bounded(node, value)
+            shape = (y.stored_shape, y.stored_shape)
+            selector.plans.append(
+                PointwisePlan(label(node), title(node), value, (total, made), shape, result)
+            )
+            made = result
+        total = made
 
 
 @operator("MatMul", f"{DOMAIN}.FusedMatMul", rule=_matmul, order="row")
 @operator("Gemm", f"{DOMAIN}.FusedGemm", rule=_gemm, order="row")
 def _plan(selector: Selector, node: ir.Node) -> None:
     """Gemm and MatMul: a 1x1 convolution whose image is the rows of the matrix."""
+    if "MatMul" in node.op_type and _general(node):
+        _plan_general(selector, node)
+        return
     x, y = selector.tensor(node.inputs[0], node, channels_last=False), selector.new(node.outputs[0])
     transposed = bool(integer(node, "transB", 0))
     alpha, beta = real(node, "alpha", 1.0), real(node, "beta", 1.0)
