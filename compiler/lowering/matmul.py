@@ -160,7 +160,8 @@ class MatMulPlan(LayerPlan):
         ]  # fmt: skip
         starts = [min(at, p.n - self.columns) for at in range(0, p.n, self.columns)]
         rows = Loop("row", p.m, self.rows)
-        tiles, turn = [], -1
+        tiles: list[Tile] = []
+        turn = -1
         for batch, (left, right) in enumerate(p.offsets()):
             for column in starts:
                 turn += 1

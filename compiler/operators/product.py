@@ -105,12 +105,11 @@ def _plan_general(selector: Selector, node: ir.Node) -> None:
         if total is not None:
             last = number + 1 == len(pieces)
             result = y if last else selector.fresh(f"{label(node)}_sum{number}", y.shape)
-            value = argument(0, F32) + argument(1, F32)
-            if last:
-                value = bounded(node, value)
+            both = argument(0, F32) + argument(1, F32)
+            both = bounded(node, both) if last else both
             shape = (y.stored_shape, y.stored_shape)
             selector.plans.append(
-                PointwisePlan(label(node), title(node), value, (total, made), shape, result)
+                PointwisePlan(label(node), title(node), both, (total, made), shape, result)
             )
             made = result
         total = made
