@@ -108,9 +108,7 @@ def _plan_general(selector: Selector, node: ir.Node) -> None:
             both = argument(0, F32) + argument(1, F32)
             both = bounded(node, both) if last else both
             shape = (y.stored_shape, y.stored_shape)
-            selector.plans.append(
-                PointwisePlan(label(node), title(node), both, (total, made), shape, result)
-            )
+            selector.plans.append(PointwisePlan(label(node), title(node), both, (total, made), shape, result))
             made = result
         total = made
 

@@ -3,8 +3,8 @@
 import numpy as np
 import onnxruntime
 import pytest
-from test_pointwise import Net as Plain
-from test_pointwise import drawn
+from nodes import Net as Plain
+from nodes import drawn
 
 
 class Net(Plain):

@@ -1,7 +1,7 @@
 """Products of two activations against onnx's reference evaluator: ranks, broadcast batches, slices and parts."""
 
 import numpy as np
-from test_pointwise import Net, drawn
+from nodes import Net, drawn
 
 from potluck.compiler.lowering.matmul import Product
 

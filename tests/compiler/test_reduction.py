@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_pointwise import Net, drawn
+from nodes import Net, drawn
 
 NAMES = ("Sum", "Mean", "Max", "Min", "Prod", "SumSquare", "L1", "L2", "LogSum", "LogSumExp")
 CASES = [

@@ -3,7 +3,7 @@
 import mpmath
 import numpy as np
 import pytest
-from test_pointwise import execute
+from drawing import execute
 
 from potluck.kernels.expressions import functions
 from potluck.kernels.expressions.meaning import evaluate

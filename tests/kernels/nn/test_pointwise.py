@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from one_kernel import Bench, halves, same
+from drawing import CORNERS, execute, numbers
+from one_kernel import same
 
 from potluck.isa.errors import DataError
 from potluck.kernels.expressions import graph
@@ -16,44 +17,6 @@ OUTPUTS = {
     I64: ["int64"],
     MASK: ["bool"],
 }
-CORNERS = {
-    F32: [
-        0.0,
-        -0.0,
-        1.0,
-        -1.0,
-        np.inf,
-        -np.inf,
-        np.nan,
-        1e-40,
-        -1e-45,
-        3.4e38,
-        2.0**31,
-        -(2.0**31),
-        0.5,
-        1.5,
-        2.5,
-    ],
-    I32: [0, 1, -1, 2**31 - 1, -(2**31), 7, -16, 15, 16],
-    I64: [0, 1, -1, 2**63 - 1, -(2**63), 2**31, 2**53 + 1],
-}
-
-
-def numbers(rng, dtype, count):
-    if dtype == "bool":
-        return rng.integers(0, 2, count).astype(bool)
-    if dtype == "float32":
-        drawn = (rng.standard_normal(count) * 2.0 ** rng.integers(-30, 30, count)).astype(np.float32)
-    else:
-        info = np.iinfo(dtype)
-        drawn = rng.integers(info.min, info.max, count, dtype=dtype, endpoint=True)
-    kind = F32 if dtype == "float32" else I64 if dtype == "int64" else I32
-    corners = np.array(CORNERS[kind])
-    if dtype != "float32":
-        corners = corners[(corners >= np.iinfo(dtype).min) & (corners <= np.iinfo(dtype).max)]
-    chosen = rng.random(count) < 0.4
-    drawn[chosen] = rng.choice(corners.astype(dtype), int(chosen.sum()))
-    return drawn
 
 
 def literal(rng, type):
@@ -93,22 +56,6 @@ def grow(rng, leaves, steps):
             ops = {F32: graph.FLOATS, MASK: graph.MASKS}.get(kind, graph.SAME)
             values.append(graph.binary(str(rng.choice(ops)), some(kind), some(kind)))
     return values[-1]
-
-
-def execute(kernel, operands, rows, columns):
-    bench = Bench(kernel)
-    pointers = [bench.place(x) for x in operands]
-    want = kernel.contract(*operands, rows=rows, columns=columns)
-    out = bench.output("out", np.full_like(want, 1 if kernel.out == "bool" else 99))
-    shares = []
-    for first, count in halves(rows):
-        args = []
-        for array, pointer in zip(kernel.arrays, pointers, strict=True):
-            steps = {"full": columns, "column": 1, "row": 0, "scalar": 0}
-            args.append(pointer + first * steps[array.extent] * array.bytes)
-        shares.append((*args, out + first * columns * want.dtype.itemsize, count, columns))
-    result = bench.run(*shares)
-    return result.outputs["out"], want
 
 
 def sized(rng, array, rows, columns):

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from drawing import numbers
 from one_kernel import Bench, halves, same
-from test_pointwise import numbers
 
 from potluck.isa.errors import DataError
 from potluck.kernels.expressions import functions, graph
