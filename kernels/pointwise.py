@@ -53,6 +53,18 @@ class Array:
         """Of an element."""
         return LOADS[self.dtype] // 8
 
+    def shape(self, rows: int, columns: int) -> tuple[int, int]:
+        """What there is of it for a matrix; 1 where it repeats."""
+        return (
+            rows if self.extent in ("full", "column") else 1,
+            columns if self.extent in ("full", "row") else 1,
+        )
+
+    def size(self, rows: int, columns: int) -> int:
+        """Bytes of `shape`."""
+        high, wide = self.shape(rows, columns)
+        return high * wide * self.bytes
+
 
 def arguments(*dtypes: str) -> tuple[Value, ...]:
     """The arguments of an expression whose operands have these types in memory."""
@@ -104,9 +116,9 @@ class Pointwise(Kernel):
             columns = next(
                 x.size // rows for x, kind in zip(operands, self.arrays, strict=True) if kind.extent == "full"
             )
-        shapes = {"full": (rows, columns), "row": (1, columns), "column": (rows, 1), "scalar": (1, 1)}
         views = [
-            np.asarray(x).reshape(shapes[kind.extent]) for x, kind in zip(operands, self.arrays, strict=True)
+            np.asarray(x).reshape(kind.shape(rows, columns))
+            for x, kind in zip(operands, self.arrays, strict=True)
         ]
         return store(np.broadcast_to(evaluate(self.value, views), (rows, columns)), self.out)
 

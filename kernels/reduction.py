@@ -108,8 +108,7 @@ class Reduction(Kernel):
             rows: Rows.
             columns: Columns.
         """
-        shapes = {"full": (rows, columns), "row": (1, columns), "column": (rows, 1), "scalar": (1, 1)}
-        views = [x.reshape(shapes[kind.extent]) for x, kind in zip(operands, self.arrays, strict=True)]
+        views = [x.reshape(kind.shape(rows, columns)) for x, kind in zip(operands, self.arrays, strict=True)]
         values = np.broadcast_to(evaluate(self.value, views), (rows, columns))
         kind = self.value.type
         combine = binary(self.op, argument(0, kind), argument(1, kind))

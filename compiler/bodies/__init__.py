@@ -6,7 +6,7 @@ inputs ``x0, x1, ...`` and the outputs ``y0, y1, ...``, or None if the node is o
     @body("GlobalMaxPool")
     def global_max(node): return f"y0 = ReduceMax <keepdims = 1> (x0, {ints(2, 3)})"
 
-Statements may use `ints(...)` and `number(...)` in place of names; they become constants.
+Statements may use `ints(...)`, `scalar(...)` and `number(...)` in place of names; they become constants.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ REGISTERED: dict[str, Body] = {}
 """Operator -> body."""
 MODULES = ("convolution", "normalization", "scan", "products")
 """Modules of this package that declare bodies."""
+LARGEST = 1 << 62
+"""Behind the end of any axis; less than it, before its start."""
 EXPANDED = "potluck.expanded"
 """Domain of the functions that nodes become before they are inlined."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from potluck.compiler.bodies import body, ints, number
+from potluck.compiler.bodies import LARGEST, body, ints, number
 from potluck.compiler.graph import constant, integer, shape_of, text
 from potluck.compiler.graph import ints as listed
 
@@ -13,6 +13,11 @@ from potluck.compiler.graph import ints as listed
 def _spatial_rank(node: ir.Node) -> int:
     assert node.inputs[0] is not None
     return len(shape_of(node.inputs[0], node)) - 2
+
+
+def _bias(node: ir.Node) -> str:
+    """The operand behind the weights, if there is one."""
+    return ", x2" if len(node.inputs) > 2 and node.inputs[2] is not None else ""
 
 
 def _attributes(**values: object) -> str:
@@ -39,9 +44,7 @@ def _lifted(node: ir.Node, kind: str, **more: object) -> str:
         kernel_shape=[1, *kernel] if "kernel_shape" in node.attributes else None, strides=[1, *strides],
         dilations=[1, *dilations] if max(dilations) > 1 else None, pads=[0, pads[0], 0, pads[1]], **more,
     )  # fmt: skip
-    weights = (
-        "" if kind != "Conv" else ", weight" + (", x2" if len(node.inputs) > 2 and node.inputs[2] else "")
-    )
+    weights = f", weight{_bias(node)}" if kind == "Conv" else ""
     lines = [f"image = Unsqueeze (x0, {ints(2)})"]
     if weights:
         lines.append(f"weight = Unsqueeze (x1, {ints(2)})")
@@ -79,14 +82,13 @@ def _dilated(node: ir.Node) -> str:
     pads = [0] * 12
     pads[9], pads[11] = dilations[0] - 1, dilations[1] - 1
     whole = (*shape[:2], shape[2] * dilations[0], shape[3] * dilations[1])
-    bias = ", x2" if len(node.inputs) > 2 and node.inputs[2] is not None else ""
     attributes = _plain(node, group=integer(node, "group", 1))
     return f"""
         places = Reshape (x1, {ints(*spread)})
         between = Pad (places, {ints(*pads)})
         large = Reshape (between, {ints(*whole)})
         weight = Slice (large, {ints(0, 0)}, {ints(high, wide)}, {ints(2, 3)})
-        y0 = Conv {attributes} (x0, weight{bias})"""
+        y0 = Conv {attributes} (x0, weight{_bias(node)})"""
 
 
 def _grouped(node: ir.Node) -> str:
@@ -94,7 +96,7 @@ def _grouped(node: ir.Node) -> str:
     group = integer(node, "group", 1)
     parts = [[f"{name}{index}" for index in range(group)] for name in ("channels", "weight", "bias", "part")]
     channels, weights, biases, results = parts
-    biased = len(node.inputs) > 2 and node.inputs[2] is not None
+    biased = bool(_bias(node))
     split = f"Split <axis = {{}}, num_outputs = {group}>"
     lines = [
         f"{', '.join(channels)} = {split.format(1)} (x0)",
@@ -145,11 +147,10 @@ def transposed(node: ir.Node) -> str | None:
     lines += [
         f"groups = Reshape (x1, {ints(group, per, *weights[1:])})",
         f"swapped = Transpose <perm = {order}> (groups)",
-        f"turned = Slice (swapped, {ints(*[-1] * spatial)}, {ints(*[-(1 << 62)] * spatial)}, {ints(*axes)}, "
+        f"turned = Slice (swapped, {ints(*[-1] * spatial)}, {ints(*[-LARGEST] * spatial)}, {ints(*axes)}, "
         f"{ints(*[-1] * spatial)})",
         f"weight = Reshape (turned, {ints(group * weights[1], per, *kernel)})",
     ]
-    bias = ", x2" if len(node.inputs) > 2 and node.inputs[2] is not None else ""
     starts = [reach[i] - 1 - pads[i] for i in range(spatial)]
     # What the output has at the end: its extent, less what begins before it.
     spans = [(size - 1) * step + 1 for size, step in zip(sizes, strides, strict=True)]
@@ -163,7 +164,7 @@ def transposed(node: ir.Node) -> str | None:
     attributes = _attributes(
         pads=[*starts, *ends], dilations=dilations, group=group, strides=ones, kernel_shape=kernel
     )
-    lines.append(f"y0 = Conv {attributes} ({image}, weight{bias})")
+    lines.append(f"y0 = Conv {attributes} ({image}, weight{_bias(node)})")
     return "\n".join(lines)
 
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from potluck.compiler.bodies import body, ints
+from potluck.compiler.bodies import LARGEST, body, ints, scalar
 from potluck.compiler.graph import constant, integer, shape_of
-
-LARGEST = 1 << 62
-"""Behind the end of any axis."""
 
 
 @body("CumSum", "CumProd")
@@ -26,8 +23,7 @@ def running(node: ir.Node) -> str | None:
     reverse, exclusive = integer(node, "reverse", 0), integer(node, "exclusive", 0)
     flip = f"({{}}, {ints(-1)}, {ints(-LARGEST)}, {along}, {ints(-1)})"
     lines = [
-        f"filler = CastLike ({ints(neutral)}, x0)",
-        "neutral = Squeeze (filler)",
+        f"neutral = CastLike ({scalar(neutral)}, x0)",
         f"from0 = {'Slice ' + flip.format('x0') if reverse else 'Identity (x0)'}",
     ]
 

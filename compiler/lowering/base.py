@@ -303,6 +303,42 @@ class LayerPlan(abc.ABC):
         """
 
 
+Source = Tensor | Constant
+"""What a layer reads that may be computed or held."""
+
+
+class SourcesPlan(LayerPlan):
+    """A layer whose inputs are activations or constants alike, with one result.
+
+    Attributes:
+        y: Output.
+    """
+
+    y: Tensor
+
+    @property
+    @abc.abstractmethod
+    def sources(self) -> Sequence[Source]:
+        """The inputs, in order."""
+
+    def reads(self) -> Sequence[Tensor]:
+        """See `LayerPlan`."""
+        return [item for item in self.sources if isinstance(item, Tensor)]
+
+    def writes(self) -> Sequence[Tensor]:
+        """See `LayerPlan`."""
+        return (self.y,)
+
+    def constants(self) -> Sequence[Constant]:
+        """See `LayerPlan`."""
+        return [item for item in self.sources if isinstance(item, Constant)]
+
+
+def source_operands(source: Source, role: str = "input", held: str = "constant") -> tuple[Operand, ...]:
+    """A source as operands: of one role as an activation, of another as a constant."""
+    return source.operands(role) if isinstance(source, Tensor) else (source.operand(held),)
+
+
 def border_pattern(x: Tensor) -> str:
     """Name of the pattern that pads an activation: bytes of the zero point, or zero."""
     return ZERO if x.affine is None or not x.affine.zero_point else f"byte {x.affine.zero_point & 0xFF:#04x}"

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.compiler.lowering.base import SLACK, Constant, LayerPlan, Target, Tensor, share
+from potluck.compiler.lowering.base import SLACK, Source, SourcesPlan, Target, Tensor, share, source_operands
 from potluck.compiler.memory import L1, align
-from potluck.compiler.schedule import Loop, LoweredOp, Memory, Operand, Tile, TileKernel, Transfer
+from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, TileKernel, Transfer
 from potluck.isa.assembler import Assembler
 from potluck.kernels.move import Deposit, Fetch, Reduction
 
@@ -85,16 +85,12 @@ class _Part:
     length: tuple[int, int]
 
 
-def _source_operand(source: Tensor | Constant, role: str) -> tuple[Operand, ...]:
-    return source.operands(role) if isinstance(source, Tensor) else (source.operand("constant"),)
-
-
-def _bytes(source: Tensor | Constant) -> int:
+def _bytes(source: Source) -> int:
     return source.elements * source.item_bytes if isinstance(source, Tensor) else len(source.data)
 
 
 @dataclass(eq=False)
-class FetchPlan(LayerPlan):
+class FetchPlan(SourcesPlan):
     """y[o, p, :] = x from element ``o * pitch`` and byte ``table[p]`` on.
 
     Attributes:
@@ -111,25 +107,18 @@ class FetchPlan(LayerPlan):
 
     name: str
     op: str
-    x: Tensor | Constant
-    table: Tensor | Constant
+    x: Source
+    table: Source
     y: Tensor
     outer: int
     pitch: int
     entries: int
     length: int
 
-    def reads(self) -> Sequence[Tensor]:
-        """See `LayerPlan`."""
-        return [item for item in (self.x, self.table) if isinstance(item, Tensor)]
-
-    def writes(self) -> Sequence[Tensor]:
-        """See `LayerPlan`."""
-        return (self.y,)
-
-    def constants(self) -> Sequence[Constant]:
-        """See `LayerPlan`."""
-        return [item for item in (self.x, self.table) if isinstance(item, Constant)]
+    @property
+    def sources(self) -> Sequence[Source]:
+        """See `SourcesPlan`."""
+        return (self.x, self.table)
 
     def lower(self, target: Target) -> LoweredOp:
         """See `LayerPlan`."""
@@ -223,7 +212,7 @@ class _FetchLowering:
             plan.name, plan.op, FetchTile(self.kernel),
             (Loop("outer", plan.outer, parts[0].outer[1]), Loop("entry", plan.entries, parts[0].entries[1])),
             tuple(setup), tuple(tiles),
-            (*_source_operand(plan.x, "input"), *_source_operand(plan.table, "table"), *plan.y.operands("output")),
+            (*source_operands(plan.x), *source_operands(plan.table, "table"), *plan.y.operands("output")),
             footprint=tuple(self.l1.taken),
         )  # fmt: skip
 
@@ -256,7 +245,7 @@ class _FetchLowering:
 
 
 @dataclass(eq=False)
-class DepositPlan(LayerPlan):
+class DepositPlan(SourcesPlan):
     """y becomes x, then its elements from byte ``table[p]`` on become updates[p, :] or are reduced with them.
 
     Attributes:
@@ -273,9 +262,9 @@ class DepositPlan(LayerPlan):
 
     name: str
     op: str
-    x: Tensor | Constant
-    table: Tensor | Constant
-    updates: Tensor | Constant
+    x: Source
+    table: Source
+    updates: Source
     y: Tensor
     entries: int
     length: int
@@ -286,25 +275,18 @@ class DepositPlan(LayerPlan):
         """Whether y can be in L1 for the layer."""
         return not target.flat and y.elements * y.item_bytes <= (target.l1().size - SLACK) // 2
 
-    def reads(self) -> Sequence[Tensor]:
-        """See `LayerPlan`."""
-        return [item for item in (self.x, self.table, self.updates) if isinstance(item, Tensor)]
-
-    def writes(self) -> Sequence[Tensor]:
-        """See `LayerPlan`."""
-        return (self.y,)
-
-    def constants(self) -> Sequence[Constant]:
-        """See `LayerPlan`."""
-        return [item for item in (self.x, self.table, self.updates) if isinstance(item, Constant)]
+    @property
+    def sources(self) -> Sequence[Source]:
+        """See `SourcesPlan`."""
+        return (self.x, self.table, self.updates)
 
     def lower(self, target: Target) -> LoweredOp:
         """See `LayerPlan`."""
         item, size = self.y.item_bytes, self.y.elements * self.y.item_bytes
         kernel = DepositTile(Deposit(self.y.dtype, self.reduction, self.length == 1))
         operands = (
-            *_source_operand(self.x, "input"), *_source_operand(self.table, "table"),
-            *_source_operand(self.updates, "input"), *self.y.operands("output"),
+            *source_operands(self.x), *source_operands(self.table, "table"),
+            *source_operands(self.updates), *self.y.operands("output"),
         )  # fmt: skip
         written = ((self.y.address, self.y.address + size),)
         if target.flat:

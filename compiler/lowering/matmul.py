@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from potluck.compiler.lowering.base import SLACK, Constant, LayerPlan, Target, Tensor, share
+from potluck.compiler.lowering.base import SLACK, Source, SourcesPlan, Target, Tensor, share, source_operands
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
 from potluck.isa.assembler import Assembler
 from potluck.isa.errors import MachineError
@@ -92,7 +92,7 @@ def _number(place: Sequence[int], shape: Sequence[int]) -> int:
 
 
 @dataclass(eq=False)
-class MatMulPlan(LayerPlan):
+class MatMulPlan(SourcesPlan):
     """C = clip(A[:, first : first + length] B[first : first + length]).
 
     Attributes:
@@ -111,8 +111,8 @@ class MatMulPlan(LayerPlan):
     name: str
     op: str
     product: Product
-    a: Tensor | Constant
-    b: Tensor | Constant
+    a: Source
+    b: Source
     y: Tensor
     first: int
     length: int
@@ -137,17 +137,10 @@ class MatMulPlan(LayerPlan):
         low, high = (None if math.isinf(bound) else bound for bound in self.bounds)
         self.kernel = GemmFp32(self.columns, self.length, low=low, high=high)
 
-    def reads(self) -> Sequence[Tensor]:
-        """See `LayerPlan`."""
-        return [item for item in (self.a, self.b) if isinstance(item, Tensor)]
-
-    def writes(self) -> Sequence[Tensor]:
-        """See `LayerPlan`."""
-        return (self.y,)
-
-    def constants(self) -> Sequence[Constant]:
-        """See `LayerPlan`."""
-        return [item for item in (self.a, self.b) if isinstance(item, Constant)]
+    @property
+    def sources(self) -> Sequence[Source]:
+        """See `SourcesPlan`."""
+        return (self.a, self.b)
 
     def lower(self, target: Target) -> LoweredOp:
         """See `LayerPlan`."""
@@ -174,11 +167,7 @@ class MatMulPlan(LayerPlan):
                     store = self._result(batch * p.m + row, count, column, at_c)
                     args = tuple(self._args(at_a, at_b, at_c, count, hart) for hart in range(target.harts))
                     tiles.append(Tile(tuple(loads), (store,), args, f"{batch}, {row}+{count}, {column}"))
-        operands = [
-            operand
-            for role, item in (("input", self.a), ("input", self.b))
-            for operand in (item.operands(role) if isinstance(item, Tensor) else (item.operand("weights"),))
-        ]
+        operands = [*source_operands(self.a, held="weights"), *source_operands(self.b, held="weights")]
         loops = (Loop("batch", math.prod(p.batch), 1), Loop("column", p.n, self.columns), rows)
         return LoweredOp(
             self.name, self.op, MatMulTile(self.kernel), loops, (), tuple(tiles),

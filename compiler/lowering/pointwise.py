@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from potluck.compiler.lowering.base import SLACK, Constant, LayerPlan, Target, Tensor, share
+from potluck.compiler.lowering.base import SLACK, Source, SourcesPlan, Target, Tensor, share, source_operands
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
 from potluck.isa.assembler import Assembler
 from potluck.kernels.expressions.graph import Value
@@ -89,9 +89,8 @@ class PointwiseTile:
         *pointers, out, rows, columns = args
         if not rows or not columns:
             return
-        counts = {"full": rows * columns, "row": columns, "column": rows, "scalar": 1}
         operands = [
-            memory.view(pointer, counts[array.extent] * array.bytes).view(array.dtype)
+            memory.view(pointer, array.size(rows, columns)).view(array.dtype)
             for pointer, array in zip(pointers, self.kernel.arrays, strict=True)
         ]
         result = self.kernel.contract(*operands, rows=rows, columns=columns)
@@ -99,7 +98,7 @@ class PointwiseTile:
 
 
 @dataclass(eq=False)
-class PointwisePlan(LayerPlan):
+class PointwisePlan(SourcesPlan):
     """One expression over tensors.
 
     Attributes:
@@ -114,7 +113,7 @@ class PointwisePlan(LayerPlan):
     name: str
     op: str
     value: Value
-    inputs: tuple[Tensor | Constant, ...]
+    inputs: tuple[Source, ...]
     shapes: tuple[tuple[int, ...], ...]
     y: Tensor
 
@@ -134,24 +133,17 @@ class PointwisePlan(LayerPlan):
             self.y.dtype,
         )
 
-    def reads(self) -> Sequence[Tensor]:
-        """See `LayerPlan`."""
-        return [item for item in self.inputs if isinstance(item, Tensor)]
-
-    def writes(self) -> Sequence[Tensor]:
-        """See `LayerPlan`."""
-        return [self.y]
-
-    def constants(self) -> Sequence[Constant]:
-        """See `LayerPlan`."""
-        return [item for item in self.inputs if isinstance(item, Constant)]
+    @property
+    def sources(self) -> Sequence[Source]:
+        """See `SourcesPlan`."""
+        return self.inputs
 
     def lower(self, target: Target) -> LoweredOp:
         """See `LayerPlan`."""
         return _Lowering(self, target).result()
 
 
-def dtype_of(item: Tensor | Constant) -> str:
+def dtype_of(item: Source) -> str:
     """An operand's type in memory."""
     return (
         item.dtype if isinstance(item, Tensor) else {"FP32": "float32"}.get(item.format, item.format.lower())
@@ -220,8 +212,7 @@ class _Lowering:
             and not any(axis.varies[i] for axis in plan.outer)
         }
         sizes = [
-            self._extent_bytes(array, self.step_rows, self.step_columns)
-            for array in (*self.arrays, Array(plan.y.dtype))
+            array.size(self.step_rows, self.step_columns) for array in (*self.arrays, Array(plan.y.dtype))
         ]
         buffers = [
             [self.l1.take("fixed" if i in fixed else "operand", size)] * 2
@@ -244,23 +235,12 @@ class _Lowering:
             Loop("row", plan.rows.size, self.step_rows),
             Loop("column", plan.columns.size, self.step_columns),
         )
-        operands = [
-            operand
-            for item in plan.inputs
-            for operand in (
-                item.operands("input") if isinstance(item, Tensor) else (item.operand("constant"),)
-            )
-        ]
+        operands = [operand for item in plan.inputs for operand in source_operands(item)]
         return LoweredOp(
             plan.name, plan.op, PointwiseTile(plan.kernel), loops, setup, tuple(tiles),
             (*operands, *plan.y.operands("output")), format=plan.y.dtype if plan.y.dtype != "float32" else "fp32",
             footprint=tuple(self.l1.taken),
         )  # fmt: skip
-
-    @staticmethod
-    def _extent_bytes(array: Array, rows: int, columns: int) -> int:
-        counts = {"full": rows * columns, "row": columns, "column": rows, "scalar": 1}
-        return counts[array.extent] * array.bytes
 
     @staticmethod
     def _offset(strides: tuple[list[int], int, int], piece: Piece) -> int:
@@ -274,7 +254,7 @@ class _Lowering:
     def _load(self, index: int, piece: Piece, at: int) -> Transfer:
         item, array = self.plan.inputs[index], self.arrays[index]
         source = item.address + self._offset(self.strides[index], piece)
-        return Transfer(source, at, self._extent_bytes(array, piece.rows, piece.columns))
+        return Transfer(source, at, array.size(piece.rows, piece.columns))
 
     def _args(self, piece: Piece, at: list[int], hart: int) -> tuple[int, ...]:
         """A hart's share: rows, or of a single row the columns."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from potluck.compiler.lowering.base import SLACK, Constant, LayerPlan, Target, Tensor, share
+from potluck.compiler.lowering.base import SLACK, Source, SourcesPlan, Target, Tensor, share, source_operands
 from potluck.compiler.lowering.pointwise import EXTENTS, GRANULE, LEAST, TILES, Axis, dtype_of, merge
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
 from potluck.isa.assembler import Assembler
@@ -42,16 +42,13 @@ class ReductionTile:
         if not (rows if self.kernel.along == "columns" else columns):
             return
         stride = columns if self.kernel.along == "columns" else args[count + 3]
-        counts = {"full": max(0, stride * (rows - 1) + columns), "row": columns, "column": rows, "scalar": 1}
-        operands = [
-            memory.view(pointer, counts[array.extent] * array.bytes).view(array.dtype)
-            for pointer, array in zip(pointers, self.kernel.arrays, strict=True)
-        ]
         places = np.arange(rows)[:, None] * stride + np.arange(columns)
-        operands = [
-            data[places].reshape(-1) if array.extent == "full" else data
-            for data, array in zip(operands, self.kernel.arrays, strict=True)
-        ]
+        operands = []
+        for pointer, array in zip(pointers, self.kernel.arrays, strict=True):
+            whole = array.extent == "full"
+            span = (int(places.max(initial=-1)) + 1) * array.bytes if whole else array.size(rows, columns)
+            data = memory.view(pointer, span).view(array.dtype)
+            operands.append(data[places].reshape(-1) if whole else data)
         result = np.ascontiguousarray(self.kernel.contract(*operands, rows=rows, columns=columns))
         memory.view(out, result.nbytes)[:] = result.view(np.uint8).reshape(-1)
 
@@ -69,7 +66,7 @@ class Piece:
 
 
 @dataclass(eq=False)
-class ReductionPlan(LayerPlan):
+class ReductionPlan(SourcesPlan):
     """One reduction of an expression over tensors.
 
     Attributes:
@@ -79,13 +76,11 @@ class ReductionPlan(LayerPlan):
         value: The expression, of arguments in the order of ``inputs``.
         post: Of the result, see `Reduction`.
         inputs: Activations, and constants in the order of the dimensions.
-        shapes: Of the inputs, broadcast dimensions being 1, as they lie in memory.
-        shape: Of the expression's result.
-        reduced: The axes of ``shape`` that are reduced; neighbours but for dimensions of 1.
+        matrix: What is reduced of which shapes.
+        chunk: Elements that are reduced at once, see `chunk_of`.
         y: Output, which holds a result per kept element and chunk: [outer, kept, chunk], or [outer, chunk, kept] where
             the last dimension is kept.
         target: Machine.
-        chunk: Elements that are reduced at once.
     """
 
     name: str
@@ -93,33 +88,22 @@ class ReductionPlan(LayerPlan):
     combine: Operation
     value: Value
     post: Value | None
-    inputs: tuple[Tensor | Constant, ...]
-    shapes: tuple[tuple[int, ...], ...]
-    shape: tuple[int, ...]
-    reduced: tuple[int, ...]
+    inputs: tuple[Source, ...]
+    matrix: Matrix
+    chunk: int
     y: Tensor
     target: Target
-    chunk: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.matrix = Matrix.of(self.shape, self.shapes, self.reduced)
         self.kernel = Reduction(
             self.combine, self.value, self.matrix.arrays([dtype_of(item) for item in self.inputs]), self.y.dtype,
             "columns" if self.matrix.last else "rows", self.target.tile or 8, self.post,
         )  # fmt: skip
-        self.chunk = chunk_of(self.matrix, self.kernel.arrays, self.target)
 
-    def reads(self) -> Sequence[Tensor]:
-        """See `LayerPlan`."""
-        return [item for item in self.inputs if isinstance(item, Tensor)]
-
-    def writes(self) -> Sequence[Tensor]:
-        """See `LayerPlan`."""
-        return [self.y]
-
-    def constants(self) -> Sequence[Constant]:
-        """See `LayerPlan`."""
-        return [item for item in self.inputs if isinstance(item, Constant)]
+    @property
+    def sources(self) -> Sequence[Source]:
+        """See `SourcesPlan`."""
+        return self.inputs
 
     def lower(self, target: Target) -> LoweredOp:
         """See `LayerPlan`."""
@@ -144,7 +128,13 @@ class Matrix:
 
     @classmethod
     def of(cls, shape: Sequence[int], operands: Sequence[Sequence[int]], reduced: Sequence[int]) -> Matrix:
-        """Merges dimensions; whether one is reduced distinguishes them, too."""
+        """Merges dimensions; whether one is reduced distinguishes them, too.
+
+        Args:
+            shape: Of the expression's result.
+            operands: Shapes of its inputs, broadcast dimensions being 1, as they lie in memory.
+            reduced: The axes of ``shape`` that are reduced; neighbours but for dimensions of 1.
+        """
         marks = tuple(2 if axis in reduced else 1 for axis in range(len(shape)))
         merged = merge(shape, [*operands, marks])
         axes = [Axis(axis.size, axis.varies[:-1]) for axis in merged]
@@ -167,9 +157,9 @@ class Matrix:
         )
 
 
-def chunk_of(matrix: Matrix, arrays: Sequence[Array], target: Target) -> int:
+def chunk_of(matrix: Matrix, inputs: Sequence[Source], target: Target) -> int:
     """Elements that are reduced at once: all, or as many as L1 has room for."""
-    item = sum(array.bytes for array in arrays)
+    item = sum(array.bytes for array in matrix.arrays([dtype_of(item) for item in inputs]))
     kept = 1 if matrix.last else min(GRANULE, matrix.kept.size)
     room = (target.l1().size - SLACK) // ROOM // (item * kept)
     return matrix.reduced.size if matrix.reduced.size <= room else room
@@ -251,13 +241,7 @@ class _Lowering:
             Loop("kept", self.matrix.kept.size, self.step),
             Loop("reduced", self.matrix.reduced.size, plan.chunk),
         )
-        operands = [
-            operand
-            for item in plan.inputs
-            for operand in (
-                item.operands("input") if isinstance(item, Tensor) else (item.operand("constant"),)
-            )
-        ]
+        operands = [operand for item in plan.inputs for operand in source_operands(item)]
         return LoweredOp(
             plan.name, plan.op, ReductionTile(plan.kernel), loops, (), tuple(tiles),
             (*operands, *plan.y.operands("output")), format=plan.y.dtype if plan.y.dtype != "float32" else "fp32",
@@ -270,9 +254,7 @@ class _Lowering:
         return counts if self.matrix.last else (counts[1], counts[0])
 
     def _bytes(self, index: int, piece: Piece) -> int:
-        rows, columns = self._counts(piece)
-        counts = {"full": rows * columns, "row": columns, "column": rows, "scalar": 1}
-        return counts[self.arrays[index].extent] * self.arrays[index].bytes
+        return self.arrays[index].size(*self._counts(piece))
 
     def _load(self, index: int, piece: Piece, at: int) -> Transfer:
         """An operand's part; rows of a full operand that are parts of longer ones are gathered."""

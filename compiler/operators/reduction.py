@@ -15,7 +15,7 @@ from potluck.compiler.graph import integer, ints, label, shape_of, title
 from potluck.compiler.lowering.base import Constant, Tensor
 from potluck.compiler.lowering.base import constant as make_constant
 from potluck.compiler.lowering.pointwise import PointwisePlan
-from potluck.compiler.lowering.reduction import ReductionPlan
+from potluck.compiler.lowering.reduction import Matrix, ReductionPlan, chunk_of
 from potluck.compiler.operators.base import operator, typed
 from potluck.compiler.operators.pointwise import convert
 from potluck.kernels.expressions import functions as f
@@ -146,16 +146,19 @@ class Combination:
         name = DTYPES[value.type].name
         while True:
             group = self._innermost(shape)
-            final = group == [axis for axis in self.axes if shape[axis] > 1]
-            target = self._made(shape, group, name) if not final else y or self._made(shape, group, name)
-            plan = self._plan(combine, value, post if final else None, inputs, shapes, shape, group, target)
-            chunks = -(-plan.matrix.reduced.size // plan.chunk)
-            if chunks > 1:  # the results of the chunks are combined by the next turn
-                target = self._made(shape, group, name, chunks)
-                plan = self._plan(combine, value, None, inputs, shapes, shape, group, target)
-            self.selector.plans.append(plan)
+            matrix = Matrix.of(shape, shapes, group)
+            chunk = chunk_of(matrix, inputs, self.selector.target)
+            chunks = -(-matrix.reduced.size // chunk)  # the results of several are combined by the next turn
+            final = chunks == 1 and group == [axis for axis in self.axes if shape[axis] > 1]
             shape = self._after(shape, group, chunks)
-            if final and chunks == 1:
+            target = y if final and y is not None else self._fresh(shape, name)
+            self.selector.plans.append(
+                ReductionPlan(
+                    label(self.node), title(self.node), combine, value, post if final else None, tuple(inputs),
+                    matrix, chunk, target, self.selector.target,
+                )
+            )  # fmt: skip
+            if final:
                 return target
             inputs, shapes, value = [target], [shape], argument(0, value.type)
 
@@ -176,20 +179,9 @@ class Combination:
             chunks if axis in first else 1 if axis in group else size for axis, size in enumerate(shape)
         )
 
-    def _made(self, shape: Sequence[int], group: Sequence[int], dtype: str, chunks: int = 1) -> Tensor:
+    def _fresh(self, shape: tuple[int, ...], dtype: str) -> Tensor:
         number = len(self.selector.plans)
-        return self.selector.fresh(
-            f"{label(self.node)}_partial{number}", self._after(shape, group, chunks), dtype
-        )
-
-    def _plan(
-        self, combine: Operation, value: Value, post: Value | None, inputs: Sequence[Tensor | Constant],
-        shapes: Sequence[tuple[int, ...]], shape: tuple[int, ...], group: Sequence[int], y: Tensor,
-    ) -> ReductionPlan:  # fmt: skip
-        return ReductionPlan(
-            label(self.node), title(self.node), combine, value, post, tuple(inputs), tuple(shapes), shape, tuple(group),
-            y, self.selector.target,
-        )  # fmt: skip
+        return self.selector.fresh(f"{label(self.node)}_partial{number}", shape, dtype)
 
 
 def _accumulated(x: Value) -> Value:

@@ -59,8 +59,8 @@ def grow(rng, leaves, steps):
 
 
 def sized(rng, array, rows, columns):
-    count = {"full": rows * columns, "row": columns, "column": rows, "scalar": 1}[array.extent]
-    return numbers(rng, array.dtype, count)
+    high, wide = array.shape(rows, columns)
+    return numbers(rng, array.dtype, high * wide)
 
 
 @pytest.mark.parametrize("seed", range(40))
