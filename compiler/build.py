@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 from potluck.isa.table import table_of
 
 TEXT_BYTES = 1 << 20
-"""Room for code at the bottom of DRAM; data begins above it."""
+"""Room for code at the bottom of DRAM, at least; data begins above it."""
+LAYER_BYTES = 1 << 12
+"""Room for the code of a layer in networks of many."""
 PAGE = 4096
 """Segments of a Linux program share no page."""
 
@@ -53,6 +55,7 @@ class Schedule:
         end: First free address in DRAM.
         zeros: First address behind the memory that the program expects beside its data, 0 if it expects none.
         process: What surrounds the layers on a machine without L1 or DMA.
+        text_bytes: Room for code.
     """
 
     model: ir.Model
@@ -66,6 +69,7 @@ class Schedule:
     end: int
     zeros: int = 0
     process: Process | None = None
+    text_bytes: int = TEXT_BYTES
 
 
 def prepare(
@@ -99,7 +103,7 @@ def build(model: ir.Model, machine: Machine, data_base: int | None = None) -> Sc
     Args:
         model: As `prepare` makes it.
         machine: What to lower for.
-        data_base: First address of data in DRAM; by default `TEXT_BYTES` above its bottom.
+        data_base: First address of data in DRAM; by default above `TEXT_BYTES`, or more for more layers.
 
     Raises:
         ModelError: A node cannot be compiled.
@@ -110,7 +114,9 @@ def build(model: ir.Model, machine: Machine, data_base: int | None = None) -> Sc
     memory = machine.memory
     selector = Selector(model, Target(machine))
     plans = selector.run()
-    at = int(memory.dram_base) + TEXT_BYTES if data_base is None else data_base
+    text = max(TEXT_BYTES, -(-len(plans) * LAYER_BYTES // TEXT_BYTES) * TEXT_BYTES)
+    at = int(memory.dram_base) + text if data_base is None else data_base
+    text = at - int(memory.dram_base)
     limit = int(memory.dram_base + memory.dram_bytes)
 
     constants: list[tuple[int, bytes]] = []
@@ -125,11 +131,15 @@ def build(model: ir.Model, machine: Machine, data_base: int | None = None) -> Sc
             fills[name] = at
             constants.append((at, np.full(-(-size // 4), pattern_word(name), np.uint32).tobytes()))
             at = align(at + size)
+    held: dict[tuple[str, str, bytes], int] = {}
     for plan in plans:
-        for item in plan.constants():
-            item.address = at
-            constants.append((at, item.data))
-            at = align(at + len(item.data))
+        for item in plan.constants():  # the steps of a recurrent layer share their weights
+            key = (item.tensor, item.part, item.data)
+            if key not in held:
+                held[key] = at
+                constants.append((at, item.data))
+                at = align(at + len(item.data))
+            item.address = held[key]
 
     inputs = tuple(selector.tensors[value] for value in model.graph.inputs)
     outputs = tuple(selector.tensors[value] for value in model.graph.outputs)
@@ -168,7 +178,7 @@ def build(model: ir.Model, machine: Machine, data_base: int | None = None) -> Sc
         )
     return Schedule(
         model, target, tuple(ops), tuple(constants), tuple(records), inputs, outputs, _tensors(selector), at,
-        zeros, process,
+        zeros, process, text,
     )  # fmt: skip
 
 

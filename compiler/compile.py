@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.compiler.build import TEXT_BYTES, Schedule, build, prepare
+from potluck.compiler.build import Schedule, build, prepare
 from potluck.compiler.codegen import emit_program, layer_label
 from potluck.compiler.importer import Source
 from potluck.compiler.lowering.base import Tensor
@@ -84,9 +84,9 @@ def generate(schedule: Schedule) -> Program:
     emit_program(a, schedule.ops, addresses, schedule.target, schedule.process)
     base = int(schedule.target.machine.memory.dram_base)
     code = a.assemble(text_base=base)
-    if len(code.text) > TEXT_BYTES:
+    if len(code.text) > schedule.text_bytes:
         raise MachineError(
-            f"the program's code takes {len(code.text)} bytes, more than the {TEXT_BYTES} set aside for it",
+            f"the program's code takes {len(code.text)} bytes, more than the {schedule.text_bytes} set aside for it",
             key="memory.dram_base",
         )
     sections = [
