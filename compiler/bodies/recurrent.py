@@ -10,7 +10,6 @@ import onnx_ir as ir
 
 from potluck.compiler.bodies import body, ints, number, scalar
 from potluck.compiler.graph import constant, integer, real, shape_of, text
-from potluck.compiler.graph import ints as listed
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 """Operator -> gates, whose weights lie one behind the other."""
@@ -42,7 +41,8 @@ class Activation:
         if self.name in PLAIN.values():
             return f"{y} = {self.name} ({x})"
         if self.name == "Affine":
-            return f"scaled_{y} = Mul ({x}, {number(self.alpha or 0.0)})\n{y} = Add (scaled_{y}, {number(self.beta or 0.0)})"
+            factor, offset = number(self.alpha or 0.0), number(self.beta or 0.0)
+            return f"scaled_{y} = Mul ({x}, {factor})\n{y} = Add (scaled_{y}, {offset})"
         if self.name == "ScaledTanh":
             return (
                 f"inner_{y} = Mul ({x}, {number(self.beta or 0.0)})\nouter_{y} = Tanh (inner_{y})\n"
