@@ -114,6 +114,9 @@ class BlockStore:
         self.info = np.zeros((blocks, 2), np.int64)
         self.timing_rows = np.zeros((rows, TIMING_ROW), np.int32)
         self.code_slots = np.full(rows, -1, np.int64)
+        self.extents = np.zeros(
+            (blocks, 2), np.uint64
+        )  # first address and the one behind the last, of each block
 
     def find(self, pc: int, context: Context) -> int:
         """The block at ``pc``, translated if new.
@@ -130,9 +133,12 @@ class BlockStore:
         with self._lock:
             old = self.blocks[number]
             self._cuts |= {pc, pc + self.code.fetch(pc)[1]}
-            for key in [key for key, value in self._known.items() if self._covers(value, pc)]:
-                del self._known[key]
-            self.successors[:] = -1  # links to the longer block are looked up again
+            extents = self.extents[: len(self.blocks)]
+            longer = np.flatnonzero((extents[:, 0] <= pc) & (pc < extents[:, 1]))
+            for block in (self.blocks[index] for index in longer.tolist()):
+                if self._known.get((block.pc, block.context)) == block.number:
+                    del self._known[block.pc, block.context]
+            self.successors[np.isin(self.successors, longer)] = -1  # links to them are looked up again
             return self._translate(old.pc, old.context), self._translate(pc, old.context)
 
     def private(self, memory: ExecutableMemory) -> BlockStore:
@@ -145,6 +151,7 @@ class BlockStore:
             found._shared = len(self.blocks)
             for name in BlockArrays._fields:
                 setattr(found, name, getattr(self, name).copy())
+            found.extents = self.extents.copy()
             return found
 
     def synchronize(self, memory: ExecutableMemory) -> bool:
@@ -186,10 +193,6 @@ class BlockStore:
                 self._known[pc, context] = number
                 return number
         return None
-
-    def _covers(self, number: int, pc: int) -> bool:
-        block = self.blocks[number]
-        return block.pc <= pc < block.end
 
     def link(self, number: int, way: int, target: int) -> None:
         """Remember a static successor."""
@@ -314,6 +317,7 @@ class BlockStore:
         rows[count]["handler"] = addresses["end"]
         self._rows_used += count
         self.info[number] = first, count
+        self.extents[number] = pcs[0], pcs[-1]
         self.pointers[number] = rows.ctypes.data
         insns = [(one.variant.insn, one.fields) for one in decoded]
         energy = np.sum([one.energy for one in decoded], axis=0)
@@ -336,6 +340,7 @@ class BlockStore:
         self.info = _grown(self.info, 0)
         self.timing_rows = _grown(self.timing_rows, 0)
         self.code_slots = _grown(self.code_slots, -1)
+        self.extents = _grown(self.extents, 0)
         self._reserve(blocks, rows)
 
     def arrays(self) -> BlockArrays:
