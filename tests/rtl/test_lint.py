@@ -5,27 +5,38 @@ from pathlib import Path
 import pytest
 
 from potluck.hdl import lint
-from potluck.hdl.sources import unit_names
+from potluck.hdl.sources import find_unit, unit_names
 
 pytestmark = pytest.mark.usefixtures("rtl_tools")
 
+USED = {name for unit in unit_names() for name in find_unit(unit).uses}
 CONFIGURATIONS = [
-    # Verilator does not take a module that instantiates itself as top; lzc_node is linted inside lzc.
-    *((unit, {}) for unit in unit_names() if unit != "lzc_node"),
+    # What another unit contains is linted there; alone, with its own defaults, in the slow run. Verilator does not
+    # take a module that instantiates itself as top: lzc_node is linted inside lzc only.
+    *(
+        pytest.param(unit, {}, id=unit, marks=pytest.mark.slow if unit in USED else ())
+        for unit in unit_names()
+        if unit != "lzc_node"
+    ),
+    ("mxdotp_lane", {}),
     ("mxdotp_lane", {"EnableFp4": 0}),
     ("mxdotp_lane", {"EnableFp8": 0}),
     ("mxdotp_lane", {"EnableFp6": 1, "EnableInt8": 1}),
     *(("mxdotp_lane", {"Latency": latency}) for latency in (0, 1, 2, 4, 7)),
     *(("bf16_fma_lane", {"Latency": latency}) for latency in (0, 1, 2, 4, 7)),
+    ("hsiao_decoder", {"DataBits": 32, "Latency": 2}),
+    ("rs_decoder", {"Latency": 3}),
+    *((f"rangeguard_{side}", {"SymbolBits": 8}) for side in ("encoder", "decoder")),
+    ("rangeguard_decoder", {"Latency": 5}),
 ]
 
 
-@pytest.mark.parametrize(("unit", "parameters"), CONFIGURATIONS, ids=str)
+@pytest.mark.parametrize(("unit", "parameters"), CONFIGURATIONS)
 def test_verilator_has_nothing_to_say(unit: str, parameters: dict[str, int]) -> None:
     assert lint.lint_verilator(unit, parameters) == []
 
 
-@pytest.mark.parametrize(("unit", "parameters"), CONFIGURATIONS, ids=str)
+@pytest.mark.parametrize(("unit", "parameters"), CONFIGURATIONS)
 def test_slang_has_nothing_to_say(unit: str, parameters: dict[str, int]) -> None:
     assert lint.lint_slang(unit, parameters) == []
 

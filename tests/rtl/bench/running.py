@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from tests.rtl.bench.coverage import Coverage, cover, form_bins
 from tests.rtl.bench.directed import directed
 from tests.rtl.bench.lane_library import LaneLibrary
 from tests.rtl.bench.transactions import Lanes, encoded
+from tests.rtl.bench.vectors import Batch, save
 
 HERE = Path(__file__).parent
 ALL_FORMATS = {"EnableFp6": 1, "EnableInt8": 1}
@@ -48,6 +49,19 @@ def run_bench(
     }
     return cocotb_run(
         bench, HERE / f"{module}.py", folder, seed=seed, variables=given | dict(variables or {})
+    )
+
+
+def run_stream(
+    unit: str, batches: Sequence[Batch], folder: Path, parameters: Mapping[str, int], *, simulator: str = "verilator",
+    replaced: Replaced = None,
+) -> BenchResult:  # fmt: skip
+    """Run operations through a unit with a valid/ready handshake under cocotb."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save(batches, folder / "vectors.npz")
+    variables = {"POTLUCK_VECTORS": str(folder / "vectors.npz")}
+    return run_bench(
+        "stream_bench", unit, folder, parameters, simulator=simulator, variables=variables, replaced=replaced
     )
 
 
@@ -83,4 +97,5 @@ __all__ = [
     "lane_library",
     "random_form",
     "run_bench",
+    "run_stream",
 ]
