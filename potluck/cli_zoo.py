@@ -40,7 +40,7 @@ def zoo(
         return write_json(json_path, command.fetch(names or [], console))
     if not names:
         if execute or output or samples or calibration:
-            raise DataError("name a network of the zoo", hint=f"There are: {', '.join(registry.MODULES)}")
+            raise DataError("name a network of the zoo", hint=f"There are: {', '.join(registry.PLACES)}")
         return write_json(json_path, command.listing(console))
     if len(names) > 1:
         raise DataError("one network at a time, please, but for --fetch")

@@ -39,7 +39,7 @@ def listing(console: Console) -> list[dict[str, Any]]:
     """Prints every network; returns the rows."""
     rows = []
     lines = [["network", "MMAC", "FP32", "what"]]
-    for name in registry.MODULES:
+    for name in registry.PLACES:
         network = registry.find(name)
         missing = network.missing()
         what = network.title + (f"; not here: {', '.join(missing)}" if missing else "")

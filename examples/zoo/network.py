@@ -18,6 +18,11 @@ SCHEMES = ("fp32", "int8", "mxfp8", "mxfp4")
 """What ``--run`` compares unless told."""
 
 
+def largest(outputs: NDArray[Any]) -> NDArray[Any]:
+    """The class of each sample, or of each position in it."""
+    return outputs.argmax(-1)
+
+
 @dataclass(frozen=True)
 class Network:
     """A trained network, where it comes from, real inputs and what its outputs are judged by.
@@ -37,6 +42,7 @@ class Network:
         dims: Sizes of dynamic dimensions other than the number of samples.
         schemes: What ``--run`` compares unless told.
         options: Of `potluck.compiler.quantize.quantize_model`, by scheme.
+        decide: What the network decides by its first output, for agreement: the largest along the last axis.
         batched: Whether several samples may be run at once; otherwise one is run at a time.
     """
 
@@ -54,6 +60,7 @@ class Network:
     dims: Mapping[str, int] = field(default_factory=dict)
     schemes: tuple[str, ...] = SCHEMES
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    decide: Callable[[NDArray[Any]], NDArray[Any]] = largest
     batched: bool = True
 
     def missing(self) -> list[str]:

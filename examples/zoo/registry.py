@@ -8,13 +8,15 @@ from importlib import import_module
 from potluck.isa.errors import DataError
 from potluck.zoo.network import Network
 
-MODULES = {
-    "mnist-cnn": "mnist",
-    "resnet8": "resnet8",
-    "mobilenetv2": "mobilenetv2",
-    "efficientnet-lite0": "efficientnet_lite0",
+PLACES = {
+    "mnist-cnn": "mnist.NETWORK",
+    "resnet8": "resnet8.NETWORK",
+    "mobilenetv2": "mobilenetv2.NETWORK",
+    "efficientnet-lite0": "efficientnet_lite0.NETWORK",
+    "ppocr-rec": "ocr.RECOGNIZER",
+    "ppocr-det": "ocr.DETECTOR",
 }
-"""Name -> module of `potluck.zoo`, smallest network first."""
+"""Name -> module of `potluck.zoo` and what declares the network there."""
 
 
 def find(name: str) -> Network:
@@ -23,10 +25,11 @@ def find(name: str) -> Network:
     Raises:
         DataError: There is none of this name.
     """
-    if name not in MODULES:
-        near = difflib.get_close_matches(name, MODULES, 1)
-        hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(MODULES)}"
+    if name not in PLACES:
+        near = difflib.get_close_matches(name, PLACES, 1)
+        hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(PLACES)}"
         raise DataError(f"no network {name!r} in the zoo", hint=hint)
-    found = import_module(f"potluck.zoo.{MODULES[name]}").NETWORK
+    module, _, declared = PLACES[name].partition(".")
+    found = getattr(import_module(f"potluck.zoo.{module}"), declared)
     assert isinstance(found, Network) and found.name == name
     return found

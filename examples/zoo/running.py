@@ -23,7 +23,7 @@ from potluck.isa.errors import DataError, MachineError, ModelError
 from potluck.isa.machine import Machine
 from potluck.sim.result import LayerResult
 from potluck.zoo.measures import Measure
-from potluck.zoo.network import Network
+from potluck.zoo.network import Network, largest
 
 BATCH = 20
 """Samples at a time on the host, where a network takes several."""
@@ -35,7 +35,7 @@ class Comparison:
     """How near outputs are to a reference's.
 
     Attributes:
-        agreement: Percentage of samples, or of positions in them, whose largest output is the reference's.
+        agreement: Percentage of samples, or of positions in them, about which the network decides the same.
         equal: Percentage of outputs that are the reference's bits.
         difference: Largest difference, relative to the reference's largest magnitude.
         sqnr: dB; infinite if all are equal.
@@ -141,6 +141,13 @@ class Stand:
         batch = BATCH if self.network.batched else 1
         options = {"dims": dict(self.network.dims)}
         self.bench = Bench(self.network.model(), self.network.calibration(), batch, options)
+        self._plain: NDArray[Any] | None = None
+
+    def plain(self) -> NDArray[Any]:
+        """FP32's outputs on all samples, computed once."""
+        if self._plain is None:
+            self._plain = self.bench.evaluate("fp32", self.all).outputs
+        return self._plain
 
     def outcome(self, scheme: str, step: Step = lambda: None) -> Outcome:
         """Quantizes, evaluates the reference on all samples, compiles, and runs the first samples.
@@ -154,7 +161,7 @@ class Stand:
             TrapError: The program went wrong.
         """
         measure, few, options = self.network.measure, self.few, self.network.options.get(scheme, {})
-        plain = self.bench.reference(self.all)
+        plain = self.plain()
         start = time.perf_counter()
         quantized = self.bench.quantized(scheme, batch=1, **options)
         spent = time.perf_counter() - start
@@ -190,7 +197,7 @@ class Stand:
             step()
         ours = np.concatenate(outputs).reshape(reference.shape)
         return OnMachine(
-            self.network.measure(ours, self.few), compared(ours, reference), len(self.few), result.macs,
+            self.network.measure(ours, self.few), compared(ours, reference, self.network.decide), len(self.few), result.macs,
             float(np.mean(cycles)), float(np.mean(joules)), spent, seconds[0], min(seconds[1:] or seconds),
             tuple(result.layers),
         )  # fmt: skip
@@ -207,13 +214,15 @@ def coverage(model: ir.Model) -> tuple[tuple[Unsupported, ...], float, float]:
     return refused, 100 * (1 - lost / max(1, total)), 100 * (1 - len(refused) / max(1, nodes))
 
 
-def compared(ours: NDArray[Any], reference: NDArray[Any]) -> Comparison:
-    """Compares outputs [n, ..., classes] with those of a reference."""
-    largest = float(np.abs(reference).max(initial=0)) or 1.0
+def compared(
+    ours: NDArray[Any], reference: NDArray[Any], decide: Callable[[NDArray[Any]], NDArray[Any]] = largest
+) -> Comparison:
+    """Compares outputs with those of a reference, and what is decided by them."""
+    magnitude = float(np.abs(reference).max(initial=0)) or 1.0
     return Comparison(
-        float(100 * (ours.argmax(-1) == reference.argmax(-1)).mean()),
+        float(100 * (decide(ours) == decide(reference)).mean()),
         float(100 * (_bits(ours) == _bits(reference.astype(ours.dtype))).mean()),
-        float(np.abs(ours.astype(np.float64) - reference).max(initial=0)) / largest,
+        float(np.abs(ours.astype(np.float64) - reference).max(initial=0)) / magnitude,
         sqnr(reference, ours),
     )
 

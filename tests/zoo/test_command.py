@@ -30,7 +30,7 @@ def nothing_here(monkeypatch, tmp_path):
 def test_the_list_names_every_network(tmp_path):
     output = invoke("--json", tmp_path / "list.json")
     rows = json.loads((tmp_path / "list.json").read_text())
-    assert [row["network"] for row in rows] == list(registry.MODULES)
+    assert [row["network"] for row in rows] == list(registry.PLACES)
     assert all(row["network"] in output for row in rows)
 
 
@@ -101,7 +101,7 @@ def test_a_run_in_one_command(tmp_path):
 
 
 def test_every_package_of_a_network_is_pinned():
-    for name in registry.MODULES:
+    for name in registry.PLACES:
         assert set(registry.find(name).packages) <= packages.pins().keys()
     for name, line in packages.pins().items():
         assert line.startswith(f"{name}=={packages.version(name)} --hash=sha256:")
