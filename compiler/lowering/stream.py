@@ -75,11 +75,17 @@ class StreamPlan(LayerPlan):
         """See `LayerPlan`."""
         return self.shared
 
-    def _units_per_tile(self, target: Target) -> int:
+    def fits(self, target: Target) -> bool:
+        """Whether two tiles of a unit, and what they share, find room."""
+        return self._most_units(target) > 0
+
+    def _most_units(self, target: Target) -> int:
         streams = (*self.inputs, *self.outputs)
-        unit = sum(stream.unit for stream in streams)
         free = target.l1().size - SLACK - sum(align(len(item.data)) for item in self.shared)
-        most = (free // 2 - 64 * len(streams)) // unit
+        return (free // 2 - 64 * len(streams)) // sum(stream.unit for stream in streams)
+
+    def _units_per_tile(self, target: Target) -> int:
+        unit, most = sum(stream.unit for stream in (*self.inputs, *self.outputs)), self._most_units(target)
         wanted = max(-(-self.units // TILES), LEAST // unit, 1)
         least = min(self.granule * target.harts, self.units)
         rounded = -(-wanted // least) * least

@@ -45,18 +45,19 @@ def _plan_add(selector: Selector, node: ir.Node) -> None:
     if at is not None and node.inputs[1 - at] is not None:
         x = selector.tensor(node.inputs[1 - at], node)
         if x.dtype == "float32" and (len(x.shape) != 4 or x.channels_last):
-            y = selector.new(node.outputs[0], channels_last=x.channels_last)
             array = constant(node.inputs[at])
             assert array is not None
             values = np.broadcast_to(np.asarray(array, np.float32).reshape(-1), (x.channels,))
             shared = make_constant(node.inputs[at].name or "", "bias", values)  # type: ignore[union-attr]
             kernel = ColumnTile(ColumnAffine(x.channels, False, low, high))
+            unit = 4 * x.channels
             plan = StreamPlan(
-                label(node), title(node), (Stream(x, 4 * x.channels),), (Stream(y, 4 * x.channels),),
-                x.pixels, kernel, shared=(shared,),
+                label(node), title(node), (Stream(x, unit),), (Stream(x, unit),), x.pixels, kernel, shared=(shared,)
             )  # fmt: skip
-            selector.plans.append(plan)
-            return
+            if plan.fits(selector.target):  # else the layer is cut along the constant, too
+                plan.outputs = (Stream(selector.new(node.outputs[0], channels_last=x.channels_last), unit),)
+                selector.plans.append(plan)
+                return
     varying = [value for value in node.inputs if constant(value) is None]
     tensors = [selector.tensor(value, node) for value in varying]
     if len(tensors) == 2 and tensors[0].shape == tensors[1].shape and tensors[0].dtype == "float32":

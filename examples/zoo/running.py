@@ -35,7 +35,7 @@ class Comparison:
     """How near outputs are to a reference's.
 
     Attributes:
-        agreement: Percentage of samples, or of positions in them, about which the network decides the same.
+        agreement: Percentage of samples, or of positions in them, about which the same is decided.
         equal: Percentage of outputs that are the reference's bits.
         difference: Largest difference, relative to the reference's largest magnitude.
         sqnr: dB; infinite if all are equal.
@@ -196,8 +196,9 @@ class Stand:
             joules.append(result.energy_joules)
             step()
         ours = np.concatenate(outputs).reshape(reference.shape)
+        against = compared(ours, reference, self.network.decide)
         return OnMachine(
-            self.network.measure(ours, self.few), compared(ours, reference, self.network.decide), len(self.few), result.macs,
+            self.network.measure(ours, self.few), against, len(self.few), result.macs,
             float(np.mean(cycles)), float(np.mean(joules)), spent, seconds[0], min(seconds[1:] or seconds),
             tuple(result.layers),
         )  # fmt: skip

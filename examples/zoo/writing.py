@@ -33,7 +33,7 @@ TEXT = "font_source_sans_pro/files/LICENSE.txt"
 def lines(width: int) -> tuple[str, ...]:
     """The text, cut between words into lines of at most `width` characters."""
     text = packages.read(SANS, TEXT).decode("utf-8-sig", "replace")
-    plain = re.sub(r"[^!-~]+|-{3,}|https?\S*|\S{%d,}" % (width + 1), " ", text)
+    plain = re.sub(rf"[^!-~]+|-{{3,}}|https?\S*|\S{{{width + 1},}}", " ", text)
     return tuple(line for line in textwrap.wrap(plain, width) if len(line) > width // 2)
 
 
@@ -85,7 +85,10 @@ def page(height: int, width: int, texts: list[tuple[str, int, int, int]], seed: 
         font = face(int(draw_from.integers(len(FACES))), size)
         pen.text((left, top), text, 255, font=font)
         boxes.append((left, top, left + round(font.getlength(text)), top + sum(font.getmetrics())))
-    ink = np.asarray(image.filter(ImageFilter.GaussianBlur(float(draw_from.uniform(0.2, 0.8)))), np.float32) / 255
+    ink = (
+        np.asarray(image.filter(ImageFilter.GaussianBlur(float(draw_from.uniform(0.2, 0.8)))), np.float32)
+        / 255
+    )
     slope = draw_from.uniform(-25, 25, 2)
     rows, columns = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)
     paper = draw_from.uniform(190, 240) + slope[0] * rows + slope[1] * columns

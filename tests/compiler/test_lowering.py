@@ -209,6 +209,20 @@ def test_matmul_of_three_dimensions_with_bias_and_softmax():
     check(source, "mxfp8")
 
 
+@pytest.mark.parametrize("columns", [6625, 40000])
+def test_a_bias_too_wide_for_tiles_of_whole_rows(columns):
+    """PP-OCR's last layer has 6,625 classes: two tiles of one row and the bias do not fit L1 together."""
+    source = network(
+        f"""g (float[3, {columns}] x) => (float[3, {columns}] y) {{
+          s = Add (b, x)
+          y = Relu (s)
+        }}""",
+        b=(columns,),
+    )
+    schedule = check(source, rtol=0, atol=0)
+    assert len(schedule.ops) == 1
+
+
 @pytest.mark.parametrize("elements", [3, 500, 90000])
 def test_elementwise(elements):
     source = network(

@@ -7,7 +7,7 @@ import pytest
 from potluck.zoo import registry
 
 SMALL = ("mnist-cnn", "resnet8")
-VISION = ("mnist-cnn", "resnet8", "mobilenetv2", "efficientnet-lite0")
+VISION = ("mnist-cnn", "resnet8", "mobilenetv2", "efficientnet-lite0", "ppocr-rec", "ppocr-det")
 
 
 def network(name):

@@ -1,6 +1,7 @@
 """The command: what it lists, writes and runs, and what it says where packages are missing."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -84,12 +85,21 @@ def test_what_it_writes_is_what_other_commands_take(tmp_path):
     assert (logits.argmax(1) == labels).mean() == pytest.approx(0.9389, abs=0.003)
     assert np.load(calibration)["input"].shape == (100, 1, 28, 28)
     result = CliRunner().invoke(
-        app, ["formats", str(model), "--data", str(samples), "--calibration", str(calibration), "--schemes", "mxfp8"]
+        app, ["formats", str(model), "--data", str(samples), "--calibration", str(calibration), "--schemes", "mxfp8",
+              "--limit", "40"]
     )  # fmt: skip
     assert "mxfp8" in result.output, result.output
 
 
-def test_a_run_in_one_command(tmp_path):
+@pytest.fixture
+def small(monkeypatch):
+    """ResNet-8 with its first 40 samples."""
+    network = registry.find("resnet8")
+    few = network.samples().part(slice(0, 40))
+    monkeypatch.setattr(registry, "find", lambda name: replace(network, samples=lambda: few))
+
+
+def test_a_run_in_one_command(small, tmp_path):
     output = invoke("resnet8", "--run", "--scheme", "int8,mxfp8", "--count", 2, "--json", tmp_path / "r.json")
     found = json.loads((tmp_path / "r.json").read_text())
     assert [item["scheme"] for item in found["outcomes"]] == ["int8", "mxfp8"]
@@ -107,7 +117,7 @@ def test_every_package_of_a_network_is_pinned():
         assert line.startswith(f"{name}=={packages.version(name)} --hash=sha256:")
 
 
-def test_a_network_that_does_not_fit_is_reported_as_refused(tmp_path):
+def test_a_network_that_does_not_fit_is_reported_as_refused(small, tmp_path):
     output = invoke(
         "resnet8", "--run", "--scheme", "mxfp8", "--count", 1, "--set", "memory.dram_bytes=1100000",
         "--json", tmp_path / "r.json",
