@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import onnx
 from numpy.typing import NDArray
 
@@ -20,7 +21,7 @@ SCHEMES = ("fp32", "int8", "mxfp8", "mxfp4")
 
 def largest(outputs: NDArray[Any]) -> NDArray[Any]:
     """The class of each sample, or of each position in it."""
-    return outputs.argmax(-1)
+    return np.asarray(outputs.argmax(-1))
 
 
 @dataclass(frozen=True)
