@@ -20,7 +20,7 @@ from potluck.hdl.sources import find_unit, include_directories, sources
 from potluck.isa.errors import RtlError
 from potluck.sim.cache import cache_root
 
-_Result = TypeVar("_Result", "GenericGates", "FpgaResources", "StandardCells")
+_Result = TypeVar("_Result", "TwoInputGates", "GenericGates", "FpgaResources", "StandardCells")
 
 # A flip-flop with an enable or a synchronous reset becomes a plain one and gates, so that all are counted alike.
 _PLAIN_REGISTERS = "dfflegalize -cell $_DFF_P_ x -cell $_DFF_PN0_ x"
@@ -35,6 +35,7 @@ _TARGET_PS = 1000  # beyond the library's reach: the mapper is to do its best
 
 _NAND2_UM2 = 24.0  # cell NAND2X1 of that library
 
+_TWO_INPUT = {"$_AND_", "$_OR_", "$_XOR_", "$_MUX_", "$_NOT_"}
 _LUTS = {
     **{f"LUT{n}": 1 for n in range(1, 7)},
     "INV": 1,
@@ -60,6 +61,21 @@ class Design:
     unit: str
     parameters: Mapping[str, int] = field(default_factory=dict)
     tied: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TwoInputGates:
+    """Logic without registers in AND, OR, XOR, multiplexers and inverters.
+
+    Attributes:
+        gates: of all kinds.
+        exclusive_or: of these.
+        depth: gates on the longest path.
+    """
+
+    gates: int
+    exclusive_or: int
+    depth: int
 
 
 @dataclass(frozen=True)
@@ -113,6 +129,27 @@ class StandardCells:
     def nand2(self) -> float:
         """Area in the library's NAND2."""
         return self.area_um2 / _NAND2_UM2
+
+
+def two_input_gates(design: Design) -> TwoInputGates:
+    """Map combinational logic to two-input gates, as published gate counts do.
+
+    Raises:
+        ToolError: Yosys is not installed.
+        RtlError: the unit is unknown, does not synthesize or has registers.
+    """
+
+    def measure(top: str, folder: Path) -> TwoInputGates:
+        passes = [f"synth -flatten -top {top}", "abc -g simple", "opt_clean -purge", "ltp -noff"]
+        cells = _cells(design, _run(design, top, passes, folder), _TWO_INPUT)
+        found = re.search(
+            r"^Longest topological path .*\(length=(\d+)\)", (folder / "yosys.log").read_text(), re.MULTILINE
+        )
+        if found is None:
+            raise RtlError("Yosys reports no longest path", unit=design.unit)
+        return TwoInputGates(sum(cells.values()), cells.get("$_XOR_", 0), int(found[1]))
+
+    return _cached(TwoInputGates, measure, design, "")
 
 
 def generic_gates(design: Design) -> GenericGates:

@@ -3,8 +3,8 @@
 // becomes zero with null_i.
 //
 // The range table (format_i, bounds_i, representatives_i, codes_i) is that of the tensor; it may change only while no
-// block is inside. Latency registers are dealt out inside the decoder of the code first, then after the mapping, then
-// in the code's decoder again and at the output.
+// block is inside. Of Latency registers the decoder of the code gets the first two, the mapping's result the third, the
+// code's decoder the fourth and fifth, the output the sixth.
 `include "assertions.svh"
 
 module rangeguard_decoder
@@ -33,8 +33,8 @@ module rangeguard_decoder
   output status_e           status_o
 );
 
-  localparam int unsigned MapStages    = (Latency + 2) / 4;
-  localparam int unsigned OutputStages = Latency / 4;
+  localparam int unsigned MapStages    = (Latency + 3) / 6;
+  localparam int unsigned OutputStages = Latency / 6;
   localparam int unsigned CodeLatency  = Latency - MapStages - OutputStages;
 
   logic [7:0][SymbolBits-1:0] symbols_d, symbols_q;

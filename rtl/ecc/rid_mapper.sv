@@ -17,27 +17,38 @@ module rid_mapper
   // Eight copies in a line would make Verilator's model slow to compile.
   /* verilator no_inline_module */
 
-  // How many of the bounds are reached: they ascend, so the comparisons make a thermometer code.
-  function automatic logic [3:0] rid_of(input logic [7:0] exponent, input logic [14:0][8:0] bounds);
-    logic [15:0] reached;
-    logic [3:0] rid;
-    reached = '0;
-    for (int unsigned k = 0; k < 15; k++) reached[k] = {1'b0, exponent} >= bounds[k];
-    rid[3] = reached[7];
-    rid[2] = reached[{rid[3], 3'd3}];
-    rid[1] = reached[{rid[3:2], 2'd1}];
-    rid[0] = reached[{rid[3:1], 1'd0}];
-    return rid;
-  endfunction
+  // The lower half is a value of its own only in formats of 16 bits, whose RIDs have half a symbol.
+  localparam int unsigned LowerBounds = (1 << (SymbolBits / 2)) - 1;
 
-  logic [7:0] upper, lower;  // exponents of the halves; that of FP32 lies where BF16's upper one does
-  logic [3:0] upper_rid, lower_rid;
+  // Exponents of the halves; that of FP32 lies where BF16's upper one does.
+  logic [7:0] upper, lower;
+  logic [14:0] upper_reached;
+  logic [LowerBounds-1:0] lower_reached;
   logic [3:0][1:0] byte_rid;
 
   assign upper = (format_i == RANGE_FP16) ? {3'b0, lane_i[30:26]} : lane_i[30:23];
   assign lower = (format_i == RANGE_FP16) ? {3'b0, lane_i[14:10]} : lane_i[14:7];
-  assign upper_rid = rid_of(upper, bounds_i);
-  assign lower_rid = rid_of(lower, bounds_i);
+
+  for (genvar k = 0; k < 15; k++) begin : gen_upper
+    assign upper_reached[k] = {1'b0, upper} >= bounds_i[k];
+  end
+  for (genvar k = 0; k < LowerBounds; k++) begin : gen_lower
+    assign lower_reached[k] = {1'b0, lower} >= bounds_i[k];
+  end
+
+  // How many bounds are reached: they ascend, so that the comparisons are a thermometer code.
+  function automatic logic [1:0] count3(input logic [2:0] reached);
+    return {reached[1], reached[1] ? reached[2] : reached[0]};
+  endfunction
+
+  function automatic logic [3:0] count15(input logic [14:0] reached);
+    logic [3:0] rid;
+    rid[3] = reached[7];
+    rid[2] = rid[3] ? reached[11] : reached[3];
+    rid[1:0] = rid[3] ? (rid[2] ? count3(reached[14:12]) : count3(reached[10:8])) :
+                        (rid[2] ? count3(reached[6:4]) : count3(reached[2:0]));
+    return rid;
+  endfunction
 
   for (genvar i = 0; i < 4; i++) begin : gen_byte
     assign byte_rid[i] = codes_i[lane_i[8*i+:8]];
@@ -46,15 +57,15 @@ module rid_mapper
   if (SymbolBits == 4) begin : gen_dsc
     always_comb begin
       case (format_i)
-        RANGE_FP32:             symbol_o = upper_rid;
-        RANGE_BF16, RANGE_FP16: symbol_o = {lower_rid[1:0], upper_rid[1:0]};
+        RANGE_FP32:             symbol_o = count15(upper_reached);
+        RANGE_BF16, RANGE_FP16: symbol_o = {count3(lower_reached), count3(upper_reached[2:0])};
         RANGE_BYTE:             symbol_o = {byte_rid[0][0], byte_rid[1][0], byte_rid[2][0], byte_rid[3][0]};
         default:                symbol_o = '0;
       endcase
     end
-    // The upper bits tell apart more ranges than two bits can.
+    // A byte has one bit.
     logic unused;
-    assign unused = ^{lower_rid[3:2], byte_rid[3][1], byte_rid[2][1], byte_rid[1][1], byte_rid[0][1]};
+    assign unused = ^{byte_rid[3][1], byte_rid[2][1], byte_rid[1][1], byte_rid[0][1]};
   end else begin : gen_ssc
     logic [7:0] nibbles;
     logic [4:0] sextets;
@@ -67,7 +78,7 @@ module rid_mapper
     always_comb begin
       case (format_i)
         RANGE_FP32:             symbol_o = upper;
-        RANGE_BF16, RANGE_FP16: symbol_o = {lower_rid, upper_rid};
+        RANGE_BF16, RANGE_FP16: symbol_o = {count15(lower_reached), count15(upper_reached)};
         RANGE_BYTE:             symbol_o = {byte_rid[0], byte_rid[1], byte_rid[2], byte_rid[3]};
         RANGE_NIBBLE:           symbol_o = nibbles;
         RANGE_SEXTET:           symbol_o = {3'b0, sextets};

@@ -1,8 +1,8 @@
 // Decoder of RangeGuard's codes over eight data symbols: RS(12,8) over GF(16) for symbols of 4 bits (DSC, corrects two
 // symbols), the doubly extended RS(10,8) over GF(256) for 8 bits (SSC, corrects one).
 //
-// Latency registers are dealt out before the search for the positions, then after the syndrome (DSC only), then at the
-// output. tag_i accompanies a codeword.
+// Latency registers are dealt out before the search for the positions, before the values (DSC), at the output, after the
+// power sums (DSC). tag_i accompanies a codeword.
 module rs_decoder
   import potluck_ecc_pkg::*;
 #(
@@ -28,10 +28,10 @@ module rs_decoder
 );
 
   localparam bit Double = SymbolBits == 4;
-  localparam int unsigned Cuts = Double ? 3 : 2;
-  localparam int unsigned LocateStages   = (Latency + Cuts - 1) / Cuts;
-  localparam int unsigned SyndromeStages = Double ? (Latency + Cuts - 2) / Cuts : 0;
-  localparam int unsigned OutputStages   = Latency / Cuts;
+  localparam int unsigned SearchStages = Double ? (Latency + 3) / 4 : (Latency + 1) / 2;
+  localparam int unsigned ValueStages  = Double ? (Latency + 2) / 4 : 0;
+  localparam int unsigned OutputStages = Double ? (Latency + 1) / 4 : Latency / 2;
+  localparam int unsigned SumStages    = Double ? Latency / 4 : 0;
   localparam int unsigned DataBits = 8 * SymbolBits;
 
   typedef struct packed {
@@ -62,9 +62,20 @@ module rs_decoder
       logic [3:0]          constant;
     } key_t;
 
+    typedef struct packed {
+      logic [TagWidth-1:0] tag;
+      logic [DataBits-1:0] symbols;
+      logic                clean;
+      logic                pair;
+      logic [11:0]         accused;
+      logic [3:0]          offset;
+      logic [3:0]          slope;
+    } found_t;
+
     sums_t sums_d, sums_q;
     key_t key_d, key_q;
-    logic sums_valid, sums_ready;
+    found_t found_d, found_q;
+    logic sums_valid, sums_ready, key_valid, key_ready;
 
     assign sums_d.tag     = tag_i;
     assign sums_d.symbols = symbols_i;
@@ -80,8 +91,8 @@ module rs_decoder
 
     pipe_stage #(
       .Width($bits(sums_t)),
-      .Stages(SyndromeStages)
-    ) u_syndrome (
+      .Stages(SumStages)
+    ) u_sums_registers (
       .clk_i,
       .rst_ni,
       .valid_i,
@@ -107,31 +118,60 @@ module rs_decoder
 
     pipe_stage #(
       .Width($bits(key_t)),
-      .Stages(LocateStages)
-    ) u_locate (
+      .Stages(SearchStages)
+    ) u_search_registers (
       .clk_i,
       .rst_ni,
       .valid_i(sums_valid),
       .ready_o(sums_ready),
       .data_i(key_d),
-      .valid_o(valid),
-      .ready_i(ready),
+      .valid_o(key_valid),
+      .ready_i(key_ready),
       .data_o(key_q)
     );
 
-    dsc_locator u_locator (
-      .clean_i(key_q.clean),
+    dsc_search u_search (
       .sum0_i(key_q.sum0),
       .sum1_i(key_q.sum1),
       .determinant_i(key_q.determinant),
       .linear_i(key_q.linear),
       .constant_i(key_q.constant),
+      .pair_o(found_d.pair),
+      .accused_o(found_d.accused),
+      .offset_o(found_d.offset),
+      .slope_o(found_d.slope)
+    );
+
+    assign found_d.tag     = key_q.tag;
+    assign found_d.symbols = key_q.symbols;
+    assign found_d.clean   = key_q.clean;
+
+    pipe_stage #(
+      .Width($bits(found_t)),
+      .Stages(ValueStages)
+    ) u_value_registers (
+      .clk_i,
+      .rst_ni,
+      .valid_i(key_valid),
+      .ready_o(key_ready),
+      .data_i(found_d),
+      .valid_o(valid),
+      .ready_i(ready),
+      .data_o(found_q)
+    );
+
+    dsc_values u_values (
+      .clean_i(found_q.clean),
+      .pair_i(found_q.pair),
+      .accused_i(found_q.accused),
+      .offset_i(found_q.offset),
+      .slope_i(found_q.slope),
       .error_o(located_d.error),
       .status_o(located_d.status)
     );
 
-    assign located_d.tag     = key_q.tag;
-    assign located_d.symbols = key_q.symbols ^ located_d.error;
+    assign located_d.tag     = found_q.tag;
+    assign located_d.symbols = found_q.symbols ^ located_d.error;
   end else if (SymbolBits == 8) begin : gen_ssc
     typedef struct packed {
       logic [TagWidth-1:0] tag;
@@ -155,8 +195,8 @@ module rs_decoder
 
     pipe_stage #(
       .Width($bits(sums_t)),
-      .Stages(LocateStages)
-    ) u_locate (
+      .Stages(SearchStages)
+    ) u_search_registers (
       .clk_i,
       .rst_ni,
       .valid_i,

@@ -12,7 +12,7 @@ module ssc_locator
   logic [7:0] hit;
 
   for (genvar i = 0; i < 8; i++) begin : gen_position
-    assign hit[i]     = (|sum0_i) & (gf256_mul(sum0_i, SSC_LOCATORS[i]) == sum1_i);
+    assign hit[i]     = gf256_mul(sum0_i, SSC_LOCATORS[i]) == sum1_i;  // all of them if both are zero
     assign error_o[i] = sum0_i & {8{hit[i]}};
   end
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from potluck.hdl.sources import rtl_directory
 from potluck.isa.errors import RtlError
 from potluck.isa.rounding import ROUNDINGS
 from tests.rtl.bench.lane_library import differences
+from tests.rtl.bench.mutants import mutated
 from tests.rtl.bench.running import directed_form, lane_library, random_form, run_bench
 from tests.rtl.bench.transactions import ACC_FORMATS, ELEM_FORMATS, Lanes
 
@@ -47,21 +45,6 @@ def vectors() -> Lanes:
             parts.append(directed_form(fmt, acc_format, thin=5))
             parts += [random_form(fmt, acc_format, frm, 4000, rng) for frm in ROUNDINGS]
     return Lanes.concatenate(parts)
-
-
-def mutated(patch: Path, folder: Path) -> dict[str, Path]:
-    """The patched file, by unit."""
-    target = next(line[6:].strip() for line in patch.read_text().splitlines() if line.startswith("+++ b/"))
-    copy = folder / target
-    copy.parent.mkdir(parents=True)
-    shutil.copy(rtl_directory().parent / target, copy)
-    # Git must not take the folder for part of a repository around it.
-    environment = {"GIT_CEILING_DIRECTORIES": str(folder.parent), "PATH": "/usr/bin:/bin"}
-    command = ["git", "apply", "--verbose", str(patch)]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{patch.name} does not apply; make it anew: {done.stderr}"
-    assert copy.read_bytes() != (rtl_directory().parent / target).read_bytes()
-    return {copy.stem: copy}
 
 
 def catch(patch: Path, folder: Path) -> str:

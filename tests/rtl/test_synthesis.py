@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 
 from potluck import benchmarks
-from potluck.benchmarks import rtl_area
+from potluck.benchmarks import rtl_area, rtl_ecc
 from potluck.hdl import synthesis, toolchain
 from potluck.hdl.sources import Unit, unit_names
-from potluck.hdl.synthesis import Design, fpga_resources, generic_gates, standard_cells
+from potluck.hdl.synthesis import Design, fpga_resources, generic_gates, standard_cells, two_input_gates
 from potluck.isa.errors import RtlError, ToolError
 
 needs_tools = pytest.mark.usefixtures("rtl_tools")
@@ -57,6 +57,19 @@ def test_generic_gates_are_those_of_the_source(probe: Design) -> None:
     # A NAND each, and three for each multiplexer that holds the value, with one inverted select.
     assert gates.nand + gates.nor == 4 + 3 * 4
     assert gates.nand2 == gates.nand + gates.nor + gates.inverter / 2 + 5 * 4
+
+
+@needs_tools
+def test_two_input_gates_and_their_depth() -> None:
+    # Both outputs are the parity of all inputs: one tree.
+    gates = two_input_gates(Design("xor_matrix", {"Inputs": 16, "Outputs": 2}))
+    assert (gates.gates, gates.exclusive_or, gates.depth) == (15, 15, 4)
+
+
+@needs_tools
+def test_registers_are_no_two_input_gates(probe: Design) -> None:
+    with pytest.raises(RtlError, match="not counted"):
+        two_input_gates(probe)
 
 
 @needs_tools
@@ -149,5 +162,6 @@ def test_without_tools_the_benchmark_is_left_out_unless_asked_for(monkeypatch: p
 
 
 def test_the_benchmark_names_units_that_exist() -> None:
-    assert {row.design.unit for row in rtl_area.ROWS} <= set(unit_names())
+    assert {row.design.unit for row in (*rtl_area.ROWS, *rtl_ecc.ROWS)} <= set(unit_names())
+    assert rtl_ecc.PIPELINED.keys() <= {row.name for row in rtl_ecc.ROWS}
     assert {rtl_area.BASE, *rtl_area.RATIOS} <= {row.name for row in rtl_area.ROWS}

@@ -21,7 +21,14 @@ from potluck.sim.ecc.rangeguard.hardware import (
     REPRESENTATIVES,
     hardware_table,
 )
-from potluck.sim.ecc.rangeguard.ranges import SYMBOL_BITS, RangeTable, Scheme, artifact_table, fitted_table
+from potluck.sim.ecc.rangeguard.ranges import (
+    SYMBOL_BITS,
+    RangeTable,
+    Scheme,
+    artifact_table,
+    exponent_table,
+    fitted_table,
+)
 from tests.rtl.bench.coverage import Coverage
 from tests.rtl.bench.ecc_cases import random_words, rows
 from tests.rtl.bench.vectors import Ports, Vectors
@@ -52,14 +59,18 @@ def sampled(element: ElementFormat, rng: np.random.Generator, count: int) -> NDA
 
 @cache
 def tables(scheme: Scheme, element: ElementFormat) -> list[RangeTable]:
-    """The artifact's table where it has one, and those fitted to a tensor."""
+    """The artifact's table where it has one, those fitted to a tensor, and one of fewer ranges than RIDs."""
     codes = sampled(element, np.random.default_rng(11), 4000)
     if element.bits < 16:
         return [fitted_table(element, scheme, codes)]
     fitted = [
         fitted_table(element, scheme, codes, objective) for objective in ("mae", "fault_aware", "tails")
     ]
-    return [artifact_table(element, scheme), *fitted]
+    if element is FP32 and scheme == "ssc":  # knows one table only
+        return [artifact_table(element, scheme), *fitted]
+    middle = element.bias - 2
+    few = exponent_table(element, scheme, [middle, middle + 3], [middle - 1, middle, middle + 4])
+    return [artifact_table(element, scheme), *fitted, few]
 
 
 @dataclass(frozen=True)
