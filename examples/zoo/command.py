@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from potluck import api
+from potluck.compiler.schemes import calibrated
+from potluck.evaluation.network import PLAIN
 from potluck.isa.errors import DataError
 from potluck.isa.machine import Machine
 from potluck.zoo import packages, registry
@@ -108,6 +112,56 @@ def run(
     show(stand, outcomes, console)
     return {"network": network.name, "machine": machine.name, "mode": mode, "samples": stand.count,
             "outcomes": [outcome.to_json() for outcome in outcomes]}  # fmt: skip
+
+
+def talk(
+    network: Network, prompt: str, count: int, scheme: str, machine: Machine, mode: str, console: Console
+) -> dict[str, Any]:
+    """Generates text on the machine and prints it as it comes; returns everything as JSON values.
+
+    Raises:
+        DataError: The network generates no text, or the prompt is empty.
+    """
+    from potluck.zoo.generation import Decoder, generate
+
+    language = network.language
+    if language is None:
+        raise DataError(f"{network.name} generates no text", hint="A language model does: smollm2")
+    network.check()
+    tokens = language.encode(prompt)
+    if not tokens:
+        raise DataError("the prompt is empty")
+    room = max(1, len(tokens) + count - 2)
+    given = {"calibration": language.calibration(room)} if calibrated(scheme) else {}
+    source: Any = language.decoder(room)
+    start = time.perf_counter()
+    if scheme not in PLAIN:
+        source = api.quantize(source, scheme, **given)
+    program = api.compile(source, machine)
+    compiled = time.perf_counter() - start
+    console.print(prompt, end="", markup=False, highlight=False, soft_wrap=True)
+    steps, made, shown = [], [], language.decode(tokens)
+    for step in generate(Decoder(program, machine, mode), tokens, count, language.stop):
+        steps.append(step)
+        made.append(step.token)
+        text = language.decode(tokens + made)
+        if not text.endswith(
+            "\N{REPLACEMENT CHARACTER}"
+        ):  # a character of several tokens is shown when it is whole
+            console.print(text[len(shown) :], end="", markup=False, highlight=False, soft_wrap=True)
+            shown = text
+    console.print()
+    last = steps[-1]
+    console.print(
+        f"{len(made)} tokens after {len(tokens)} of the prompt; the last: {last.cycles:,} cycles, "
+        f"{1e6 * last.joules:,.1f} µJ, {last.seconds:.2f} s on the host; compiled in {compiled:.1f} s",
+        soft_wrap=True, highlight=False,
+    )  # fmt: skip
+    return {
+        "network": network.name, "machine": machine.name, "mode": mode, "scheme": scheme, "prompt": prompt,
+        "prompt_tokens": tokens, "tokens": made, "text": language.decode(made), "compile_seconds": compiled,
+        "steps": [{"cycles": item.cycles, "joules": item.joules, "seconds": item.seconds} for item in steps],
+    }  # fmt: skip
 
 
 def show(stand: Stand, outcomes: Sequence[Outcome], console: Console) -> None:

@@ -25,6 +25,25 @@ def largest(outputs: NDArray[Any]) -> NDArray[Any]:
 
 
 @dataclass(frozen=True)
+class Language:
+    """What a language model generates text with.
+
+    Attributes:
+        decoder: Makes the network for one token behind a cache of so many, see `potluck.zoo.generation.Decoder`.
+        encode: Tokens of a text.
+        decode: Text of tokens.
+        stop: The token that ends a text.
+        calibration: Makes inputs of that network that fix ranges of activations.
+    """
+
+    decoder: Callable[[int], onnx.ModelProto]
+    encode: Callable[[str], list[int]]
+    decode: Callable[[list[int]], str]
+    stop: int
+    calibration: Callable[[int], Mapping[str, NDArray[Any]]]
+
+
+@dataclass(frozen=True)
 class Network:
     """A trained network, where it comes from, real inputs and what its outputs are judged by.
 
@@ -44,6 +63,7 @@ class Network:
         schemes: What ``--run`` compares unless told.
         options: Of `potluck.compiler.quantize.quantize_model`, by scheme.
         decide: What the network decides by its first output, for agreement: the largest along the last axis.
+        language: How it generates text, if it does.
         batched: Whether several samples may be run at once; otherwise one is run at a time.
     """
 
@@ -62,6 +82,7 @@ class Network:
     schemes: tuple[str, ...] = SCHEMES
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     decide: Callable[[NDArray[Any]], NDArray[Any]] = largest
+    language: Language | None = None
     batched: bool = True
 
     def missing(self) -> list[str]:

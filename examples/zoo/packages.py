@@ -110,9 +110,18 @@ def fetch(packages: Iterable[str]) -> list[str]:
     with tempfile.TemporaryDirectory(dir=folder()) as place:
         listing = Path(place) / "packages.txt"
         listing.write_text("\n".join(pins()[name] for name in wanted) + "\n")
+        # Wheels are read, not run: those of one platform do for all.
+        platform = [
+            "--platform",
+            "manylinux_2_28_x86_64",
+            "--python-version",
+            "3.11",
+            "--implementation",
+            "cp",
+        ]
         command = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps",
-                   "--only-binary=:all:", "--ignore-requires-python", "--require-hashes", "-d", place,
-                   "-r", str(listing)]  # fmt: skip
+                   "--only-binary=:all:", "--ignore-requires-python", "--require-hashes", *platform,
+                   "-d", place, "-r", str(listing)]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]

@@ -15,6 +15,8 @@ PLACES = {
     "efficientnet-lite0": "efficientnet_lite0.NETWORK",
     "ppocr-rec": "ocr.RECOGNIZER",
     "ppocr-det": "ocr.DETECTOR",
+    "minilm": "minilm.NETWORK",
+    "smollm2": "smollm2.NETWORK",
 }
 """Name -> module of `potluck.zoo` and what declares the network there."""
 

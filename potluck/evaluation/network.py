@@ -27,6 +27,8 @@ PLAIN = ("fp32", "none")
 """Schemes that quantize nothing."""
 OBSERVED = 64
 """Samples from which the noise of layers is taken."""
+OBSERVED_BYTES = 1 << 28
+"""Fewer samples, when their layers' outputs take so much: those of a language model are some 200 MB each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,10 +132,11 @@ class Bench:
             found = network.run(feed)
             outputs.append(found[network.outputs[0]][:count])
             for name, value in wanted.items():
-                if sum(map(len, gathered[name])) < OBSERVED:
+                if sum(map(len, gathered[name])) < sum(map(len, seen[name])):
                     gathered[name].append(found[value][:count])
         for name, parts in gathered.items():
-            ours, theirs = np.concatenate(parts)[:OBSERVED], np.concatenate(seen[name])[:OBSERVED]
+            theirs = np.concatenate(seen[name])[:OBSERVED]
+            ours = np.concatenate(parts)[: len(theirs)]
             if ours.shape == theirs.shape:
                 noise[name] = sqnr(theirs, ours)
         stored = footprints(model, network.constants)
@@ -147,12 +150,14 @@ class Bench:
             network = HostNetwork(model, list(names.values()))
             outputs: list[NDArray[Any]] = []
             seen: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
+            held = 0
             for feed, count in batches(model, samples):
                 found = network.run(feed)
                 outputs.append(found[network.outputs[0]][:count])
-                for name, value in names.items():
-                    if sum(map(len, seen[name])) < OBSERVED:
+                if sum(map(len, outputs)) - count < OBSERVED and held < OBSERVED_BYTES:
+                    for name, value in names.items():
                         seen[name].append(found[value][:count])
+                        held += seen[name][-1].nbytes
             # The samples are kept as well, so that their id is not given to others.
             self._reference[id(samples)] = (samples, np.concatenate(outputs), seen)
         return self._reference[id(samples)][1]
