@@ -20,6 +20,9 @@ def pack_weights_depthwise(weights: F32) -> F32:
     return np.ascontiguousarray(weights[:, 0].transpose(1, 2, 0), dtype=np.float32)
 
 
+GROUPS = 16  # register groups of two
+
+
 @dataclass(frozen=True)
 class DepthwiseFp32(Kernel):
     """out[y, x, c] = clip(bias[c] + sum over (kh, kw) of x * weights), fused, in that order.
@@ -28,9 +31,10 @@ class DepthwiseFp32(Kernel):
     FP32 [C]; a3 output, FP32 [rows][out_width][C]; a4 output rows. Clobbers a0-a7, t*, ft8, ft9, v0-v31,
     vtype and vl.
 
-    A register tile is up to 8 pixels times 32 channels (e32, m2). For every row of taps the weights are
-    loaded into KW groups and the input pixels pass through the remaining ones, each feeding all taps that
-    meet it.
+    A register tile is some pixels times 32 channels (e32, m2). Up to ten taps stay in registers; of more taps, a row's
+    are loaded before its pixels. The input pixels pass through the remaining registers, one load ahead of the
+    multiply-adds, each feeding all taps that meet it; accumulators begin as the bias, loaded, so that the multipliers
+    have nothing else to do.
 
     Attributes:
         window: Geometry; zero borders are in the buffer; at most 12 horizontal taps.
@@ -63,6 +67,22 @@ class DepthwiseFp32(Kernel):
         """Output rows."""
         return "a4"
 
+    @property
+    def resident(self) -> bool:
+        """Whether all taps stay in registers."""
+        return self.window.kernel[0] * self.window.kernel[1] <= GROUPS - 6
+
+    @property
+    def _weights(self) -> int:
+        """Register groups that hold weights."""
+        return self.window.kernel[1] * (self.window.kernel[0] if self.resident else 1)
+
+    @property
+    def _pixels(self) -> int:
+        """Largest register tile: what weights and at least two inputs leave, three if pixels enough remain."""
+        left = GROUPS - self._weights
+        return min(8, left - (3 if left > 6 else 2))
+
     def emit(self, a: Assembler) -> None:
         """Append the kernel's code; control leaves at its end."""
         window, pixel = self.window, 4 * self.channels
@@ -72,6 +92,7 @@ class DepthwiseFp32(Kernel):
         activation_bounds(a, self.low, self.high)
         a("blez", "a4", done)
         a("li", "a5", self.channels)
+        a("li", "a6", pixel)
         a.label(channels)
         if self.tile:
             a("li", "t4", self.tile)
@@ -79,11 +100,13 @@ class DepthwiseFp32(Kernel):
         a("mv", "t4", "a5")
         a.label(full)
         a("vsetvli", "zero", "t4", "e32", "m2", "ta", "ma")
-        a("vle32.v", "v30", "(a2)")
         for to, origin in (("t3", "a0"), ("t6", "a3"), ("a7", "a4")):
             a("mv", to, origin)
+        if self.resident:
+            a("mv", "t2", "a1")
+            self._load_weights(a)
         a.label(row)
-        for pixels, count in split_pixels(window.out_width, min(8, 13 - window.kernel[1])):
+        for pixels, count in split_pixels(window.out_width, self._pixels):
             self._groups(a, pixels, count)
         advance(a, "t3", (window.stride[0] * window.in_width - window.out_width * window.stride[1]) * pixel)
         a("addi", "a7", "a7", -1)
@@ -102,53 +125,84 @@ class DepthwiseFp32(Kernel):
         a("bgtz", "a5", channels)
         a.label(done)
 
+    def _load_weights(self, a: Assembler) -> None:
+        """The weights at t2 into the last register groups; t2 ends behind them."""
+        for k in range(self._weights):
+            a("vle32.v", self._weight(k), "(t2)")
+            a("add", "t2", "t2", "a6")
+
+    def _weight(self, k: int) -> str:
+        return f"v{2 * (GROUPS - self._weights + k)}"
+
     def _groups(self, a: Assembler, pixels: int, count: int) -> None:
         """``count`` register tiles from t3 on (output t6); both pointers advance."""
         window, pixel = self.window, 4 * self.channels
         group, taps = a.fresh("depthwise_group"), a.fresh("depthwise_taps")
-        a("li", "t5", count)
-        a.label(group)
-        for i in range(pixels):
-            a("vmv.v.v", f"v{2 * i}", "v30")
+        if count > 1:
+            a("li", "t5", count)
+            a.label(group)
         a("mv", "t1", "t3")
-        a("mv", "t2", "a1")
-        a("li", "t0", window.kernel[0])
-        a.label(taps)
-        self._row_of_taps(a, pixels)
-        a("addi", "t0", "t0", -1)
-        a("bnez", "t0", taps)
+        if self.resident:
+            self._rows_of_taps(a, pixels, window.kernel[0], starts=True)
+        else:
+            for i in range(pixels):
+                a("vle32.v", f"v{2 * i}", "(a2)")
+            a("mv", "t2", "a1")
+            a("li", "t0", window.kernel[0])
+            a.label(taps)
+            self._load_weights(a)
+            self._rows_of_taps(a, pixels, 1, starts=False)
+            a("addi", "t0", "t0", -1)
+            a("bnez", "t0", taps)
         for i in range(pixels):
             activate(a, f"v{2 * i}", self.low, self.high)
             a("vse32.v", f"v{2 * i}", "(t6)")
-            advance(a, "t6", pixel)
+            a("add", "t6", "t6", "a6")
         advance(a, "t3", pixels * window.stride[1] * pixel)
         if count > 1:
             a("addi", "t5", "t5", -1)
             a("bnez", "t5", group)
 
-    def _row_of_taps(self, a: Assembler, pixels: int) -> None:
-        """One row of taps for one tile; t1 ends at the next row of taps, t2 at its weights."""
+    def _rows_of_taps(self, a: Assembler, pixels: int, rows: int, starts: bool) -> None:
+        """Some rows of taps for one tile, whose weights are in registers; t1 ends at the row after them.
+
+        ``starts``: accumulators are loaded where they are first needed, between the inputs.
+        """
         window, pixel = self.window, 4 * self.channels
         taps, step, gap = window.kernel[1], window.stride[1], window.dilation[1]
-        weights = [f"v{2 * (pixels + k)}" for k in range(taps)]
-        inputs = [f"v{2 * k}" for k in range(pixels + taps, 15)]
-        for register in weights:
-            a("vle32.v", register, "(t2)")
-            advance(a, "t2", pixel)
-        at = used = 0
-        for column in range(window.columns(pixels)):
-            meets = [
-                (i, k) for i in range(pixels) for k in range(taps) if i * step + k * gap == column
-            ]  # fmt: skip
-            if not meets:
-                continue
-            advance(a, "t1", (column - at) * pixel)
-            register, at = inputs[used % len(inputs)], column
-            used += 1
-            a("vle32.v", register, "(t1)")
+        inputs = [f"v{2 * k}" for k in range(pixels, GROUPS - self._weights)]
+        line = window.dilation[0] * window.in_width
+        met: list[tuple[int, list[tuple[int, int]]]] = []  # place in pixels, [(output pixel, weight)]
+        for row in range(rows):
+            for column in range(window.columns(pixels)):
+                meets = [
+                    (i, row * taps + k) for i in range(pixels) for k in range(taps) if i * step + k * gap == column
+                ]  # fmt: skip
+                if meets:
+                    met.append((row * line + column, meets))
+        at = 0
+
+        def load(n: int) -> None:
+            nonlocal at
+            if met[n][0] - at == 1:
+                a("add", "t1", "t1", "a6")
+            else:
+                advance(a, "t1", (met[n][0] - at) * pixel)
+            at = met[n][0]
+            a("vle32.v", inputs[n % len(inputs)], "(t1)")
+
+        started = set() if starts else set(range(pixels))
+        load(0)
+        for n, (_, meets) in enumerate(met):
+            for i, _ in meets:
+                if i not in started:
+                    a("vle32.v", f"v{2 * i}", "(a2)")
+            started.update(i for i, _ in meets)
+            if n + 1 < len(met):
+                load(n + 1)
             for i, k in meets:
-                a("vfmacc.vv", f"v{2 * i}", register, weights[k])
-        advance(a, "t1", (window.dilation[0] * window.in_width - at) * pixel)
+                a("vfmacc.vv", f"v{2 * i}", inputs[n % len(inputs)], self._weight(k))
+        advance(a, "t1", (rows * line - at) * pixel)
 
     def contract(self, x: F32, weights: F32, bias: F32, out_rows: int) -> F32:
         """The output bit for bit.

@@ -108,6 +108,23 @@ def test_depthwise(case, kilobytes):
     assert schedule.ops[0].format == "fp32"
 
 
+@pytest.mark.parametrize(
+    ("case", "kilobytes"),
+    [
+        (((2, 40, 12, 61), (3, 3), (1, 1), (1, 1, 1, 1)), 24),
+        (((1, 36, 9, 75), (3, 3), (2, 2), (0, 0, 1, 1)), 24),
+        (((1, 24, 7, 60), (1, 9), (1, 1), (0, 8, 0, 8), (1, 2)), 20),
+        (((1, 100, 5, 66), (5, 5), (1, 2), (2, 2, 2, 2)), 32),
+    ],
+)
+def test_depthwise_in_strips(case, kilobytes):
+    """Strips of slices, the last ones overlapping; weights that come once per slice."""
+    shape, kernel, strides, pads, *dilations = case
+    source = conv(shape, shape[1], kernel, strides, pads, *dilations, group=shape[1])
+    schedule = check(source, None, with_l1(MACHINE, kilobytes << 10))
+    assert any(loop.name == "column" for loop in schedule.ops[0].loops)
+
+
 POOLS = {
     "max 2x2": ("MaxPool", "kernel_shape = [2, 2], strides = [2, 2]", (1, 20, 8, 6), (4, 3)),
     "max padded": (
