@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 FORMATS = {"e5m2": 0, "e4m3": 1}
 VILL = 1 << 9  # our place for vtype's vill bit in a context key
@@ -11,9 +11,8 @@ PARTWAY = 1 << 10
 """Our place in a context key for "vector instructions start at element vstart and go element by element"."""
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """vtype and the control bits of fcsr.
+class Context(NamedTuple):
+    """vtype and the control bits of fcsr. A tuple, because it is hashed whenever a block is looked up.
 
     Attributes:
         vtype: low nine bits as in the CSR (vlmul, vsew, vta, vma, altfmt), bit 9 = vill, bit 10 = partway.

@@ -84,6 +84,7 @@ class BlockArrays(NamedTuple):
     info: NDArray[np.int64]
     timing_rows: NDArray[np.int32]
     code_slots: NDArray[np.int64]
+    extents: NDArray[np.uint64]  # first address and the one behind the last, of each block
 
 
 class BlockStore:
@@ -105,18 +106,19 @@ class BlockStore:
         self.blocks: list[Block] = []
         self._shared = 0  # how many of the blocks belong to another store, too
         self.flags = code.reads_flags()
-        self._allocate(1024, 16384)
+        self.arrays = self._allocate(1024, 16384)
         self._rows_used = 0
 
-    def _allocate(self, blocks: int, rows: int) -> None:
-        self.pointers = np.zeros(blocks, np.uint64)
-        self.successors = np.full((blocks, 2), -1, np.int64)
-        self.info = np.zeros((blocks, 2), np.int64)
-        self.timing_rows = np.zeros((rows, TIMING_ROW), np.int32)
-        self.code_slots = np.full(rows, -1, np.int64)
-        self.extents = np.zeros(
-            (blocks, 2), np.uint64
-        )  # first address and the one behind the last, of each block
+    @staticmethod
+    def _allocate(blocks: int, rows: int) -> BlockArrays:
+        return BlockArrays(
+            pointers=np.zeros(blocks, np.uint64),
+            successors=np.full((blocks, 2), -1, np.int64),
+            info=np.zeros((blocks, 2), np.int64),
+            timing_rows=np.zeros((rows, TIMING_ROW), np.int32),
+            code_slots=np.full(rows, -1, np.int64),
+            extents=np.zeros((blocks, 2), np.uint64),
+        )
 
     def find(self, pc: int, context: Context) -> int:
         """The block at ``pc``, translated if new.
@@ -133,12 +135,12 @@ class BlockStore:
         with self._lock:
             old = self.blocks[number]
             self._cuts |= {pc, pc + self.code.fetch(pc)[1]}
-            extents = self.extents[: len(self.blocks)]
+            extents, successors = self.arrays.extents[: len(self.blocks)], self.arrays.successors
             longer = np.flatnonzero((extents[:, 0] <= pc) & (pc < extents[:, 1]))
             for block in (self.blocks[index] for index in longer.tolist()):
                 if self._known.get((block.pc, block.context)) == block.number:
                     del self._known[block.pc, block.context]
-            self.successors[np.isin(self.successors, longer)] = -1  # links to them are looked up again
+            successors[np.isin(successors, longer)] = -1  # links to them are looked up again
             return self._translate(old.pc, old.context), self._translate(pc, old.context)
 
     def private(self, memory: ExecutableMemory) -> BlockStore:
@@ -149,9 +151,7 @@ class BlockStore:
             found._cache, found._known, found._dropped = self._cache.copy(), self._known.copy(), {}
             found._cuts, found.blocks = self._cuts.copy(), self.blocks.copy()
             found._shared = len(self.blocks)
-            for name in BlockArrays._fields:
-                setattr(found, name, getattr(self, name).copy())
-            found.extents = self.extents.copy()
+            found.arrays = BlockArrays._make(array.copy() for array in self.arrays)
             return found
 
     def synchronize(self, memory: ExecutableMemory) -> bool:
@@ -171,8 +171,8 @@ class BlockStore:
                 del self._known[key]
             self.code.renew(changes)
             numbers = np.array([number for _, number in dropped], np.int64)
-            self.successors[numbers] = -1
-            self.successors[np.isin(self.successors, numbers)] = -1
+            self.arrays.successors[numbers] = -1
+            self.arrays.successors[np.isin(self.arrays.successors, numbers)] = -1
             return bool(changes)
 
     def _keep(self, key: tuple[int, Context], data: bytes, number: int) -> None:
@@ -196,7 +196,7 @@ class BlockStore:
 
     def link(self, number: int, way: int, target: int) -> None:
         """Remember a static successor."""
-        self.successors[number, way] = target
+        self.arrays.successors[number, way] = target
 
     def _decode(self, pc: int, context: Context) -> _Decoded:
         word, length = self.code.fetch(pc)
@@ -311,14 +311,14 @@ class BlockStore:
             if insn.kind in MEMORY:
                 row["slot"] = slot
                 row["key"] = (slot + 1) * KEY_MULTIPLIER & (1 << 64) - 1
-                self.code_slots[first + index] = slot
+                self.arrays.code_slots[first + index] = slot
                 slot += 1
-            self.timing_rows[first + index] = one.timing
+            self.arrays.timing_rows[first + index] = one.timing
         rows[count]["handler"] = addresses["end"]
         self._rows_used += count
-        self.info[number] = first, count
-        self.extents[number] = pcs[0], pcs[-1]
-        self.pointers[number] = rows.ctypes.data
+        self.arrays.info[number] = first, count
+        self.arrays.extents[number] = pcs[0], pcs[-1]
+        self.arrays.pointers[number] = rows.ctypes.data
         insns = [(one.variant.insn, one.fields) for one in decoded]
         energy = np.sum([one.energy for one in decoded], axis=0)
         self.blocks.append(Block(number, pc, context, insns, pcs, rows, energy))
@@ -333,20 +333,14 @@ class BlockStore:
         """Make room. All arrays are replaced together: a hart that still runs on the old ones sees no link to a new
         block, so it comes back for the new arrays at its next unknown successor.
         """
-        if blocks <= self.pointers.size and rows <= self.code_slots.size:
+        if blocks <= self.arrays.pointers.size and rows <= self.arrays.code_slots.size:
             return
-        self.pointers = _grown(self.pointers, 0)
-        self.successors = _grown(self.successors, -1)
-        self.info = _grown(self.info, 0)
-        self.timing_rows = _grown(self.timing_rows, 0)
-        self.code_slots = _grown(self.code_slots, -1)
-        self.extents = _grown(self.extents, 0)
+        old = self.arrays
+        self.arrays = BlockArrays(
+            _grown(old.pointers, 0), _grown(old.successors, -1), _grown(old.info, 0), _grown(old.timing_rows, 0),
+            _grown(old.code_slots, -1), _grown(old.extents, 0),
+        )  # fmt: skip
         self._reserve(blocks, rows)
-
-    def arrays(self) -> BlockArrays:
-        """A consistent view of the arrays for one stretch of execution."""
-        with self._lock:
-            return BlockArrays(self.pointers, self.successors, self.info, self.timing_rows, self.code_slots)
 
 
 def _grown(array: NDArray[_T], fill: int) -> NDArray[_T]:

@@ -7,6 +7,7 @@ result independent of timing. Transfers run one after the other.
 from __future__ import annotations
 
 from collections import deque
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,11 +16,14 @@ from numpy.typing import NDArray
 
 from potluck.isa.errors import TrapError
 from potluck.isa.machine import Machine
+from potluck.sim.dram.requests import BEATS, QUEUED
 from potluck.sim.dram.system import System
 from potluck.sim.memory import Memory
 from potluck.sim.state import HartState
 
 LARGEST = 1 << 40  # bytes of one transfer, more than any memory
+LONG = 1000  # beats whose times take longer to find than a thread to start
+Times = tuple[list[int], NDArray[np.int64]]  # ends of transfers, tallies
 
 
 class End(NamedTuple):
@@ -57,22 +61,36 @@ class Moved:
     target: str
 
 
+class Queue(NamedTuple):
+    """Transfers whose times are not known: as `run_transfers` wants them, number of the tally by pc, and what a trace
+    wants to know of each: pc, bytes, source, target."""
+
+    rows: list[tuple[int, ...]]
+    tallies: dict[int, int]
+    notes: list[tuple[int, int, str, str]]
+
+
 @dataclass
 class Dma:
-    """The transfer queue's end and what has gone through it."""
+    """The transfer queue and what has gone through it.
+
+    A transfer's times are worked out when somebody asks for one, or before that by ``worker`` while harts run.
+    """
 
     machine: Machine
     memory: Memory
     dram: System | None = None
-    end: int = 0  # cycle at which the last queued transfer completes
-    asked: int = 0  # cycle at which the DMA has asked DRAM for the last beat
     bytes: dict[str, int] = field(default_factory=lambda: {"dram_read": 0, "dram_write": 0, "l1": 0})
     busy_cycles: int = 0
     keeps_transfers: bool = False
+    worker: Executor | None = None
     transfers: list[Moved] = field(default_factory=list)
     moved: dict[int, tuple[int, int]] = field(default_factory=dict)  # by pc of the request: bytes, DRAM bytes
     tallies: dict[int, NDArray[np.int64]] = field(default_factory=dict)  # by pc: what the DRAM did for it
-    _queued: int = 0
+    _count: int = 0
+    _queue: Queue = field(default_factory=lambda: Queue([], {}, []))
+    _job: tuple[Queue, Future[Times]] | None = None
+    _clocks: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2, np.int64))
     _pending: deque[int] = field(
         default_factory=deque
     )  # when transfers that are not known to be complete end
@@ -83,48 +101,82 @@ class Dma:
         Raises:
             TrapError: an end does not lie inside one memory, or there is more of it than :data:`LARGEST`.
         """
-        size = int(state.x[fields["rs1"]])
-        two_dimensional = bool(fields.get("imm", fields.get("uimm", 0)) & 2)
-        rows = state["dma_repeat"] if two_dimensional else 1
+        size = state.x.item(fields["rs1"])
+        *starts, source_step, target_step, repeat = state.dma_registers()
+        rows = repeat if fields.get("imm", fields.get("uimm", 0)) & 2 else 1
         if size < 0 or size * rows > LARGEST:
             raise TrapError(f"DMA transfer of {rows} times {size} bytes", pc=pc)
         ends = []
-        for name in ("dma_source", "dma_target"):
-            start, step = state[name], _signed(state[f"{name}_stride"]) if rows > 1 else 0
+        for start, stride in zip(starts, (source_step, target_step), strict=True):
+            step = _signed(stride) if rows > 1 else 0
             view, region = self._rows(start, step, rows, size, pc) if size and rows else (None, None)
-            if (
-                view is not None
-                and name == "dma_target"
-                and self.memory.protects(start + min(0, (rows - 1) * step))
-            ):
-                raise TrapError("DMA transfer into the program's text", pc=pc, address=start)
             ends.append(End(start, step, view, region))
+        target = ends[1]
+        if target.view is not None and self.memory.protects(target.start + min(0, (rows - 1) * target.step)):
+            raise TrapError("DMA transfer into the program's text", pc=pc, address=target.start)
         return Transfer(size, rows, *ends)
 
     def copy(self, transfer: Transfer, now: int, pc: int) -> int:
         """Queue a transfer, and move its bytes; returns its id."""
         size, rows, source, target = transfer
-        end, beats = now + self.machine.dma.setup_cycles, 0
+        beats = 0
         if source.view is not None and target.view is not None:
             _move(transfer)
             beats = self._beats(transfer)
-        if self.dram is None or not beats:
-            end += self.machine.dram.latency_cycles + beats
-        else:
-            end = self._commands(
-                self.dram, transfer, end, beats, self.tallies.setdefault(pc, self.dram.tally())
-            )
-        # The latency of a transfer overlaps the data of the one before it.
-        self.end = max(end, max(now, self.end) + beats)
         self.busy_cycles += beats
         total, dram = self.moved.get(pc, (0, 0))
-        ends = source.region, target.region
-        self.moved[pc] = total + size * rows, dram + size * rows * ends.count("dram")
+        far = source.region == "dram", target.region == "dram"
+        self.moved[pc] = total + size * rows, dram + size * rows * sum(far)
+        queue, base = self._queue, self.machine.memory.dram_base
+        queue.rows.append(
+            (
+                now, beats, size, rows, queue.tallies.setdefault(pc, len(queue.tallies)),
+                far[0], source.start - base, source.step, far[1], target.start - base, target.step,
+            )
+        )  # fmt: skip
         if self.keeps_transfers:
-            self.transfers.append(Moved(now, self.end - beats, self.end, pc, size * rows, *map(str, ends)))
-        self._pending.append(self.end)
-        self._queued += 1
-        return self._queued
+            queue.notes.append((pc, size * rows, str(source.region), str(target.region)))
+        self._count += 1
+        return self._count
+
+    def work_ahead(self) -> None:
+        """Let the worker find out the times of what is queued, if that is worth a thread."""
+        if self.worker and self._job is None and sum(row[BEATS] for row in self._queue.rows) > LONG:
+            self._job = self._queue, self.worker.submit(self._times, self._queue)
+            self._queue = Queue([], {}, [])
+
+    def settle(self) -> None:
+        """Find out the times of everything that is queued."""
+        if self._job is not None:
+            queue, job = self._job
+            self._job = None
+            self._note(queue, job.result())
+        if self._queue.rows:
+            queue, self._queue = self._queue, Queue([], {}, [])
+            self._note(queue, self._times(queue))
+
+    def _times(self, queue: Queue) -> Times:
+        rows, keys = np.array(queue.rows, np.int64), self.machine
+        tallies = np.zeros((len(queue.tallies), System.tally().size), np.int64)
+        costs = np.array([keys.dma.setup_cycles, keys.dram.path_cycles, keys.dram.latency_cycles], np.int64)
+        if self.dram is not None:
+            found = self.dram.transfers(rows, self._clocks, costs, tallies, keys.dma.width_bits // 8)
+            return found.tolist(), tallies
+        ends: list[int] = []
+        for now, beats in rows[:, :2].tolist():
+            last = now + keys.dma.setup_cycles + keys.dram.latency_cycles + beats
+            # The latency of a transfer overlaps the data of the one before it.
+            self._clocks[0] = max(last, max(now, int(self._clocks[0])) + beats)
+            ends.append(int(self._clocks[0]))
+        return ends, tallies
+
+    def _note(self, queue: Queue, times: Times) -> None:
+        ends, tallies = times
+        self._pending.extend(ends)
+        for pc, number in queue.tallies.items():
+            self.tallies[pc] = self.tallies.get(pc, 0) + tallies[number]
+        for row, end, (pc, count, *regions) in zip(queue.rows, ends, queue.notes, strict=False):
+            self.transfers.append(Moved(row[QUEUED], end - row[BEATS], end, pc, count, *regions))
 
     def _rows(self, start: int, step: int, rows: int, size: int, pc: int) -> tuple[NDArray[np.uint8], str]:
         """The bytes of a two-dimensional transfer's end as an array [rows, size], and their memory.
@@ -134,11 +186,11 @@ class Dma:
         """
         low = min(start, start + (rows - 1) * step)
         extent = abs(step) * (rows - 1) + size
-        region = self.memory.region(low, extent) if low >= 0 else None
-        if region is None:
+        found = self.memory.find(low, extent) if low >= 0 else None
+        if found is None:
             raise TrapError("DMA transfer outside L1 and DRAM", pc=pc, address=start)
-        flat = self.memory.view(low, extent)
-        return np.ndarray((rows, size), np.uint8, flat, start - low, (step, 1)), region
+        region, flat, at = found
+        return np.ndarray((rows, size), np.uint8, flat, at + start - low, (step, 1)), region
 
     def _beats(self, transfer: Transfer) -> int:
         """Cycles on the bus: whole beats of each row, or the rate of ``simple`` DRAM if that is slower."""
@@ -162,37 +214,18 @@ class Dma:
         whole, rest = divmod(rows, some)
         return whole * sum(beats) + sum(beats[:rest])
 
-    def _commands(
-        self, dram: System, transfer: Transfer, ready: int, beats: int, tally: NDArray[np.int64]
-    ) -> int:
-        """The cycle at which the DRAM has done its part of a transfer that is set up at ``ready``.
-
-        The DMA asks for one beat per cycle, transfer after transfer. A copy inside DRAM writes from the cycle in which
-        its first data arrive.
-        """
-        base, width = self.machine.memory.dram_base, self.machine.dma.width_bits // 8
-        path = self.machine.dram.path_cycles
-        begin = max(ready, self.asked) + path
-        last = begin + beats
-        for end, write in ((transfer.source, False), (transfer.target, True)):
-            if end.region == "dram":
-                first, done, asked = dram.transfer(
-                    end.start - base, end.step, transfer.rows, transfer.size, write, begin, width, tally
-                )
-                self.asked = begin + asked - path
-                begin, last = first, max(last, done)
-        return last
-
     def remaining(self, now: int) -> int:
         """Cycles until every queued transfer is complete."""
-        return max(0, self.end - now)
+        self.settle()
+        return max(0, int(self._clocks[0]) - now)
 
     def status(self, fields: dict[str, int], now: int, timed: bool) -> int:
         """``dmstati``: 0 = id of the last completed transfer, 2 = busy."""
+        self.settle()
         while self._pending and (self._pending[0] <= now or not timed):
             self._pending.popleft()
         selector = fields.get("imm", fields.get("uimm", 0))
-        return int(bool(self._pending)) if selector == 2 else self._queued - len(self._pending)
+        return int(bool(self._pending)) if selector == 2 else self._count - len(self._pending)
 
 
 def _move(transfer: Transfer) -> None:

@@ -96,7 +96,7 @@ class Hart:
         self._single = False  # pause after one block
         self.stretch = 0  # instructions after which to pause; 0: never
         self.jumps = np.full((WAYS, JUMP_WORDS), -1, np.int64)
-        self.counts = np.zeros(store.pointers.size, np.int64)
+        self.counts = np.zeros(store.arrays.pointers.size, np.int64)
         self.waited: dict[tuple[int, str], int] = {}  # (pc, cause) -> cycles spent idle
         entries = MEMO_ENTRIES if timed and memoized else 1
         self._memo = np.zeros((entries, 8), np.int64)
@@ -219,7 +219,7 @@ class Hart:
 
     def _arrays(self) -> BlockArrays:
         """The store's arrays, with our counts grown to match."""
-        arrays = self.store.arrays()
+        arrays = self.store.arrays
         if self.counts.size < arrays.pointers.size:
             self.counts = np.concatenate(
                 [self.counts, np.zeros(arrays.pointers.size - self.counts.size, np.int64)]
@@ -278,7 +278,7 @@ class Hart:
         """Account the part of the block before the row that stopped; None if it has to be executed again."""
         number = int(self.record[R_BLOCK])
         block = self.store.blocks[number]
-        index = (self.state["event_row"] - int(self.store.pointers[number])) // st.ROW.itemsize
+        index = (self.state["event_row"] - int(self.store.arrays.pointers[number])) // st.ROW.itemsize
         insn, fields = block.insns[index]
         pc = block.pcs[index]
         if reason == st.PIECEWISE:

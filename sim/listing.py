@@ -87,7 +87,7 @@ class Listing:
         self._sections = program.sections
         symbols = sorted((address, name) for name, address in program.symbols.items() if name)
         self._addresses, self._names = [a for a, _ in symbols], [name for _, name in symbols]
-        self._firsts = store.info[: len(store.blocks), 0].tolist()
+        self._firsts = store.arrays.info[: len(store.blocks), 0].tolist()
         self._known: dict[int, Line] = {}
 
     def __getitem__(self, row: int) -> Line:
@@ -116,7 +116,7 @@ class Listing:
             text += f"  # {name}{f'+{distance:#x}' if distance else ''}" if name else f"  # {target:#x}"
         layer = self._layer_of(pc)
         symbol, offset = self.symbol(pc)
-        timing = self._store.timing_rows[row]
+        timing = self._store.arrays.timing_rows[row]
         path = int(timing[tr.PATH])
         unit = VFU + int(timing[tr.UNIT]) if path in _VECTOR else _UNIT_OF_PATH.get(path, CORE)
         leaves = insn.kind in (Kind.BRANCH, Kind.JUMP, Kind.SYSTEM)

@@ -105,16 +105,22 @@ class Memory:
             state[f"{name}_base"], state[f"{name}_bytes"] = base, array.size
             state[f"{name}_host"] = array.ctypes.data if array.size else 0
 
-    def region(self, address: int, count: int) -> str | None:
-        """``l1``, ``dram`` or ``pages`` if the whole range lies inside it."""
+    def find(self, address: int, count: int) -> tuple[str, NDArray[np.uint8], int] | None:
+        """The memory that a whole range lies in (``l1``, ``dram`` or ``pages``), its bytes, and where in them."""
         if self.pages is not None:
-            return "pages" if self.pages.allows(address, count, READ) else None
+            allowed = self.pages.allows(address, count, READ)
+            return ("pages", self.pages.data, address) if allowed else None
         layout, end = self.layout, address + count
         if layout.l1_base <= address and end <= layout.l1_base + layout.l1_bytes:
-            return "l1"
+            return "l1", self.l1, address - layout.l1_base
         if layout.dram_base <= address and end <= layout.dram_base + layout.dram_bytes:
-            return "dram"
+            return "dram", self.dram, address - layout.dram_base
         return None
+
+    def region(self, address: int, count: int) -> str | None:
+        """``l1``, ``dram`` or ``pages`` if the whole range lies inside it."""
+        found = self.find(address, count)
+        return found[0] if found else None
 
     def protects(self, address: int) -> bool:
         """Whether a write to an address in DRAM would change program text that stays as it is."""
@@ -150,13 +156,11 @@ class Memory:
         Raises:
             ProgramError: the range is not inside one memory.
         """
-        region = self.region(address, count)
-        if region is None:
+        found = self.find(address, count)
+        if found is None:
             raise ProgramError(f"{what} ({count} bytes at {address:#x}) is outside {self._extent}")
-        if self.pages is not None:
-            return self.pages.data[address : address + count]
-        base, array = (self.layout.l1_base, self.l1) if region == "l1" else (self.layout.dram_base, self.dram)
-        return array[address - base : address - base + count]
+        _, array, at = found
+        return array[at : at + count]
 
     def write_tensor(self, tensor: Tensor, value: NDArray[Any]) -> None:
         """Convert to the tensor's type and layout and write it.

@@ -72,10 +72,16 @@ class HartState:
         self._words: NDArray[np.uint64] = self.raw[528 : 528 + 8 * len(_WORDS)].view(np.uint64)
 
     def __getitem__(self, name: str) -> int:
-        return int(self._words[_INDEX[name]])
+        return self._words.item(_INDEX[name])
 
     def __setitem__(self, name: str, value: int) -> None:
         self._words[_INDEX[name]] = value & (1 << 64) - 1
+
+    def dma_registers(self) -> list[int]:
+        """Source, target, their strides and the repetitions of the DMA's next transfer."""
+        first = _INDEX["dma_source"]
+        registers: list[int] = self._words[first : first + 5].tolist()
+        return registers
 
     def write_x(self, register: int, value: int) -> None:
         """Write an integer register, any integer modulo 2^64; x0 stays 0."""

@@ -41,12 +41,12 @@ ISSUE, PIXEL = 2.5, 6
 
 
 class Place(NamedTuple):
-    """What a tile computes: the number of its slice, image, output rows and first output column."""
+    """What a tile computes: the numbers of its slice and image, first output row, rows, first output column."""
 
     slice: int
     image: int
     first: int
-    count: int
+    rows: int
     column: int
 
 
@@ -153,7 +153,7 @@ class DepthwisePlan(LayerPlan):
                 f"layer {self.name!r}: 4 output pixels of 8 channels do not fit L1",
                 key=self.target.working_key,
             )
-        return best[1:]
+        return best[1], best[2], best[3]
 
     def _cost(self, tile: Geometry, rows: int, channels: int) -> float:
         """Estimated cycles; the estimate only ranks tiles."""
@@ -235,26 +235,26 @@ class DepthwisePlan(LayerPlan):
     def _tile(self, part: RowBuffer, at: list[int], place: Place, coming: list[Transfer], harts: int) -> Tile:
         g, item = self.geometry, self.y.item_bytes
         pixel, total, columns = item * self.channels, item * self.x.channels, g.tile_width
-        loads = [*part.load(at[0], place.image, place.first, place.count, place.column), *coming]
+        loads = [*part.load(at[0], place.image, place.first, place.rows, place.column), *coming]
         args = []
         for hart in range(harts):
-            start, rows = share(place.count, harts, hart)
+            start, rows = share(place.rows, harts, hart)
             here = at[0] + start * g.stride[0] * part.pitch
             args.append((here, at[2], at[3], at[1] + start * columns * pixel, rows))
         to = self.y.address + item * self.starts[place.slice]
         to += ((place.image * g.out_height + place.first) * g.out_width + place.column) * total
         line, row = columns * pixel, g.out_width * total
         if pixel == total and columns == g.out_width:
-            stores = [Transfer(at[1], to, place.count * line)]
+            stores = [Transfer(at[1], to, place.rows * line)]
         elif pixel == total:
-            stores = [Transfer(at[1], to, line, place.count, line, row)]
+            stores = [Transfer(at[1], to, line, place.rows, line, row)]
         elif columns == g.out_width:
-            stores = [Transfer(at[1], to, pixel, place.count * columns, pixel, total)]
+            stores = [Transfer(at[1], to, pixel, place.rows * columns, pixel, total)]
         else:
             stores = [
                 Transfer(at[1] + n * line, to + n * row, pixel, columns, pixel, total)
-                for n in range(place.count)
+                for n in range(place.rows)
             ]
         name = f"channels {self.starts[place.slice]}+{self.channels} image {place.image} "
-        name += f"rows {place.first}+{place.count}" + f" columns {place.column}+{columns}" * (g.strip > 0)
+        name += f"rows {place.first}+{place.rows}" + f" columns {place.column}+{columns}" * (g.strip > 0)
         return Tile(tuple(loads), tuple(stores), tuple(args), name)

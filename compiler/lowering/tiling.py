@@ -5,6 +5,7 @@ The estimate only ranks candidates; the simulator counts cycles.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,8 @@ from potluck.isa.errors import MachineError
 
 OVERHEAD = 400
 """Cycles of a tile that compute nothing: barrier, transfers' commands, kernel entry."""
+TRANSFER = 15
+"""Cycles of a core that a transfer's commands take."""
 ISSUE = 2.4
 """Instructions that a core issues per product instruction."""
 STEP = 0.1
@@ -200,7 +203,14 @@ class Sizes:
             self.in_bytes(tiling),
             self.out_bytes(tiling),
         )
-        moved = groups * row_tiles * outputs
+        strips = -(-g.out_width // tiling.columns)
+        whole = tiling.channels == self.out_channels
+        # A slice's pixels are rows of a transfer, of whole beats; two dimensions do not hold strips of them.
+        item = 4 if self.integers is None else self.integers.finish.out_bytes
+        pixel = tiling.channels * item
+        padding = 1.0 if whole else math.ceil(pixel / target.dma_rate) * target.dma_rate / pixel
+        transfers = tiling.slices * (1 if whole or strips == 1 else tiling.rows) + 2
+        moved = groups * row_tiles * outputs * padding
         moved += weights * (groups if tiling.groups_outer or groups == 1 else groups * row_tiles)
         moved += inputs * (row_tiles if not tiling.groups_outer or row_tiles == 1 else groups * row_tiles)
 
@@ -214,11 +224,10 @@ class Sizes:
         # A product comes with the load of a scalar and a share of the step's other instructions: short vectors
         # are limited by issue.
         vectors = sum(max(count / rate, ISSUE) + STEP for count in lengths if count)
-        strips = -(-g.out_width // tiling.columns)
         per_row = strips * tiling.columns * vectors * steps / EFFICIENCY
         rows = [min(tiling.rows, g.out_height - at) for at in range(0, g.out_height, tiling.rows)]
         busiest = sum(count if tiling.slices > 1 else -(-count // target.harts) for count in rows)
-        compute = groups * (self.images * busiest * per_row + row_tiles * OVERHEAD)
+        compute = groups * (self.images * busiest * per_row + row_tiles * (OVERHEAD + TRANSFER * transfers))
         if tiling.single:
             compute += (groups - 1) * (weights / target.dma_rate + target.dma_latency + OVERHEAD)
         # The first weights usually come while the layer before still runs.

@@ -110,32 +110,95 @@ def run_all(
 
 
 @numba.njit(nogil=True, cache=True)
-def run_transfer(
-    start: int, step: int, rows: int, size: int, write: bool, begin: int, width: int, burst: int,
+def run_range(
+    start: int, step: int, rows: int, size: int, write: bool, begin: int, width: int, burst: int, limits: NDArray[Any],
     ratio: NDArray[Any], shifts: NDArray[Any], p: NDArray[Any], first: NDArray[Any], entries: NDArray[Any],
     allowed: NDArray[Any], banks: NDArray[Any], ranks: NDArray[Any], record: NDArray[Any], log: NDArray[Any],
     tally: NDArray[Any],
 ) -> tuple[int, int, int]:  # fmt: skip
-    """Serve the bursts of a transfer; arguments as in :func:`fill_bursts` and :func:`run_all`.
+    """Serve the bursts of one end of a transfer; arguments as in :func:`fill_bursts` and :func:`run_all`.
 
     Args:
+        limits: int64 [2], bursts that are scheduled at a time, and at all: the time of the rest is in proportion, and
+            its commands are not counted.
         tally: int64 [RECORD], raised by what the channels' records counted.
 
     Returns:
-        Clock after the first burst's data, clock after the last data, beats.
+        Cycle after the first burst's data, cycle after the last data, beats.
     """
-    count = burst_count(start, step, rows, size, burst)
-    offsets, arrivals, done = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64)
-    writes = np.empty(count, np.bool_)
-    writes[:] = write
-    beats = fill_bursts(start, step, rows, size, burst, width, begin, ratio, offsets, arrivals)
     for c in range(record.shape[0]):
         for k in range(record.shape[1]):
             tally[k] -= record[c, k]
+    per_row = size // burst + 2
+    modeled = min(rows, max(1, limits[1] // per_row))
+    some = max(1, min(modeled, limits[0] // per_row))
+    length = size if per_row <= limits[0] else limits[0] * burst // width * width
     logged = np.empty(record.shape[0], np.int64)
-    latest = run_all(offsets, arrivals, writes, done, shifts, p, first, entries, allowed, banks, ranks, record, 0,
-                     log, logged)  # fmt: skip
+    earliest, latest, beats = np.int64(-1), np.int64(0), np.int64(0)
+    for row in range(0, modeled, some):
+        for at in range(0, size, length):
+            low, lines, part = start + row * step + at, min(some, modeled - row), min(length, size - at)
+            count = burst_count(low, step, lines, part, burst)
+            offsets, arrivals = np.empty(count, np.int64), np.empty(count, np.int64)
+            done, writes = np.empty(count, np.int64), np.empty(count, np.bool_)
+            writes[:] = write
+            asked = fill_bursts(low, step, lines, part, burst, width, begin + beats, ratio, offsets, arrivals)
+            last = run_all(offsets, arrivals, writes, done, shifts, p, first, entries, allowed, banks, ranks, record,
+                           0, log, logged)  # fmt: skip
+            if earliest < 0:
+                earliest = (done[0] * ratio[1] + ratio[0] - 1) // ratio[0]
+            latest = max(latest, (last * ratio[1] + ratio[0] - 1) // ratio[0])
+            beats += asked
     for c in range(record.shape[0]):
         for k in range(record.shape[1]):
             tally[k] += record[c, k]
-    return int(done[0]), latest, beats
+    if modeled < rows:
+        latest = begin + ((latest - begin) * rows + modeled - 1) // modeled
+        beats = (beats * rows + modeled - 1) // modeled
+    return int(earliest), int(latest), int(beats)
+
+
+# Words of a transfer that waits for its times.
+QUEUED, BEATS, SIZE, ROWS, TALLY, SOURCE, TARGET = 0, 1, 2, 3, 4, 5, 8
+END = 3  # words of an end: whether it lies in DRAM, bytes from DRAM's start, bytes from row to row
+TRANSFER = TARGET + END
+
+
+@numba.njit(nogil=True, cache=True)
+def run_transfers(
+    queue: NDArray[Any], clocks: NDArray[Any], costs: NDArray[Any], tallies: NDArray[Any], ends: NDArray[Any],
+    width: int, burst: int, limits: NDArray[Any], ratio: NDArray[Any], shifts: NDArray[Any], p: NDArray[Any],
+    first: NDArray[Any], entries: NDArray[Any], allowed: NDArray[Any], banks: NDArray[Any], ranks: NDArray[Any],
+    record: NDArray[Any], log: NDArray[Any],
+) -> None:  # fmt: skip
+    """When transfers that run one after the other are complete; other arguments as in :func:`run_range`.
+
+    The DMA asks for one beat per cycle, transfer after transfer. A copy inside DRAM writes from the cycle in which its
+    first data arrive. The latency of a transfer overlaps the data of the one before it.
+
+    Args:
+        queue: int64 [n, TRANSFER].
+        clocks: int64 [2], the cycle at which the last transfer is complete and that at which the DMA has asked DRAM
+            for its last beat; updated.
+        costs: int64 [3], cycles of set-up, of the way to DRAM, and of a transfer that moves nothing.
+        tallies: int64 [m, RECORD], raised.
+        ends: int64 [n], set.
+    """
+    for n in range(queue.shape[0]):
+        ready, beats = queue[n, QUEUED] + costs[0], queue[n, BEATS]
+        if beats == 0:
+            last = ready + costs[2]
+        else:
+            begin = max(ready, clocks[1]) + costs[1]
+            last = begin + beats
+            for word in (SOURCE, TARGET):
+                if queue[n, word] != 0:
+                    earliest, latest, asked = run_range(
+                        queue[n, word + 1], queue[n, word + 2], queue[n, ROWS], queue[n, SIZE], word == TARGET, begin,
+                        width, burst, limits, ratio, shifts, p, first, entries, allowed, banks, ranks, record, log,
+                        tallies[queue[n, TALLY]],
+                    )  # fmt: skip
+                    clocks[1] = begin + asked - costs[1]
+                    begin, last = earliest, max(last, latest)
+        clocks[0] = max(last, max(queue[n, QUEUED], clocks[0]) + beats)
+        ends[n] = clocks[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from potluck.isa.errors import DataError, MachineError
 from potluck.sim.dram import engine
 from potluck.sim.dram.kind import Kind
 from potluck.sim.dram.mapping import FIELDS, Mapping
-from potluck.sim.dram.requests import run_all, run_transfer
+from potluck.sim.dram.requests import run_all, run_range, run_transfers
 from potluck.sim.dram.rules import COMMANDS, compile_rules
 
 Page = Literal["open", "closed"]
@@ -200,33 +200,31 @@ class System:
         Returns:
             Cycle after the first burst's data, cycle after the last data, beats.
         """
-        per_row = size // self._burst + 2
-        done = min(rows, max(1, MODELED // per_row))
-        some = max(1, min(done, PIECE // per_row))
-        length = size if per_row <= PIECE else PIECE * self._burst // width * width
-        first, last, beats = -1, 0, 0
-        for row in range(0, done, some):
-            for at in range(0, size, length):
-                begins, ends, asked = self._transfer(
-                    start + row * step + at, step, min(some, done - row), min(length, size - at), write,
-                    begin + beats, width, tally,
-                )  # fmt: skip
-                first, last, beats = begins if first < 0 else first, max(last, ends), beats + asked
-        if done < rows:
-            last = begin + -(-(last - begin) * rows // done)
-            beats = -(-beats * rows // done)
-        return first, last, beats
-
-    def _transfer(
-        self, start: int, step: int, rows: int, size: int, write: bool, begin: int, width: int,
-        tally: NDArray[np.int64],
-    ) -> tuple[int, int, int]:  # fmt: skip
-        first, last, beats = run_transfer(
-            start, step, rows, size, write, begin, width, self._burst, self._ratio, self.mapping.shifts,
-            self._parameters, self._tables.first, self._tables.entries, self._allowed, self._banks, self._ranks,
-            self._record, self._nothing, tally,
+        first, last, beats = run_range(
+            start, step, rows, size, write, begin, width, self._burst, np.array([PIECE, MODELED]), *self._state, tally
         )  # fmt: skip
-        return self.cycles(first), self.cycles(last), beats
+        return int(first), int(last), int(beats)
+
+    def transfers(
+        self, queue: NDArray[np.int64], clocks: NDArray[np.int64], costs: NDArray[np.int64], tallies: NDArray[np.int64],
+        width: int,
+    ) -> NDArray[np.int64]:  # fmt: skip
+        """When transfers of a DMA are complete, see :func:`potluck.sim.dram.requests.run_transfers`.
+
+        Returns:
+            int64 [n], cycles.
+        """
+        ends = np.empty(len(queue), np.int64)
+        limits = np.array([PIECE, MODELED])
+        run_transfers(queue, clocks, costs, tallies, ends, width, self._burst, limits, *self._state)
+        return ends
+
+    @property
+    def _state(self) -> tuple[NDArray[Any], ...]:
+        return (
+            self._ratio, self.mapping.shifts, self._parameters, self._tables.first, self._tables.entries, self._allowed,
+            self._banks, self._ranks, self._record, self._nothing,
+        )  # fmt: skip
 
     def advance(self, cycle: int) -> None:
         """Let time pass: refreshes up to a cycle."""
