@@ -1,8 +1,9 @@
 """Formats face to face on the packaged networks, and SigmaQuant: ``potluck bench formats``.
 
 Each network in each format: agreement with FP32 and its interval, effective bits, cycles and energy of one input; how
-many outputs of the program differ from onnx's evaluator where sums are integers; what SigmaQuant makes of targets, and
-its clustering and KL divergence beside the values that the literature's sheet states.
+many outputs of the program differ from onnx's evaluator where sums are integers; how far MX products are from exact
+ones, beside the bound; what SigmaQuant makes of targets, and its clustering and KL divergence beside the values that
+the literature's sheet states.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from potluck.allocation.clusters import cluster, normalized
 from potluck.allocation.sigmaquant import Allocator, allocate
 from potluck.allocation.targets import parse
 from potluck.assets import load_test_images, model_path
+from potluck.benchmarks import mx_products
 from potluck.comparison.rows import Comparison
 from potluck.compiler.build import prepare
 from potluck.compiler.quantizers.statistics import divergence
@@ -112,6 +114,7 @@ def run(report: Report) -> None:
                 "program against onnx's reference evaluator", "0", count == 0,
             )  # fmt: skip
         _allocations(report, network, bench, test)
+    mx_products.run(report)
     _sheet(report)
 
 
