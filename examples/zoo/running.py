@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,6 +63,8 @@ class OnMachine:
         compile_seconds: Host time.
         first_seconds: Of the first sample's simulation, which compiles instructions that are not in the cache.
         seconds: Of the fastest of the others; of the first if there are no others.
+        peak_bytes: Most memory that this process had while it compiled and simulated, whatever it held before included;
+            0 where the system does not tell.
         layers: Of the last sample, as the simulator reports them.
     """
 
@@ -73,6 +77,7 @@ class OnMachine:
     compile_seconds: float
     first_seconds: float
     seconds: float
+    peak_bytes: int
     layers: tuple[LayerResult, ...]
 
 
@@ -171,6 +176,7 @@ class Stand:
         reference = self.bench.evaluate(lowered, few).outputs
         refused, macs_share, nodes_share = coverage(lowered)
         machine, error = None, ""
+        forget_peak()
         start = time.perf_counter()
         try:
             program = api.compile(quantized, self.machine)
@@ -200,7 +206,7 @@ class Stand:
         return OnMachine(
             self.network.measure(ours, self.few), against, len(self.few), result.macs,
             float(np.mean(cycles)), float(np.mean(joules)), spent, seconds[0], min(seconds[1:] or seconds),
-            tuple(result.layers),
+            peak_memory(), tuple(result.layers),
         )  # fmt: skip
 
 
@@ -213,6 +219,21 @@ def coverage(model: ir.Model) -> tuple[tuple[Unsupported, ...], float, float]:
     lost = sum(item.macs for item in work if item.node in names)
     nodes = len(list(model.graph))
     return refused, 100 * (1 - lost / max(1, total)), 100 * (1 - len(refused) / max(1, nodes))
+
+
+def forget_peak() -> None:
+    """Starts to measure `peak_memory` anew (proc(5): clear_refs)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory() -> int:
+    """Most resident bytes of this process since `forget_peak`; 0 where the system does not tell."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)
 
 
 def compared(
