@@ -16,6 +16,8 @@ FP6_OPSET = 28
 """The first opset with FLOAT6E2M3 and FLOAT6E3M2, for networks that hold them."""
 IR_VERSIONS = {OPSET: 12, FP6_OPSET: 14}
 """IR version that came with an opset's types."""
+LARGEST_EXACT = 1 << 24
+"""Integers below it, and their sums that stay below it, are exact in FP32."""
 DOMAIN = "potluck"
 """Domain of Potluck's functions; their bodies are standard operators."""
 

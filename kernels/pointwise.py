@@ -16,8 +16,8 @@ from potluck.isa.assembler import Assembler
 from potluck.isa.errors import DataError
 from potluck.kernels.base import Kernel, saved
 from potluck.kernels.expressions.emit import LOADS, Source, Strip
-from potluck.kernels.expressions.graph import F32, I32, I64, MASK, Value, argument
-from potluck.kernels.expressions.meaning import REGISTER, evaluate, store
+from potluck.kernels.expressions.graph import F32, F64, FLOATING, I32, I64, MASK, U32, U64, Value, argument
+from potluck.kernels.expressions.meaning import HALVES, REGISTER, evaluate, store
 from potluck.kernels.expressions.registers import RATIO
 
 Extent = Literal["full", "row", "column", "scalar"]
@@ -29,9 +29,12 @@ FLOATS = (
     + tuple(f"fs{i}" for i in range(12))
 )
 _STORES = {
-    F32: ("float32",),
+    F32: ("float32", "float16", "bfloat16"),
+    F64: ("float64",),
     I32: ("int32", "int8", "uint8", "int16", "uint16"),
     I64: ("int64",),
+    U32: ("uint32",),
+    U64: ("uint64",),
     MASK: ("bool",),
 }
 
@@ -138,7 +141,7 @@ class _Emitter:
         self.sources: dict[int, Source] = {}
         for index, array in enumerate(kernel.arrays):
             if array.extent in ("column", "scalar"):
-                pool = floats if array.dtype == "float32" else integers
+                pool = floats if REGISTER[array.dtype] in FLOATING else integers
                 self.sources[index] = Source(pool.pop(), array.dtype, vector=False)
             else:
                 register = pointers.pop(0) if array.extent == "row" else f"a{index}"
@@ -175,7 +178,7 @@ class _Emitter:
             if array.extent != extent:
                 continue
             register, address = self.sources[index].register, f"a{index}"
-            self.a(SCALAR_LOADS[array.dtype], register, f"0({address})")
+            load_number(self.a, array.dtype, register, address)
             if extent == "column":
                 self.a("addi", address, address, array.bytes)
 
@@ -199,5 +202,12 @@ class _Emitter:
 
 SCALAR_LOADS = {
     "float32": "flw", "int32": "lw", "int64": "ld", "bool": "lbu", "int8": "lb", "uint8": "lbu", "int16": "lh",
-    "uint16": "lhu",
+    "uint16": "lhu", "uint32": "lwu", "uint64": "ld", "float64": "fld", "float16": "flh", "bfloat16": "flh",
 }  # fmt: skip
+
+
+def load_number(a: Assembler, dtype: str, register: str, address: str) -> None:
+    """One element into a scalar register of its register type."""
+    a(SCALAR_LOADS[dtype], register, f"0({address})")
+    if dtype in HALVES:
+        a("fcvt.s.h" if dtype == "float16" else "fcvt.s.bf16", register, register)

@@ -27,11 +27,11 @@ from potluck.kernels.expressions.emit import (
     set_width,
     store,
 )
-from potluck.kernels.expressions.graph import F32, I32, I64, WIDTHS, Value, argument, binary
-from potluck.kernels.expressions.meaning import DTYPES, evaluate
+from potluck.kernels.expressions.graph import F32, I32, I64, U32, U64, WIDTHS, Value, argument, binary
+from potluck.kernels.expressions.meaning import DTYPES, REGISTER, evaluate
 from potluck.kernels.expressions.meaning import store as stored
 from potluck.kernels.expressions.registers import Pool, bits_of, multiplier
-from potluck.kernels.pointwise import FLOATS, SCALAR_LOADS, Array
+from potluck.kernels.pointwise import FLOATS, Array, load_number
 
 Operation = Literal["add", "mul", "min", "max"]
 Along = Literal["columns", "rows"]
@@ -42,7 +42,13 @@ _STEPS = {1: "s2", 2: "s3", 4: "s4", 8: "s5"}
 """Bytes from row to row, by the size of an element."""
 _NUMBERS = ("s6", "s7", "s8")
 _NEXT = ("s9", "s10", "s11")
-_OUTPUTS = {F32: ("float32",), I32: ("int32", "int8", "uint8", "int16", "uint16", "bool"), I64: ("int64",)}
+_OUTPUTS = {
+    F32: ("float32",),
+    I32: ("int32", "int8", "uint8", "int16", "uint16", "bool"),
+    I64: ("int64",),
+    U32: ("uint32",),
+    U64: ("uint64",),
+}
 
 
 def identity(op: Operation, type: str) -> float | int:
@@ -144,7 +150,7 @@ class _Emitter:
         self.numbers: dict[int, str] = {}  # where a column's next number lies
         for index, array in enumerate(kernel.arrays):
             if array.extent in ("column", "scalar"):
-                register = (floats if array.dtype == "float32" else numbers).pop()
+                register = (floats if REGISTER[array.dtype] == F32 else numbers).pop()
                 self.sources[index] = Source(register, array.dtype, vector=False)
                 self.numbers[index] = next_numbers.pop() if self.by_rows else f"a{index}"
             else:  # a pointer of its own begins anew: at each strip along the rows, at each row along the columns
@@ -276,7 +282,7 @@ class _Emitter:
             float_constant(a, SPARE_FLOAT, float(number), SCRATCH)
             a("vfmv.v.f", total, SPARE_FLOAT)
             return total
-        a("li", SCRATCH, int(number))
+        a("li", SCRATCH, int(number) - (1 << 64) if number >= 1 << 63 else int(number))
         if WIDTHS[self.type] != 32:
             set_width(a, WIDTHS[self.type])
         a("vmv.v.x", total, SCRATCH)
@@ -292,7 +298,7 @@ class _Emitter:
 
     def _number(self, index: int, address: str, advance: bool = False) -> None:
         array = self.kernel.arrays[index]
-        self.a(SCALAR_LOADS[array.dtype], self.sources[index].register, f"0({address})")
+        load_number(self.a, array.dtype, self.sources[index].register, address)
         if advance:
             self.a("addi", address, address, array.bytes)
 

@@ -20,8 +20,8 @@ def _bias(node: ir.Node) -> str:
     return ", x2" if len(node.inputs) > 2 and node.inputs[2] is not None else ""
 
 
-def _attributes(**values: object) -> str:
-    """In ONNX's syntax, without those that are None."""
+def attributes(**values: object) -> str:
+    """Attributes in ONNX's syntax, without those that are None."""
     shown = {
         name: f"[{', '.join(map(str, value))}]"
         if isinstance(value, (list, tuple))
@@ -40,7 +40,7 @@ def _lifted(node: ir.Node, kind: str, **more: object) -> str:
         listed(node, name, (1,)) for name in ("kernel_shape", "strides", "dilations")
     )
     pads = listed(node, "pads", (0, 0))
-    attributes = _attributes(
+    written = attributes(
         kernel_shape=[1, *kernel] if "kernel_shape" in node.attributes else None, strides=[1, *strides],
         dilations=[1, *dilations] if max(dilations) > 1 else None, pads=[0, pads[0], 0, pads[1]], **more,
     )  # fmt: skip
@@ -48,7 +48,7 @@ def _lifted(node: ir.Node, kind: str, **more: object) -> str:
     lines = [f"image = Unsqueeze (x0, {ints(2)})"]
     if weights:
         lines.append(f"weight = Unsqueeze (x1, {ints(2)})")
-    lines += [f"made = {kind} {attributes} (image{weights})", f"y0 = Squeeze (made, {ints(2)})"]
+    lines += [f"made = {kind} {written} (image{weights})", f"y0 = Squeeze (made, {ints(2)})"]
     return "\n".join(lines)
 
 
@@ -68,7 +68,7 @@ def convolution(node: ir.Node) -> str | None:
 
 
 def _plain(node: ir.Node, **more: object) -> str:
-    return _attributes(
+    return attributes(
         strides=listed(node, "strides", (1, 1)), pads=listed(node, "pads", (0, 0, 0, 0)), **more
     )
 
@@ -82,13 +82,13 @@ def _dilated(node: ir.Node) -> str:
     pads = [0] * 12
     pads[9], pads[11] = dilations[0] - 1, dilations[1] - 1
     whole = (*shape[:2], shape[2] * dilations[0], shape[3] * dilations[1])
-    attributes = _plain(node, group=integer(node, "group", 1))
+    written = _plain(node, group=integer(node, "group", 1))
     return f"""
         places = Reshape (x1, {ints(*spread)})
         between = Pad (places, {ints(*pads)})
         large = Reshape (between, {ints(*whole)})
         weight = Slice (large, {ints(0, 0)}, {ints(high, wide)}, {ints(2, 3)})
-        y0 = Conv {attributes} (x0, weight{_bias(node)})"""
+        y0 = Conv {written} (x0, weight{_bias(node)})"""
 
 
 def _grouped(node: ir.Node) -> str:
@@ -161,10 +161,10 @@ def transposed(node: ir.Node) -> str | None:
         lines.append(f"cut = Slice ({image}, {ints(*low)}, {ints(*high)}, {ints(*range(2, 2 + spatial))})")
         image = "cut"
         starts, ends = [max(0, start) for start in starts], [max(0, end) for end in ends]
-    attributes = _attributes(
+    written = attributes(
         pads=[*starts, *ends], dilations=dilations, group=group, strides=ones, kernel_shape=kernel
     )
-    lines.append(f"y0 = Conv {attributes} ({image}, weight{_bias(node)})")
+    lines.append(f"y0 = Conv {written} ({image}, weight{_bias(node)})")
     return "\n".join(lines)
 
 
@@ -208,13 +208,13 @@ def lp_pool(node: ir.Node) -> str | None:
     if rank not in (1, 2) or max(listed(node, "dilations", (1,) * rank)) > 1:
         return None
     p, count = integer(node, "p", 2), float(np.prod(kernel))
-    attributes = _attributes(
+    written = attributes(
         kernel_shape=kernel, strides=listed(node, "strides", (1,) * rank), count_include_pad=1,
         pads=listed(node, "pads", (0,) * 2 * rank), ceil_mode=integer(node, "ceil_mode", 0) or None,
     )  # fmt: skip
     return f"""
         sizes = Abs (x0)
         powers = Pow (sizes, {number(p)})
-        means = AveragePool {attributes} (powers)
+        means = AveragePool {written} (powers)
         total = Mul (means, {number(count)})
         y0 = Pow (total, {number(1 / p)})"""

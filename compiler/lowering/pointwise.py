@@ -14,10 +14,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from potluck.compiler.lowering.base import SLACK, Source, SourcesPlan, Target, Tensor, share, source_operands
+from potluck.compiler.lowering.base import (
+    FORMAT_NAMES,
+    SLACK,
+    Source,
+    SourcesPlan,
+    Target,
+    Tensor,
+    share,
+    source_operands,
+)
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
 from potluck.isa.assembler import Assembler
 from potluck.kernels.expressions.graph import Value
+from potluck.kernels.expressions.small import memory_type
 from potluck.kernels.pointwise import Array, Extent, Pointwise
 
 TILES = 8
@@ -130,7 +140,7 @@ class PointwisePlan(SourcesPlan):
                 Array(dtype_of(item), EXTENTS[rows.varies[i], columns.varies[i]])
                 for i, item in enumerate(self.inputs)
             ),
-            self.y.dtype,
+            memory_type(self.y.dtype),
         )
 
     @property
@@ -145,9 +155,10 @@ class PointwisePlan(SourcesPlan):
 
 def dtype_of(item: Source) -> str:
     """An operand's type in memory."""
-    return (
-        item.dtype if isinstance(item, Tensor) else {"FP32": "float32"}.get(item.format, item.format.lower())
-    )
+    if isinstance(item, Tensor):
+        return memory_type(item.dtype)
+    names = {short: name for name, short in FORMAT_NAMES.items()}
+    return memory_type(names.get(item.format, item.format.lower()))
 
 
 class _Lowering:
@@ -212,7 +223,7 @@ class _Lowering:
             and not any(axis.varies[i] for axis in plan.outer)
         }
         sizes = [
-            array.size(self.step_rows, self.step_columns) for array in (*self.arrays, Array(plan.y.dtype))
+            array.size(self.step_rows, self.step_columns) for array in (*self.arrays, Array(plan.kernel.out))
         ]
         buffers = [
             [self.l1.take("fixed" if i in fixed else "operand", size)] * 2
@@ -268,7 +279,7 @@ class _Lowering:
             columns = min(granules * GRANULE, columns - column)
             rows = 1 if columns else 0
         pointers = []
-        for array, address in zip((*self.arrays, Array(self.plan.y.dtype)), at, strict=True):
+        for array, address in zip((*self.arrays, Array(self.plan.kernel.out)), at, strict=True):
             steps = {"full": row * piece.columns + column, "row": column, "column": row, "scalar": 0}
             pointers.append(address + steps[array.extent] * array.bytes)
         return (*pointers, rows, columns)

@@ -10,7 +10,7 @@ The rule reads only the graph, so that the whole network is judged before anythi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -53,11 +53,16 @@ TYPES = tuple(
     ir.DataType[name] for name in ("FLOAT", "INT32", "INT64", "BOOL", "INT8", "UINT8", "INT16", "UINT16")
 )
 """Types of tensors that pointwise kernels and data movement take."""
-MOVED = (
-    *TYPES,
-    *(ir.DataType[name] for name in ("FLOAT16", "BFLOAT16", "DOUBLE", "UINT32", "UINT64", "FLOAT8E4M3FN")),
-    *(ir.DataType[name] for name in ("FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ", "FLOAT8E8M0")),
-)
+HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+"""Types that are FP32 in registers, rounded once."""
+UNSIGNED = (ir.DataType.UINT32, ir.DataType.UINT64)
+SMALL = tuple(
+    ir.DataType[name]
+    for name in ("FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ", "FLOAT8E8M0", "FLOAT4E2M1",
+                 "INT4", "UINT4", "INT2", "UINT2")
+)  # fmt: skip
+"""Types whose elements are codes of a byte each in memory."""
+MOVED = (*TYPES, *HALVES, *UNSIGNED, ir.DataType.DOUBLE, *SMALL)
 """Types of tensors that are moved: elements of whole bytes."""
 REGISTERED: dict[str, Operator] = {}
 """Every operator of the modules imported so far; `potluck.compiler.operators.operators` imports them all."""
@@ -84,11 +89,10 @@ def floats(node: ir.Node) -> str | None:
     return shapes(node)
 
 
-def typed(node: ir.Node) -> str | None:
+def typed(node: ir.Node, types: Collection[ir.DataType] = TYPES) -> str | None:
     """Refuses nodes with a tensor of a type that is not computed, or of unknown shape."""
     for value in (*node.inputs, *node.outputs):
-        if value is not None and value.dtype not in (None, *TYPES):
-            assert value.dtype is not None
+        if value is not None and value.dtype is not None and value.dtype not in types:
             return f"its tensor {value.name!r} is {value.dtype.name}, which is not computed"
     return shapes(node)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,12 +14,14 @@ from potluck.compiler.functions.integers import LAWS
 from potluck.compiler.graph import DOMAIN, constant, integer, ints, label, real, shape_of, title
 from potluck.compiler.integer_nodes import CODES, affine_of, code_table, group_of, levels_of
 from potluck.compiler.lowering.adapters_int8 import AddInt8Tile, DequantizeInt8Tile, QuantizeInt8Tile
+from potluck.compiler.lowering.base import Tensor
 from potluck.compiler.lowering.conv import ConvPlan
 from potluck.compiler.lowering.depthwise import DepthwisePlan
 from potluck.compiler.lowering.packing import IntegerWeights
 from potluck.compiler.lowering.stream import Stream
 from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.mx_nodes import MX_ELEMENTS, dequantizer, scales_reason
+from potluck.compiler.operators import linear
 from potluck.compiler.operators.base import operator, stream
 from potluck.compiler.reading import geometry_of
 from potluck.isa.requantize import REQUANTIZATIONS
@@ -34,26 +37,15 @@ _CONVS = tuple(f"{DOMAIN}.IntegerConv{law}" for law in _FINISH)
 _MATMULS = tuple(f"{DOMAIN}.IntegerMatMul{law}" for law in _FINISH)
 
 
-def _output(node: ir.Node) -> str | None:
-    value = node.outputs[0]
-    if value.dtype in CODES and value.is_graph_output():
-        return (
-            "its codes are an output of the network, which is FP32 on the machine: end with DequantizeLinear"
-        )
-    return None
-
-
 def _quantize(node: ir.Node) -> str | None:
-    if affine_of(node, "QuantizeLinear") is None:
-        return "activations are quantized to INT8 or UINT8 with one constant FP32 scale"
-    return _output(node)
+    return None if affine_of(node, "QuantizeLinear") is not None else linear.reason(node)
 
 
 def _dequantize(node: ir.Node) -> str | None:
     if affine_of(node, "DequantizeLinear") is not None:
         return None
     if dequantizer(node.outputs[0]) is None:
-        return "activations are dequantized from INT8 or UINT8 with one constant FP32 scale"
+        return linear.reason(node)
     codes, scale = node.inputs[0], node.inputs[1]
     assert codes is not None and scale is not None
     reason = scales_reason(node)
@@ -71,7 +63,7 @@ def _product(node: ir.Node) -> str | None:
     assert data is not None
     if data.dtype not in CODES:
         return "its activation is neither INT8 nor UINT8"
-    return _output(node)
+    return None
 
 
 def _conv(node: ir.Node) -> str | None:
@@ -98,7 +90,9 @@ def _matmul(node: ir.Node) -> str | None:
 def _plan_quantize(selector: Selector, node: ir.Node) -> None:
     """FP32 activation to codes."""
     affine = affine_of(node, "QuantizeLinear")
-    assert affine is not None
+    if affine is None or selector.tensor(node.inputs[0], node).dtype != "float32":
+        linear.plan_quantize(selector, node)
+        return
     x = selector.tensor(node.inputs[0], node)
     y = selector.new(node.outputs[0], channels_last=x.channels_last, affine=affine)
     kernel = QuantizeInt8Tile(QuantizeInt8(affine))
@@ -111,6 +105,8 @@ def _plan_dequantize(selector: Selector, node: ir.Node) -> None:
     """Codes to FP32; for weights nothing runs: whoever multiplies by them packs them."""
     affine = affine_of(node, "DequantizeLinear")
     if affine is None:
+        if dequantizer(node.outputs[0]) is None:
+            linear.plan_dequantize(selector, node)
         return
     x = selector.tensor(node.inputs[0], node)
     y = selector.new(node.outputs[0], channels_last=x.channels_last)
@@ -165,10 +161,18 @@ def _integers(
     return IntegerWeights(whole, np.stack(rows), finish, held, table, narrow, group), affine
 
 
+def _codes(selector: Selector, node: ir.Node, channels_last: bool) -> Tensor:
+    """The activation, which knows its zero point: an input of the network does not know what its codes mean."""
+    x = selector.tensor(node.inputs[0], node, channels_last)
+    if x.affine is not None:
+        return x
+    return replace(x, affine=Affine(1.0, int(_constants(node, 1).reshape(())), x.dtype == "uint8"))
+
+
 @operator(*_CONVS, rule=_conv, order="NHWC")
 def _plan_conv(selector: Selector, node: ir.Node) -> None:
     """Convolutions of codes, dense and depthwise."""
-    x, levels = selector.tensor(node.inputs[0], node, channels_last=True), _constants(node, 2)
+    x, levels = _codes(selector, node, channels_last=True), _constants(node, 2)
     depthwise = integer(node, "group", 1) > 1
     weights, affine = _integers(node, levels, len(levels), depthwise)
     y = selector.new(node.outputs[0], channels_last=True, affine=affine)
@@ -187,7 +191,7 @@ def _plan_conv(selector: Selector, node: ir.Node) -> None:
 @operator(*_MATMULS, rule=_matmul, order="row")
 def _plan_matmul(selector: Selector, node: ir.Node) -> None:
     """Products of codes and a matrix: 1x1 convolutions whose image is the rows."""
-    x, levels = selector.tensor(node.inputs[0], node, channels_last=False), _constants(node, 2)
+    x, levels = _codes(selector, node, channels_last=False), _constants(node, 2)
     weights, affine = _integers(node, levels.T[:, :, None, None], levels.shape[1])
     y = selector.new(node.outputs[0], affine=affine)
     rows = math.prod(y.shape[:-1])
@@ -215,7 +219,7 @@ def _sum(node: ir.Node) -> str | None:
     assert left is not None and right is not None
     if left.dtype not in CODES or right.dtype not in CODES or shape_of(left, node) != shape_of(right, node):
         return "its operands are not codes of one shape"
-    return _output(node)
+    return None
 
 
 @operator(f"{DOMAIN}.IntegerAdd", rule=_sum)

@@ -15,10 +15,13 @@ from potluck.compiler.graph import integer, label, real, shape_of, text, title
 from potluck.compiler.lowering.base import FORMAT_NAMES, Constant, Tensor
 from potluck.compiler.lowering.base import constant as make_constant
 from potluck.compiler.lowering.pointwise import PointwisePlan, padded
-from potluck.compiler.operators.base import operator, typed
+from potluck.compiler.operators.base import HALVES, SMALL, TYPES, UNSIGNED, operator, typed
 from potluck.kernels.expressions import functions as f
 from potluck.kernels.expressions import graph as g
-from potluck.kernels.expressions.graph import F32, I32, I64, MASK, Value
+from potluck.kernels.expressions import small
+from potluck.kernels.expressions.graph import F32, F64, FLOATING, I32, I64, MASK, U32, U64, Value
+from potluck.kernels.expressions.graph import UNSIGNED as UNSIGNED_REGISTERS
+from potluck.kernels.expressions.meaning import HALVES as HALF_NAMES
 from potluck.kernels.expressions.meaning import REGISTER
 from potluck.kernels.pointwise import MOST
 
@@ -54,7 +57,7 @@ def _mod(node: ir.Node, x: Value, y: Value) -> Value:
         wrong = g.differs(rest, 0) & ((rest < 0) ^ (y < 0))
         return rest if truncating else g.select(wrong, rest + y, rest)
     rest = g.copysign(g.fma(-y, f.truncated(x / y), x), x)
-    rest = g.select(g.equal(_absolute(y), math.inf) & (_absolute(x) < math.inf), x, rest)
+    rest = g.select(g.equal(absolute(y), math.inf) & (absolute(x) < math.inf), x, rest)
     if truncating:
         return rest
     turned = g.select((rest < 0) ^ (y < 0), rest + y, rest)
@@ -63,13 +66,16 @@ def _mod(node: ir.Node, x: Value, y: Value) -> Value:
 
 def _sign(x: Value) -> Value:
     one, nothing = g.constant(1, x.type), g.constant(0, x.type)
-    signed = g.select(x < 0, -one if x.type != F32 else g.constant(-1.0), nothing)
+    signed = g.select(x < 0, -one if x.type not in FLOATING else g.constant(-1, x.type), nothing)
     result = g.select(x > 0, one, signed)
-    return g.select(g.differs(x, x), x, result) if x.type == F32 else result
+    return g.select(g.differs(x, x), x, result) if x.type in FLOATING else result
 
 
-def _absolute(x: Value) -> Value:
-    return g.unary("abs", x) if x.type == F32 else g.maximum(x, -x)
+def absolute(x: Value) -> Value:
+    """|x|; of integers modulo their width."""
+    if x.type in UNSIGNED_REGISTERS:
+        return x
+    return g.unary("abs", x) if x.type in FLOATING else g.maximum(x, -x)
 
 
 def _power(node: ir.Node, x: Value, y: Value) -> Value:
@@ -88,19 +94,56 @@ def _float(x: Value) -> Value:
 
 
 def convert(x: Value, to: str) -> Value:
-    """ONNX's Cast between register types; floats are truncated towards zero."""
+    """ONNX's Cast between register types; floats are truncated towards zero, integers keep the low bits."""
     if x.type == to:
         return x
     if to == MASK:
         return g.differs(x, 0)
     if x.type == MASK:
         return g.select(x, g.constant(1, to), g.constant(0, to))
-    if (x.type, to) == (F32, I64):
-        return g.cast("truncate_wide", x)
-    if to == F32:
-        return g.cast("float", x)
-    steps = {(F32, I32): "truncate", (I32, I64): "widen", (I64, I32): "narrow"}
-    return g.cast(steps[x.type, to], x)
+    if to in FLOATING:
+        names = {(F64, F32): "single"}
+        return g.cast(names.get((x.type, to), "float" if to == F32 else "double"), x)
+    if (x.type, to) == (F32, I32):
+        return g.cast("truncate", x)
+    if (
+        x.type in FLOATING
+    ):  # as processors of 64 bits do it: unsigned results have the low bits of signed ones
+        wide = g.cast("truncate_unsigned" if to == U64 else "truncate_wide", x)
+        return convert(wide, to)
+    wide_types, narrow_types = (I64, U64), (I32, U32)
+    if x.type in narrow_types and to in wide_types:
+        x = g.cast("widen", x)
+    elif x.type in wide_types and to in narrow_types:
+        x = g.cast("narrow", x)
+    if x.type != to:
+        x = g.cast("unsigned" if to in UNSIGNED_REGISTERS else "signed", x)
+    return x
+
+
+def loaded(index: int, dtype: str) -> Value:
+    """The argument of a kernel that has a type in memory."""
+    if dtype in small.SMALL:
+        return small.SMALL[dtype].decode(g.argument(index, I32))
+    return g.argument(index, REGISTER[dtype])
+
+
+def stored(value: Value, dtype: str, saturate: bool = True, mode: str = "up") -> Value:
+    """What a kernel stores of a value as a type in memory."""
+    if value.type == F64 and (dtype in HALF_NAMES or dtype in small.SMALL):
+        value = g.cast("single_odd", value)
+    if dtype in small.SMALL:
+        kind = small.SMALL[dtype]
+        return kind.encode(convert(value, kind.type), saturate, mode)
+    return convert(value, REGISTER[dtype])
+
+
+def number(array: np.ndarray) -> Value:
+    """A constant of one element."""
+    dtype = array.dtype.name
+    kind = small.SMALL[dtype].type if dtype in small.SMALL else REGISTER[dtype]
+    held = array.reshape(())
+    return g.constant(float(held) if kind in FLOATING else int(held), kind)
 
 
 def _clip(node: ir.Node, x: Value, *bounds: Value | None) -> Value:
@@ -159,8 +202,8 @@ def _mean(node: ir.Node, *xs: Value) -> Value:
 
 
 _unary({
-    "Neg": lambda x: -x, "Abs": _absolute, "Sign": _sign, "Not": lambda x: ~x, "BitwiseNot": lambda x: ~x,
-    "Reciprocal": lambda x: 1.0 / x, "Sqrt": lambda x: g.unary("sqrt", x),
+    "Neg": lambda x: -x, "Abs": absolute, "Sign": _sign, "Not": lambda x: ~x, "BitwiseNot": lambda x: ~x,
+    "Reciprocal": lambda x: 1 / x, "Sqrt": lambda x: g.unary("sqrt", x),
     "Exp": f.exp, "Log": f.log, "Sigmoid": f.sigmoid, "Tanh": f.tanh, "Erf": f.erf, "Softplus": f.softplus,
     "Sin": f.sin, "Cos": f.cos, "Tan": f.tan, "Asin": f.asin, "Acos": f.acos, "Atan": f.atan, "Sinh": f.sinh,
     "Cosh": f.cosh, "Asinh": f.asinh, "Acosh": f.acosh, "Atanh": f.atanh,
@@ -202,9 +245,21 @@ BUILDERS |= {
 }
 
 
+DOUBLE = (
+    "Abs", "Add", "Cast", "CastLike", "Clip", "Div", "Equal", "Greater", "GreaterOrEqual", "Identity", "IsNaN", "Less",
+    "LessOrEqual", "Max", "Mean", "Min", "Mul", "Neg", "Reciprocal", "Relu", "Sign", "Sqrt", "Sub", "Sum", "Where",
+)  # fmt: skip
+"""Operators of doubles: what instructions compute; there are no functions of that precision."""
+
+
 def rule(node: ir.Node) -> str | None:
     """Refuses types without registers, and more operands than a kernel takes."""
-    reason = typed(node)
+    types = (*TYPES, *HALVES, *UNSIGNED)
+    if node.op_type in DOUBLE:
+        types = (*types, ir.DataType.DOUBLE)
+    if node.op_type in ("Cast", "CastLike"):
+        types = (*types, *SMALL)
+    reason = typed(node, types)
     if reason:
         return reason
     varying = [value for value in node.inputs if value is not None and not _number(value)]
@@ -234,24 +289,22 @@ def plan(selector: Selector, node: ir.Node) -> None:
         array = known(value)
         dtype = str(np.asarray(array).dtype) if array is not None else selector.tensor(value, node).dtype
         if array is not None and array.size == 1:
-            kind = REGISTER[dtype]
-            number = array.reshape(()).item()
-            operands.append(g.constant(number, kind))
+            operands.append(number(np.asarray(array)))
             continue
-        operands.append(g.argument(len(inputs), REGISTER[dtype]))
+        operands.append(loaded(len(inputs), dtype))
         full = padded(shape_of(value, node), len(shape))
         if array is not None:
-            turned = _stored(np.asarray(array).reshape(full), last)
-            stored = np.ascontiguousarray(turned)
+            turned = np.ascontiguousarray(_turned(np.asarray(array).reshape(full), last))
             inputs.append(
-                make_constant(value.name or "", "values", stored, FORMAT_NAMES.get(dtype, dtype.upper()))
+                make_constant(value.name or "", "values", turned, FORMAT_NAMES.get(dtype, dtype.upper()))
             )
-            shapes.append(stored.shape)
+            shapes.append(turned.shape)
         else:
             inputs.append(selector.tensor(value, node, last))
             shapes.append(tuple(full[i] for i in _order(len(shape), last)))
-    result = convert(BUILDERS[node.op_type.removeprefix("Fused")](node, *operands), REGISTER[y.dtype])
-    result = bounded(node, result)
+    made = BUILDERS[node.op_type.removeprefix("Fused")](node, *operands)
+    saturate, mode = bool(integer(node, "saturate", 1)), text(node, "round_mode", "up")
+    result = stored(bounded(node, made), y.dtype, saturate, mode)
     selector.plans.append(PointwisePlan(label(node), title(node), result, tuple(inputs), tuple(shapes), y))
 
 
@@ -285,7 +338,7 @@ def _order(rank: int, channels_last: bool) -> Sequence[int]:
     return (0, 2, 3, 1) if channels_last else range(rank)
 
 
-def _stored(array: np.ndarray, channels_last: bool) -> np.ndarray:
+def _turned(array: np.ndarray, channels_last: bool) -> np.ndarray:
     return array.transpose(_order(array.ndim, channels_last))
 
 

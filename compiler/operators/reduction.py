@@ -16,8 +16,8 @@ from potluck.compiler.lowering.base import Constant, Tensor
 from potluck.compiler.lowering.base import constant as make_constant
 from potluck.compiler.lowering.pointwise import PointwisePlan
 from potluck.compiler.lowering.reduction import Matrix, ReductionPlan, chunk_of
-from potluck.compiler.operators.base import operator, typed
-from potluck.compiler.operators.pointwise import convert
+from potluck.compiler.operators.base import TYPES, UNSIGNED, operator, typed
+from potluck.compiler.operators.pointwise import absolute, convert
 from potluck.kernels.expressions import functions as f
 from potluck.kernels.expressions import graph as g
 from potluck.kernels.expressions.graph import F32, I32, I64, MASK, Value, argument
@@ -57,7 +57,7 @@ RULES = {
     "ReduceMin": Rule("min"),
     "ReduceProd": Rule("mul"),
     "ReduceSumSquare": Rule("add", lambda x: x * x),
-    "ReduceL1": Rule("add", lambda x: g.unary("abs", x) if x.type == F32 else g.maximum(x, -x)),
+    "ReduceL1": Rule("add", absolute),
     "ReduceL2": Rule("add", lambda x: x * x, lambda x, _: g.unary("sqrt", x)),
     "ReduceLogSum": Rule("add", after=lambda x, _: f.log(x)),
 }
@@ -82,7 +82,7 @@ def _axes(node: ir.Node) -> tuple[int, ...] | None:
 
 
 def _reduce_rule(node: ir.Node) -> str | None:
-    reason = typed(node)
+    reason = typed(node, (*TYPES, *UNSIGNED))
     if reason:
         return reason
     if _axes(node) is None:
@@ -222,7 +222,7 @@ def _log_sum_exp(selector: Selector, node: ir.Node) -> None:
 
 
 def _place_rule(node: ir.Node) -> str | None:
-    reason = typed(node)
+    reason = typed(node, (*TYPES, *UNSIGNED))
     if reason:
         return reason
     assert node.inputs[0] is not None

@@ -14,6 +14,15 @@ from potluck.compiler.known_values import KEPT, fold_known
 from potluck.compiler.passes.base import GraphPass
 
 
+def _name_type(node: ir.Node) -> None:
+    """Makes a Cast of CastLike, if the type is known."""
+    like = node.inputs[1]
+    if like is not None and like.dtype is not None:
+        node.op_type = "Cast"
+        node.attributes["to"] = ir.AttrInt64("to", int(like.dtype))
+        node.resize_inputs(1)
+
+
 @dataclass(frozen=True)
 class ConstantFold(GraphPass):
     """Folds constants with the reference evaluator; removes Identity and inference-time Dropout.
@@ -30,6 +39,9 @@ class ConstantFold(GraphPass):
         from onnxscript.optimizer import _constant_folding  # half a second to import
 
         before = len(model.graph)
+        for node in list(model.graph):  # onnxscript would make a Cast of it that forgets how to round
+            if is_op(node, "CastLike"):
+                _name_type(node)
         # It warns of every node in a function body whose attribute the caller gives; such nodes are simply kept.
         _constant_folding.logger.setLevel(logging.ERROR)
         while True:

@@ -12,9 +12,10 @@ from onnx_ir.passes.common import InlinePass, LiftConstantsToInitializersPass
 
 from potluck.compiler.bodies import EXPANDED, function_of
 from potluck.compiler.explicit import make_explicit
-from potluck.compiler.graph import drop_unused, operator
+from potluck.compiler.graph import drop_unused, fresh_name, operator
 from potluck.compiler.importer import infer_shapes, name_nodes
 from potluck.compiler.operators import rules
+from potluck.compiler.operators.base import HALVES
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.passes.constant_fold import ConstantFold
 
@@ -60,7 +61,12 @@ def inline(model: ir.Model, chosen: Callable[[ir.Node], bool]) -> int:
     """Replaces nodes by their bodies, once; returns how many had one."""
     count, opset = 0, model.graph.opset_imports[""]
     for node in list(model.graph):
-        function = _function(node, f"{node.op_type}_{count}", opset) if chosen(node) else None
+        if not chosen(node):
+            continue
+        if in_single(model.graph, node):
+            count += 1
+            continue
+        function = _function(node, f"{node.op_type}_{count}", opset)
         if function is None:
             continue
         function.opset_imports.clear()
@@ -73,6 +79,55 @@ def inline(model: ir.Model, chosen: Callable[[ir.Node], bool]) -> int:
         InlinePass(criteria=lambda function: function.domain == EXPANDED)(model)
         model.graph.opset_imports.pop(EXPANDED, None)
     return count
+
+
+OF_TYPES = ("Cast", "CastLike", "BitCast", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
+"""Operators that are about types."""
+
+
+def in_single(graph: ir.Graph, node: ir.Node) -> bool:
+    """Has an operator of FP16 or BF16 computed in FP32 between casts, as onnxruntime does.
+
+    Returns:
+        Whether it was one that is.
+    """
+    if node.domain not in ("", "ai.onnx") or node.op_type in OF_TYPES:
+        return False
+    if not any(value is not None and value.dtype in HALVES for value in node.inputs):
+        return False
+    if any(
+        item.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for item in node.attributes.values()
+    ):
+        return False
+    single, name = ir.TensorType(ir.DataType.FLOAT), node.name or node.op_type
+    made: list[ir.Node] = []
+    inputs: list[ir.Value | None] = []
+    for index, value in enumerate(node.inputs):
+        if value is None or value.dtype not in HALVES:
+            inputs.append(value)
+            continue
+        cast = ir.node("Cast", [value], {"to": int(ir.DataType.FLOAT)}, name=f"{name}_single{index}")
+        cast.outputs[0].name, cast.outputs[0].type = fresh_name(graph, f"{name}_x{index}"), single
+        cast.outputs[0].shape = value.shape
+        made.append(cast)
+        inputs.append(cast.outputs[0])
+    core = ir.Node(
+        node.domain, node.op_type, inputs, list(node.attributes.values()), num_outputs=len(node.outputs),
+        version=node.version, name=name,
+    )  # fmt: skip
+    made.append(core)
+    results: list[ir.Value] = []
+    for index, (old, new) in enumerate(zip(node.outputs, core.outputs, strict=True)):
+        if old.dtype not in HALVES:
+            results.append(new)
+            new.type, new.shape = old.type, old.shape
+            continue
+        new.name, new.type, new.shape = fresh_name(graph, f"{name}_y{index}"), single, old.shape
+        cast = ir.node("Cast", [new], {"to": int(old.dtype)}, name=f"{name}_rounded{index}")
+        made.append(cast)
+        results.append(cast.outputs[0])
+    ir.convenience.replace_nodes_and_values(graph, node, [node], made, list(node.outputs), results)
+    return True
 
 
 def _function(node: ir.Node, name: str, opset: int) -> ir.Function | None:

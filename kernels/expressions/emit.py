@@ -7,22 +7,41 @@ are loaded where they are used.
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from potluck.isa.assembler import Assembler
 from potluck.kernels.base import float_constant
-from potluck.kernels.expressions.graph import F32, I32, I64, MASK, WIDTHS, Value
-from potluck.kernels.expressions.registers import Pool, bits_of, multiplier
+from potluck.kernels.expressions.graph import (
+    CASTS,
+    F32,
+    F64,
+    FLOATING,
+    I32,
+    I64,
+    MASK,
+    U32,
+    U64,
+    UNSIGNED,
+    WIDTHS,
+    Value,
+)
+from potluck.kernels.expressions.registers import Pool, bits_of, group, multiplier
 
 SCRATCH = "t6"
 SPARE_FLOAT = "ft11"
 """Floats that found no register are loaded here, where they are used."""
 LOADS = {
     "float32": 32, "int32": 32, "int64": 64, "bool": 8, "int8": 8, "uint8": 8, "int16": 16, "uint16": 16,
+    "uint32": 32, "uint64": 64, "float64": 64, "float16": 16, "bfloat16": 16,
 }  # fmt: skip
 """Memory type -> bits."""
+WIDEN = {"float16": "vfwcvt.f.f.v", "bfloat16": "vfwcvtbf16.f.f.v"}
+"""Memory types that become FP32 when they are loaded, by an instruction at 16 bits."""
+NARROW = {"float16": "vfncvt.f.f.w", "bfloat16": "vfncvtbf16.f.f.w"}
+"""And back."""
 
 _COMMUTE = ("add", "mul", "min", "max", "and", "or", "xor", "eq", "ne")
 _SWAPPED = {"sub": "vfrsub", "div": "vfrdiv", "lt": "vmfgt", "le": "vmfge"}
@@ -33,6 +52,8 @@ _INTEGER_NAMES = {"add": "vadd", "sub": "vsub", "mul": "vmul", "div": "vdiv", "r
                   "sar": "vsra", "lt": "vmslt", "le": "vmsle", "eq": "vmseq", "ne": "vmsne"}  # fmt: skip
 _IMMEDIATE = ("add", "and", "or", "xor", "eq", "ne", "le", "shl", "shr", "sar")
 """Integer operations with a five-bit immediate."""
+_SIGNLESS = ("add", "sub", "mul", "and", "or", "xor", "shl", "shr", "sar", "eq", "ne")
+"""Integer operations that are the same of unsigned integers; the others have a mnemonic with a u."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +73,17 @@ class Source:
 
 def instruction(op: str, type: str) -> str:
     """The mnemonic of an operation of two vectors, without its form."""
-    return (_FLOAT_NAMES if type == F32 else _INTEGER_NAMES)[op]
+    if type in FLOATING:
+        return _FLOAT_NAMES[op]
+    return _INTEGER_NAMES[op] + ("u" if type in UNSIGNED and op not in _SIGNLESS else "")
+
+
+def double_constant(a: Assembler, register: str, value: float, scratch: str) -> None:
+    """Loads an FP64 number."""
+    (bits,) = struct.unpack("<q", struct.pack("<d", value))
+    if bits:
+        a("li", scratch, bits)
+    a("fmv.d.x", register, scratch if bits else "zero")
 
 
 def set_width(a: Assembler, bits: int, tail: str = "ta") -> None:
@@ -63,6 +94,12 @@ def set_width(a: Assembler, bits: int, tail: str = "ta") -> None:
 def store(a: Assembler, register: str, type: str, out: str, dtype: str, pool: Pool) -> None:
     """Stores a group, narrowed as far as its type in memory asks for; SEW is any before and after."""
     width, bits = WIDTHS[type], LOADS[dtype]
+    if dtype in NARROW:
+        narrow = f"v{pool.take(bits)}"
+        set_width(a, bits)
+        a(NARROW[dtype], narrow, register)
+        a(f"vse{bits}.v", narrow, f"({out})")
+        return
     while width > bits:
         width //= 2
         narrow = f"v{pool.take(width)}"
@@ -157,7 +194,7 @@ class Strip:
                 self.a("vmv.v.x", f"v{raw}", self._scalar(item))
                 self.a("vmsne.vi", register, f"v{raw}", 0)
                 self.pool.give(raw, 8)
-            elif item.type == F32:
+            elif item.type in FLOATING:
                 self.a("vfmv.v.f", register, self._scalar(item))
             elif item.scalar and -16 <= item.payload <= 15:
                 self.a("vmv.v.i", register, int(item.payload))
@@ -174,7 +211,11 @@ class Strip:
                 return self.floats[item]
             float_constant(self.a, SPARE_FLOAT, float(item.payload), SCRATCH)
             return SPARE_FLOAT
-        self.a("li", SCRATCH, int(item.payload))
+        if item.type == F64:
+            double_constant(self.a, SPARE_FLOAT, float(item.payload), SCRATCH)
+            return SPARE_FLOAT
+        number = int(item.payload)
+        self.a("li", SCRATCH, number - (1 << 64) if number >= 1 << 63 else number)
         return SCRATCH
 
     def _done(self, item: Value) -> None:
@@ -221,6 +262,12 @@ class Strip:
             self._width(8)
             self.a("vmsne.vi", self._new(item), f"v{raw}", 0)
             self.pool.give(raw, 8)
+        elif source.dtype in WIDEN:
+            raw = self.pool.take(bits)
+            self.a(f"vle{bits}.v", f"v{raw}", address)
+            self._width(bits)
+            self.a(WIDEN[source.dtype], self._new(item), f"v{raw}")
+            self.pool.give(raw, bits)
         elif bits < 32:
             raw = self.pool.take(bits)
             self.a(f"vle{bits}.v", f"v{raw}", address)
@@ -249,22 +296,21 @@ class Strip:
             self.a(f"vm{item.op}.mm", self._new(item), left, right)
             self._done(item)
             return
-        names = _FLOAT_NAMES if x.type == F32 else _INTEGER_NAMES
-        name = names[item.op]
+        name, floating = instruction(item.op, x.type), x.type in FLOATING
         self._width(WIDTHS[x.type])
         if self._is_scalar(x) and not self._is_scalar(y):
             if item.op in _COMMUTE:
                 x, y = y, x
-            elif x.type == F32:
+            elif floating:
                 x, y, name = y, x, _SWAPPED[item.op]
             elif item.op == "sub":
                 x, y, name = y, x, "vrsub"
             elif item.op == "lt":
-                x, y, name = y, x, "vmsgt"
+                x, y, name = y, x, "vmsgtu" if x.type in UNSIGNED else "vmsgt"
         left = self._vector(x)
         if not self._is_scalar(y):
             last, form = self._vector(y), "vv"
-        elif x.type == F32:
+        elif floating:
             last, form = self._scalar(y), "vf"
         else:
             last, form, name = self._integer(item.op, name, y)
@@ -280,7 +326,7 @@ class Strip:
                 number &= WIDTHS[y.type] - 1
                 if number < 32:
                     return str(number), "vi", name
-            elif -16 <= number <= 15 and (op in _IMMEDIATE or name in ("vrsub", "vmsgt")):
+            elif -16 <= number <= 15 and (op in _IMMEDIATE or name in ("vrsub", "vmsgt", "vmsgtu")):
                 return str(number), "vi", name
             elif op == "sub" and name == "vsub" and -15 <= number <= 16:
                 return str(-number), "vi", "vadd"
@@ -288,8 +334,8 @@ class Strip:
 
     def _unary(self, item: Value) -> None:
         (x,) = item.inputs
-        self._width(32)
         register = self._vector(x)
+        self._width(WIDTHS[x.type])
         if item.op == "sqrt":
             self.a("vfsqrt.v", self._new(item), register)
         else:
@@ -352,7 +398,7 @@ class Strip:
         self._width(WIDTHS[item.type])
         if first:
             self.a("vmerge.vvm", self._new(item), other, first, "v0")
-        elif item.type == F32:
+        elif item.type in FLOATING:
             self.a("vfmerge.vfm", self._new(item), other, self._scalar(x), "v0")
         elif x.scalar and -16 <= x.payload <= 15:
             self.a("vmerge.vim", self._new(item), other, int(x.payload), "v0")
@@ -363,11 +409,11 @@ class Strip:
     def _cast(self, item: Value) -> None:
         (x,) = item.inputs
         register = self._vector(x)
-        if item.op in ("bits", "from_bits"):
+        if item.op in _RENAMED:
             if self._last(x):
                 self._move(x, item)
             else:
-                self.a("vmv2r.v", self._new(item), register)
+                self.a(f"vmv{group(WIDTHS[x.type])}r.v", self._new(item), register)
                 self._done(item)
             return
         name, width = _CASTS[item.op, x.type]
@@ -381,17 +427,31 @@ _CASTS = {
     ("round", F32): ("vfcvt.x.f.v", 32),
     ("truncate", F32): ("vfcvt.rtz.x.f.v", 32),
     ("truncate_wide", F32): ("vfwcvt.rtz.x.f.v", 32),
+    ("truncate_wide", F64): ("vfcvt.rtz.x.f.v", 64),
+    ("truncate_unsigned", F32): ("vfwcvt.rtz.xu.f.v", 32),
+    ("truncate_unsigned", F64): ("vfcvt.rtz.xu.f.v", 64),
     ("float", I32): ("vfcvt.f.x.v", 32),
+    ("float", U32): ("vfcvt.f.xu.v", 32),
     ("float", I64): ("vfncvt.f.x.w", 32),
+    ("float", U64): ("vfncvt.f.xu.w", 32),
+    ("double", F32): ("vfwcvt.f.f.v", 32),
+    ("double", I32): ("vfwcvt.f.x.v", 32),
+    ("double", U32): ("vfwcvt.f.xu.v", 32),
+    ("double", I64): ("vfcvt.f.x.v", 64),
+    ("double", U64): ("vfcvt.f.xu.v", 64),
+    ("single", F64): ("vfncvt.f.f.w", 32),
+    ("single_odd", F64): ("vfncvt.rod.f.f.w", 32),
     ("widen", I32): ("vsext.vf2", 64),
+    ("widen", U32): ("vzext.vf2", 64),
     ("narrow", I64): ("vnsrl.wi", 32),
+    ("narrow", U64): ("vnsrl.wi", 32),
 }
 """(operation, operand) -> instruction and the element width at which it runs."""
+_RENAMED = ("bits", "from_bits", "signed", "unsigned")
+"""Casts that leave every bit."""
 _EMIT = {
     **dict.fromkeys(("neg", "abs", "sqrt"), Strip._unary),
-    **dict.fromkeys(
-        ("round", "truncate", "truncate_wide", "float", "bits", "from_bits", "widen", "narrow"), Strip._cast
-    ),
+    **dict.fromkeys({op for op, _ in CASTS}, Strip._cast),
     "copysign": Strip._copysign,
     "not": Strip._not,
     "fma": Strip._fma,

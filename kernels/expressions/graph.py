@@ -3,8 +3,8 @@
     x, y = argument(0, F32), argument(1, F32)
     e = select(x > y, exp(x - y), constant(0.0))
 
-Types are what a vector element is in a register: `F32`, `I32`, `I64`, `MASK`. Memory types narrower than that
-are widened when they are loaded (`potluck.kernels.expressions.emit`).
+Types are what a vector element is in a register: `F32`, `F64`, signed and unsigned integers, `MASK`. Memory types
+narrower than that are widened when they are loaded (`potluck.kernels.expressions.emit`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,16 @@ from typing import Final
 from potluck.isa.errors import DataError
 
 F32: Final = "f32"
+F64: Final = "f64"
 I32: Final = "i32"
 I64: Final = "i64"
+U32: Final = "u32"
+U64: Final = "u64"
 MASK: Final = "mask"
-WIDTHS = {F32: 32, I32: 32, I64: 64, MASK: 1}
+WIDTHS = {F32: 32, F64: 64, I32: 32, I64: 64, U32: 32, U64: 64, MASK: 1}
 """Bits of an element."""
+FLOATING = (F32, F64)
+UNSIGNED = (U32, U64)
 
 COMPARISONS = ("lt", "le", "eq", "ne")
 SAME = ("add", "sub", "mul", "div", "rem", "min", "max", "and", "or", "xor", "shl", "shr", "sar")
@@ -34,12 +39,26 @@ CASTS = {
     ("round", F32): I32,  # to nearest, ties to even, as vfcvt saturates
     ("truncate", F32): I32,
     ("truncate_wide", F32): I64,
-    ("float", I32): F32,
-    ("float", I64): F32,
+    ("truncate_wide", F64): I64,
+    ("truncate_unsigned", F32): U64,
+    ("truncate_unsigned", F64): U64,
+    **{("float", integer): F32 for integer in (I32, I64, U32, U64)},
+    **{("double", other): F64 for other in (F32, I32, I64, U32, U64)},
+    ("single", F64): F32,
+    (
+        "single_odd",
+        F64,
+    ): F32,  # inexact results become odd, so that a further rounding is as good as a single one
     ("bits", F32): I32,
     ("from_bits", I32): F32,
     ("widen", I32): I64,
+    ("widen", U32): U64,
     ("narrow", I64): I32,
+    ("narrow", U64): U32,
+    ("unsigned", I32): U32,
+    ("unsigned", I64): U64,
+    ("signed", U32): I32,
+    ("signed", U64): I64,
 }
 """(operation, operand type) -> result type."""
 
@@ -115,7 +134,7 @@ class Value:
         return binary("xor", self, self._with(other))
 
     def __neg__(self) -> Value:
-        return unary("neg", self) if self.type == F32 else 0 - self
+        return unary("neg", self) if self.type in FLOATING else 0 - self
 
     def __invert__(self) -> Value:
         return Value("not", MASK, (self,)) if self.type == MASK else self ^ -1
@@ -160,7 +179,7 @@ def argument(index: int, type: str) -> Value:
 
 def constant(number: float, type: str = F32) -> Value:
     """One number for all elements; an integer type takes an int."""
-    return Value("constant", type, payload=float(number) if type == F32 else int(number))
+    return Value("constant", type, payload=float(number) if type in FLOATING else int(number))
 
 
 def binary(op: str, x: Value, y: Value) -> Value:
@@ -169,7 +188,8 @@ def binary(op: str, x: Value, y: Value) -> Value:
     Raises:
         DataError: The types differ, or have no such operation.
     """
-    allowed = {F32: (*FLOATS, *COMPARISONS), MASK: MASKS}.get(x.type, (*SAME, *COMPARISONS))
+    floating = (*FLOATS, *COMPARISONS)
+    allowed = {F32: floating, F64: floating, MASK: MASKS}.get(x.type, (*SAME, *COMPARISONS))
     if x.type != y.type or op not in allowed:
         raise DataError(f"no operation {op} of {x.type} and {y.type}", hint="Cast one operand first")
     return Value(op, MASK if op in COMPARISONS else x.type, (x, y))
@@ -177,9 +197,9 @@ def binary(op: str, x: Value, y: Value) -> Value:
 
 def unary(op: str, x: Value) -> Value:
     """``neg``, ``abs`` or ``sqrt`` of a float."""
-    if x.type != F32 or op not in ("neg", "abs", "sqrt"):
+    if x.type not in FLOATING or op not in ("neg", "abs", "sqrt"):
         raise DataError(f"no operation {op} of {x.type}")
-    return Value(op, F32, (x,))
+    return Value(op, x.type, (x,))
 
 
 def cast(op: str, x: Value) -> Value:
