@@ -9,7 +9,11 @@ import onnx_ir as ir
 
 from potluck.compiler.graph import label, operator, title
 from potluck.compiler.operators import rules
+from potluck.compiler.passes import control_flow
 from potluck.isa.errors import ModelError
+
+CONTROL_FLOW = ("If", "Loop", "Scan")
+"""Operators that the pass ``expand`` takes apart where it can."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,11 @@ def unsupported(model: ir.Model) -> list[Unsupported]:
     for node in model.graph:
         op = operator(node)
         rule = known.get(op)
-        reason = f"the operator {op} has no kernel" if rule is None else rule(node)
+        reason: str | None
+        if op in CONTROL_FLOW:
+            reason = control_flow.reason(node)
+        else:
+            reason = f"the operator {op} has no kernel" if rule is None else rule(node)
         if reason:
             found.append(Unsupported(label(node), title(node), reason))
     return found

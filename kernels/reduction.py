@@ -23,11 +23,24 @@ from potluck.kernels.expressions.emit import (
     SPARE_FLOAT,
     Source,
     Strip,
+    double_constant,
     instruction,
     set_width,
     store,
 )
-from potluck.kernels.expressions.graph import F32, I32, I64, U32, U64, WIDTHS, Value, argument, binary
+from potluck.kernels.expressions.graph import (
+    F32,
+    F64,
+    FLOATING,
+    I32,
+    I64,
+    U32,
+    U64,
+    WIDTHS,
+    Value,
+    argument,
+    binary,
+)
 from potluck.kernels.expressions.meaning import DTYPES, REGISTER, evaluate
 from potluck.kernels.expressions.meaning import store as stored
 from potluck.kernels.expressions.registers import Pool, bits_of, multiplier
@@ -48,6 +61,7 @@ _OUTPUTS = {
     I64: ("int64",),
     U32: ("uint32",),
     U64: ("uint64",),
+    F64: ("float64",),
 }
 
 
@@ -55,7 +69,7 @@ def identity(op: Operation, type: str) -> float | int:
     """What changes nothing."""
     if op in ("add", "mul"):
         return int(op == "mul")
-    if type == F32:
+    if type in FLOATING:
         return -np.inf if op == "max" else np.inf
     limits = np.iinfo(DTYPES[type])
     return int(limits.min if op == "max" else limits.max)
@@ -150,7 +164,7 @@ class _Emitter:
         self.numbers: dict[int, str] = {}  # where a column's next number lies
         for index, array in enumerate(kernel.arrays):
             if array.extent in ("column", "scalar"):
-                register = (floats if REGISTER[array.dtype] == F32 else numbers).pop()
+                register = (floats if REGISTER[array.dtype] in FLOATING else numbers).pop()
                 self.sources[index] = Source(register, array.dtype, vector=False)
                 self.numbers[index] = next_numbers.pop() if self.by_rows else f"a{index}"
             else:  # a pointer of its own begins anew: at each strip along the rows, at each row along the columns
@@ -280,6 +294,11 @@ class _Emitter:
         total = f"v{Pool().take(bits_of(self.type))}"
         if self.type == F32:
             float_constant(a, SPARE_FLOAT, float(number), SCRATCH)
+            a("vfmv.v.f", total, SPARE_FLOAT)
+            return total
+        if self.type == F64:
+            double_constant(a, SPARE_FLOAT, float(number), SCRATCH)
+            set_width(a, 64)
             a("vfmv.v.f", total, SPARE_FLOAT)
             return total
         a("li", SCRATCH, int(number) - (1 << 64) if number >= 1 << 63 else int(number))

@@ -64,7 +64,7 @@ CONSTANTS: Mapping[str, Sequence[str]] = {
     "InstanceNormalization": ("scale", "B"), "GroupNormalization": ("scale", "bias"),
     "LayerNormalization": ("Scale", "B"), "RMSNormalization": ("scale",), "DFT": ("dft_length", "axis"),
     "STFT": ("frame_step", "window", "frame_length"), "ConvInteger": ("w", "x_zero_point", "w_zero_point"),
-    "MatMulInteger": ("B", "a_zero_point", "b_zero_point"), "Loop": ("M",), "Clip": ("min", "max"),
+    "MatMulInteger": ("B", "a_zero_point", "b_zero_point"), "Loop": ("M", "cond"), "Clip": ("min", "max"),
     "QLinearConv": ("x_scale", "x_zero_point", "w", "w_scale", "w_zero_point", "y_scale", "y_zero_point", "B"),
     "QLinearMatMul": ("a_scale", "a_zero_point", "b", "b_scale", "b_zero_point", "y_scale", "y_zero_point"),
     "MelWeightMatrix": ("num_mel_bins", "dft_length", "sample_rate", "lower_edge_hertz", "upper_edge_hertz"),

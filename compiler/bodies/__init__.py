@@ -23,7 +23,7 @@ import onnx_ir as ir
 Body = Callable[[ir.Node], str | None]
 REGISTERED: dict[str, Body] = {}
 """Operator -> body."""
-MODULES = ("convolution", "normalization", "scan", "products", "recurrent", "integers")
+MODULES = ("convolution", "normalization", "scan", "products", "recurrent", "integers", "einsum")
 """Modules of this package that declare bodies."""
 LARGEST = 1 << 62
 """Behind the end of any axis; less than it, before its start."""
@@ -106,7 +106,7 @@ def _constants(statements: str) -> str:
 
 
 def _literal(value: float) -> str:
-    if math.isinf(value) or math.isnan(value):
+    if math.isnan(value):
         raise ValueError(f"no literal for {value}")
     text = repr(value)
-    return text if any(c in text for c in ".e") else f"{text}.0"
+    return text if math.isinf(value) or any(c in text for c in ".e") else f"{text}.0"

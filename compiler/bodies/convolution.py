@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from potluck.compiler.bodies import LARGEST, body, ints, number
+from potluck.compiler.bodies import LARGEST, body, ints, number, windows
 from potluck.compiler.graph import constant, integer, shape_of, text
 from potluck.compiler.graph import ints as listed
 
@@ -54,17 +54,18 @@ def _lifted(node: ir.Node, kind: str, **more: object) -> str:
 
 @body("Conv")
 def convolution(node: ir.Node) -> str | None:
-    """One dimension as two; groups one by one; dilated kernels with their zeros."""
+    """One dimension as two; groups one by one; dilated kernels with their zeros; others by the places of the window."""
     group, spatial = integer(node, "group", 1), _spatial_rank(node)
     if text(node, "auto_pad", "NOTSET") != "NOTSET":
         return None
     if spatial == 1:
         return _lifted(node, "Conv", group=group)
-    if spatial != 2 or constant(node.inputs[1]) is None:
-        return None
-    if max(listed(node, "dilations", (1, 1))) > 1:
-        return _dilated(node)
-    return _grouped(node) if group > 1 else None
+    if spatial == 2 and constant(node.inputs[1]) is not None:
+        if max(listed(node, "dilations", (1, 1))) > 1:
+            return _dilated(node)
+        if group > 1 and group < shape_of(node.inputs[1], node)[0]:  # type: ignore[arg-type]
+            return _grouped(node)
+    return windows.convolution(node, _bias(node).removeprefix(", "))
 
 
 def _plain(node: ir.Node, **more: object) -> str:
@@ -115,8 +116,6 @@ def transposed(node: ir.Node) -> str | None:
     """A convolution of the input with zeros between its elements by the kernel turned around."""
     assert node.inputs[0] is not None and node.inputs[1] is not None
     spatial = _spatial_rank(node)
-    if spatial not in (1, 2) or constant(node.inputs[1]) is None:
-        return None
     ones = (1,) * spatial
     sizes, weights = shape_of(node.inputs[0], node)[2:], shape_of(node.inputs[1], node)
     strides, dilations = (listed(node, name, ones) for name in ("strides", "dilations"))
@@ -191,9 +190,10 @@ def _transposed_pads(
 
 @body("MaxPool", "AveragePool")
 def pool(node: ir.Node) -> str | None:
-    """One dimension as two."""
-    if _spatial_rank(node) != 1 or len(node.outputs) > 1 or text(node, "auto_pad", "NOTSET") != "NOTSET":
-        return None
+    """One dimension as two; others by the places of the window."""
+    plain = node.inputs[0] is not None and node.inputs[0].dtype is ir.DataType.FLOAT
+    if _spatial_rank(node) != 1 or len(node.outputs) > 1 or not windows.explicit(node) or not plain:
+        return windows.max_pool(node) if node.op_type == "MaxPool" else windows.average_pool(node)
     more = {"ceil_mode": integer(node, "ceil_mode", 0) or None}
     if node.op_type == "AveragePool":
         more["count_include_pad"] = integer(node, "count_include_pad", 0) or None
@@ -205,12 +205,12 @@ def lp_pool(node: ir.Node) -> str | None:
     """The mean of powers, times the number of elements, to the power 1 / p."""
     rank = _spatial_rank(node)
     kernel = listed(node, "kernel_shape", ())
-    if rank not in (1, 2) or max(listed(node, "dilations", (1,) * rank)) > 1:
+    if not windows.explicit(node) or integer(node, "ceil_mode", 0):
         return None
     p, count = integer(node, "p", 2), float(np.prod(kernel))
     written = attributes(
         kernel_shape=kernel, strides=listed(node, "strides", (1,) * rank), count_include_pad=1,
-        pads=listed(node, "pads", (0,) * 2 * rank), ceil_mode=integer(node, "ceil_mode", 0) or None,
+        pads=listed(node, "pads", (0,) * 2 * rank), dilations=listed(node, "dilations", (1,) * rank),
     )  # fmt: skip
     return f"""
         sizes = Abs (x0)
@@ -218,3 +218,70 @@ def lp_pool(node: ir.Node) -> str | None:
         means = AveragePool {written} (powers)
         total = Mul (means, {number(count)})
         y0 = Pow (total, {number(1 / p)})"""
+
+
+@body("MaxUnpool")
+def max_unpool(node: ir.Node) -> str:
+    """Zeros, and each element at its place in what was pooled; a larger output has zeros behind that."""
+    assert node.inputs[0] is not None
+    shape, sizes = shape_of(node.outputs[0], node), shape_of(node.inputs[0], node)
+    rank, kernel = len(sizes) - 2, listed(node, "kernel_shape", ())
+    strides, pads = listed(node, "strides", (1,) * rank), listed(node, "pads", (0,) * 2 * rank)
+    pooled = [
+        (size - 1) * step - pads[i] - pads[rank + i] + kernel[i]
+        for i, (size, step) in enumerate(zip(sizes[2:], strides, strict=True))
+    ]
+    whole = (*sizes[:2], *pooled)
+    count, flat = int(np.prod(whole)), ints(-1)
+    more = [a - b for a, b in zip(shape, whole, strict=True)]
+    return f"""
+        zero = CastLike ({number(0.0)}, x0)
+        zeros = Expand (zero, {ints(count)})
+        values = Reshape (x0, {flat})
+        places = Reshape (x1, {flat})
+        filled = ScatterElements <axis = 0> (zeros, places, values)
+        image = Reshape (filled, {ints(*whole)})
+        y0 = Pad (image, {ints(*[0] * len(more), *more)})"""
+
+
+@body("Col2Im")
+def columns_to_image(node: ir.Node) -> str | None:
+    """Every place of the window is put where it came from; what meets is added."""
+    assert node.inputs[0] is not None
+    block = constant(node.inputs[2])
+    if block is None:
+        return None
+    kernel = [int(size) for size in block.reshape(-1)]
+    out, rank = shape_of(node.outputs[0], node), len(kernel)
+    strides, dilations = (listed(node, name, (1,) * rank) for name in ("strides", "dilations"))
+    pads = listed(node, "pads", (0,) * 2 * rank)
+    whole = [size + pads[i] + pads[rank + i] for i, size in enumerate(out[2:])]
+    counts = [
+        (size - (k - 1) * d - 1) // s + 1
+        for size, k, d, s in zip(whole, kernel, dilations, strides, strict=True)
+    ]
+    n, c = out[:2]
+    lines = [f"windows = Reshape (x0, {ints(n, c, *kernel, *counts)})"]
+    axes, last = ints(*range(2, 2 + rank)), ""
+    for index, place in enumerate(np.ndindex(*kernel)):
+        ends = [at + 1 for at in place]
+        spread, zeros, large = [n, c], [0, 0], [n, c]
+        for count, step in zip(counts, strides, strict=True):
+            spread, zeros, large = [*spread, count, 1], [*zeros, 0, step - 1], [*large, count * step]
+        kept = [(count - 1) * step + 1 for count, step in zip(counts, strides, strict=True)]
+        first = [at * d for at, d in zip(place, dilations, strict=True)]
+        behind = [size - a - k for size, a, k in zip(whole, first, kept, strict=True)]
+        lines += [
+            f"cut{index} = Slice (windows, {ints(*place)}, {ints(*ends)}, {axes})",
+            f"spread{index} = Reshape (cut{index}, {ints(*spread)})",
+            f"between{index} = Pad (spread{index}, {ints(*[0] * len(zeros), *zeros)})",
+            f"large{index} = Reshape (between{index}, {ints(*large)})",
+            f"kept{index} = Slice (large{index}, {ints(*[0] * rank)}, {ints(*kept)}, {axes})",
+            f"put{index} = Pad (kept{index}, {ints(0, 0, *first, 0, 0, *behind)})",
+        ]
+        lines.append(
+            f"sum{index} = Add ({last}, put{index})" if last else f"sum{index} = Identity (put{index})"
+        )
+        last = f"sum{index}"
+    starts, ends = pads[:rank], [pads[i] + size for i, size in enumerate(out[2:])]
+    return "\n".join([*lines, f"y0 = Slice ({last}, {ints(*starts)}, {ints(*ends)}, {axes})"])

@@ -19,7 +19,7 @@ def _pool(node: ir.Node) -> str | None:
     reason = images(node)
     if reason:
         return reason
-    if len(node.outputs) > 1 and node.outputs[1].uses():
+    if len(node.outputs) > 1 and (node.outputs[1].uses() or node.outputs[1].is_graph_output()):
         return "its indices are used, only values are computed"
     if integer(node, "ceil_mode", 0) and integer(node, "count_include_pad", 0):
         return "ceil_mode together with count_include_pad is not supported"

@@ -20,7 +20,7 @@ from potluck.compiler.operators.base import TYPES, UNSIGNED, operator, typed
 from potluck.compiler.operators.pointwise import absolute, convert
 from potluck.kernels.expressions import functions as f
 from potluck.kernels.expressions import graph as g
-from potluck.kernels.expressions.graph import F32, I32, I64, MASK, Value, argument
+from potluck.kernels.expressions.graph import F32, FLOATING, I32, I64, MASK, Value, argument
 from potluck.kernels.expressions.meaning import DTYPES, REGISTER
 from potluck.kernels.reduction import Operation, identity
 
@@ -46,7 +46,7 @@ class Rule:
 
 
 def _mean(total: Value, count: int) -> Value:
-    exact = total.type == F32 and count & (count - 1) == 0
+    exact = total.type in FLOATING and count & (count - 1) == 0
     return total * (1 / count) if exact else total / count
 
 
@@ -82,15 +82,16 @@ def _axes(node: ir.Node) -> tuple[int, ...] | None:
 
 
 def _reduce_rule(node: ir.Node) -> str | None:
-    reason = typed(node, (*TYPES, *UNSIGNED))
+    real = ("ReduceLogSum", "ReduceLogSumExp")
+    doubles = () if node.op_type in real else (ir.DataType.DOUBLE,)
+    reason = typed(node, (*TYPES, *UNSIGNED, *doubles))
     if reason:
         return reason
     if _axes(node) is None:
         return "its axes are not constant"
     data = node.inputs[0]
     assert data is not None
-    real = ("ReduceL2", "ReduceLogSum", "ReduceLogSumExp")
-    if data.dtype not in (None, ir.DataType.FLOAT) and node.op_type in real:
+    if data.dtype not in (None, ir.DataType.FLOAT, *doubles) and node.op_type in (*real, "ReduceL2"):
         assert data.dtype is not None
         return f"its input is {data.dtype.name}, only FLOAT has a kernel"
     if 0 in shape_of(data, node):
@@ -141,47 +142,75 @@ class Combination:
             others: Further operands and their shapes as they lie in memory.
             y: Where to; by default a tensor of its own that keeps the reduced axes.
         """
-        inputs: list[Tensor | Constant] = [self.x, *(item for item, _ in others)]
-        shapes, shape = [self.shape, *(size for _, size in others)], self.shape
-        name = DTYPES[value.type].name
-        while True:
-            group = self._innermost(shape)
-            matrix = Matrix.of(shape, shapes, group)
-            chunk = chunk_of(matrix, inputs, self.selector.target)
-            chunks = -(-matrix.reduced.size // chunk)  # the results of several are combined by the next turn
-            final = chunks == 1 and group == [axis for axis in self.axes if shape[axis] > 1]
-            shape = self._after(shape, group, chunks)
-            target = y if final and y is not None else self._fresh(shape, name)
-            self.selector.plans.append(
-                ReductionPlan(
-                    label(self.node), title(self.node), combine, value, post if final else None, tuple(inputs),
-                    matrix, chunk, target, self.selector.target,
-                )
-            )  # fmt: skip
-            if final:
-                return target
-            inputs, shapes, value = [target], [shape], argument(0, value.type)
+        return combined(
+            self.selector, self.node, combine, value, post, [(self.x, self.shape), *others], self.shape, self.axes, y
+        )  # fmt: skip
 
-    def _innermost(self, shape: Sequence[int]) -> list[int]:
-        """The last reduced axes that have no kept ones between them."""
-        group: list[int] = []
-        for axis in reversed(range(len(shape))):
-            if axis in self.axes and shape[axis] > 1:
-                group.insert(0, axis)
-            elif group and shape[axis] > 1:
-                break
-        return group
 
-    @staticmethod
-    def _after(shape: Sequence[int], group: Sequence[int], chunks: int) -> tuple[int, ...]:
-        first = group[:1]
-        return tuple(
-            chunks if axis in first else 1 if axis in group else size for axis, size in enumerate(shape)
-        )
+def combined(
+    selector: Selector,
+    node: ir.Node,
+    combine: Operation,
+    value: Value,
+    post: Value | None,
+    operands: Sequence[tuple[Tensor | Constant, tuple[int, ...]]],
+    shape: tuple[int, ...],
+    axes: Sequence[int],
+    y: Tensor | None = None,
+) -> Tensor:
+    """Combines an expression of broadcast operands along axes: one layer for each run of neighbours among them.
 
-    def _fresh(self, shape: tuple[int, ...], dtype: str) -> Tensor:
-        number = len(self.selector.plans)
-        return self.selector.fresh(f"{label(self.node)}_partial{number}", shape, dtype)
+    Args:
+        selector: To.
+        node: Of.
+        combine: Operation.
+        value: Of ``operands``.
+        post: Of the result.
+        operands: With their shapes as they lie in memory.
+        shape: What the operands broadcast to.
+        axes: Reduced ones of ``shape``.
+        y: Where to; by default a tensor of its own that keeps the reduced axes.
+    """
+    inputs: list[Tensor | Constant] = [item for item, _ in operands]
+    shapes = [size for _, size in operands]
+    name = DTYPES[value.type].name
+    while True:
+        group = _innermost(shape, axes)
+        matrix = Matrix.of(shape, shapes, group)
+        chunk = chunk_of(matrix, inputs, selector.target)
+        chunks = -(-matrix.reduced.size // chunk)  # the results of several are combined by the next turn
+        final = chunks == 1 and group == [axis for axis in axes if shape[axis] > 1]
+        shape = _after(shape, group, chunks)
+        target = y if final and y is not None else _fresh(selector, node, shape, name)
+        selector.plans.append(
+            ReductionPlan(
+                label(node), title(node), combine, value, post if final else None, tuple(inputs), matrix, chunk,
+                target, selector.target,
+            )
+        )  # fmt: skip
+        if final:
+            return target
+        inputs, shapes, value = [target], [shape], argument(0, value.type)
+
+
+def _innermost(shape: Sequence[int], axes: Sequence[int]) -> list[int]:
+    """The last reduced axes that have no kept ones between them."""
+    group: list[int] = []
+    for axis in reversed(range(len(shape))):
+        if axis in axes and shape[axis] > 1:
+            group.insert(0, axis)
+        elif group and shape[axis] > 1:
+            break
+    return group
+
+
+def _after(shape: Sequence[int], group: Sequence[int], chunks: int) -> tuple[int, ...]:
+    first = group[:1]
+    return tuple(chunks if axis in first else 1 if axis in group else size for axis, size in enumerate(shape))
+
+
+def _fresh(selector: Selector, node: ir.Node, shape: tuple[int, ...], dtype: str) -> Tensor:
+    return selector.fresh(f"{label(node)}_partial{len(selector.plans)}", shape, dtype)
 
 
 def _accumulated(x: Value) -> Value:

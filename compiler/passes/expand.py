@@ -18,6 +18,7 @@ from potluck.compiler.operators import rules
 from potluck.compiler.operators.base import HALVES
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.passes.constant_fold import ConstantFold
+from potluck.compiler.passes.control_flow import unrolled
 
 ROUNDS = 8
 """Bodies within bodies."""
@@ -63,7 +64,7 @@ def inline(model: ir.Model, chosen: Callable[[ir.Node], bool]) -> int:
     for node in list(model.graph):
         if not chosen(node):
             continue
-        if in_single(model.graph, node):
+        if unrolled(model.graph, node) or in_single(model.graph, node):
             count += 1
             continue
         function = _function(node, f"{node.op_type}_{count}", opset)

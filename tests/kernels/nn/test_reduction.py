@@ -15,7 +15,7 @@ from potluck.kernels.reduction import Reduction
 
 TYPES = {"float32": ["float32"], "int32": ["int32", "int8", "uint16"], "int64": ["int64"], "bool": ["bool"],
          "int8": ["int8", "int32"], "uint8": ["uint8"], "uint32": ["uint32"], "uint64": ["uint64"],
-         "float16": ["float32"]}  # fmt: skip
+         "float16": ["float32"], "float64": ["float64"]}  # fmt: skip
 SIZES = {
     "full": lambda r, c: r * c,
     "row": lambda r, c: c,
@@ -54,11 +54,11 @@ def test_every_operation_and_type(dtype, op, along):
     kernel = Reduction(op, value, (Array(dtype),), out, along, lanes=int(rng.choice([2, 8, 32])))
     rows, columns = int(rng.integers(1, 9)), int(rng.integers(1, 150))
     operand = numbers(rng, dtype, rows * columns)
-    if dtype in ("float32", "float16") and op in ("add", "mul"):
+    if dtype in ("float32", "float16", "float64") and op in ("add", "mul"):
         operand[:] = np.where(np.isfinite(operand), np.clip(operand, -9, 9), 1)
     got, want = execute(kernel, [operand], rows, columns)
     same(got, want)
-    floating = dtype in ("float32", "float16")
+    floating = dtype in ("float32", "float16", "float64")
     whole = np.uint64 if dtype == "uint64" else np.int64
     wide = operand.reshape(rows, columns).astype(np.float64 if floating else whole)
     axis = 1 if along == "columns" else 0
