@@ -110,6 +110,11 @@ def _convert(model: ir.Model) -> None:
         while inline(model, lambda node: _changed(node, version)):
             pass
         _relabel(model, version)
+    if version == 8 and any(node.op_type == "Scan" for node in model.graph):
+        raise ModelError(
+            "its Scan is that of opset 8, whose batches later ones do not have",
+            hint="Export the model with opset 9 or later",
+        )
     if version < OPSET:
         import onnxscript.version_converter  # slow to import, and seldom needed twice
 
