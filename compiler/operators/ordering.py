@@ -113,7 +113,7 @@ class _Top:
         """What lies where the rank is the place in the output; ``value`` is of argument 2."""
         here = g.equal(argument(0, I32), argument(1, I32))
         nothing = g.constant(identity(combine, value.type), value.type)
-        inputs = [
+        inputs: list[tuple[Tensor | Constant, tuple[int, ...]]] = [
             (ranks, (self.outer, 1, self.size, self.inner)),
             (self.places(self.count, "wanted"), (1, self.count, 1, 1)), other,
         ]  # fmt: skip
