@@ -11,7 +11,7 @@ elements it has.
 integers, 2^-6 of the one that the standard writes).
 """
 
-GROUPED = """
+BLOCKS = """
   zero = Constant <value_ints = [0]> ()
   one = Constant <value_ints = [1]> ()
   axis_scalar = Constant <value_int: int = @axis> ()
@@ -29,7 +29,11 @@ GROUPED = """
   blocks = Div (up_less_one, size)
   whole = Mul (blocks, size)
   missing = Sub (whole, length)
-  pads = Concat <axis = 0> (zero, missing)
+  pads = Concat <axis = 0> (zero, missing)"""
+"""How x is cut into blocks along ``axis``: shapes before and behind it, whole blocks, what the last one lacks."""
+GROUPED = (
+    BLOCKS
+    + """
   magnitude = Abs (x)
   nothing = Constant <value_float = 0.0> ()
   padded = Pad (magnitude, pads, nothing, along)
@@ -37,6 +41,7 @@ GROUPED = """
   grouped = Reshape (padded, block_shape)
   maximum = ReduceMax <keepdims = 0> (grouped, after)
 """
+)
 """The largest magnitude of every block of x, the last one filled up with zeros."""
 _SCALE = (
     GROUPED

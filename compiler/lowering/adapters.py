@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from potluck.compiler.lowering.kernel_tile import KernelTile
 from potluck.compiler.schedule import Memory
 from potluck.isa.assembler import Assembler
 from potluck.kernels.conv_depthwise import DepthwiseFp32
@@ -42,15 +43,8 @@ def write(memory: Memory, address: int, values: NDArray[np.generic]) -> None:
     memory.view(address, raw.size)[:] = raw
 
 
-@dataclass(frozen=True)
-class ConvMxTile:
+class ConvMxTile(KernelTile[ConvMx]):
     """Arguments: codes, scales, weights, weight scales, bias, output, output rows."""
-
-    kernel: ConvMx
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""
@@ -70,15 +64,8 @@ class ConvMxTile:
         write(memory, out, result)
 
 
-@dataclass(frozen=True)
-class ConvMxInt8Tile:
+class ConvMxInt8Tile(KernelTile[ConvMxInt8]):
     """Arguments as for `ConvMxTile`."""
-
-    kernel: ConvMxInt8
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""
@@ -105,15 +92,8 @@ def _edge(memory: Memory, address: int, rows: int, width: int, pixel: int, colum
     return np.pad(data, (0, missing)).reshape(rows, width, pixel)
 
 
-@dataclass(frozen=True)
-class ConvFp32Tile:
+class ConvFp32Tile(KernelTile[ConvFp32]):
     """Arguments as for `ConvMxTile`; the scales are not used."""
-
-    kernel: ConvFp32
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""
@@ -133,15 +113,8 @@ class ConvFp32Tile:
         write(memory, out, result)
 
 
-@dataclass(frozen=True)
-class ConvInt8Tile:
+class ConvInt8Tile(KernelTile[ConvInt8]):
     """Arguments as for `ConvMxTile`; no scales are used, and the bias is the rows of constants."""
-
-    kernel: ConvInt8
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""
@@ -170,15 +143,8 @@ def codes(memory: Memory, address: int, kernel: ConvInt8 | DepthwiseInt8, rows: 
     return image.view(np.uint8 if kernel.unsigned else np.int8)
 
 
-@dataclass(frozen=True)
-class DepthwiseTile:
+class DepthwiseTile(KernelTile[DepthwiseFp32]):
     """Arguments: input, weights, bias, output, output rows."""
-
-    kernel: DepthwiseFp32
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""
@@ -196,15 +162,8 @@ class DepthwiseTile:
         write(memory, out, result)
 
 
-@dataclass(frozen=True)
-class PoolTile:
+class PoolTile(KernelTile[Pool]):
     """Arguments: input, output, output rows, factors."""
-
-    kernel: Pool
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""
@@ -257,15 +216,8 @@ class GlobalPoolTile:
             write(memory, out + 4 * image * channels, self.kernel.contract(data))
 
 
-@dataclass(frozen=True)
-class AddTile:
+class AddTile(KernelTile[Add]):
     """Arguments: two inputs, output, elements."""
-
-    kernel: Add
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""
@@ -273,15 +225,8 @@ class AddTile:
         write(memory, out, self.kernel.contract(floats(memory, x, count), floats(memory, y, count)))
 
 
-@dataclass(frozen=True)
-class ClipTile:
+class ClipTile(KernelTile[Clip]):
     """Arguments: input, output, elements."""
-
-    kernel: Clip
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""
@@ -289,15 +234,8 @@ class ClipTile:
         write(memory, out, self.kernel.contract(floats(memory, x, count)))
 
 
-@dataclass(frozen=True)
-class SoftmaxTile:
+class SoftmaxTile(KernelTile[Softmax]):
     """Arguments: input, output, rows."""
-
-    kernel: Softmax
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from potluck.compiler.lowering.adapters import ConvInt8Tile, codes, floats, octets, words, write
+from potluck.compiler.lowering.kernel_tile import KernelTile
 from potluck.compiler.schedule import Memory
 from potluck.isa.assembler import Assembler
 from potluck.kernels.conv_depthwise_int8 import DepthwiseInt8
@@ -17,15 +18,8 @@ from potluck.kernels.expand_codes import ExpandCodes
 from potluck.kernels.expand_groups import ExpandGroups
 
 
-@dataclass(frozen=True)
-class DepthwiseInt8Tile:
+class DepthwiseInt8Tile(KernelTile[DepthwiseInt8]):
     """Arguments: input, weights, constants, output, output rows."""
-
-    kernel: DepthwiseInt8
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""
@@ -69,15 +63,8 @@ class ExpandedConvTile:
         ConvInt8Tile(self.kernel).evaluate(memory, args)
 
 
-@dataclass(frozen=True)
-class QuantizeInt8Tile:
+class QuantizeInt8Tile(KernelTile[QuantizeInt8]):
     """Arguments: values, codes, elements."""
-
-    kernel: QuantizeInt8
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""
@@ -85,15 +72,8 @@ class QuantizeInt8Tile:
         write(memory, out, self.kernel.contract(floats(memory, x, count)))
 
 
-@dataclass(frozen=True)
-class DequantizeInt8Tile:
+class DequantizeInt8Tile(KernelTile[DequantizeInt8]):
     """Arguments: codes, values, elements."""
-
-    kernel: DequantizeInt8
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""
@@ -102,15 +82,8 @@ class DequantizeInt8Tile:
         write(memory, out, self.kernel.contract(raw))
 
 
-@dataclass(frozen=True)
-class AddInt8Tile:
+class AddInt8Tile(KernelTile[AddInt8]):
     """Arguments: two inputs, output, elements."""
-
-    kernel: AddInt8
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""

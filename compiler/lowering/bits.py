@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from potluck.compiler.lowering.adapters import floats, octets, write
 from potluck.compiler.lowering.base import SLACK, Constant, LayerPlan, Target, Tensor, constant, share
+from potluck.compiler.lowering.kernel_tile import KernelTile
 from potluck.compiler.memory import align
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
-from potluck.isa.assembler import Assembler
 from potluck.isa.errors import MachineError
 from potluck.kernels.gemm_bits import GemmBits
 
@@ -21,15 +21,8 @@ ROWS = 16
 """Rows of a tile if there are more."""
 
 
-@dataclass(frozen=True)
-class BitsTile:
+class BitsTile(KernelTile[GemmBits]):
     """Arguments: rows, weights, output, number of rows, factors, pitch, bias, number of columns."""
-
-    kernel: GemmBits
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""

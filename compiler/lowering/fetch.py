@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.compiler.lowering.base import SLACK, Source, SourcesPlan, Target, Tensor, share, source_operands
+from potluck.compiler.lowering.kernel_tile import KernelTile
 from potluck.compiler.memory import L1, align
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, TileKernel, Transfer
-from potluck.isa.assembler import Assembler
 from potluck.kernels.move import Deposit, Fetch, Reduction
 
 ENTRY = 4
@@ -31,15 +31,8 @@ def _table(memory: Memory, address: int, entries: int) -> NDArray[np.uint32]:
     return memory.view(address, ENTRY * entries).copy().view(np.uint32)
 
 
-@dataclass(frozen=True)
-class FetchTile:
+class FetchTile(KernelTile[Fetch]):
     """Arguments: source, table, output, entries, outer count, elements of a piece."""
-
-    kernel: Fetch
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""
@@ -53,15 +46,8 @@ class FetchTile:
         memory.view(out, data.size)[:] = data.reshape(-1)
 
 
-@dataclass(frozen=True)
-class DepositTile:
+class DepositTile(KernelTile[Deposit]):
     """Arguments: destination, table, updates, entries, elements of a piece."""
-
-    kernel: Deposit
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""

@@ -9,10 +9,10 @@ import numpy as np
 
 from potluck.compiler.lowering.adapters import octets, write
 from potluck.compiler.lowering.base import SLACK, LayerPlan, Target, Tensor, share
+from potluck.compiler.lowering.kernel_tile import KernelTile
 from potluck.compiler.lowering.windows import Geometry, RowBuffer
 from potluck.compiler.memory import align
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
-from potluck.isa.assembler import Assembler
 from potluck.isa.errors import MachineError
 from potluck.kernels.layout import Im2col
 
@@ -20,15 +20,8 @@ ITEM = 4
 """Bytes of a value."""
 
 
-@dataclass(frozen=True)
-class Im2colTile:
+class Im2colTile(KernelTile[Im2col]):
     """Arguments: input, output, output rows."""
-
-    kernel: Im2col
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""

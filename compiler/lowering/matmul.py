@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from potluck.compiler.lowering.base import SLACK, Source, SourcesPlan, Target, Tensor, share, source_operands
+from potluck.compiler.lowering.kernel_tile import KernelTile
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
-from potluck.isa.assembler import Assembler
 from potluck.isa.errors import MachineError
 from potluck.kernels.gemm_fp32 import GemmFp32
 
@@ -25,15 +25,8 @@ ROWS = 4
 WORD = 4
 
 
-@dataclass(frozen=True)
-class MatMulTile:
+class MatMulTile(KernelTile[GemmFp32]):
     """Arguments: A, B, C, rows."""
-
-    kernel: GemmFp32
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""

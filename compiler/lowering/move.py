@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 from potluck.compiler.lowering.base import SLACK, Constant, LayerPlan, Target, Tensor, share
 from potluck.compiler.lowering.boxes import Axis, Box
+from potluck.compiler.lowering.kernel_tile import KernelTile
 from potluck.compiler.memory import L1, align
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Operand, Tile, Transfer
-from potluck.isa.assembler import Assembler
 from potluck.kernels.move import AXES, Move
 
 TOGETHER = 32
@@ -48,15 +48,8 @@ class Piece:
     box: Box
 
 
-@dataclass(frozen=True)
-class MoveTile:
+class MoveTile(KernelTile[Move]):
     """Arguments: source, destination, counts."""
-
-    kernel: Move
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""

@@ -24,8 +24,8 @@ from potluck.compiler.lowering.base import (
     share,
     source_operands,
 )
+from potluck.compiler.lowering.kernel_tile import KernelTile
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
-from potluck.isa.assembler import Assembler
 from potluck.kernels.expressions.graph import Value
 from potluck.kernels.expressions.small import memory_type
 from potluck.kernels.pointwise import Array, Extent, Pointwise
@@ -84,15 +84,8 @@ class Piece:
     columns: int
 
 
-@dataclass(frozen=True)
-class PointwiseTile:
+class PointwiseTile(KernelTile[Pointwise]):
     """Arguments: operands, output, rows, columns."""
-
-    kernel: Pointwise
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""

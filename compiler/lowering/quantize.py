@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from potluck.compiler.lowering.adapters import floats, write
+from potluck.compiler.lowering.kernel_tile import KernelTile
 from potluck.compiler.schedule import Memory
-from potluck.isa.assembler import Assembler
 from potluck.kernels.quantize_mx import QuantizeMx
 from potluck.kernels.round_mx import RoundMx
 from potluck.kernels.round_nvfp4 import RoundNvfp4
 
 
-@dataclass(frozen=True)
-class QuantizeTile:
+class QuantizeTile(KernelTile[QuantizeMx]):
     """Arguments: input, codes, scales, pixels."""
-
-    kernel: QuantizeMx
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""
@@ -32,15 +24,8 @@ class QuantizeTile:
             write(memory, scales, exponents)
 
 
-@dataclass(frozen=True)
-class RoundTile:
+class RoundTile(KernelTile[RoundMx | RoundNvfp4]):
     """Arguments: input, output, pixels."""
-
-    kernel: RoundMx | RoundNvfp4
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""

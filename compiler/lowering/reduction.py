@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from potluck.compiler.lowering.base import SLACK, Source, SourcesPlan, Target, Tensor, share, source_operands
+from potluck.compiler.lowering.kernel_tile import KernelTile
 from potluck.compiler.lowering.pointwise import EXTENTS, GRANULE, LEAST, TILES, Axis, dtype_of, merge
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
-from potluck.isa.assembler import Assembler
 from potluck.kernels.expressions.graph import Value
 from potluck.kernels.pointwise import Array
 from potluck.kernels.reduction import Operation, Reduction
@@ -25,15 +25,8 @@ ROOM = 4
 """Share of the working memory that the operands of one chunk may take: they exist twice."""
 
 
-@dataclass(frozen=True)
-class ReductionTile:
+class ReductionTile(KernelTile[Reduction]):
     """Arguments: operands, output, rows, columns, and along the rows the stride."""
-
-    kernel: Reduction
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""

@@ -14,13 +14,13 @@ from potluck.compiler.lowering.adapters import floats as read_floats
 from potluck.compiler.lowering.adapters import write
 from potluck.compiler.lowering.bits import BitsPlan
 from potluck.compiler.lowering.conv import ConvPlan
+from potluck.compiler.lowering.kernel_tile import KernelTile
 from potluck.compiler.lowering.packing import IntegerWeights
 from potluck.compiler.lowering.stream import Stream
 from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.operators.base import operator, stream
 from potluck.compiler.reading import geometry_of, open_bounds
 from potluck.compiler.schedule import Memory
-from potluck.isa.assembler import Assembler
 from potluck.isa.bbq import BLOCKS, BbqFormat, pack_planes
 from potluck.kernels.conv_int8 import MOST_STEPS
 from potluck.kernels.elementwise_int8 import Affine
@@ -108,15 +108,8 @@ def planes_of(node: ir.Node) -> bool:
     )
 
 
-class QuantizeBbqTile:
+class QuantizeBbqTile(KernelTile[QuantizeBbq]):
     """Arguments: values, codes, rows."""
-
-    def __init__(self, kernel: QuantizeBbq) -> None:
-        self.kernel = kernel
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
@@ -12,10 +11,10 @@ from potluck.compiler.functions.hadamard import BLOCKS
 from potluck.compiler.graph import DOMAIN, integer, shape_of
 from potluck.compiler.lowering.adapters import floats as read_floats
 from potluck.compiler.lowering.adapters import write
+from potluck.compiler.lowering.kernel_tile import KernelTile
 from potluck.compiler.lowering.stream import Stream
 from potluck.compiler.operators.base import channels_innermost, floats, innermost_axes, operator, stream
 from potluck.compiler.schedule import Memory
-from potluck.isa.assembler import Assembler
 from potluck.kernels.hadamard import Hadamard
 
 if TYPE_CHECKING:
@@ -37,15 +36,8 @@ def _rule(node: ir.Node) -> str | None:
     return None if shape[axis] % block == 0 else f"{shape[axis]} channels are no multiple of {block}"
 
 
-@dataclass(frozen=True)
-class HadamardTile:
+class HadamardTile(KernelTile[Hadamard]):
     """Arguments: input, output, blocks."""
-
-    kernel: Hadamard
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.kernel.emit(a)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""

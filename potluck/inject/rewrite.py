@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, parser
 
+from potluck.compiler.functions.mx import BLOCKS
 from potluck.isa.errors import DataError
 from potluck.isa.formats import E2M1, E4M3, E5M2, ElementFormat
 
@@ -37,24 +38,7 @@ _E2M1 = """
 _MX = """
 <opset_import: ["" : {opset}], domain: "potluck.reference">
 {name} <axis, block_size> (x) => (y) {{
-  zero = Constant <value_ints = [0]> ()
-  one = Constant <value_ints = [1]> ()
-  axis_scalar = Constant <value_int: int = @axis> ()
-  size_scalar = Constant <value_int: int = @block_size> ()
-  along = Reshape (axis_scalar, one)
-  size = Reshape (size_scalar, one)
-  after = Add (along, one)
-  shape = Shape (x)
-  end = Shape (shape)
-  lead = Slice (shape, zero, along)
-  tail = Slice (shape, after, end)
-  length = Gather (shape, along)
-  up = Add (length, size)
-  up_less_one = Sub (up, one)
-  blocks = Div (up_less_one, size)
-  whole = Mul (blocks, size)
-  missing = Sub (whole, length)
-  pads = Concat <axis = 0> (zero, missing)
+{blocks}
   nothing = Constant <value_float = 0.0> ()
   one_float = Constant <value_float = 1.0> ()
   half = Constant <value_float = 0.5> ()
@@ -176,7 +160,7 @@ def _mx(node: onnx.NodeProto, made: dict[str, onnx.FunctionProto]) -> onnx.NodeP
     if name not in made:
         rounding = _E2M1 if element is E2M1 else _CAST.format(type=kind)
         text = _MX.format(
-            opset=OPSET, name=name, per_emax=repr(2.0**-element.emax), rounding=rounding
+            blocks=BLOCKS, opset=OPSET, name=name, per_emax=repr(2.0**-element.emax), rounding=rounding
         )  # fmt: skip
         made[name] = parser.parse_function(text)
     return helper.make_node(
