@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,12 +48,14 @@ class Target:
         fills: DRAM addresses of the patterns that borders are filled from, see `pattern_word`.
         downward: Whether L1 is allocated from the top.
         workspace: DRAM address of the working memory of a machine without L1 or DMA.
+        choices: Tiles chosen so far, by what the choice follows from: identical layers are looked at once.
     """
 
     machine: Machine
     fills: dict[str, int] = field(default_factory=dict)
     downward: bool = False
     workspace: int = 0
+    choices: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def flat(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -44,7 +45,7 @@ class IntegerWeights:
         """Some output channels."""
         return replace(self, levels=self.levels[channels], constants=self.constants[:, channels])
 
-    @property
+    @cached_property
     def bits(self) -> Literal[8, 16]:
         """Of a weight that is multiplied; codes expand to 16 unless sums are narrow."""
         if self.table is not None:

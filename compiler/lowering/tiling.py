@@ -6,7 +6,7 @@ The estimate only ranks candidates; the simulator counts cycles.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 
 from potluck.compiler.lowering.base import SLACK, Target
@@ -85,9 +85,13 @@ class Sizes:
         """First channels of all slices; the last one overlaps the one before it if it has to."""
         return [min(start, self.out_channels - channels) for start in range(0, self.out_channels, channels)]
 
+    def slices(self, channels: int) -> int:
+        """How many slices of so many channels there are."""
+        return -(-self.out_channels // channels)
+
     def groups(self, tiling: Tiling) -> int:
         """Groups of slices."""
-        return -(-len(self.starts(tiling.channels)) // tiling.slices)
+        return -(-self.slices(tiling.channels) // tiling.slices)
 
     def row_tiles(self, tiling: Tiling) -> int:
         """Tiles of rows (and strips of them) over all images."""
@@ -169,9 +173,19 @@ class Sizes:
             for slices in sorted({1, harts}):
                 if slices > 1 and count * (slices - 1) >= total:
                     continue  # a hart would have nothing to do
+                if not self._may_fit(count, slices):
+                    continue
                 for columns, rows in self._shapes():
                     for outer, single in ((True, False), (False, False), (True, True)):
                         yield Tiling(rows, columns, count, slices, outer, single)
+
+    def _may_fit(self, channels: int, slices: int) -> bool:
+        """Whether the smallest tile fits beside the weights: most numbers of channels are ruled out by that alone."""
+        width = self.geometry.out_width
+        whole = Tiling(1, width, channels, slices, single=True)
+        strip = replace(whole, columns=min(4, width))
+        free = self.target.l1().size - SLACK - self.weight_bytes(whole) - self.expanded_bytes(whole)
+        return any(self.in_bytes(tiling) + self.out_bytes(tiling) <= free for tiling in (strip, whole))
 
     def _shapes(self) -> Iterator[tuple[int, int]]:
         """(columns, rows) of tiles: whole rows, or strips of 4 to 64 pixels of longer ones."""
@@ -185,6 +199,31 @@ class Sizes:
         Raises:
             MachineError: None fits; names the layer.
         """
+        known = self.target.choices
+        key = self._key
+        if key not in known:
+            known[key] = self._best()
+        found: Tiling = known[key]
+        return found
+
+    @property
+    def _key(self) -> Hashable:
+        """All that bytes and cycles follow from."""
+        held = self.integers
+        integers = (
+            None if held is None else (held.bits, held.finish, held.narrow, held.group, held.table is None)
+        )
+        shape = (
+            self.images,
+            self.in_channels,
+            self.out_channels,
+            self.pixel_bytes,
+            self.scales,
+            self.element_bits,
+        )
+        return self.geometry, shape, integers, self.expansion(self.out_channels), self.integer_blocks
+
+    def _best(self) -> Tiling:
         fitting = [tiling for tiling in self.candidates() if self.fits(tiling)]
         if not fitting:
             raise MachineError(
