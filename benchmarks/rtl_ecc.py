@@ -77,8 +77,8 @@ ROWS = (
     Row("RangeGuard SSC decoder, BF16", _guard(8, "decoder")),
 )
 PIPELINED = {  # name: the code's symbol bits, and depths
-    "RangeGuard DSC decoder, BF16": (4, (1, 2, 3, 4)),
-    "RangeGuard SSC decoder, BF16": (8, (1, 2)),
+    "RangeGuard DSC decoder, BF16": (4, (1, 3)),
+    "RangeGuard SSC decoder, BF16": (8, (2,)),
 }
 
 
