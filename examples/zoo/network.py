@@ -65,6 +65,7 @@ class Network:
         decide: What the network decides by its first output, for agreement: the largest along the last axis.
         language: How it generates text, if it does.
         batched: Whether several samples may be run at once; otherwise one is run at a time.
+        many: Makes at least 500 inputs, or positions to predict, for likeness to FP32; None: `samples` makes as many.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Network:
     decide: Callable[[NDArray[Any]], NDArray[Any]] = largest
     language: Language | None = None
     batched: bool = True
+    many: Callable[[], Samples] | None = None
 
     def missing(self) -> list[str]:
         """Packages that are not here."""

@@ -86,6 +86,14 @@ def samples(mean: Sequence[float], std: Sequence[float], filter: str = "bilinear
     return Samples({"input": normalized(views, mean, std)}, np.array(labels, np.int64))
 
 
+def views(mean: Sequence[float], std: Sequence[float], filter: str = "bilinear", side: int = 5) -> Samples:
+    """``side`` times ``side`` views of every photo, from corner to corner, unlabelled: 500 in all."""
+    places = [(row / (side - 1), column / (side - 1)) for row in range(side) for column in range(side)]
+    pictures = [image(data) for data, _ in labelled("imagenet")]
+    made = [view(picture, *place, filter=filter) for place in places for picture in pictures]
+    return Samples({"input": normalized(made, mean, std)})
+
+
 def calibration(mean: Sequence[float], std: Sequence[float]) -> dict[str, NDArray[np.float32]]:
     """Mirrored and closer views of the photos, for ranges of activations; none of them is among `samples`."""
     pictures = [image(data) for data, _ in labelled("imagenet")]

@@ -140,6 +140,7 @@ NETWORK = Network(
     model=model,
     samples=samples,
     calibration=calibration,
+    many=lambda: samples(2),
     measure=perplexity,
     macs=36_691_107_840,
     fp32=23.37,
