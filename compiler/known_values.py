@@ -1,7 +1,7 @@
 """Values that are known when a network is compiled, beyond what onnxscript's folding finds: they become initializers.
 
 Evaluated by ONNX's reference evaluator are nodes of constant inputs, those of several outputs too, and nodes that
-depend on nothing but the shape of their input.
+depend on nothing but the shape of their input, which may have no elements.
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ def _outputs(model: ir.Model, node: ir.Node, limit: int) -> list[NDArray[np.gene
         array = constant(value)
         if (
             array is None
-            and node.op_type in _SHAPE_ONLY
             and value.shape is not None
             and value.shape.is_static()
+            and (node.op_type in _SHAPE_ONLY or 0 in value.shape)
         ):
             assert value.dtype is not None
             array = np.zeros(shape_of(value), value.dtype.numpy())

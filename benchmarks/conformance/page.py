@@ -18,7 +18,8 @@ operators as arguments it runs their cases alone and renews their rows.
 The {total:,} node cases that the `onnx` package generates, each compiled for `spatz-mx`, executed on the simulator and
 compared with the outputs that the case states: integers, booleans and outputs of operators that only move data bit for
 bit, other floating-point outputs within the case's own tolerance (rtol 1e-3, atol 1e-7), those of FP16 and BF16 within
-two units in the last place, which ONNX's own runner leaves to BF16. A case `..._expanded` is the
+two units in the last place, which ONNX's own runner leaves to BF16, and those of transforms within 2^-22 of the largest
+element, which is the noise that the stated ones have. A case `..._expanded` is the
 operator's function body. *Out of scope* are values that are no numbers or no tensors, training, classical machine
 learning and random numbers. *Bound* inputs are constants in practice (axes, shapes, weights): the case is compiled
 with all its inputs if that works, else with these bound as by `--bind NAME=FILE.npy`. What does not depend on any input

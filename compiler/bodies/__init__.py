@@ -23,7 +23,7 @@ import onnx_ir as ir
 Body = Callable[[ir.Node], str | None]
 REGISTERED: dict[str, Body] = {}
 """Operator -> body."""
-MODULES = ("convolution", "normalization", "scan", "products", "recurrent", "integers", "einsum")
+MODULES = ("convolution", "normalization", "scan", "products", "recurrent", "integers", "einsum", "fourier")
 """Modules of this package that declare bodies."""
 LARGEST = 1 << 62
 """Behind the end of any axis; less than it, before its start."""

@@ -82,6 +82,8 @@ def inline(model: ir.Model, chosen: Callable[[ir.Node], bool]) -> int:
     return count
 
 
+PREVIEW = "ai.onnx.preview"
+"""ONNX's domain of operators to come, which are functions."""
 OF_TYPES = ("Cast", "CastLike", "BitCast", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 """Operators that are about types."""
 
@@ -96,9 +98,7 @@ def in_single(graph: ir.Graph, node: ir.Node) -> bool:
         return False
     if not any(value is not None and value.dtype in HALVES for value in node.inputs):
         return False
-    if any(
-        item.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for item in node.attributes.values()
-    ):
+    if _has_graphs(node):
         return False
     single, name = ir.TensorType(ir.DataType.FLOAT), node.name or node.op_type
     made: list[ir.Node] = []
@@ -131,15 +131,26 @@ def in_single(graph: ir.Graph, node: ir.Node) -> bool:
     return True
 
 
+def _has_graphs(node: ir.Node) -> bool:
+    kinds = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+    return any(item.type in kinds for item in node.attributes.values())
+
+
 def _function(node: ir.Node, name: str, opset: int) -> ir.Function | None:
     """The function that a node is; None if it is none."""
     ours = function_of(node, name, opset)
     if ours is not None:
         return ours
-    if node.domain not in ("", "ai.onnx"):
-        return None
     try:
-        schema = onnx.defs.get_schema(node.op_type, opset)
+        if _has_graphs(node):  # which onnx-ir cannot inline
+            return None
+        if node.domain == PREVIEW:  # versions of its own; bodies may say what only later opsets have
+            schema = onnx.defs.get_schema(node.op_type, max_inclusive_version=1 << 10, domain=PREVIEW)
+            opset = onnx.defs.onnx_opset_version()
+        elif node.domain in ("", "ai.onnx"):
+            schema = onnx.defs.get_schema(node.op_type, opset)
+        else:
+            return None
     except onnx.defs.SchemaError:
         return None
     proto = _schema_body(schema, node, opset)
