@@ -23,7 +23,9 @@ def zoo(
     execute: Annotated[
         bool, typer.Option("--run", help="Compare schemes: onnxruntime, quantized ONNX, machine.")
     ] = False,
-    scheme: Annotated[str | None, typer.Option(help="With --run, separated by commas: fp32,mxfp8.")] = None,
+    scheme: Annotated[
+        str | None, typer.Option(help="With --run, separated by commas: fp32,mxfp8,mxfp4:clip+gptq.")
+    ] = None,
     count: Annotated[int | None, typer.Option(min=1, help="With --run: samples on the machine (4).")] = None,
     prompt: Annotated[
         str | None, typer.Option("--generate", metavar="PROMPT", help="Go on with a text, token by token.")

@@ -206,8 +206,9 @@ def chosen(text: str | None, network: Network) -> list[str]:
 
     Raises:
         DataError: The list is empty.
-        ModelError: A scheme is unknown.
+        ModelError: A scheme, or a method behind it, is unknown.
     """
+    from potluck.compiler.ptq import recipe
     from potluck.compiler.schemes import find
 
     names = (
@@ -216,5 +217,7 @@ def chosen(text: str | None, network: Network) -> list[str]:
     if not names:
         raise DataError("--scheme names no scheme")
     for name in names:
-        find(name)
+        scheme, _, methods = name.partition(":")
+        find(scheme)
+        recipe.parse(methods.replace("+", ","))
     return names

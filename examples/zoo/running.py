@@ -158,19 +158,20 @@ class Stand:
         """Quantizes, evaluates the reference on all samples, compiles, and runs the first samples.
 
         Args:
-            scheme: A name of `potluck.compiler.schemes`.
+            scheme: A name of `potluck.compiler.schemes`; methods of `potluck.compiler.ptq.recipe` may follow:
+                ``mxfp4:better``, ``mxfp4:clip+gptq``.
             step: Called after each sample on the machine.
 
         Raises:
             ModelError: The scheme does not fit the network.
             TrapError: The program went wrong.
         """
-        measure, few, options = self.network.measure, self.few, self.network.options.get(scheme, {})
+        measure, few, (name, options) = self.network.measure, self.few, self._options(scheme)
         plain = self.plain()
         start = time.perf_counter()
-        quantized = self.bench.quantized(scheme, batch=1, **options)
+        quantized = self.bench.quantized(name, batch=1, **options)
         spent = time.perf_counter() - start
-        whole = self.bench.evaluate(self.bench.quantized(scheme, **options), self.all).outputs
+        whole = self.bench.evaluate(self.bench.quantized(name, **options), self.all).outputs
         lowered = ir.from_proto(ir.to_proto(quantized))
         run_passes(lowered, [make("integer_products")])
         reference = self.bench.evaluate(lowered, few).outputs
@@ -189,6 +190,14 @@ class Stand:
             scheme, measure(whole, self.all), measure(plain[: len(few)], few), measure(reference, few),
             float(sqnr(plain[: len(few)], reference)), spent, macs_share, nodes_share, refused, machine, error,
         )  # fmt: skip
+
+    def _options(self, scheme: str) -> tuple[str, dict[str, Any]]:
+        """A scheme's name, and the options of its quantization."""
+        name, _, methods = scheme.partition(":")
+        options = dict(self.network.options.get(name, {}))
+        if methods:
+            options["ptq"] = methods.replace("+", ",")
+        return name, options
 
     def _run(self, program: Program, reference: NDArray[Any], spent: float, step: Step) -> OnMachine:
         outputs, cycles, joules, seconds = [], [], [], []

@@ -67,6 +67,7 @@ def test_a_file_that_a_package_lacks_is_an_error(nothing_here):
         (["resnet8", "--run", "--count", "5000"], "resnet8 has 900 samples, not 5000"),
         (["resnet8", "--run", "--scheme", ","], "--scheme names no scheme"),
         (["resnet8", "--run", "--scheme", "mxfp9"], "mxfp9"),
+        (["resnet8", "--run", "--scheme", "mxfp4:cilp"], "cilp"),
         (["--fetch", "numpy"], "no network 'numpy' in the zoo"),
     ],
 )

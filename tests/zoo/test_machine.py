@@ -47,6 +47,13 @@ def test_other_formats_differ_by_the_order_of_sums(zoo, stands, name, scheme):
     assert near(stands(zoo(name)).outcome(scheme)).difference < 1e-5
 
 
+def test_better_quantization_is_nearer_to_fp32_and_still_the_reference(zoo, stands):
+    stand = stands(zoo("resnet8"))
+    plain, better = stand.outcome("mxfp4"), stand.outcome("mxfp4:clip+gptq")
+    near(better)
+    assert better.scheme == "mxfp4:clip+gptq" and better.noise > plain.noise
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mobilenetv2", "efficientnet-lite0"])
 def test_a_photo_in_int8_is_the_reference_bit_for_bit(zoo, stands, name):
