@@ -33,8 +33,8 @@ SIMULATE = {"mobilenetv2": 1.5, "efficientnet-lite0": 2.0, "minilm": 3.0, "smoll
 """Host seconds of a timed run that issue 6 aims at."""
 COMPILE, COMPILE_LARGE, MEMORY = 10.0, 40.0, 4.0
 """Host seconds (of large networks) and GiB that it aims at."""
-EXACT = {("mnist-cnn", "int8"), ("resnet8", "int8"), ("mobilenetv2", "int8"), ("efficientnet-lite0", "int8")}
-"""Every operator that rounds has an exact contract."""
+EXACT = {("mnist-cnn", "int8")}
+"""Every operator that rounds has an exact contract. Others average in FP32, which may move a code by one."""
 ORDER = 1e-4
 """In FP32 outputs differ by the order of sums: less than this of the largest."""
 
