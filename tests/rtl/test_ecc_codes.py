@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from potluck.sim.ecc.interface import Status
 from potluck.sim.ecc.linear import LinearCode
 from potluck.sim.ecc.reed_solomon import SymbolCode
-from tests.rtl.bench.coverage import Coverage
+from tests.rtl.bench.bins import Coverage
 from tests.rtl.bench.ecc_cases import (
     HSIAO,
     RANGE_CODES,

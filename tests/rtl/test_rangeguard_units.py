@@ -16,7 +16,7 @@ from potluck.sim.ecc.interface import Status, as_words
 from potluck.sim.ecc.rangeguard.codec import RangeGuard
 from potluck.sim.ecc.rangeguard.hardware import hardware_table
 from potluck.sim.ecc.rangeguard.ranges import SYMBOL_BITS, Scheme, artifact_table, exponent_table
-from tests.rtl.bench.coverage import Coverage
+from tests.rtl.bench.bins import Coverage
 from tests.rtl.bench.ecc_cases import clean_words, symbol_errors
 from tests.rtl.bench.range_cases import (
     CELLS,

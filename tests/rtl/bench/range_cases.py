@@ -29,7 +29,7 @@ from potluck.sim.ecc.rangeguard.ranges import (
     exponent_table,
     fitted_table,
 )
-from tests.rtl.bench.coverage import Coverage
+from tests.rtl.bench.bins import Coverage
 from tests.rtl.bench.ecc_cases import random_words, rows
 from tests.rtl.bench.vectors import Ports, Vectors
 

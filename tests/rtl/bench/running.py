@@ -13,7 +13,7 @@ from potluck.hdl.build import build_library, cocotb_build
 from potluck.isa.mxdot import mxdot
 from potluck.isa.rounding import ROUNDINGS
 from tests.reference.mxdot_lanes import lanes
-from tests.rtl.bench.coverage import Coverage, cover, form_bins
+from tests.rtl.bench.bins import Coverage, cover, form_bins
 from tests.rtl.bench.directed import directed
 from tests.rtl.bench.lane_library import LaneLibrary
 from tests.rtl.bench.transactions import Lanes, encoded

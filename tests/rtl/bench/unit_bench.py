@@ -10,7 +10,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from tests.rtl.bench.coverage import Coverage
+from tests.rtl.bench.bins import Coverage
 from tests.rtl.bench.handshake import Cycles, Pace, always, collect, drive, random_pace, start
 from tests.rtl.bench.transactions import ELEM_FORMATS, Lanes, mixed
 
