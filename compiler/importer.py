@@ -81,10 +81,9 @@ def infer_shapes(model: ir.Model) -> None:
 
 
 def _read(source: Source) -> ir.Model:
-    if isinstance(source, ir.Model):
-        model = ir.from_proto(ir.to_proto(source))
-    elif isinstance(source, onnx.ModelProto):
-        model = ir.from_proto(source)
+    if isinstance(source, ir.Model | onnx.ModelProto):
+        proto = ir.to_proto(source) if isinstance(source, ir.Model) else source
+        model = ir.from_proto(proto)
     else:
         path = Path(source)
         if not path.is_file():
@@ -95,7 +94,7 @@ def _read(source: Source) -> ir.Model:
         except Exception as error:  # protobuf, checker and onnx-ir each have their own
             raise ModelError(f"{str(path)!r} is not a valid ONNX model: {_first_line(error)}") from error
     try:
-        onnx.checker.check_model(ir.to_proto(model))
+        onnx.checker.check_model(proto)
     except onnx.checker.ValidationError as error:
         raise ModelError(f"not a valid ONNX model: {_first_line(error)}") from error
     return model

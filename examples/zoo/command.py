@@ -139,6 +139,7 @@ def talk(
         source = api.quantize(source, scheme, **given)
     program = api.compile(source, machine)
     compiled = time.perf_counter() - start
+    del source  # some GiB of a large network, which the program has as well
     console.print(prompt, end="", markup=False, highlight=False, soft_wrap=True)
     steps, made, shown = [], [], language.decode(tokens)
     for step in generate(Decoder(program, machine, mode), tokens, count, language.stop):
