@@ -73,8 +73,10 @@ class Compiler:
             cpu=self._cpu,
             features=llvm.get_host_cpu_features().flatten(),
             opt=2,
-            reloc="pic",
-            codemodel="default",
+            # MCJIT puts code and constants where there is room. In a process full of arrays that may be further apart
+            # than the 2 GiB that relocations of other code models reach, and then LLVM aborts.
+            reloc="static",
+            codemodel="large",
         )
         self._on_disk: dict[str, Path] = {}
         for index in self._directory.glob(f"{self._cpu}-*.json"):
