@@ -23,7 +23,7 @@ from potluck.compiler.records import Records
 from potluck.compiler.schedule import LoweredOp
 from potluck.compiler.schemes import Assignment, Options, Quantization
 from potluck.compiler.selection import Selector
-from potluck.compiler.support import check
+from potluck.compiler.support import UnsupportedError, check, unsupported
 from potluck.isa.errors import MachineError
 from potluck.kernels.process import STACK_BYTES, FileTensor, Process
 
@@ -80,6 +80,7 @@ def prepare(
     bind: Mapping[str, NDArray[np.generic]] | None = None,
     print_after: Collection[str] = (),
     write: Callable[[str], object] = print,
+    allow_host: bool = False,
     **options: Unpack[Quantization],
 ) -> ir.Model:
     """Imports, folds, checks and quantizes; arguments as for `potluck.compiler.compile.compile_model`.
@@ -90,26 +91,29 @@ def prepare(
     chosen = Options.of(**options)
     model = load(source, dims, bind)
     run_passes(model, folding(), print_after, write)
-    check(model)
+    check(model, allow_host)
     if scheme is not None:
         apply(model, scheme, chosen, print_after, write)
     run_passes(model, [make("integer_products")], print_after, write)
     return model
 
 
-def build(model: ir.Model, machine: Machine, data_base: int | None = None) -> Schedule:
+def build(
+    model: ir.Model, machine: Machine, data_base: int | None = None, allow_host: bool = False
+) -> Schedule:
     """Lowers a prepared model.
 
     Args:
         model: As `prepare` makes it.
         machine: What to lower for.
         data_base: First address of data in DRAM; by default above `TEXT_BYTES`, or more for more layers.
+        allow_host: Whether nodes that the machine does not take become host calls.
 
     Raises:
         ModelError: A node cannot be compiled.
         MachineError: A layer does not fit L1 or the network DRAM, or the machine has no MX products.
     """
-    check(model)
+    check(model, allow_host)
     _check_machine(model, machine)
     memory = machine.memory
     selector = Selector(model, Target(machine))
@@ -187,8 +191,12 @@ def _check_machine(model: ir.Model, machine: Machine) -> None:
 
     Raises:
         MachineError: Names the key.
+        ModelError: Nodes are left to the host, which these programs do not have.
     """
     flat = Target(machine).flat
+    if flat and (left := unsupported(model)):
+        where = f"programs for {machine.name} run on Linux too, where nobody answers a host call"
+        raise UnsupportedError([replace(item, reason=f"{item.reason}; {where}") for item in left], True)
     if flat and any(node.op_type == "MxIntegerQuantizeDequantize" for node in model.graph):
         raise MachineError(
             f"{machine.name} has no L1 with DMA or no VMXDOTP, and MXINT8 products have no kernel for such machines",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from potluck.compiler.build import Schedule, build, prepare
 from potluck.compiler.codegen import emit_program, layer_label
 from potluck.compiler.importer import Source
-from potluck.compiler.lowering.base import Tensor
+from potluck.compiler.lowering.host import HostTile, in_memory
 from potluck.compiler.schedule import Operand, describe
 from potluck.compiler.schemes import Assignment, Quantization
 from potluck.isa.assembler import Assembler
@@ -19,7 +19,6 @@ from potluck.isa.elf import Program, Section
 from potluck.isa.errors import MachineError
 from potluck.isa.link import Object
 from potluck.isa.manifest import Buffer, Layer, Manifest
-from potluck.isa.manifest import Tensor as ManifestTensor
 
 if TYPE_CHECKING:
     from potluck.isa.machine import Machine
@@ -34,6 +33,7 @@ def compile_model(
     bind: Mapping[str, NDArray[np.generic]] | None = None,
     print_after: Collection[str] = (),
     write: Callable[[str], object] = print,
+    allow_host: bool = False,
     **options: Unpack[Quantization],
 ) -> Program:
     """Compiles a network for a machine.
@@ -48,6 +48,8 @@ def compile_model(
         print_after: Passes after which the graph is written as text; ``all`` for every one, ``schedule`` for
             the layers with their tiles, transfers and addresses.
         write: Takes that text.
+        allow_host: Leave nodes that the machine cannot compute to the host (`potluck.isa.host`), where onnxruntime, or
+            onnx's reference evaluator, computes them in no time of the machine. The manifest lists them.
         options: Of the quantization, see `potluck.compiler.schemes.Options`.
 
     Returns:
@@ -65,9 +67,10 @@ def compile_model(
         bind=bind,
         print_after=shown,
         write=write,
+        allow_host=allow_host,
         **options,
     )
-    schedule = build(model, machine)
+    schedule = build(model, machine, allow_host=allow_host)
     if "schedule" in print_after or "all" in print_after:
         write(describe(schedule.ops))
     return generate(schedule)
@@ -120,10 +123,12 @@ def _manifest(schedule: Schedule, code: Object) -> Manifest:
     machine = schedule.target.machine
     return Manifest(
         machine=machine.name,
-        inputs=[_tensor(item) for item in schedule.inputs],
-        outputs=[_tensor(item) for item in schedule.outputs],
+        inputs=[in_memory(item, item.name) for item in schedule.inputs],
+        outputs=[in_memory(item, item.name) for item in schedule.outputs],
         layers=layers,
         buffers=sorted(buffers.values(), key=lambda buffer: buffer.address),
+        nodes=len(schedule.model.graph),
+        host=[op.kernel.node for op in schedule.ops if isinstance(op.kernel, HostTile)],
     )
 
 
@@ -139,8 +144,3 @@ def _buffer(operand: Operand) -> Buffer:
         operand.layout,
         operand.region,
     )
-
-
-def _tensor(tensor: Tensor) -> ManifestTensor:
-    size = tensor.item_bytes * tensor.elements
-    return ManifestTensor(tensor.name, tensor.dtype, list(tensor.shape), tensor.layout, tensor.address, size)

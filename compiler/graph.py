@@ -21,20 +21,28 @@ LARGEST_EXACT = 1 << 24
 DOMAIN = "potluck"
 """Domain of Potluck's functions; their bodies are standard operators."""
 
+HOST = f"{DOMAIN}.Host"
+"""Operator of nodes that the host computes, and key in their ``meta`` of the reason why the machine does not."""
+
 
 def label(node: ir.Node) -> str:
     """The node's name, or what identifies it if it has none: its first output."""
     return node.name or (node.outputs[0].name if node.outputs else "") or node.op_type
 
 
-def operator(node: ir.Node) -> str:
+def written(node: ir.Node) -> str:
     """``Conv`` or ``potluck.FusedConv``: the operator with its domain, where that is not ONNX's."""
     return f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
 
 
+def operator(node: ir.Node) -> str:
+    """What decides how a node is compiled: the operator as it is `written`, or `HOST` where the host computes it."""
+    return HOST if HOST in node.meta else written(node)
+
+
 def title(node: ir.Node) -> str:
     """The operator for people: ``Conv`` for a fused one too, since that is what their network holds."""
-    name = operator(node)
+    name = written(node)
     if name.endswith("QuantizeDequantize"):
         return "QuantizeMx"
     for law in ("Float", "Ort", "Single", "Double") if name.startswith(f"{DOMAIN}.Integer") else ():

@@ -77,7 +77,7 @@ class HostNetwork:
         fixed: list[onnx.NodeProto] = []
         live: list[onnx.NodeProto] = []
         for node in self._proto.graph.node:
-            read = _inputs(node)
+            read = inputs_of(node)
             constant = bool(read) and names.issuperset(read)
             (fixed if constant else live).append(node)
             if constant:
@@ -109,15 +109,15 @@ class HostNetwork:
     def _part(self, nodes: list[onnx.NodeProto], which: range, fast: bool) -> _Part:
         chosen = [nodes[i] for i in which]
         made = {name for node in chosen for name in node.output}
-        read = {name for node in chosen for name in _inputs(node)}
+        read = {name for node in chosen for name in inputs_of(node)}
         inputs = sorted(read - made - self.constants.keys())
-        later = {name for node in nodes[which.stop :] for name in _inputs(node)} | set(self._wanted)
+        later = {name for node in nodes[which.stop :] for name in inputs_of(node)} | set(self._wanted)
         outputs = sorted(made & later)
         run = self._fast(chosen, inputs, outputs) if fast else self._reference(chosen, inputs, outputs).run
         return _Part(inputs, outputs, run, "onnxruntime" if fast else "onnx's reference evaluator")
 
     def _supported(self, node: onnx.NodeProto) -> bool:
-        inputs = [name for name in dict.fromkeys(_inputs(node)) if name not in self.constants]
+        inputs = [name for name in dict.fromkeys(inputs_of(node)) if name not in self.constants]
         try:
             self._fast([node], inputs, [name for name in node.output if name])
         except _Unsupported:
@@ -175,7 +175,7 @@ class HostNetwork:
                 return onnx.ValueInfoProto(name=name)
             return onnx.helper.make_tensor_value_info(name, self._type(name), None)
 
-        read = {name for node in nodes for name in _inputs(node)}
+        read = {name for node in nodes for name in inputs_of(node)}
         weights = [
             onnx.numpy_helper.from_array(self.constants[name], name)
             for name in sorted(read & self.constants.keys())
@@ -212,14 +212,14 @@ class _Part:
         return dict(zip(self.outputs, found, strict=True))
 
 
-def _inputs(node: onnx.NodeProto) -> list[str]:
+def inputs_of(node: onnx.NodeProto) -> list[str]:
     """Values that a node reads, its subgraphs included."""
     found = [name for name in node.input if name]
     for attribute in node.attribute:
         for graph in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
             own = {name for inner in graph.node for name in inner.output}
             own |= {item.name for item in (*graph.initializer, *graph.input)}
-            found += [name for inner in graph.node for name in _inputs(inner) if name not in own]
+            found += [name for inner in graph.node for name in inputs_of(inner) if name not in own]
     return found
 
 

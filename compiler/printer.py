@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from potluck.compiler.graph import label, operator
+from potluck.compiler.graph import label, written
 
 _SHORT = {
     "FLOAT": "f32",
@@ -34,7 +34,7 @@ def _node(node: ir.Node) -> str:
     outputs = ", ".join(f"%{value.name}:{_type(value)}" for value in node.outputs)
     inputs = ", ".join(f"%{value.name}" if value is not None else "_" for value in node.inputs)
     attributes = " ".join(f"{name}={_attribute(value)}" for name, value in sorted(node.attributes.items()))
-    body = f"{outputs} = {operator(node)}({inputs})" + (f" {{{attributes}}}" if attributes else "")
+    body = f"{outputs} = {written(node)}({inputs})" + (f" {{{attributes}}}" if attributes else "")
     return f"  {body}  # {label(node)}"
 
 

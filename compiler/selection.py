@@ -46,7 +46,7 @@ class Selector:
         """Plans every node; the rules have accepted them all."""
         known = operators()
         for value in self.model.graph.inputs:
-            self.new(value, channels_last=self.target.flat or self._seen_as_image(value))
+            self.new(value, channels_last=self.target.flat or self.seen_as_image(value))
         for node in self.model.graph:
             try:
                 known[operator(node)].plan(self, node)
@@ -90,7 +90,7 @@ class Selector:
             name, "values", stored, FORMAT_NAMES.get(array.dtype.name, array.dtype.name.upper())
         )
 
-    def _seen_as_image(self, value: ir.Value) -> bool:
+    def seen_as_image(self, value: ir.Value) -> bool:
         """Whether the first operators that care about the order of a value's elements take it as NHWC."""
         todo, seen = [value], set[ir.Value]()
         while todo:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from potluck.isa.errors import ProgramError
 
@@ -36,6 +37,47 @@ class Tensor:
     layout: str
     address: int
     bytes: int
+
+    @property
+    def held(self) -> int:
+        """Bytes of its elements."""
+        return math.prod(self.shape) * int(np.dtype(self.dtype).itemsize)
+
+    def encode(self, value: NDArray[Any]) -> NDArray[np.uint8]:
+        """An array of the logical shape as the bytes that lie in memory."""
+        stored = value.astype(self.dtype)
+        stored = stored.transpose(_ORDER[self.layout]) if self.layout in _ORDER else stored
+        return np.ascontiguousarray(stored).reshape(-1).view(np.uint8)
+
+    def decode(self, raw: NDArray[np.uint8]) -> NDArray[Any]:
+        """The array of the logical shape that lies in memory as these bytes."""
+        order = _ORDER.get(self.layout, tuple(range(len(self.shape))))
+        stored = raw.view(self.dtype).reshape([self.shape[axis] for axis in order])
+        return stored.transpose(np.argsort(order)) if self.layout in _ORDER else stored
+
+
+_ORDER = {"NHWC": (0, 2, 3, 1)}
+
+
+@dataclass(frozen=True)
+class HostNode:
+    """A node that the machine cannot compute and leaves to its host (:mod:`potluck.isa.host`).
+
+    Attributes:
+        name: of the node.
+        op: its operator, with the domain if that is not ONNX's.
+        reason: why the machine does not compute it.
+        model: an ONNX model of this node alone, with its constants, as base64.
+        inputs: of the model, in its order.
+        outputs: of the model, in its order.
+    """
+
+    name: str
+    op: str
+    reason: str
+    model: str
+    inputs: list[Tensor]
+    outputs: list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -66,7 +108,12 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All of it; see docs/architecture.md."""
+    """All of it; see docs/architecture.md.
+
+    Attributes:
+        nodes: of the network as it was compiled, 0 if that is not known.
+        host: nodes that the host computes; a host call names one by its index.
+    """
 
     version: int = VERSION
     machine: str = "spatz-mx"
@@ -74,6 +121,8 @@ class Manifest:
     outputs: list[Tensor] = field(default_factory=list)
     layers: list[Layer] = field(default_factory=list)
     buffers: list[Buffer] = field(default_factory=list)
+    nodes: int = 0
+    host: list[HostNode] = field(default_factory=list)
 
     def to_json(self) -> str:
         """As JSON text."""
@@ -94,21 +143,33 @@ class Manifest:
             raise ProgramError("the manifest is not a JSON object")
         if raw.get("version") != VERSION:
             raise ProgramError(f"manifest version {raw.get('version')!r}, this Potluck reads {VERSION}")
-        lists: dict[str, type[Tensor] | type[Layer] | type[Buffer]] = {
-            "inputs": Tensor, "outputs": Tensor, "layers": Layer, "buffers": Buffer,
-        }  # fmt: skip
-        values: dict[str, Any] = dict(raw)
-        for key, kind in lists.items():
-            items = values.get(key, [])
-            if not isinstance(items, list):
-                raise ProgramError(f"manifest key {key} is not a list")
-            values[key] = [_read(kind, item, f"{key}[{index}]") for index, item in enumerate(items)]
-        manifest = _read(Manifest, values, "")
+        manifest = _read(Manifest, _read_lists(raw, ""), "")
         _check(manifest)
         return manifest
 
 
 Record = TypeVar("Record")
+_LISTS: dict[str, type] = {
+    "inputs": Tensor, "outputs": Tensor, "layers": Layer, "buffers": Buffer, "host": HostNode,
+}  # fmt: skip
+
+
+def _read_lists(raw: dict[str, Any], where: str) -> dict[str, Any]:
+    """An object with its lists of records read."""
+    values = dict(raw)
+    for key, kind in _LISTS.items():
+        if key not in raw:
+            continue
+        if not isinstance(raw[key], list):
+            raise ProgramError(f"manifest key {where}{key} is not a list")
+        values[key] = []
+        for index, item in enumerate(raw[key]):
+            place = f"{where}{key}[{index}]"
+            whole = _read_lists(item, f"{place}.") if kind is HostNode and isinstance(item, dict) else item
+            values[key].append(_read(kind, whole, place))
+    return values
+
+
 _TYPES: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "list[int]": list}
 
 
@@ -145,9 +206,10 @@ def _check(manifest: Manifest) -> None:
         if not good:
             raise ProgramError(f"manifest key {key} is {value!r}, which cannot be")
 
-    for kind in ("inputs", "outputs"):
-        for index, tensor in enumerate(getattr(manifest, kind)):
-            where = f"{kind}[{index}]"
+    owners: list[tuple[str, Manifest | HostNode]] = [("", manifest)]
+    owners += [(f"host[{index}].", node) for index, node in enumerate(manifest.host)]
+    for prefix, owner in owners:
+        for where, tensor in _named(owner, prefix):
             try:
                 item = np.dtype(tensor.dtype)
             except (TypeError, ValueError):
@@ -163,3 +225,10 @@ def _check(manifest: Manifest) -> None:
     for index, layer in enumerate(manifest.layers):
         require(0 <= layer.start <= layer.end < LARGEST, f"layers[{index}].start", layer.start)
         require(0 <= layer.macs < LARGEST, f"layers[{index}].macs", layer.macs)
+    require(0 <= manifest.nodes < LARGEST, "nodes", manifest.nodes)
+
+
+def _named(owner: Manifest | HostNode, prefix: str) -> list[tuple[str, Tensor]]:
+    """Inputs and outputs with their keys."""
+    found = [(f"{prefix}inputs[{index}]", tensor) for index, tensor in enumerate(owner.inputs)]
+    return found + [(f"{prefix}outputs[{index}]", tensor) for index, tensor in enumerate(owner.outputs)]

@@ -80,7 +80,9 @@ def simulate(
         machine: overrides the machine that the program was compiled for.
         options: ``budget`` (instructions per hart), ``threads``, ``environment`` (:class:`potluck.Environment`:
             arguments, streams and files of a program that is a Linux process), ``profile`` (True gives
-            ``result.profile``: cycles by instruction and cause), ``window`` (cycles of mode traced: ``(first, end)``).
+            ``result.profile``: cycles by instruction and cause), ``window`` (cycles of mode traced: ``(first, end)``),
+            ``engine`` (what computes nodes that the program leaves to the host; default: onnxruntime,
+            :mod:`potluck.isa.host`).
 
     Raises:
         TrapError: illegal instruction or access, with pc, symbol, layer and address.
@@ -89,6 +91,10 @@ def simulate(
 
     if not isinstance(program, Program):
         program = load_program(program)
+    if program.manifest.host:
+        from potluck.compiler.engine import OnnxEngine
+
+        options.setdefault("engine", OnnxEngine())
     return execute(
         program, dict(inputs or {}), _machine(machine or program.manifest.machine), mode=mode, **options
     )
@@ -104,6 +110,7 @@ def run(
     window: tuple[int, int] | None = None,
     dims: Mapping[str, int] | None = None,
     bind: Mapping[str, NDArray[Any]] | None = None,
+    allow_host: bool = False,
     **options: Any,
 ) -> Result:
     """Quantize (if a scheme is given; ``options`` as there), compile and simulate in one step.
@@ -111,7 +118,8 @@ def run(
     Missing inputs are drawn from a fixed seed. A scheme that needs calibration and gets none takes the ranges of the
     inputs themselves, or of noise if there are none: enough for cycles, not for accuracy (``manifest`` says which).
     Inputs that are among the samples given are refused (:class:`DataError`).
-    ``mode``, ``profile`` and ``window`` are as in :func:`simulate`, ``dims`` and ``bind`` as in :func:`compile`.
+    ``mode``, ``profile`` and ``window`` are as in :func:`simulate`, ``dims``, ``bind`` and ``allow_host`` as in
+    :func:`compile`; ``manifest`` lists the nodes that the host computed.
     """
     calibrated = None
     if scheme and _calibrated(scheme):
@@ -122,7 +130,7 @@ def run(
     fixed = {"dims": dims, "bind": bind}
     source = quantize(model, scheme, **fixed, **options) if scheme else model
     record = _checked(source, inputs if calibrated != "the inputs of the run" else None)
-    program = compile(source, machine, **({} if scheme else fixed))
+    program = compile(source, machine, allow_host=allow_host, **({} if scheme else fixed))
     tensors = {**seeded_inputs(program), **(inputs or {})}
     result = simulate(program, tensors, mode, machine, profile=profile, window=window)
     result.manifest["model_sha256"] = hashlib.sha256(Path(model).read_bytes()).hexdigest()

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from potluck.cli_formats import allocate, formats
 from potluck.cli_options import (
+    AllowHost,
     AssignPath,
     Binds,
     BlockSize,
@@ -83,6 +84,7 @@ def run(
     compat_release: CompatRelease = False,
     dim: Dims = None,
     bind: Binds = None,
+    allow_host: AllowHost = False,
     machine: MachineName = "spatz-mx",
     inputs: Annotated[
         Path | None, typer.Option("--input", help="Inputs as .npz; otherwise seeded noise.")
@@ -115,6 +117,7 @@ def run(
         **views.options(mode),
         **options,
         **fixed_inputs(dim, bind),
+        allow_host=allow_host,
     )
     if output:
         save_npz(output, result.outputs)
@@ -230,6 +233,7 @@ def compile_command(
     compat_release: CompatRelease = False,
     dim: Dims = None,
     bind: Binds = None,
+    allow_host: AllowHost = False,
     settings: Settings = None,
 ) -> None:
     """Compile a network to a RISC-V ELF file with a manifest."""
@@ -242,10 +246,15 @@ def compile_command(
     chosen = scheme_of(scheme, assign)
     fixed = fixed_inputs(dim, bind)
     source: Any = api.quantize(model, chosen, **options, **fixed) if chosen else model
-    program = api.compile(source, machine_of(machine, settings), **({} if chosen else fixed))
+    program = api.compile(
+        source, machine_of(machine, settings), allow_host=allow_host, **({} if chosen else fixed)
+    )
     program.save(output)
+    made = program.manifest
+    host = f", {len(made.host)} of {made.nodes} nodes left to the host" if made.host else ""
     console.print(
-        f"wrote {output}: {len(program.manifest.layers)} layers, {program.text_bytes} bytes of code"
+        f"wrote {output}: {len(made.layers)} layers, {program.text_bytes} bytes of code{host}",
+        highlight=False,
     )
 
 

@@ -60,6 +60,12 @@ Binds = Annotated[
     list[str] | None,
     typer.Option("--bind", help="Make an input a constant: NAME=FILE.npy; repeatable."),
 ]
+AllowHost = Annotated[
+    bool,
+    typer.Option(
+        "--allow-host", help="Run nodes that the machine cannot compute on the host, and count them."
+    ),
+]
 Calibration = Annotated[Path | None, typer.Option(help="Samples as .npz, for schemes with fixed ranges.")]
 CalibrationMethod = Annotated[
     str, typer.Option(help="Ranges from samples: minmax, percentile[=99.9], entropy, mse.")

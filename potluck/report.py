@@ -39,6 +39,13 @@ def print_result(console: Console, result: Result) -> None:
     """A run's summary."""
     if result.layers:
         console.print(layer_table(result))
+    host = result.manifest.get("host_nodes", [])
+    if host:
+        total = result.manifest["nodes"]
+        console.print(f"[bold]{len(host)} of {total} nodes ran on the host[/], in no time of the machine:")
+        for node in host:
+            line = f"  {node['name']} ({node['op']}): {node['reason']}"
+            console.print(line, highlight=False, markup=False)
     speed = result.instructions / max(result.host_seconds, 1e-9) / 1e6
     console.print(
         f"{result.instructions:,} instructions in {result.host_seconds:.3f} s of host time ({speed:.0f} MIPS)"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from potluck.isa.elf import Program
 from potluck.isa.errors import DataError, ExitError, PotluckError, ProgramError, TrapError
+from potluck.isa.host import HOST_CALL, Engine, Host
 from potluck.isa.insn import Kind
 from potluck.isa.machine import Machine
 from potluck.sim.blocks import block_store
@@ -49,13 +50,14 @@ class Cluster:
         threads: host threads; the result does not depend on it.
         memoized: False times every instruction anew, the slow reference for tests.
         environment: arguments, streams and files of a program that is a Linux process.
+        engine: what computes the nodes that the program leaves to the host (:mod:`potluck.isa.host`).
         watch: what to observe of a timed and memoized run, for :mod:`potluck.sim.profile` and :mod:`potluck.sim.trace`.
     """
 
     def __init__(
         self, program: Program, machine: Machine, timed: bool = True, budget: int = DEFAULT_BUDGET,
         threads: int | None = None, memoized: bool = True, environment: Environment | None = None,
-        watch: Watch | None = None,
+        watch: Watch | None = None, engine: Engine | None = None,
     ) -> None:  # fmt: skip
         self.program, self.machine, self.timed = program, machine, timed
         self.kernel: Kernel | None = None
@@ -63,6 +65,7 @@ class Cluster:
             self.kernel = Kernel(Process(program, space(program, machine), environment or Environment()))
         self.memory = Memory(machine, program, self.kernel.pages if self.kernel else None)
         self.host = HostInterface(self.memory, environment or Environment())
+        self.host_nodes = Host(program.manifest.host, engine)
         self.store = block_store(self.memory.code, machine)
         cores = 1 if self.kernel else machine.cluster.cores  # a process has one thread
         self.harts = [
@@ -255,11 +258,25 @@ class Cluster:
         if self.kernel:
             self._system_call(self.kernel, call, hart, event)
             return
+        if call == HOST_CALL:
+            self._host_call(hart, event)
+            return
         if call != EXIT:
-            raise TrapError(f"ecall {call} is not supported (only exit, 93)", pc=event.pc)
+            raise TrapError(
+                f"ecall {call} is not supported (only exit, {EXIT}, and host calls, {HOST_CALL:#x})",
+                pc=event.pc,
+            )
         hart.stopped = True
         if hart.number == 0:
             self.exit_code = int(hart.state.x[10]) & 0xFF
+
+    def _host_call(self, hart: Hart, event: Event) -> None:
+        """Compute a node that the program leaves to us; it takes no time but the instruction's."""
+        try:
+            self.host_nodes.call(int(hart.state.x[10]), self.memory.view, self.memory.writable)
+        except ProgramError as error:
+            raise TrapError(error.message, hint=error.hint, pc=event.pc) from error
+        hart.resume(event)
 
     def _system_call(self, kernel: Kernel, call: int, hart: Hart, event: Event) -> None:
         changes = kernel.pages.code_changes

@@ -162,6 +162,16 @@ class Memory:
         _, array, at = found
         return array[at : at + count]
 
+    def writable(self, address: int, count: int) -> NDArray[np.uint8]:
+        """Bytes at an address that may be written.
+
+        Raises:
+            ProgramError: the range is not inside one memory, or holds program text that stays as it is.
+        """
+        if self.protects(address):
+            raise ProgramError(f"{count} bytes at {address:#x} are to be written into the program's text")
+        return self.view(address, count)
+
     def write_tensor(self, tensor: Tensor, value: NDArray[Any]) -> None:
         """Convert to the tensor's type and layout and write it.
 
@@ -171,18 +181,12 @@ class Memory:
         shape = tuple(tensor.shape)
         if value.shape != shape:
             raise DataError(f"shape {value.shape}, the program expects {shape}", tensor=tensor.name)
-        data = np.ascontiguousarray(_to_layout(value.astype(tensor.dtype), tensor.layout))
-        self.view(tensor.address, tensor.bytes, f"input {tensor.name}")[: data.nbytes] = data.view(
-            np.uint8
-        ).ravel()
+        data = tensor.encode(value)
+        self.view(tensor.address, tensor.bytes, f"input {tensor.name}")[: data.size] = data
 
     def read_tensor(self, tensor: Tensor) -> NDArray[Any]:
         """A tensor in its logical shape."""
-        shape = tuple(tensor.shape)
-        stored = tuple(shape[axis] for axis in _ORDER.get(tensor.layout, range(len(shape))))
-        count = int(np.prod(shape, dtype=np.int64)) * np.dtype(tensor.dtype).itemsize
-        raw = self.view(tensor.address, count, f"output {tensor.name}").copy()
-        return _from_layout(raw.view(tensor.dtype).reshape(stored), tensor.layout)
+        return tensor.decode(self.view(tensor.address, tensor.held, f"output {tensor.name}").copy())
 
     def write_signature(self, path: Path) -> None:
         """Write memory between ``begin_signature`` and ``end_signature``, a 32-bit hex word a line.
@@ -220,14 +224,3 @@ class Memory:
         if store and inside and self.pages is None:
             hint = "A program that changes its code says so by fence.i; its text may then be written."
         return TrapError(f"{what} by {event.insn.mnemonic}", pc=event.pc, address=address, hint=hint)
-
-
-_ORDER = {"NHWC": (0, 2, 3, 1)}
-
-
-def _to_layout(value: NDArray[Any], layout: str) -> NDArray[Any]:
-    return value.transpose(_ORDER[layout]) if layout in _ORDER else value
-
-
-def _from_layout(value: NDArray[Any], layout: str) -> NDArray[Any]:
-    return value.transpose(np.argsort(_ORDER[layout])) if layout in _ORDER else value

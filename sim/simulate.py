@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from potluck.isa.elf import Program
 from potluck.isa.errors import DataError, ExitError, ProgramError
+from potluck.isa.host import Engine
 from potluck.isa.machine import Machine
 from potluck.isa.manifest import Layer
 from potluck.sim import profile as profiles
@@ -42,6 +43,7 @@ def simulate(
     environment: Environment | None = None,
     profile: bool = False,
     window: tuple[int, int] | None = None,
+    engine: Engine | None = None,
 ) -> Result:
     """Execute a program, every instruction of it.
 
@@ -57,6 +59,7 @@ def simulate(
         environment: arguments, streams and files of a program that is a Linux process.
         profile: whether to attribute cycles to instructions.
         window: cycles [first, end) of hart clocks that the trace is about; default: all.
+        engine: what computes the nodes that the program leaves to the host (:mod:`potluck.isa.host`).
 
     Raises:
         ExitError: an exit code other than 0; its ``result`` tells what the run cost.
@@ -67,7 +70,14 @@ def simulate(
         raise ProgramError(f"mode {mode!r}; there are {', '.join(MODES)}")
     watch = _watch(mode, profile, window)
     cluster = Cluster(
-        program, machine, mode != "functional", budget, threads, environment=environment, watch=watch
+        program,
+        machine,
+        mode != "functional",
+        budget,
+        threads,
+        environment=environment,
+        watch=watch,
+        engine=engine,
     )
     try:
         outputs = cluster.run(inputs)
@@ -163,8 +173,18 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
         stalls={cause: sum(s[cause] for s in stalls) for cause in CAUSES} if timed else {},
         dram=dram_use.to_json(),
         timing_error_band=machine.timing_error_band, host_seconds=cluster.host_seconds,
-        stdout=written[0], stderr=written[1],
+        stdout=written[0], stderr=written[1], manifest=_on_host(cluster),
     )  # fmt: skip
+
+
+def _on_host(cluster: Cluster) -> dict[str, Any]:
+    """Nodes of the network, and those that the host computed; nothing of a program that left it none."""
+    manifest = cluster.program.manifest
+    if not manifest.host:
+        return {}
+    calls = zip(manifest.host, cluster.host_nodes.calls, strict=True)
+    found = [{"name": node.name, "op": node.op, "reason": node.reason} for node, count in calls if count]
+    return {"nodes": manifest.nodes, "host_nodes": found}
 
 
 def _block_table(blocks: list[Block], find: LayerOf) -> tuple[NDArray[Any], ...]:

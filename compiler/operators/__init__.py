@@ -10,7 +10,7 @@ from potluck.compiler.operators.base import REGISTERED, Operator, Rule
 
 MODULES = (
     "conv", "product", "elementwise", "pointwise", "reduction", "pool", "shape", "move", "gather", "resize", "softmax",
-    "mx", "nvfp4", "im2col", "integers", "bbq", "hadamard", "ordering",
+    "mx", "nvfp4", "im2col", "integers", "bbq", "hadamard", "ordering", "host",
 )  # fmt: skip
 """Modules of this package that declare operators."""
 

@@ -7,6 +7,7 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from potluck.compiler.compile import generate
+from potluck.compiler.engine import OnnxEngine
 from potluck.compiler.evaluate import FlatMemory, evaluate
 from potluck.sim.cluster import Cluster
 
@@ -39,7 +40,7 @@ def by_schedule(schedule, inputs):
 
 def by_simulator(schedule, inputs, timed=False):
     """Outputs of the compiled program on the simulated machine."""
-    cluster = Cluster(generate(schedule), schedule.target.machine, timed=timed)
+    cluster = Cluster(generate(schedule), schedule.target.machine, timed=timed, engine=OnnxEngine())
     outputs = cluster.run(inputs)
     return [outputs[tensor.name] for tensor in schedule.outputs]
 
