@@ -245,7 +245,11 @@ def refused_cases():
 
 
 def check_case(case):
-    """A case that the machine refuses has ONNX's own outputs on the host, or is refused again for a good reason."""
+    """A case that the machine refuses has ONNX's own outputs on the host, or is refused again for a good reason.
+
+    Returns:
+        Whether the host computed something of it.
+    """
     problem = ""
     for names in dict.fromkeys(((), case.constants)):
         try:
@@ -257,10 +261,9 @@ def check_case(case):
         known = {tensor.name for tensor in program.manifest.inputs}
         inputs = {name: array for name, array in case.inputs.items() if name in known}
         result = api.simulate(program, inputs, "functional")
-        assert result.manifest["host_nodes"], case.name
         wrong = difference(case, result.outputs)
         assert not wrong, f"{case.name}: {wrong}"
-        return True
+        return "host_nodes" in result.manifest
     good = ("not static", "other values with every run", "newer than opset 24", "Scan is that of opset 8")
     assert any(why in problem for why in good), f"{case.name}: {problem}"
     return False
