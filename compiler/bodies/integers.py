@@ -12,6 +12,7 @@ from potluck.compiler.bodies.convolution import attributes
 from potluck.compiler.graph import LARGEST_EXACT, constant, integer, shape_of, text
 from potluck.compiler.graph import ints as listed
 from potluck.compiler.integer_nodes import CODES
+from potluck.compiler.mx_nodes import scales_reason
 
 REACH = 255
 """Largest distance of an 8-bit code from its zero point."""
@@ -234,6 +235,8 @@ def uneven_blocks(node: ir.Node) -> str | None:
     axis = integer(node, "axis", 1) % max(1, len(shape))
     if not block or math.prod(scales) == 1 or shape[axis] % block == 0:
         return None
+    if scales_reason(node):
+        return None  # it is refused by name
     lines, names = [], []
     for index in range(1, len(node.inputs)):
         if node.inputs[index] is None:
