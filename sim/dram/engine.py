@@ -38,8 +38,9 @@ DUE, TARGET, OPEN, SINCE, ACTIVE, RING, RING_AT = 0, 1, 2, 3, 4, 5, 9
 RANK_RECORD = 10
 # Words of a bank's record: its node at each level, its rank, the first rank of its pseudochannel, the open row (-1:
 # none), the clock of the refresh that its next command must not pass; its list of waiting requests (queue slots), the
-# command that it needs next, the slot that this is for, the one before that, its place among the banks with requests.
-RANK, SIBLINGS, ROW, LIMIT, HEAD, TAIL, WANT, PICK, BEFORE, WHERE = range(5, 15)
+# command that it needs next, the slot that this is for, the one before that, its place among the banks with requests, a
+# clock before which that command is not allowed (rules only raise clocks, so what was found once remains a bound).
+RANK, SIBLINGS, ROW, LIMIT, HEAD, TAIL, WANT, PICK, BEFORE, WHERE, BOUND = range(5, 16)
 BANK_RECORD = 16
 # Words of a request.
 ARRIVAL, BANK, REQUESTED, WRITES, STATE = range(5)
@@ -139,6 +140,7 @@ def _choose(
     """
     slot = banks[bank, HEAD]
     row = banks[bank, ROW]
+    banks[bank, BOUND] = 0
     old = 1 if banks[bank, WANT] < RD else 0
     banks[bank, BEFORE] = -1
     if row < 0:
@@ -258,22 +260,28 @@ def run_channel(
         best, kind, order, chosen = NEVER, 3, n, NONE
         forced = passed > p[CAP]
         early = incoming > 0 and requests[incoming - 1, ARRIVAL] > now  # a request was taken before its time
-        if row_wants == 0 and oldest < incoming and not forced and not early:
-            # Streams: nothing is better than the oldest request, if it is as early as any column command can be.
+        if oldest < incoming and not forced and not early:
+            # Streams: no column command is better than the oldest request's, if it is as early as any can be.
             bank = requests[oldest, BANK]
-            if slots[banks[bank, PICK], 1] == oldest:
+            if banks[bank, WANT] >= RD and slots[banks[bank, PICK], 1] == oldest:
                 t = max(_earliest(banks[bank, WANT], bank, banks, allowed), now)
                 if t < banks[bank, LIMIT] and t <= _first_column(p, banks, allowed, now):
                     best, kind, order, chosen = t, 1, oldest, bank
-        if chosen < 0:
+        columns = chosen < 0  # whether there may be a better column command
+        if columns or row_wants > 0:
             for k in range(active_count):
                 bank = active[k]
+                if not forced and (banks[bank, BOUND] > best or (not columns and banks[bank, WANT] >= RD)):
+                    continue
                 command, request = banks[bank, WANT], slots[banks[bank, PICK], 1]
                 if forced:
                     if requests[oldest, BANK] != bank:
                         continue
                     command, request = _needed(oldest, bank, banks, requests), oldest
-                t = max(_earliest(command, bank, banks, allowed), now)
+                t = _earliest(command, bank, banks, allowed)
+                if not forced:
+                    banks[bank, BOUND] = t
+                t = max(t, now)
                 if early:
                     t = max(t, requests[request, ARRIVAL])
                 if t > best or t >= banks[bank, LIMIT]:
