@@ -103,13 +103,11 @@ class Cluster:
             code = self.memory.code
             waiting: dict[int, Event] = {}  # harts at the barrier
             if len(self.harts) == 1 or not (code.has_atomics() or code.has_fence_i()):
-                with ThreadPoolExecutor(max(1, self.threads)) as pool, ThreadPoolExecutor(1) as worker:
-                    self.dma.worker = worker if self.threads > 1 and self.dram else None
+                with ThreadPoolExecutor(max(1, self.threads)) as pool:
                     self._loop(pool, waiting)
-                    self.dma.settle()
             if self.exit_code is None:
                 self._loop_in_order(waiting)
-                self.dma.settle()
+            self.dma.settle()
         except TrapError as error:
             raise self._located(error) from None
         finally:
@@ -144,7 +142,6 @@ class Cluster:
                     self._release(waiting)
                     continue
                 raise ProgramError("every hart has stopped and hart 0 did not exit")
-            self.dma.work_ahead()
             begin = time.perf_counter()
             place = tuple(int(hart.record[R_BLOCK]) for hart in running)
             long = lasted.get(place, 1.0) > LONG_SEGMENT

@@ -7,7 +7,6 @@ result independent of timing. Transfers run one after the other.
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,8 +21,7 @@ from potluck.sim.memory import Memory
 from potluck.sim.state import HartState
 
 LARGEST = 1 << 40  # bytes of one transfer, more than any memory
-LONG = 1000  # beats whose times take longer to find than a thread to start
-Times = tuple[list[int], NDArray[np.int64]]  # ends of transfers, tallies
+MOST = 4096  # transfers whose times are left open, for the host's memory
 
 
 class End(NamedTuple):
@@ -74,7 +72,7 @@ class Queue(NamedTuple):
 class Dma:
     """The transfer queue and what has gone through it.
 
-    A transfer's times are worked out when somebody asks for one, or before that by ``worker`` while harts run.
+    Transfers' times are worked out when somebody asks for one, all that are queued together.
     """
 
     machine: Machine
@@ -83,13 +81,11 @@ class Dma:
     bytes: dict[str, int] = field(default_factory=lambda: {"dram_read": 0, "dram_write": 0, "l1": 0})
     busy_cycles: int = 0
     keeps_transfers: bool = False
-    worker: Executor | None = None
     transfers: list[Moved] = field(default_factory=list)
     moved: dict[int, tuple[int, int]] = field(default_factory=dict)  # by pc of the request: bytes, DRAM bytes
     tallies: dict[int, NDArray[np.int64]] = field(default_factory=dict)  # by pc: what the DRAM did for it
     _count: int = 0
     _queue: Queue = field(default_factory=lambda: Queue([], {}, []))
-    _job: tuple[Queue, Future[Times]] | None = None
     _clocks: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2, np.int64))
     _pending: deque[int] = field(
         default_factory=deque
@@ -137,25 +133,24 @@ class Dma:
         if self.keeps_transfers:
             queue.notes.append((pc, size * rows, str(source.region), str(target.region)))
         self._count += 1
+        if len(queue.rows) == MOST:
+            self.settle()
         return self._count
-
-    def work_ahead(self) -> None:
-        """Let the worker find out the times of what is queued, if that is worth a thread."""
-        if self.worker and self._job is None and sum(row[BEATS] for row in self._queue.rows) > LONG:
-            self._job = self._queue, self.worker.submit(self._times, self._queue)
-            self._queue = Queue([], {}, [])
 
     def settle(self) -> None:
         """Find out the times of everything that is queued."""
-        if self._job is not None:
-            queue, job = self._job
-            self._job = None
-            self._note(queue, job.result())
-        if self._queue.rows:
-            queue, self._queue = self._queue, Queue([], {}, [])
-            self._note(queue, self._times(queue))
+        queue, self._queue = self._queue, Queue([], {}, [])
+        if not queue.rows:
+            return
+        ends, tallies = self._times(queue)
+        self._pending.extend(ends)
+        for pc, number in queue.tallies.items():
+            self.tallies[pc] = self.tallies.get(pc, 0) + tallies[number]
+        for row, end, (pc, count, *regions) in zip(queue.rows, ends, queue.notes, strict=False):
+            self.transfers.append(Moved(row[QUEUED], end - row[BEATS], end, pc, count, *regions))
 
-    def _times(self, queue: Queue) -> Times:
+    def _times(self, queue: Queue) -> tuple[list[int], NDArray[np.int64]]:
+        """Cycles at which transfers end, and tallies."""
         rows, keys = np.array(queue.rows, np.int64), self.machine
         tallies = np.zeros((len(queue.tallies), System.tally().size), np.int64)
         costs = np.array([keys.dma.setup_cycles, keys.dram.path_cycles, keys.dram.latency_cycles], np.int64)
@@ -169,14 +164,6 @@ class Dma:
             self._clocks[0] = max(last, max(now, int(self._clocks[0])) + beats)
             ends.append(int(self._clocks[0]))
         return ends, tallies
-
-    def _note(self, queue: Queue, times: Times) -> None:
-        ends, tallies = times
-        self._pending.extend(ends)
-        for pc, number in queue.tallies.items():
-            self.tallies[pc] = self.tallies.get(pc, 0) + tallies[number]
-        for row, end, (pc, count, *regions) in zip(queue.rows, ends, queue.notes, strict=False):
-            self.transfers.append(Moved(row[QUEUED], end - row[BEATS], end, pc, count, *regions))
 
     def _rows(self, start: int, step: int, rows: int, size: int, pc: int) -> tuple[NDArray[np.uint8], str]:
         """The bytes of a two-dimensional transfer's end as an array [rows, size], and their memory.
