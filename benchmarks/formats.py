@@ -21,13 +21,13 @@ from potluck.allocation.clusters import cluster, normalized
 from potluck.allocation.sigmaquant import Allocator, allocate
 from potluck.allocation.targets import parse
 from potluck.benchmarks import mx_products
+from potluck.benchmarks.networks import chosen
 from potluck.comparison.rows import Comparison, Row
 from potluck.compiler.build import prepare
 from potluck.compiler.quantizers.statistics import divergence
 from potluck.evaluation.network import Bench
 from potluck.evaluation.samples import Samples
 from potluck.isa.machine import Machine, load_machine
-from potluck.zoo import registry
 from potluck.zoo.network import Network, largest
 
 if TYPE_CHECKING:
@@ -71,11 +71,15 @@ def run(report: Report) -> None:
     Raises:
         DataError: A network that was chosen is unknown.
     """
-    machine, chosen = load_machine("spatz-mx"), os.environ.get(CHOICE, "")
-    for name in chosen.split(",") if chosen else NETWORKS:
-        network = registry.find(name)
+    machine = load_machine("spatz-mx")
+    for network, _ in chosen(os.environ.get(CHOICE) or ",".join(NETWORKS)):
         if network.missing():
-            report(f"{name}: left out", len(network.missing()), "", f"needs {', '.join(network.missing())}")
+            report(
+                f"{network.name}: left out",
+                len(network.missing()),
+                "",
+                f"needs {', '.join(network.missing())}",
+            )
         else:
             _faces(report, network, machine)
     mx_products.run(report)

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from potluck.compiler.importer import first_line
 from potluck.isa.host import refused
 from potluck.isa.manifest import HostNode
 
@@ -37,7 +38,7 @@ class OnnxEngine:
             with np.errstate(all="ignore"):
                 found = run([item.name for item in node.outputs], dict(values))
         except Exception as error:  # both engines have many classes of their own
-            raise refused(node, f"fails on the host: {_first_line(error)}") from error
+            raise refused(node, f"fails on the host: {first_line(error)}") from error
         return [np.asarray(value) for value in found]
 
     def prepare(self, node: HostNode) -> Run:
@@ -66,7 +67,7 @@ def _chosen(node: HostNode) -> Run:
                 able[-1]([item.name for item in node.outputs], zeros)
             return able[-1]
         except Exception as error:  # see above
-            problems.append(_first_line(error))
+            problems.append(first_line(error))
     if able:  # zeros may be the wrong thing to ask about
         return able[0]
     what = "onnxruntime says: {}, onnx's reference evaluator: {}".format(*problems)
@@ -79,7 +80,7 @@ def _model(node: HostNode) -> bytes:
         data = base64.b64decode(node.model, validate=True)
         model.ParseFromString(data)
     except Exception as error:  # protobuf's DecodeError is not in one place in all its versions
-        raise refused(node, f"has a model that cannot be read: {_first_line(error)}") from None
+        raise refused(node, f"has a model that cannot be read: {first_line(error)}") from None
     if any(item.external_data for item in model.graph.initializer):
         raise refused(node, "has constants outside its model, in files")
     return data
@@ -101,8 +102,3 @@ def _reference(model: bytes) -> Run:
 
     evaluator = ReferenceEvaluator(model)
     return lambda names, values: evaluator.run(names, dict(values))
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

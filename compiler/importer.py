@@ -77,7 +77,7 @@ def infer_shapes(model: ir.Model) -> None:
     try:
         ShapeInferencePass(check_type=True, strict_mode=False, data_prop=True)(model)
     except Exception as error:
-        raise ModelError(f"shape inference failed: {_first_line(error)}") from error
+        raise ModelError(f"shape inference failed: {first_line(error)}") from error
 
 
 def _read(source: Source) -> ir.Model:
@@ -92,11 +92,11 @@ def _read(source: Source) -> ir.Model:
             onnx.checker.check_model(str(path))  # by path: external data may exceed a protobuf's 2 GiB
             return ir.load(path)
         except Exception as error:  # protobuf, checker and onnx-ir each have their own
-            raise ModelError(f"{str(path)!r} is not a valid ONNX model: {_first_line(error)}") from error
+            raise ModelError(f"{str(path)!r} is not a valid ONNX model: {first_line(error)}") from error
     try:
         onnx.checker.check_model(proto)
     except onnx.checker.ValidationError as error:
-        raise ModelError(f"not a valid ONNX model: {_first_line(error)}") from error
+        raise ModelError(f"not a valid ONNX model: {first_line(error)}") from error
     return model
 
 
@@ -123,7 +123,7 @@ def _convert(model: ir.Model) -> None:
         try:
             onnxscript.version_converter.convert_version(model, OPSET, fallback=True)
         except Exception as error:
-            raise ModelError(f"cannot convert opset {version} to {OPSET}: {_first_line(error)}") from error
+            raise ModelError(f"cannot convert opset {version} to {OPSET}: {first_line(error)}") from error
         finally:
             log.setLevel(level)
         if model.graph.opset_imports.get("") != OPSET:
@@ -251,6 +251,7 @@ def name_nodes(model: ir.Model) -> None:
         taken.add(name)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What another library's error says, or else its class."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

@@ -70,7 +70,17 @@ class Target:
     @property
     def tile(self) -> int:
         """Channels of a vector of FP32 values, two registers; 0: known at run time, for programs that any VLEN runs."""
-        return 0 if self.flat else min(32, self.vlen // 16)
+        return 0 if self.flat else self.vector
+
+    @property
+    def vector(self) -> int:
+        """The same, whatever the program is told."""
+        return min(32, self.vlen // 16)
+
+    def vectors(self, channels: int) -> list[int]:
+        """Lengths of the vectors that so many channels take."""
+        whole, rest = divmod(channels, self.vector)
+        return [self.vector] * whole + [rest] * (rest > 0)
 
     @property
     def harts(self) -> int:

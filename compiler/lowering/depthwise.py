@@ -26,6 +26,7 @@ from potluck.compiler.lowering.base import (
 )
 from potluck.compiler.lowering.packing import IntegerWeights
 from potluck.compiler.lowering.products import format_name
+from potluck.compiler.lowering.tiling import OVERHEAD, TRANSFER
 from potluck.compiler.lowering.windows import Geometry, RowBuffer
 from potluck.compiler.memory import align
 from potluck.compiler.schedule import Loop, LoweredOp, Tile, TileKernel, Transfer
@@ -34,8 +35,6 @@ from potluck.kernels.conv_depthwise import DepthwiseFp32, pack_weights_depthwise
 from potluck.kernels.conv_depthwise_int8 import DepthwiseInt8, pack_weights_depthwise_int8
 
 F32 = NDArray[np.float32]
-OVERHEAD, TRANSFER = 400, 15
-"""Cycles of a tile that compute nothing, and of a transfer's commands."""
 ISSUE, PIXEL = 2.5, 6
 """Instructions that a core issues per multiply-add of a vector, and cycles of a pixel that are neither."""
 
@@ -172,11 +171,10 @@ class DepthwisePlan(LayerPlan):
             moved = (lines * tile.in_width + rows * columns) * beats(item * channels)
         transfers = 2 if whole or (strips == 1 and tile.in_width == g.width) else lines + rows
         lanes = target.lanes if self.x.affine is None else target.integer_lanes
-        vector = min(32, target.vlen // 16)
         taps = g.kernel[0] * g.kernel[1]
         # A multiply-add comes with a share of loads, addresses and clipping: short vectors are limited by issue.
-        lengths = [vector] * (channels // vector) + [channels % vector]
-        pixel = sum(max((taps + 2) * n / (2 * lanes), ISSUE * taps) + PIXEL for n in lengths if n)
+        vectors = target.vectors(channels)
+        pixel = sum(max((taps + 2) * n / (2 * lanes), ISSUE * taps) + PIXEL for n in vectors)
         compute = tiles * (-(-rows // target.harts) * columns * pixel + OVERHEAD + TRANSFER * transfers)
         weights = slices * sum(self._weight_sizes(channels)) / target.dma_rate
         return max(tiles * moved + weights, compute) + moved

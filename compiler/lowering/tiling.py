@@ -258,11 +258,9 @@ class Sizes:
         lanes = target.integer_lanes if self.integer_blocks or self.integers is not None else target.lanes
         narrow = 2 if self.integers is not None and self.integers.narrow else 1
         rate = narrow * lanes * (1 if chunks else 2)  # elements of the accumulator per cycle
-        strip = min(32, target.vlen // 16)  # of channels, which a vector holds
-        lengths = [strip] * (tiling.channels // strip) + [tiling.channels % strip]
         # A product comes with the load of a scalar and a share of the step's other instructions: short vectors
         # are limited by issue.
-        vectors = sum(max(count / rate, ISSUE) + STEP for count in lengths if count)
+        vectors = sum(max(count / rate, ISSUE) + STEP for count in target.vectors(tiling.channels))
         per_row = strips * tiling.columns * vectors * steps / EFFICIENCY
         rows = [min(tiling.rows, g.out_height - at) for at in range(0, g.out_height, tiling.rows)]
         busiest = sum(count if tiling.slices > 1 else -(-count // target.harts) for count in rows)

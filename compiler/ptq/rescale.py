@@ -138,11 +138,8 @@ def _apply(region: Region, factor: F64) -> None:
         replace_constant(item.node, 1, _along(_weights(item), 1 / factor, item.axis))
         if item.bias is not None:
             scaled_bias(item.node, 1 / factor)
-    for node, places in region.norms:
-        for at in places:
-            array = np.asarray(constant(node.inputs[at]), np.float64)
-            replace_constant(node, at, array * (1 / factor).reshape(array.shape))
-    for node, at in region.addends:
+    shifts = [(node, at) for node, places in region.norms for at in places]
+    for node, at in [*shifts, *region.addends]:
         array = np.asarray(constant(node.inputs[at]), np.float64)
         replace_constant(node, at, array * (1 / factor).reshape(array.shape))
     for item in region.consumers:

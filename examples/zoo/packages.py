@@ -81,6 +81,21 @@ def names(package: str) -> list[str]:
 
 
 @contextmanager
+def pillow(purpose: str) -> Iterator[None]:
+    """Around an import of Pillow.
+
+    Raises:
+        ToolError: It is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise ToolError(
+            f"{purpose} takes Pillow", tool="pillow", hint="Get it: pip install 'potluck[models]'"
+        ) from error
+
+
+@contextmanager
 def on_disk(package: str, member: str) -> Iterator[Path]:
     """A file of a package as a path, for libraries that read files only; temporary if the package is a wheel."""
     found = _installed(package)

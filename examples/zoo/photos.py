@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.evaluation.samples import Samples
-from potluck.isa.errors import ToolError
 from potluck.zoo import packages
 
 PACKAGE = "foolbox"
@@ -27,12 +26,8 @@ def image(data: bytes) -> Any:
     Raises:
         ToolError: Pillow is not installed.
     """
-    try:
+    with packages.pillow("reading pictures"):
         from PIL import Image
-    except ImportError as error:
-        raise ToolError(
-            "reading pictures takes Pillow", tool="pillow", hint="Get it: pip install 'potluck[models]'"
-        ) from error
     return Image.open(io.BytesIO(data))
 
 

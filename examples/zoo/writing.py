@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.isa.errors import ToolError
 from potluck.zoo import packages
 
 SANS, SERIF = "font-source-sans-pro", "font-source-serif-pro"
@@ -44,12 +43,8 @@ def face(index: int, size: int) -> Any:
     Raises:
         ToolError: Pillow is not installed.
     """
-    try:
+    with packages.pillow("rendering text"):
         from PIL import ImageFont
-    except ImportError as error:
-        raise ToolError(
-            "rendering text takes Pillow", tool="pillow", hint="Get it: pip install 'potluck[models]'"
-        ) from error
     return ImageFont.truetype(io.BytesIO(packages.read(*FACES[index % len(FACES)])), size)
 
 
