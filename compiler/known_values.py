@@ -15,10 +15,18 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from potluck.compiler.graph import constant, operator, shape_of
+from potluck.compiler.mx_nodes import WIDENED_KEY
 from potluck.isa.errors import ModelError
 
 KEPT = ("DequantizeLinear", "QuantizeLinear")
 """A quantized weight is a constant that is to stay quantized."""
+
+
+def kept(node: ir.Node) -> bool:
+    """Whether a node of constants stays a node."""
+    return node.op_type in KEPT or WIDENED_KEY in node.metadata_props
+
+
 _SHAPE_ONLY = ("EyeLike", "Shape", "Size")
 """Operators that do not read their input's elements."""
 _RANDOM = (
@@ -56,7 +64,7 @@ def fold_known(model: ir.Model, limit: int) -> int:
 
 def _outputs(model: ir.Model, node: ir.Node, limit: int) -> list[NDArray[np.generic]] | None:
     """What a node gives, or None if it is not known."""
-    if node.domain not in ("", "ai.onnx") or node.op_type in (*KEPT, *_RANDOM):
+    if node.domain not in ("", "ai.onnx") or kept(node) or node.op_type in _RANDOM:
         return None
     if any(
         item.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for item in node.attributes.values()

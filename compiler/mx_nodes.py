@@ -29,6 +29,8 @@ NATIVE = (E4M3, E5M2, E2M1, INTEGER8)
 """Elements that are multiplied as they are: by VMXDOTP, or as integers."""
 CARRIERS = (E4M3, E5M2)
 """Elements that VMXDOTP multiplies and that others can become without a change of value."""
+WIDENED_KEY = "potluck.widened"
+"""Metadata of a Cast that stays a node, so that its constant stays in 16 bits; other tools' are folded."""
 CHUNK_BITS = 64
 """What VMXDOTP takes at a time: no block may end inside."""
 
@@ -66,6 +68,21 @@ def dequantizer(value: ir.Value | None) -> ir.Node | None:
         return None
     others = node.inputs if chained(node) is None else (node.inputs[0], *node.inputs[2:])
     return node if all(constant(item) is not None for item in others) else None
+
+
+def widened(value: ir.Value | None) -> ir.Node | None:
+    """The ``Cast`` of a 16-bit constant to FLOAT that produces a value and is marked to stay, if one does."""
+    node = value.producer() if value is not None else None
+    marked = node is not None and is_op(node, "Cast") and WIDENED_KEY in node.metadata_props
+    return node if marked and node is not None and constant(node.inputs[0]) is not None else None
+
+
+def packed_by_products(value: ir.Value) -> bool:
+    """Whether a value is weights that are `widened`, and only products read it: they pack its constant themselves."""
+    readers = [
+        usage.idx == 1 and usage.node.op_type.removeprefix("Fused") in PRODUCTS for usage in value.uses()
+    ]
+    return widened(value) is not None and not value.is_graph_output() and bool(readers) and all(readers)
 
 
 def chained(node: ir.Node) -> ir.Node | None:
@@ -145,6 +162,8 @@ def carrier(node: ir.Node) -> ElementFormat | None:
 
 def decodable(node: ir.Node, weight_axis: int) -> bool:
     """Whether the machine can decode a product's weights: blocks run along the contraction axis, or there are none."""
+    if widened(node.inputs[1]) is not None:
+        return True
     weight = dequantizer(node.inputs[1])
     if weight is None or weight.inputs[0] is None or weight.inputs[0].shape is None:
         return False
@@ -157,7 +176,8 @@ def is_constant(value: ir.Value | None) -> bool:
     """Whether a weight is known at compile time, quantized or not."""
     node = value.producer() if value is not None else None
     pot = node is not None and is_op(node, "PotDequantize", domain=DOMAIN)
-    return constant(value) is not None or dequantizer(value) is not None or pot
+    held = dequantizer(value) is not None or widened(value) is not None
+    return constant(value) is not None or held or pot
 
 
 def operands_reason(node: ir.Node, data_axis: int, weight_axis: int) -> str | None:

@@ -12,17 +12,20 @@ from numpy.typing import NDArray
 
 from potluck.compiler.graph import constant, integer, ints, label, real
 from potluck.compiler.integer_nodes import dequantized, spread_scales
-from potluck.compiler.lowering.packing import BlockWeights, Weights
+from potluck.compiler.lowering.packing import BlockWeights, HalfWeights, Weights
 from potluck.compiler.lowering.windows import Geometry
-from potluck.compiler.mx_nodes import dequantizer, is_constant, mx_weights
+from potluck.compiler.mx_nodes import dequantizer, is_constant, mx_weights, widened
 from potluck.compiler.scaled_weights import scaled_weights
 from potluck.isa.blocks import BlockLayout
 from potluck.isa.errors import ModelError
 from potluck.isa.formats import E4M3, INTEGER8, recode
 from potluck.isa.mx import NAN_SCALE, MxTensor
 from potluck.kernels.decode_weights import ByteElement
+from potluck.kernels.widen_weights import HalfElement
 
 F32 = NDArray[np.float32]
+HALVES: dict[ir.DataType, HalfElement] = {ir.DataType.BFLOAT16: "bf16", ir.DataType.FLOAT16: "fp16"}
+"""Types of weights that are widened."""
 INTEGERS = (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4, ir.DataType.UINT4)
 """Types of weights that are decoded as integers."""
 NO_BOUNDS = (-math.inf, math.inf)
@@ -56,6 +59,9 @@ def weights_of(value: ir.Value | None, mx: BlockLayout | None, decode: bool = Fa
     if array is not None:
         return np.asarray(array, np.float32)
     assert value is not None
+    half = widened(value)
+    if half is not None:
+        return _halves(half, decode and mx is None)
     kind = mx_weights(value)
     if kind is None:
         scaled = scaled_weights(value)
@@ -89,6 +95,15 @@ def weights_of(value: ir.Value | None, mx: BlockLayout | None, decode: bool = Fa
             hint="Choose a machine with VMXDOTP, which applies scales in the exponent",
         )
     return values
+
+
+def _halves(node: ir.Node, decode: bool) -> HalfWeights | F32:
+    """16-bit weights, or their values."""
+    array, source = constant(node.inputs[0]), node.inputs[0]
+    assert array is not None and source is not None and source.dtype is not None
+    if not decode:
+        return np.asarray(array.astype(np.float32), np.float32)
+    return HalfWeights(np.ascontiguousarray(array).view(np.uint16), HALVES[source.dtype])
 
 
 def _to_decode(weights: MxTensor) -> BlockWeights:
@@ -153,6 +168,8 @@ def as_conv(matrix: Weights, transposed: bool) -> Weights:
     def turn(array: NDArray[np.generic]) -> NDArray[Any]:
         return np.ascontiguousarray(array if transposed else array.T)[:, :, None, None]
 
+    if isinstance(matrix, HalfWeights):
+        return replace(matrix, codes=turn(matrix.codes))
     if isinstance(matrix, BlockWeights):
         scales = matrix.scales if matrix.scales.ndim == 2 else matrix.scales.reshape(1, 1)
         return as_blocks(replace(matrix, codes=turn(matrix.codes), scales=turn(scales)))

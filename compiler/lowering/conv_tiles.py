@@ -132,7 +132,8 @@ class ConvTiles:
         source = packed[0] if fresh and piece < len(group.starts) else 0
         if self.plan.made is not None:
             scales = starts[1] if self.plan.mx is not None else 0
-            return starts[0], scales, levels, packed[1], packed[2], out, rows, source
+            blocks = packed[1] if len(packed) > 2 else 0  # 16-bit weights have no scales
+            return starts[0], scales, levels, blocks, packed[-1], out, rows, source
         if self.plan.expands:
             return starts[0], source, levels, 0, packed[1], out, rows
         if self.plan.mx is None:

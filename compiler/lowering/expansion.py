@@ -1,7 +1,7 @@
 """Weights that lie in DRAM in fewer bits than they are multiplied in, and become operands when they arrive in L1.
 
-Two kinds: MX elements that VMXDOTP does not take become bytes of a format that holds them, and block-scaled weights of
-FP32 activations become FP32 values.
+MX elements that VMXDOTP does not take become bytes of a format that holds them; block-scaled and 16-bit weights of FP32
+activations become FP32 values.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from potluck.compiler.lowering.adapters import octets, write
 from potluck.compiler.lowering.base import block_word
-from potluck.compiler.lowering.packing import BlockWeights, Weights, pack_mx, pack_scales
+from potluck.compiler.lowering.packing import BlockWeights, HalfWeights, Weights, pack_mx, pack_scales
 from potluck.compiler.memory import align
 from potluck.compiler.schedule import Memory, TileKernel
 from potluck.isa.assembler import Assembler
@@ -27,6 +27,7 @@ from potluck.kernels.conv_mx_int8 import pack_weights_mxint8
 from potluck.kernels.decode_weights import SCALE_BYTES, DecodeWeights
 from potluck.kernels.emission import advance
 from potluck.kernels.expand_elements import GRANULE, Bits, ExpandElements, pack_elements, packed_bytes
+from potluck.kernels.widen_weights import WidenWeights
 
 U8 = NDArray[np.uint8]
 LAST = 1
@@ -39,12 +40,12 @@ class Expansion:
 
     Attributes:
         expand: Codes to bytes, if codes are no bytes.
-        decode: Bytes to FP32 values, if these are multiplied.
+        decode: Bytes, or elements of two bytes, to FP32 values, if these are multiplied.
         scales: Scales of the slice, those of channels that fill a row up included.
     """
 
     expand: ExpandElements | None
-    decode: DecodeWeights | None
+    decode: DecodeWeights | WidenWeights | None
     scales: int
 
     @property
@@ -53,12 +54,12 @@ class Expansion:
         if self.expand is not None:
             return packed_bytes(self.expand.count, self.expand.bits)
         assert self.decode is not None
-        return self.decode.count
+        return self.decode.count * self.decode.format.bits // 8
 
     @property
     def scale_bytes(self) -> int:
         """Bytes of the scales in DRAM."""
-        return self.scales * (1 if self.decode is None else SCALE_BYTES[self.decode.scale])
+        return self.scales * (SCALE_BYTES[self.decode.scale] if isinstance(self.decode, DecodeWeights) else 1)
 
     @property
     def _offset(self) -> int:
@@ -113,6 +114,9 @@ class Expansion:
         if self.decode is None:
             write(memory, args[2], data)
             return
+        if isinstance(self.decode, WidenWeights):
+            write(memory, args[2], self.decode.contract(data.view(np.uint16)))
+            return
         raw = octets(memory, args[3], self.scale_bytes)
         scales = raw.view(np.float32) if self.decode.scale == "fp32" else raw
         write(memory, args[2], self.decode.contract(data[: self.decode.count], scales))
@@ -148,6 +152,8 @@ def expansion(
         depth: Input channels.
         channels: Output channels.
     """
+    if isinstance(weights, HalfWeights):
+        return Expansion(None, WidenWeights(taps * depth * (channels + channels % 2), weights.element), 0)
     if isinstance(weights, BlockWeights):
         pitch = channels + channels % 2
         decode = DecodeWeights(
@@ -202,12 +208,16 @@ def packed_weights(
         The arrays, and of each its part's name, format and layout.
     """
     carrier = mx.element if mx is not None else None
+    if isinstance(weights, HalfWeights):
+        codes = weights.codes.transpose(2, 3, 1, 0)
+        codes = np.ascontiguousarray(np.pad(codes, [(0, 0)] * 3 + [(0, codes.shape[-1] % 2)]))
+        return (codes,), [("values", weights.element.upper(), "HWIO")]
     if isinstance(weights, BlockWeights):
         held, blocks = weights.scale.upper(), f"HWIO{block_word(weights.block)} blocks"
-        codes = ("codes", weights.element.upper(), "HWIO")
+        stored = ("codes", weights.element.upper(), "HWIO")
         if weights.bits < 8:
-            codes = ("codes", weights.format.upper(), "table, HWIO planes")
-        return pack_expanded(weights, None), [codes, ("scales", held, blocks)]
+            stored = ("codes", weights.format.upper(), "table, HWIO planes")
+        return pack_expanded(weights, None), [stored, ("scales", held, blocks)]
     if not isinstance(weights, MxTensor):
         return (pack_weights_fp32(weights),), [("values", "FP32", "HWIO")]
     element = weights.layout.element

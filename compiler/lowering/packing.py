@@ -17,6 +17,7 @@ from potluck.kernels.decode_weights import ByteElement, ScaleFormat
 from potluck.kernels.expand_codes import TABLE_BYTES, pack_codes
 from potluck.kernels.expand_groups import pack_groups
 from potluck.kernels.requantize import Finish
+from potluck.kernels.widen_weights import HalfElement
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,13 +111,35 @@ class BlockWeights:
         return replace(self, codes=codes, scales=_part(self.scales[channels], first // self.block, blocks))
 
 
-Weights = NDArray[np.float32] | MxTensor | BlockWeights
+@dataclass(frozen=True, eq=False)
+class HalfWeights:
+    """16-bit floating-point weights of a product of FP32 activations, which are widened when they arrive in L1.
+
+    Attributes:
+        codes: uint16 [Cout, C, KH, KW].
+        element: Their format.
+    """
+
+    codes: NDArray[np.uint16]
+    element: HalfElement
+
+    @property
+    def format(self) -> str:
+        """Of the weights in the network, for reports."""
+        return f"{self.element}_weights"
+
+    def part(self, channels: slice, first: int = 0, count: int | None = None) -> HalfWeights:
+        """As `pick`."""
+        return replace(self, codes=_part(self.codes[channels], first, count).view(np.uint16))
+
+
+Weights = NDArray[np.float32] | MxTensor | BlockWeights | HalfWeights
 """[Cout, C, KH, KW]; MX ones and those to be decoded with blocks along C."""
 
 
 def shape_of(weights: Weights) -> tuple[int, ...]:
     """Sizes of the weights' axes."""
-    return weights.codes.shape if isinstance(weights, (MxTensor, BlockWeights)) else weights.shape
+    return weights.shape if isinstance(weights, np.ndarray) else weights.codes.shape
 
 
 ELEMENTS: dict[str, Element] = {"E4M3": "e4m3", "E5M2": "e5m2", "E2M1": "e2m1"}
@@ -131,7 +154,7 @@ def pick(weights: Weights, channels: slice, first: int = 0, count: int | None = 
 
     Input channels that do not exist are zero.
     """
-    if isinstance(weights, BlockWeights):
+    if isinstance(weights, BlockWeights | HalfWeights):
         return weights.part(channels, first, count)
     if isinstance(weights, MxTensor):
         size = weights.layout.block_size

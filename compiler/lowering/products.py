@@ -6,7 +6,7 @@ import math
 
 from potluck.compiler.lowering.adapters import ConvFp32Tile, ConvMxInt8Tile, ConvMxTile
 from potluck.compiler.lowering.base import Tensor
-from potluck.compiler.lowering.packing import ELEMENTS, BlockWeights, IntegerWeights, Weights
+from potluck.compiler.lowering.packing import ELEMENTS, BlockWeights, HalfWeights, IntegerWeights, Weights
 from potluck.isa.formats import INTEGER8
 from potluck.isa.mx import MxTensor
 from potluck.kernels.conv_fp32 import ConvFp32
@@ -73,7 +73,7 @@ def integer_kernel(
 
 def format_name(x: Tensor, weights: Weights | IntegerWeights | None = None) -> str:
     """Format of the products of an activation and weights, for reports."""
-    if isinstance(weights, BlockWeights):
+    if isinstance(weights, BlockWeights | HalfWeights):
         return weights.format
     if isinstance(weights, MxTensor) and x.mx is not None and weights.layout.name != x.mx.name:
         return f"{weights.layout.name}_{x.mx.name}"

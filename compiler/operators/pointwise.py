@@ -15,6 +15,7 @@ from potluck.compiler.graph import integer, label, real, shape_of, text, title
 from potluck.compiler.lowering.base import FORMAT_NAMES, Constant, Tensor
 from potluck.compiler.lowering.base import constant as make_constant
 from potluck.compiler.lowering.pointwise import PointwisePlan, padded
+from potluck.compiler.mx_nodes import packed_by_products
 from potluck.compiler.operators.base import HALVES, SMALL, TYPES, UNSIGNED, operator, typed
 from potluck.kernels.expressions import functions as f
 from potluck.kernels.expressions import graph as g
@@ -276,6 +277,8 @@ def _number(value: ir.Value) -> bool:
 def plan(selector: Selector, node: ir.Node) -> None:
     """Plans any operator of `BUILDERS`."""
     out = node.outputs[0]
+    if packed_by_products(out):
+        return
     shape = shape_of(out, node)
     last = _channels_last(selector, node, len(shape))
     inputs: list[Tensor | Constant] = []

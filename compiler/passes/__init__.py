@@ -21,6 +21,7 @@ REGISTRY: dict[str, str] = {
     "fuse_activation": "FuseActivation",
     "integer_products": "IntegerProducts",
     "quantize_bbq": "QuantizeBbq",
+    "quantize_half": "QuantizeHalf",
     "quantize_integer": "QuantizeInteger",
     "quantize_mx": "QuantizeMx",
     "quantize_nvfp4": "QuantizeNvfp4",

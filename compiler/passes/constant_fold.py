@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from potluck.compiler.graph import drop_unused, is_op
-from potluck.compiler.known_values import KEPT, fold_known
+from potluck.compiler.known_values import fold_known, kept
 from potluck.compiler.passes.base import GraphPass
 
 
@@ -49,7 +49,7 @@ class ConstantFold(GraphPass):
                 shape_inference=True,
                 input_size_limit=self.size_limit,
                 output_size_limit=self.size_limit,
-                should_fold=lambda node: False if node.op_type in KEPT else None,
+                should_fold=lambda node: False if kept(node) else None,
             )(model)
             LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
             if not fold_known(model, self.size_limit):

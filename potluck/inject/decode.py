@@ -154,8 +154,11 @@ def level_values(p: Parameter, image: Image) -> Array:
 
 
 def plain_values(p: Parameter, image: Image) -> Array:
-    """FP32 weights."""
-    found = [one for b in p.buffers for one in _slices(b, image.of(b).view(np.float32))]
+    """FP32 values of weights in FP32, BF16 or FP16."""
+    found = []
+    for buffer in p.buffers:
+        held = FORMATS[buffer.format.lower()].dtype
+        found += _slices(buffer, image.of(buffer).view(held).astype(np.float32))
     return _shaped(_join(found, _outputs(p.clean.shape, p.transposed), p.width), p.clean.shape, p.transposed)
 
 

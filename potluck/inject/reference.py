@@ -189,6 +189,10 @@ def _parameters(
             name = node.output[0]
             values = _dequantized(constants[node.input[0]], constants[node.input[1]], node)
             found[name] = Parameter(name, values, tensors[name], "mx")
+        elif kind == "Cast" and node.output[0] in tensors:
+            name = node.output[0]
+            values = constants[node.input[0]].astype(np.float32)
+            found[name] = Parameter(name, values, tensors[name], "values")
         elif kind.startswith(("IntegerConv", "IntegerMatMul")) and node.input[2] in tensors:
             levels, bias, factor = node.input[2], node.input[3], node.input[4]
             if not kind.endswith(("Ort", "Float")) or bias not in tensors:

@@ -9,6 +9,7 @@ from potluck.isa.errors import DataError
 from potluck.isa.formats import FORMATS, recode
 from potluck.kernels.decode_weights import DecodeWeights
 from potluck.kernels.expand_elements import ExpandElements, pack_elements
+from potluck.kernels.widen_weights import WidenWeights
 
 DTYPES = {
     "e2m1": ml_dtypes.float4_e2m1fn,
@@ -88,6 +89,26 @@ def test_decoding(element, scale):
         same(result[: 4 * kernel.count], got.reshape(-1))
 
 
+@pytest.mark.parametrize("element", ["bf16", "fp16"])
+def test_widening(element):
+    """All 65,536 numbers against ml_dtypes and NumPy; then lengths that are no multiple of a vector."""
+    dtype = ml_dtypes.bfloat16 if element == "bf16" else np.float16
+    rng = np.random.default_rng(16)
+    every = np.split(np.arange(1 << 16), 4)  # what L1 holds
+    for numbers in (*every, rng.integers(0, 1 << 16, 5), rng.integers(0, 1 << 16, 1001)):
+        codes = numbers.astype(np.uint16)
+        kernel = WidenWeights(len(codes), element)
+        with np.errstate(invalid="ignore"):
+            want = codes.view(dtype).astype(np.float32)
+        got = kernel.contract(codes)
+        np.testing.assert_array_equal(got, want)  # zeros by value, NaN by place
+        finite = ~np.isnan(want)
+        same(got[finite], want[finite])
+        bench = Bench(Counted(kernel))
+        source, out = bench.place(codes), bench.output("out", np.zeros(len(codes), np.float32))
+        same(bench.run([0, 0, out, source, 0, 0, 1]).outputs["out"], got)
+
+
 def test_rejects_what_it_cannot_do():
     with pytest.raises(DataError, match="33 codes"):
         ExpandElements(33, 4)
@@ -95,3 +116,5 @@ def test_rejects_what_it_cannot_do():
         pack_elements(np.zeros(33, np.uint8), np.zeros(16, np.uint8), 4)
     with pytest.raises(DataError, match="no weights"):
         DecodeWeights(1, 0, 2)
+    with pytest.raises(DataError, match="no weights"):
+        WidenWeights(0)

@@ -26,7 +26,7 @@ from potluck.sim.faults.models import EventMix, Listed, Uniform
 from potluck.sim.faults.protected import Protected
 from potluck.sim.faults.recipes import NAMED, recipe
 
-SCHEMES = ("fp32", "mxfp8", "mxfp4", "int8", "pot_apot")
+SCHEMES = ("fp32", "bf16_weights", "fp16_weights", "mxfp8", "mxfp4", "int8", "pot_apot")
 SAMPLES = 3
 
 
@@ -93,10 +93,12 @@ def test_a_bit_in_dram_is_the_bit_of_one_weight(scheme: str) -> None:
             where = [o, c, kh, kw] if before.ndim == 4 else [c, o] if p.transposed else [o, c]
             if len(p.buffers) == 1:
                 assert changed.tolist() == [where]
-            bits = {"values": np.uint32, "levels": np.uint16}[p.kind]
-            wrong = before.view(bits)[tuple(changed[0])] ^ after.view(bits)[tuple(changed[0])]
+            held = FORMATS[buffer.format.lower()].dtype if p.kind == "values" else before.dtype
+            stored = [array[tuple(changed[0])].astype(held) for array in (before, after)]
+            first, second = (number.view(f"u{held.itemsize}") for number in stored)
+            wrong = first ^ second
             assert int(wrong) & (1 << name.bit)
-    assert seen or scheme not in ("fp32", "int8")
+    assert seen or scheme not in ("fp32", "bf16_weights", "fp16_weights", "int8")
 
 
 def _flipped(one: Target, address: int, bit: int) -> list:
