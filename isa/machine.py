@@ -1,6 +1,7 @@
 """Machine descriptions: a TOML file, validated on load, with dotted overrides.
 
 Every key is declared here once, with its unit; its value and the source of its value stand in ``isa/machines/*.toml``.
+A file that ``extends`` another machine states only what differs.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -197,6 +198,46 @@ class Dram(_Group):
     path_cycles: Cycles = 60
 
 
+class PotConstants(_Group):
+    """Cycles of the v12 array's control: to broadcast a line of inputs, and between two weight blocks of one PPU."""
+
+    broadcast_cycles: Annotated[int, Field(ge=1, le=64)]
+    post_cycles: Annotated[int, Field(ge=1, le=1024)]
+
+
+class Pot(_Group):
+    """PoT accelerator (docs/pot.md).
+
+    ``units`` of 64 PEs at ``clock_hz``. Each has ``weight_lines`` (four depths of four filters of 4-bit weights; INT8
+    weights take two), ``input_lines`` (four depths of four rows) in each of its buffers, and parameters of
+    ``parameter_groups`` weight blocks; ``global_lines`` beats of inputs wait for all. ``multipliers``: the INT8 build.
+
+    ``constants`` chooses cycles of the control: ``sysc`` as the authors' simulation waits, ``hw`` nearer to silicon.
+
+    The board: ``beats_per_cycle`` that DRAM gives to loads (of 16 bytes), ``transfer_seconds`` of software per DMA
+    transfer, ``pack_seconds_per_byte`` for im2col, packing and unpacking on the CPU.
+    """
+
+    clock_hz: Annotated[float, Field(gt=0)]
+    units: Annotated[int, Field(ge=1, le=64)]
+    weight_lines: Annotated[int, Field(ge=8)]
+    input_lines: Annotated[int, Field(ge=4)]
+    global_lines: Annotated[int, Field(ge=4)]
+    parameter_groups: Annotated[int, Field(ge=1)]
+    multipliers: bool = False
+    constants: Literal["sysc", "hw"] = "hw"
+    sysc: PotConstants
+    hw: PotConstants
+    beats_per_cycle: Annotated[float, Field(gt=0, le=1)]
+    transfer_seconds: Annotated[float, Field(ge=0)]
+    pack_seconds_per_byte: Annotated[float, Field(ge=0)]
+
+    @field_validator("units")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        return _checked_power(value)
+
+
 class EnergyEntry(_Group):
     """One energy: picojoules with the node, voltage, source and band it stands on."""
 
@@ -221,6 +262,7 @@ class Machine(_Group):
     timing: Timing
     dma: Dma = Dma()
     dram: Dram = Dram()
+    pot: Pot | None = None
     energy: dict[str, EnergyEntry]
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -290,6 +332,19 @@ def load_machine(name: str | Path = "spatz-mx", overrides: Mapping[str, Any] | N
     Raises:
         MachineError: no such machine, an unknown key (suggesting the nearest), or a value of the wrong type.
     """
+    data, sources = _read(name, ())
+    for key, value in (overrides or {}).items():
+        _set(data, key, value)
+    try:
+        machine = Machine.model_validate(data)
+    except ValidationError as error:
+        raise _explain(error, data) from None
+    machine._sources |= sources | dict.fromkeys(overrides or {}, "set by the user")
+    return machine
+
+
+def _read(name: str | Path, heirs: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Keys and their sources in a file, over those of the machine that it ``extends``."""
     path = Path(name) if str(name).endswith(".toml") else PRESETS / f"{name}.toml"
     try:
         text = path.read_text()
@@ -300,14 +355,24 @@ def load_machine(name: str | Path = "spatz-mx", overrides: Mapping[str, Any] | N
         raise MachineError(f"{path} is not TOML: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise MachineError(f"cannot read {path}: {error}") from None
-    for key, value in (overrides or {}).items():
-        _set(data, key, value)
-    try:
-        machine = Machine.model_validate(data)
-    except ValidationError as error:
-        raise _explain(error, data) from None
-    machine._sources |= stated_sources(text) | dict.fromkeys(overrides or {}, "set by the user")
-    return machine
+    if "extends" not in data:
+        return data, stated_sources(text)
+    parent, line = data.pop("extends"), (*heirs, str(name))
+    if not isinstance(parent, str) or parent in line:
+        raise MachineError(f"{path} extends {parent!r}", key="extends", hint="Name another machine")
+    base, sources = _read(parent, line)
+    return _merged(base, data), sources | stated_sources(text)
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Keys of both, group by group; the second's where both have one."""
+    both = {
+        key: _merged(base[key], value)
+        if isinstance(value, dict) and isinstance(base.get(key), dict)
+        else value
+        for key, value in over.items()
+    }
+    return base | both
 
 
 def _set(data: dict[str, Any], key: str, value: Any) -> None:
@@ -351,8 +416,9 @@ def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     found = []
     for name, info in model.model_fields.items():
         kind = info.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            found += _keys(kind, f"{prefix}{name}.")
+        groups = [k for k in (kind, *get_args(kind)) if isinstance(k, type) and issubclass(k, BaseModel)]
+        if groups:
+            found += _keys(groups[0], f"{prefix}{name}.")
         else:
             found.append(prefix + name)
     return found

@@ -1,0 +1,122 @@
+"""The PoT accelerator's figures beside those of the facts: the model of PoTAcc's v12 array, and five networks on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from potluck.benchmarks.pot_networks import NETWORKS
+from potluck.isa.errors import MachineError
+from potluck.isa.machine import Pot, load_machine
+from potluck.isa.pot_array import CodeSet, code_set
+from potluck.sim.pot.product import Product, buffers_of, tiles
+from potluck.sim.pot.v12 import layer_cost, published_cycles, tile_cycles, tile_events
+
+Report = Callable[..., None]
+MACHINES = {"pynq-z2": "Z2", "kria-kv260": "Kria"}
+LAYERS = 200
+WEIGHTS: dict[str, CodeSet] = {"W4": code_set("pot_apot"), "W8": code_set("int8")}
+
+
+def array_of(machine: str, constants: str) -> Pot:
+    """The accelerator of a preset, with these constants.
+
+    Raises:
+        MachineError: the machine has none.
+    """
+    pot = load_machine(machine, {"pot.constants": constants}).pot
+    if pot is None:
+        raise MachineError("the machine has no PoT accelerator", key="pot")
+    return pot
+
+
+def random_layers(seed: int) -> Iterator[Product]:
+    """Convolutions as networks have them: 7 to 56 pixels a side, kernels of 1, 3 and 5, ragged channels."""
+    rng = np.random.default_rng(seed)
+    for _ in range(LAYERS):
+        side, kernel = int(rng.integers(7, 57)), int(rng.choice([1, 3, 5]))
+        channels, filters = (int(2 ** rng.uniform(3, 8.3)) for _ in range(2))
+        yield Product(side * side, filters, kernel * kernel * channels)
+
+
+def closed_forms(machine: str, constants: str) -> tuple[float, float, float]:
+    """Over random layers, in percent of the events' cycles: the published form's mean and worst error, ours' worst."""
+    pot = array_of(machine, constants)
+    keys = pot.sysc if constants == "sysc" else pot.hw
+    arguments = (pot.units, keys.broadcast_cycles, keys.post_cycles)
+    errors = []
+    for product in random_layers(0):
+        found = list(tiles(product, buffers_of(pot, WEIGHTS["W4"])))
+        events = sum(tile_events(tile, *arguments) for tile in found)
+        published = sum(published_cycles(tile, *arguments) for tile in found)
+        ours = sum(tile_cycles(tile, *arguments) for tile in found)
+        errors.append((abs(published / events - 1), abs(ours / events - 1)))
+    far, exact = (100 * np.array(column) for column in zip(*errors, strict=True))
+    return float(far.mean()), float(far.max()), float(exact.max())
+
+
+def run(report: Report) -> None:
+    """All figures."""
+    for machine, short in MACHINES.items():
+        for constants in ("sysc", "hw"):
+            mean, worst, ours = closed_forms(machine, constants)
+            label = f"{short} {constants}"
+            source = f"events of {LAYERS} random layers"
+            report(f"v12 closed form, {label}: worst", ours, "%", source, "<= 1", ours <= 1)
+            report(
+                f"v12 facts' form, {label}: mean",
+                mean,
+                "%",
+                f"{source}; facts: 0.22 on 49",
+                "<= 1",
+                mean <= 1,
+            )
+            report(
+                f"v12 facts' form, {label}: worst",
+                worst,
+                "%",
+                "leaves out where tiles begin and end",
+                "<= 1",
+                worst <= 1,
+            )
+    for name, (make, anchor) in NETWORKS.items():
+        products = make()
+        for machine, short in MACHINES.items():
+            for number, (width, kind) in enumerate(WEIGHTS.items()):
+                for constants in ("sysc", "hw"):
+                    pot = array_of(machine, constants)
+                    costs = [layer_cost(product, pot, kind) for product in products]
+                    total = sum(costs[1:], costs[0])
+                    found, wanted = (
+                        total.cycles / pot.clock_hz * 1e3,
+                        anchor.milliseconds[machine, constants][number],
+                    )
+                    report(f"v12 {name} {short} {constants} {width}", found, "ms", f"{wanted} (facts potacc 5.3)",
+                           f"{wanted} +- 1 %", abs(found / wanted - 1) <= 0.01)  # fmt: skip
+                tile_count = anchor.tiles[machine][number]
+                report(f"v12 {name} {short} {width}: tiles", total.tiles, "", f"{tile_count} (facts potacc 5.3)",
+                       f"{tile_count}", total.tiles == tile_count)  # fmt: skip
+                if number == 0:
+                    _beside_the_array(report, name, machine, products)
+
+
+def _beside_the_array(report: Report, name: str, machine: str, products: list[Product]) -> None:
+    """What four-bit weights make of the array, and what the board adds to it."""
+    label, kind = f"v12 {name} {MACHINES[machine]}", WEIGHTS["W4"]
+    share = NETWORKS[name][1].utilization[machine]
+    pot = array_of(machine, "sysc")
+    compute = sum(layer_cost(product, pot, kind).compute for product in products)
+    busy = 100 * sum(product.macs for product in products) / (64 * pot.units * compute)
+    report(f"{label} sysc W4: utilization", busy, "% of compute", f"{share} (facts potacc 5.3)",
+           f"{share} +- 1", abs(busy - share) <= 1)  # fmt: skip
+    pot = array_of(machine, "hw")
+    costs = [layer_cost(product, pot, kind) for product in products]
+    device, host = sum(c.device_seconds(pot) for c in costs), sum(c.host_seconds(pot) for c in costs)
+    report(f"{label} hw W4: at DRAM's rate", device * 1e3, "ms", f"{pot.beats_per_cycle} beats a cycle")
+    report(
+        f"{label} hw W4: CPU's part",
+        host * 1e3,
+        "ms",
+        "im2col, copies, drivers: assumed costs, none is published",
+    )
