@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from potluck import benchmarks
-from potluck.benchmarks import rtl_area, rtl_ecc
+from potluck.benchmarks import rtl_area, rtl_ecc, rtl_pot
 from potluck.hdl import synthesis, toolchain
 from potluck.hdl.sources import Unit, unit_names
 from potluck.hdl.synthesis import Design, fpga_resources, generic_gates, standard_cells, two_input_gates
@@ -165,3 +165,6 @@ def test_the_benchmark_names_units_that_exist() -> None:
     assert {row.design.unit for row in (*rtl_area.ROWS, *rtl_ecc.ROWS)} <= set(unit_names())
     assert rtl_ecc.PIPELINED.keys() <= {row.name for row in rtl_ecc.ROWS}
     assert {rtl_area.BASE, *rtl_area.RATIOS} <= {row.name for row in rtl_area.ROWS}
+    pot = [rtl_pot.OPERATOR, rtl_pot.ACCUMULATOR, *map(rtl_pot.pe, rtl_pot.ROWS), *map(rtl_pot.mac, rtl_pot.ROWS)]
+    assert {design.unit for design in pot} <= set(unit_names())
+    assert {*rtl_pot.POST_ROUTE} <= {row.name for row in rtl_pot.ROWS}

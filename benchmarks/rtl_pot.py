@@ -1,0 +1,93 @@
+"""LUTs and gates of the PoT array's processing elements, beside two 8x8 multipliers and PoTAcc's post-route reports.
+
+PoTAcc's figures are differences between builds of whole accelerators, divided by their PEs (Vivado, after routing): so
+the PEs are compared with an accumulator behind each, too, as there, where the last multiplexer of a shifter costs
+nothing beside the addition. A multiplier is what synthesis makes of an operator, and radix-4 Booth written for carry
+chains, the smallest that we know. Area and period need OpenSTA and the cell library and are left out without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from potluck.hdl import toolchain
+from potluck.hdl.synthesis import Design, FpgaResources, fpga_resources, generic_gates, standard_cells
+from potluck.isa.pot import APOT, MSQ, POT_FORMATS, QKERAS
+
+Report = Callable[..., None]
+HALF = 0.5
+
+
+class Row(NamedTuple):
+    """A PE under its name in the table, and the value of parameter CodeSet."""
+
+    name: str
+    code_set: int
+
+
+SETS = tuple(Row(name, number) for number, name in enumerate(POT_FORMATS))
+ANY = Row("any set, run time", len(SETS) + 1)
+BOOTH = Row("int8, Booth", len(SETS))
+ROWS = (*SETS, ANY, BOOTH)
+OPERATOR = Design("multiplier_pe", {"Booth": 0})
+ACCUMULATOR = Design("pot_mac", {"CodeSet": 0}, {"control_i": "8'd0"})
+POST_ROUTE = {  # LUT and FF of a PE beyond QKeras's: (PYNQ-Z2, Kria)
+    MSQ.name: ((4.1, 5.2), (14.9, 19.2)),
+    APOT.name: ((10.8, 9.0), (17.1, 20.0)),
+    BOOTH.name: ((44.5, 51.1), (2.5, 8.5)),
+}
+
+
+def pe(row: Row) -> Design:
+    """The PE alone, with its decoder."""
+    return Design("pot_pe", {"CodeSet": row.code_set})
+
+
+def mac(row: Row) -> Design:
+    """The PE with its accumulator, behind a decoder that a vector unit's rows share."""
+    return Design("pot_mac", {"CodeSet": row.code_set})
+
+
+def run(report: Report) -> None:
+    """Measure and report every PE, then the ratios that issue 8 asks for and the order of the code sets.
+
+    Raises:
+        ToolError: Yosys is not installed.
+        RtlError: a design does not synthesize.
+    """
+    timed = not toolchain.missing("timing")
+    operator = fpga_resources(OPERATOR, dsp=False).lut
+    report("multiplier as synthesized: LUTs", operator, "LUT", "Xilinx 7-series, no DSP slices")
+    alone: dict[str, int] = {}
+    macs: dict[str, FpgaResources] = {}
+    base = fpga_resources(ACCUMULATOR, dsp=False).lut
+    for row in ROWS:
+        alone[row.name] = fpga_resources(pe(row), dsp=False).lut
+        macs[row.name] = fpga_resources(mac(row), dsp=False)
+        report(f"{row.name}: LUTs", alone[row.name], "LUT", "Xilinx 7-series, no DSP slices")
+        report(f"{row.name}: LUTs with accumulator", macs[row.name].lut, "LUT", f"{base} without a PE")
+        report(f"{row.name}: gates", generic_gates(pe(row)).nand2, "NAND2", "generic gates")
+        if timed:
+            cells = standard_cells(mac(row))
+            report(f"{row.name}: area with accumulator", cells.area_um2, "um2", "OSU 0.18 um, no wires")
+            report(f"{row.name}: period with accumulator", cells.period_ns, "ns", "OSU 0.18 um, no wires")
+    for row in (*SETS, ANY):
+        for name, lut, whole in (
+            ("multiplier as synthesized", alone[row.name], operator),
+            ("Booth", alone[row.name], alone[BOOTH.name]),
+            ("Booth, above the accumulator", macs[row.name].lut - base, macs[BOOTH.name].lut - base),
+        ):
+            ratio = lut / whole
+            report(f"{row.name} / {name}: LUTs", ratio, "x", "issue 8", f"below {HALF}", ratio < HALF)
+    for name, (luts, flip_flops) in POST_ROUTE.items():
+        more = macs[name].lut - macs[QKERAS.name].lut
+        report(f"{name} - {QKERAS}: LUTs", more, "LUT", f"post-route {luts[0]} (Z2), {luts[1]} (Kria)")
+        more = macs[name].flip_flop - macs[QKERAS.name].flip_flop
+        places = f"post-route {flip_flops[0]} (Z2), {flip_flops[1]} (Kria)"
+        report(f"{name} - {QKERAS}: flip-flops", more, "FF", places)
+    ours = sorted(POST_ROUTE, key=lambda name: macs[name].lut)
+    theirs = sorted(POST_ROUTE, key=lambda name: POST_ROUTE[name][0])
+    least = all(macs[QKERAS.name].lut < macs[name].lut for name in POST_ROUTE)
+    same = least and ours == theirs
+    report("order of LUTs", float(same), "", "post-route: " + " < ".join([QKERAS.name, *theirs]), "same", same)
