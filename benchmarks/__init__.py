@@ -17,7 +17,19 @@ from rich.markup import escape
 
 from potluck.isa.errors import DataError, ToolError
 
-BENCHMARKS = ("spine", "rtl_area", "rtl_ecc", "rtl_pot", "isa", "dram", "memory", "bbq", "formats", "networks", "pot")
+BENCHMARKS = (
+    "spine",
+    "rtl_area",
+    "rtl_ecc",
+    "rtl_pot",
+    "isa",
+    "dram",
+    "memory",
+    "bbq",
+    "formats",
+    "networks",
+    "pot",
+)
 
 
 @dataclass(frozen=True)

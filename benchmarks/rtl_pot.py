@@ -90,4 +90,6 @@ def run(report: Report) -> None:
     theirs = sorted(POST_ROUTE, key=lambda name: POST_ROUTE[name][0])
     least = all(macs[QKERAS.name].lut < macs[name].lut for name in POST_ROUTE)
     same = least and ours == theirs
-    report("order of LUTs", float(same), "", "post-route: " + " < ".join([QKERAS.name, *theirs]), "same", same)
+    report(
+        "order of LUTs", float(same), "", "post-route: " + " < ".join([QKERAS.name, *theirs]), "same", same
+    )

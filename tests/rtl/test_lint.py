@@ -28,6 +28,8 @@ CONFIGURATIONS = [
     ("rs_decoder", {"Latency": 3}),
     *((f"rangeguard_{side}", {"SymbolBits": 8}) for side in ("encoder", "decoder")),
     ("rangeguard_decoder", {"Latency": 5}),
+    *((unit, {"CodeSet": code_set}) for unit in ("pot_pe", "pot_mac") for code_set in range(5)),
+    ("multiplier_pe", {"Booth": 0}),
 ]
 
 

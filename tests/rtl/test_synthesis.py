@@ -165,6 +165,11 @@ def test_the_benchmark_names_units_that_exist() -> None:
     assert {row.design.unit for row in (*rtl_area.ROWS, *rtl_ecc.ROWS)} <= set(unit_names())
     assert rtl_ecc.PIPELINED.keys() <= {row.name for row in rtl_ecc.ROWS}
     assert {rtl_area.BASE, *rtl_area.RATIOS} <= {row.name for row in rtl_area.ROWS}
-    pot = [rtl_pot.OPERATOR, rtl_pot.ACCUMULATOR, *map(rtl_pot.pe, rtl_pot.ROWS), *map(rtl_pot.mac, rtl_pot.ROWS)]
+    pot = [
+        rtl_pot.OPERATOR,
+        rtl_pot.ACCUMULATOR,
+        *map(rtl_pot.pe, rtl_pot.ROWS),
+        *map(rtl_pot.mac, rtl_pot.ROWS),
+    ]
     assert {design.unit for design in pot} <= set(unit_names())
     assert {*rtl_pot.POST_ROUTE} <= {row.name for row in rtl_pot.ROWS}
