@@ -22,6 +22,8 @@ from potluck.sim.ecc.linear import byte_tables
 from potluck.sim.ecc.outcomes import Outcome
 
 configure_numba()
+CHUNK = 256
+"""Trials whose random numbers are drawn together."""
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -40,81 +42,108 @@ def philox(counter: Any, lane: Any, key: Any) -> Any:
     return a, b, c, d
 
 
+@numba.njit(cache=True, nogil=True)
+def _random(first: Any, lanes: int, key: Any, out: Words) -> None:
+    """Philox words of `CHUNK` trials, out[4 lane + word, trial]: a loop that the compiler makes vectors of."""
+    for lane in range(lanes):
+        for row in range(out.shape[1]):
+            a, b, c, d = philox(first + np.uint64(row), np.uint64(lane), key)
+            out[4 * lane, row], out[4 * lane + 1, row] = a, b
+            out[4 * lane + 2, row], out[4 * lane + 3, row] = c, d
+
+
 @numba.njit(cache=True, nogil=True, inline="always")
-def _put(error: Words, first: Any, length: int, content: Any, spare: Any) -> None:
-    """Put a span's content into the error; an empty one gets a single bit chosen by `spare` (32 random bits)."""
-    content &= (np.uint64(1) << np.uint64(length)) - np.uint64(1)
+def _content(length: int, random: Any, spare: Any) -> Any:
+    """A span's content; an empty one gets a single bit chosen by `spare` (32 random bits)."""
+    content = random & ((np.uint64(1) << np.uint64(length)) - np.uint64(1))
     if content == 0:
         content = np.uint64(1) << ((spare * np.uint64(length)) >> np.uint64(32))
-    place = first & np.uint64(63)
-    error[first >> np.uint64(6)] |= content << place
-    if place + np.uint64(length) > np.uint64(64):
-        error[(first >> np.uint64(6)) + np.uint64(1)] |= content >> (np.uint64(64) - place)
+    return content
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _draw(trial: Any, key: Any, places: NDArray[np.uint8], lengths: NDArray[np.int64], error: Words) -> None:
-    error[:] = np.uint64(0)
-    a, b, c, d = philox(trial, np.uint64(0), key)
-    if lengths[0] > 64:  # the whole block
-        e, f, g, h = philox(trial, np.uint64(1), key)
-        i, j, _k, _l = philox(trial, np.uint64(2), key)
-        half = np.uint64(32)
-        error[0], error[1], error[2], error[3] = a << half | b, c << half | d, e << half | f, g << half | h
-        if error[0] | error[1] | error[2] | error[3] == 0:
-            error[i >> np.uint64(30)] = np.uint64(1) << (j >> np.uint64(26))
-        return
-    place = (a * np.uint64(places.shape[0])) >> np.uint64(32)
-    spare = d
-    _put(error, np.uint64(places[place, 0]), lengths[0], b, spare)
-    if lengths.size > 1:
-        _put(
-            error,
-            np.uint64(places[place, 1]),
-            lengths[1],
-            c,
-            (spare * np.uint64(0x9E3779B1)) & np.uint64(0xFFFFFFFF),
-        )
+def _whole(random: Words, row: int, error: Words) -> None:
+    """All 256 bits; no error at all gets a single bit."""
+    half = np.uint64(32)
+    for word in range(4):
+        error[word] = random[2 * word, row] << half | random[2 * word + 1, row]
+    if error[0] | error[1] | error[2] | error[3] == 0:
+        error[random[8, row] >> np.uint64(30)] = np.uint64(1) << (random[9, row] >> np.uint64(26))
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _spans(
+    random: Words, row: int, places: NDArray[np.uint8], lengths: NDArray[np.int64], tables: Words, error: Words
+) -> Any:
+    """One or two spans, which are disjoint, into the error; returns the syndrome of both.
+
+    Bytes that a span covers are looked up whether they hold an error or not: their number is that of the pattern, so
+    nothing has to be predicted.
+    """
+    place = (random[0, row] * np.uint64(places.shape[0])) >> np.uint64(32)
+    syndrome, spare = np.uint64(0), random[3, row]
+    for word in range(4):
+        error[word] = np.uint64(0)
+    for k in range(lengths.size):
+        length, first = lengths[k], np.uint64(places[place, k])
+        content = _content(length, random[1 + k, row], spare)
+        spare = (spare * np.uint64(0x9E3779B1)) & np.uint64(0xFFFFFFFF)
+        # no span crosses a word: DAE stays in 16 bits, the others are aligned
+        error[first >> np.uint64(6)] |= content << (first & np.uint64(63))
+        byte, content = first >> np.uint64(3), content << (first & np.uint64(7))
+        for step in range((length + 7) >> 3 if length != 2 else 2):
+            syndrome ^= tables[byte + np.uint64(step), content & np.uint64(255)]
+            content >>= np.uint64(8)
+    return syndrome
 
 
 @numba.njit(cache=True, nogil=True)
 def _errors(first: Any, key: Any, places: NDArray[np.uint8], lengths: NDArray[np.int64], out: Words) -> None:
-    for row in range(out.shape[0]):
-        _draw(first + np.uint64(row), key, places, lengths, out[row])
+    random, nothing = np.empty((12, CHUNK), np.uint64), np.zeros((33, 256), np.uint64)
+    for start in range(0, out.shape[0], CHUNK):
+        _random(first + np.uint64(start), 3 if lengths[0] > 64 else 1, key, random)
+        for row in range(min(CHUNK, out.shape[0] - start)):
+            if lengths[0] > 64:
+                _whole(random, row, out[start + row])
+            else:
+                _spans(random, row, places, lengths, nothing, out[start + row])
 
 
 @numba.njit(cache=True, nogil=True)
 def _count(
-    first: Any, trials: int, key: Any, places: NDArray[np.uint8], lengths: NDArray[np.int64],
-    tables: NDArray[np.uint32], masks: Words, slots: NDArray[np.int32], flips: Words, detected: int,
-    counts: NDArray[np.int64],
+    first: Any, trials: int, key: Any, places: NDArray[np.uint8], lengths: NDArray[np.int64], tables: Words,
+    bits: int, masks: Words, slots: NDArray[np.int32], flips: Words, detected: int, counts: NDArray[np.int64],
 ) -> None:  # fmt: skip
-    error = np.zeros(4, np.uint64)
+    random, error = np.empty((12, CHUNK), np.uint64), np.zeros(4, np.uint64)
     seen = np.zeros(5, np.int64)
-    for row in range(trials):
-        _draw(first + np.uint64(row), key, places, lengths, error)
-        worst = 0
-        for part in range(masks.shape[0]):
-            e0, e1 = error[0] & masks[part, 0], error[1] & masks[part, 1]
-            e2, e3 = error[2] & masks[part, 2], error[3] & masks[part, 3]
-            if e0 | e1 | e2 | e3 == 0:
-                continue
-            syndrome = np.uint32(0)
-            for word in range(4):
-                bits = e0 if word == 0 else e1 if word == 1 else e2 if word == 2 else e3
-                if bits != 0:
-                    for byte in range(8):
-                        syndrome ^= tables[8 * word + byte, (bits >> np.uint64(8 * byte)) & np.uint64(255)]
-            slot = slots[syndrome]
-            if syndrome == 0:
-                found = 3
-            elif slot < 0:
-                found = detected
+    low = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
+    whole = lengths[0] > 64
+    for start in range(0, trials, CHUNK):
+        _random(first + np.uint64(start), 3 if whole else 1, key, random)
+        for row in range(min(CHUNK, trials - start)):
+            if whole:
+                _whole(random, row, error)
+                syndromes = np.uint64(0)
+                for byte in range(32):
+                    of = error[byte >> 3] >> np.uint64(8 * (byte & 7))
+                    syndromes ^= tables[byte, of & np.uint64(255)]
             else:
-                f = flips[part, slot]
-                found = 0 if (f[0] ^ e0) | (f[1] ^ e1) | (f[2] ^ e2) | (f[3] ^ e3) == 0 else 2
-            worst = max(worst, found)
-        seen[worst] += 1
+                syndromes = _spans(random, row, places, lengths, tables, error)
+            worst = 0
+            for part in range(masks.shape[0]):
+                e0, e1 = error[0] & masks[part, 0], error[1] & masks[part, 1]
+                e2, e3 = error[2] & masks[part, 2], error[3] & masks[part, 3]
+                syndrome = (syndromes >> np.uint64(bits * part)) & low
+                slot = slots[syndrome]
+                if syndrome == 0:
+                    found = 0 if e0 | e1 | e2 | e3 == 0 else 3
+                elif slot < 0:
+                    found = detected
+                else:
+                    f = flips[part, slot]
+                    found = 0 if (f[0] ^ e0) | (f[1] ^ e1) | (f[2] ^ e2) | (f[3] ^ e3) == 0 else 2
+                worst = max(worst, found)
+            seen[worst] += 1
     counts += seen
 
 
@@ -139,14 +168,17 @@ class Engine:
     """Counts outcomes of blocks made of codewords of one code, as fast as the generator draws.
 
     Attributes:
-        tables: uint32 (32, 256), byte tables of all codewords, each in the bytes that it covers.
+        tables: uint64 (33, 256), what each byte adds to the syndromes of all codewords, one above the other; the last
+            row, of no byte, is zero.
+        bits: of a syndrome.
         masks: (codewords, 4), the bits of the block that each covers.
         slots: int32 (2^check bits,), pattern number or -1.
         flips: (codewords, patterns, 4), what each pattern flips in the block.
         detected: `Outcome` of what cannot be corrected.
     """
 
-    tables: NDArray[np.uint32]
+    tables: Words
+    bits: int
     masks: Words
     slots: NDArray[np.int32]
     flips: Words
@@ -155,19 +187,20 @@ class Engine:
     def count(self, pattern: str, trials: int, key: int, first: int = 0) -> NDArray[np.int64]:
         """Trials per `Outcome`, shape (5,)."""
         counts = np.zeros(len(Outcome), np.int64)
-        _count(np.uint64(first), trials, np.uint64(key), *_places(pattern), self.tables, self.masks, self.slots,
-               self.flips, int(self.detected), counts)  # fmt: skip
+        _count(np.uint64(first), trials, np.uint64(key), *_places(pattern), self.tables, self.bits, self.masks,
+               self.slots, self.flips, int(self.detected), counts)  # fmt: skip
         return counts
 
 
 def engine_of(parts: list[Part]) -> Engine:
-    """The engine for a block of codewords of one code of at most 20 check bits."""
+    """The engine for a block of codewords of one code, of at most 20 check bits each and 64 in all."""
     counter = parts[0].counter
     assert isinstance(counter, TableCounter)
     code = counter.code
+    assert code.check_bits <= 20 and code.check_bits * len(parts) <= 64
     columns = np.zeros(BLOCK_BITS, np.uint64)
-    for part in parts:
-        columns[list(part.bits)] = code.columns
+    for number, part in enumerate(parts):
+        columns[list(part.bits)] = code.columns << np.uint64(number * code.check_bits)
     located = code.locator.locate(np.arange(1 << code.check_bits, dtype=np.uint64))
     known = located.status != Status.DUE
     slots = np.where(known, np.cumsum(known) - 1, -1).astype(np.int32)
@@ -180,6 +213,5 @@ def engine_of(parts: list[Part]) -> Engine:
         block[:, list(part.bits)] = patterns
         flips[index] = np.packbits(block, axis=1, bitorder="little")
     masks = int_rows([part.mask for part in parts], BLOCK_BITS)
-    return Engine(
-        byte_tables(columns).astype(np.uint32), masks, slots, flips.view(np.uint64), counter.detected
-    )
+    tables = np.vstack([byte_tables(columns), np.zeros((1, 256), np.uint64)])
+    return Engine(tables, code.check_bits, masks, slots, flips.view(np.uint64), counter.detected)
