@@ -1,4 +1,5 @@
-"""The ordered stack of protection: on-die code, system code, value-level filters. Faults enter the raw cells below all.
+"""The ordered stack of protection: on-die code, system code, value-level filters. Faults enter the raw cells below all,
+or the link between on-die and system code.
 
 The on-die code sees the system's data and check bits as one word, the check bits of codeword j at bits
 ``256 + j * c`` and up. So a plot may state the raw bit error rate or the one after on-die correction.
@@ -31,6 +32,17 @@ class Stored(NamedTuple):
     data: Words
     checks: Words
     on_die: Words
+
+
+Link = Callable[[Words, Words], tuple[Words, Words]]
+"""What faulty pins make of data and check bits between the on-die code and the system's."""
+
+
+class Access(NamedTuple):
+    """Cells, and the link over which they are read; None: as it should be."""
+
+    cells: Stored
+    link: Link | None = None
 
 
 class Read(NamedTuple):
@@ -103,7 +115,8 @@ class Stack:
         self,
         cells: Stored,
         policy: Policy = "pass",
-        again: Callable[[NDArray[np.intp]], Stored] | None = None,
+        again: Callable[[NDArray[np.intp]], Access] | None = None,
+        link: Link | None = None,
     ) -> Read:
         """Decode all layers.
 
@@ -111,6 +124,7 @@ class Stack:
             cells: possibly faulty.
             policy: on DUE, ``pass`` the data as they are, ``null`` the block, ``retry`` once, or ``fail``.
             again: for ``retry``: reads the cells of these rows once more (a transfer error is gone, a stuck cell not).
+            link: between the devices and the controller, if it is faulty.
 
         Raises:
             DataError: unknown policy, or ``retry`` without `again`.
@@ -119,11 +133,11 @@ class Stack:
             raise DataError(
                 f"policy {policy!r} on DUE", hint=f"One of {', '.join(POLICIES)}; retry needs `again`"
             )
-        result = self._decode(cells)
+        result = self._decode(cells, link)
         lost = result.status[:, 0] == Status.DUE
         if policy == "retry" and again is not None and lost.any():
             rows = np.flatnonzero(lost)
-            second = self._decode(again(rows))
+            second = self._decode(*again(rows))
             pairs: list[tuple[NDArray[Any], NDArray[Any]]] = [
                 (result.data, second.data), (result.status, second.status), (result.on_die, second.on_die),
                 (result.system, second.system), (result.failed, second.failed),
@@ -143,8 +157,10 @@ class Stack:
         word, status = self.on_die.decode(self._join(cells.data, cells.checks), cells.on_die)
         return *self._part(word, cells.checks.shape[1]), status
 
-    def _decode(self, cells: Stored) -> Read:
+    def _decode(self, cells: Stored, link: Link | None = None) -> Read:
         data, checks, inner = self.after_on_die(cells)
+        if link is not None:
+            data, checks = link(data, checks)
         none = np.zeros((len(data), 1), np.uint8)
         data, outer = self.system.decode(data, checks)
         heard = inner if self.on_die_reports else np.where(inner == Status.DUE, Status.CLEAN, inner)

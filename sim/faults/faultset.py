@@ -1,6 +1,6 @@
 """A set of faulty bits: which, what becomes of each, and whether it stays.
 
-Bits are keyed by where they physically are, not by what a scheme stores there: ``sector << 10 | sort << 8 | bit``, the
+Bits are keyed by where they physically are, not by what a scheme stores there: ``sector << 11 | sort << 8 | bit``, the
 sector being the address in DRAM divided by 32. So schemes of one memory share their faults, and ignore those in bits
 that they do not use. It is a set: a bit that two events hit is hit once.
 """
@@ -8,7 +8,7 @@ that they do not use. It is a set: a bit that two events hit is hit once.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
@@ -18,19 +18,31 @@ from numpy.typing import NDArray
 from potluck.isa.errors import DataError
 
 Keys = NDArray[np.uint64]
+SECTOR_SHIFT = 11
+"""Of a sector's number in a key."""
 
 
 class Sort(IntEnum):
-    """What a bit of a sector is: of its 32 bytes, of its check bits outside or inside the device, or of the
-    controller's range table (whose "sectors" are words of 64 bits and their 8 check bits)."""
+    """What a bit of a sector is: a cell of its 32 bytes, of its check bits outside or inside the device, or of the
+    controller's range table (whose "sectors" are words of 64 bits and their 8 check bits); or a bit on its way from the
+    device's decoder to the controller, through TSVs, microbumps and pins."""
 
     DATA = 0
     SIDEBAND = 1
     ON_DIE = 2
     METADATA = 3
+    DATA_PINS = 4
+    SIDEBAND_PINS = 5
 
 
-SORT_NAMES = {Sort.DATA: "data", Sort.SIDEBAND: "sideband", Sort.ON_DIE: "on-die", Sort.METADATA: "metadata"}
+CELLS = (Sort.DATA, Sort.SIDEBAND, Sort.ON_DIE, Sort.METADATA)
+"""What holds its bit until it is written; a fault of the others is met by whatever is read."""
+PINS = {Sort.DATA: Sort.DATA_PINS, Sort.SIDEBAND: Sort.SIDEBAND_PINS}
+"""How a cell's bit leaves the device; on-die check bits do not."""
+SORT_NAMES = {
+    Sort.DATA: "data", Sort.SIDEBAND: "sideband", Sort.ON_DIE: "on-die", Sort.METADATA: "metadata",
+    Sort.DATA_PINS: "data-pins", Sort.SIDEBAND_PINS: "sideband-pins",
+}  # fmt: skip
 SLOTS = {Sort.DATA: 256, Sort.SIDEBAND: 64, Sort.ON_DIE: 64, Sort.METADATA: 128}
 """Numbers that bits of a sort have per sector in a model's row of items, whether the kind has so many or not."""
 
@@ -46,7 +58,7 @@ class Action(IntEnum):
 def keys_of(sector: NDArray[Any] | int, sort: Sort, bit: NDArray[Any] | int) -> Keys:
     """Keys of bits."""
     sectors, bits = np.asarray(sector, np.uint64), np.asarray(bit, np.uint64)
-    return np.atleast_1d(sectors << np.uint64(10) | np.uint64(sort << 8) | bits)
+    return np.atleast_1d(sectors << np.uint64(SECTOR_SHIFT) | np.uint64(sort << 8) | bits)
 
 
 def keys_of_items(items: NDArray[np.int64], sort: Sort) -> Keys:
@@ -90,17 +102,26 @@ class FaultSet:
     @property
     def sectors(self) -> NDArray[np.int64]:
         """Sector of each bit."""
-        return (self.keys >> np.uint64(10)).astype(np.int64)
+        return (self.keys >> np.uint64(SECTOR_SHIFT)).astype(np.int64)
 
     @property
     def sorts(self) -> NDArray[np.int64]:
         """`Sort` of each bit."""
-        return ((self.keys >> np.uint64(8)) & np.uint64(3)).astype(np.int64)
+        return ((self.keys >> np.uint64(8)) & np.uint64(7)).astype(np.int64)
 
     @property
     def bits(self) -> NDArray[np.int64]:
         """Number of each bit in its sector."""
         return (self.keys & np.uint64(255)).astype(np.int64)
+
+    @property
+    def in_cells(self) -> NDArray[np.bool_]:
+        """Which bits are cells."""
+        return np.isin(self.sorts, CELLS)
+
+    def counted_from(self, sector: int) -> FaultSet:
+        """The same with sectors counted from this one."""
+        return replace(self, keys=self.keys - np.uint64(sector << SECTOR_SHIFT))
 
     def where(self, chosen: NDArray[np.bool_]) -> FaultSet:
         """Some of the bits."""

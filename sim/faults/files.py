@@ -4,7 +4,7 @@
 |---|---|
 | trial | number; -1: in every trial |
 | address | of the byte (data) or of the sector's first byte (check bits); the number of a word of metadata |
-| sort | ``data``, ``sideband``, ``on-die`` or ``metadata`` |
+| sort | ``data``, ``sideband``, ``on-die``, ``metadata``; ``data-pins``, ``sideband-pins``: outside the device |
 | bit | in the byte (data), or number of the check bit |
 | action | ``flip``, ``set0`` or ``set1`` |
 | permanent | ``true`` or ``false`` |
@@ -80,7 +80,7 @@ def _rows(trial: int, faults: FaultSet, base: int) -> Iterator[tuple[int, int, s
     ):  # fmt: skip
         sort = Sort(number)
         address = sector if sort is Sort.METADATA else base + sector * SECTOR
-        if sort is Sort.DATA:
+        if sort in (Sort.DATA, Sort.DATA_PINS):
             address, bit = address + bit // 8, bit % 8
         yield trial, address, SORT_NAMES[sort], bit, Action(action).name.lower(), kept
 
@@ -133,7 +133,11 @@ def _key(record: Mapping[str, Any], mapping: DramMapping, base: int, where: str)
     sort = _choice(record, "sort", SORTS, where)
     address, bit = _integer(record, "address", where), _integer(record, "bit", where)
     o = mapping.kind.organization
-    room = {Sort.DATA: 8, Sort.SIDEBAND: o.sideband_bits, Sort.ON_DIE: o.on_die_bits, Sort.METADATA: 72}[sort]
+    room = {
+        Sort.DATA: 8, Sort.SIDEBAND: o.sideband_bits, Sort.ON_DIE: o.on_die_bits, Sort.METADATA: 72,
+        Sort.DATA_PINS: 8, Sort.SIDEBAND_PINS: o.sideband_bits,
+    }[sort]  # fmt: skip
+    bytewise = sort in (Sort.DATA, Sort.DATA_PINS)
     if not 0 <= bit < room:
         raise DataError(
             f"{where}: no {SORT_NAMES[sort]} bit {bit}; {mapping.kind.key} has {room} there",
@@ -149,9 +153,9 @@ def _key(record: Mapping[str, Any], mapping: DramMapping, base: int, where: str)
             f"({mapping.bytes:#x} bytes from {base:#x})"
         )
     sector, byte = divmod(address - base, SECTOR)
-    if sort is not Sort.DATA and byte:
+    if byte and not bytewise:
         raise DataError(f"{where}: check bits are at the first byte of their {SECTOR}, not at {address:#x}")
-    return int(keys_of(sector, sort, 8 * byte + bit if sort is Sort.DATA else bit)[0])
+    return int(keys_of(sector, sort, 8 * byte + bit if bytewise else bit)[0])
 
 
 def _integer(record: Mapping[str, Any], column: str, where: str) -> int:

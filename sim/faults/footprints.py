@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 from potluck.isa.errors import DataError
 from potluck.sim.dram.kind import SECTOR
 from potluck.sim.dram.mapping import Mapping
-from potluck.sim.faults.faultset import Action, FaultSet, Sort, fault_set, nothing, union
+from potluck.sim.faults.faultset import (
+    PINS,
+    SECTOR_SHIFT,
+    Action,
+    FaultSet,
+    Sort,
+    fault_set,
+    nothing,
+    union,
+)
 from potluck.sim.faults.geometry import Bits, Geometry
 from potluck.sim.faults.philox import stream, uniform, words
 from potluck.sim.faults.region import Region
@@ -38,12 +47,15 @@ class Mode:
             ``word`` (aligned 16), ``lane`` (aligned 32), ``pin``, or ``all``.
         certain: whether each of these bits fails for sure; else with 1/2, drawn once for each cell.
         share: of the banks of the granule that fail, for multi-bank faults.
+        crossing: whether bits fail between the device's decoder and the controller, not in their cells; a permanent
+            fault holds all of them at one value.
     """
 
     granule: tuple[str, ...]
     bits: str
     certain: bool = False
     share: float = 1.0
+    crossing: bool = False
 
 
 MODES: dict[str, Mode] = {
@@ -56,7 +68,7 @@ MODES: dict[str, Mode] = {
     "row": Mode((*BANK, "row"), "all"),
     "bank": Mode(BANK, "all"),
     "multi_bank": Mode(RANK, "all", share=0.5),
-    "pin": Mode(PSEUDOCHANNEL, "pin"),  # TSV, microbump or data pin
+    "pin": Mode(PSEUDOCHANNEL, "pin", crossing=True),  # TSV, microbump or data pin
 }
 FEW = np.array([0.858, 0.033, 0.008, 0.100])
 """Share of column faults in 1, 2, 3 and 4 DQ (facts 3.1), to be normalized."""
@@ -191,9 +203,16 @@ class Footprints:
             return nothing()
         bits = self._bits(fault, key)
         sector = hit[:, None] + bits.sector
-        keys = (sector.astype(np.uint64) << np.uint64(10)) | (bits.sort << 8 | bits.bit).astype(np.uint64)
+        sorts = bits.sort
+        if mode.crossing:
+            sorts = np.select([sorts == cell for cell in PINS], list(PINS.values()), sorts)
+        keys = (sector.astype(np.uint64) << np.uint64(SECTOR_SHIFT)) | (sorts << 8 | bits.bit).astype(np.uint64)
         keys = np.sort(keys.ravel())
-        keys = keys[np.isin((keys >> np.uint64(10)).astype(np.int64), region.sectors)]
+        keys = keys[np.isin((keys >> np.uint64(SECTOR_SHIFT)).astype(np.int64), region.sectors)]
+        if mode.crossing and fault.permanent:
+            number = np.array([fault.number], np.uint64)
+            high = words(key, stream("stuck"), number, number)[0, 0] >> np.uint64(63) == 1
+            return fault_set(keys, Action.SET1 if high else Action.SET0, True)
         content = words(key, stream("cells"), keys, np.full(len(keys), fault.number, np.uint64))
         if not mode.certain:
             fails = content[:, 0] >> np.uint64(63) == 1

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from potluck.isa.errors import DataError
 from potluck.sim.ecc.interface import Status, Words
-from potluck.sim.ecc.stack import Policy, Read, Stack, Stored
+from potluck.sim.ecc.stack import Access, Policy, Read, Stack, Stored
 from potluck.sim.faults.faultset import FaultSet, nothing, union
-from potluck.sim.faults.protected import strike
+from potluck.sim.faults.protected import link_of, strike
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class Life:
     def strike(self, faults: FaultSet) -> None:
         """Faults arrive."""
         self._cells = strike(self._cells, self.stack, self._rows, faults)
+        # a transient fault of a pin is met by what is read meanwhile, and nothing is
         self._stuck = union([self._stuck, faults.where(faults.permanent)])
 
     def write(self, rows: NDArray[np.int64], data: Words) -> None:
@@ -67,10 +68,13 @@ class Life:
             whole[rows] = part
 
     def read(self, policy: Policy = "pass") -> Read:
-        """Read all sectors. A second read of policy ``retry`` finds the same: faults are in cells, not on wires."""
-        return self.stack.read(
-            self.cells, policy, lambda rows: Stored(*(a[rows].copy() for a in self._cells))
-        )
+        """Read all sectors. A second read of policy ``retry`` finds the same: faults are in cells or stay on pins."""
+
+        def again(rows: NDArray[np.intp]) -> Access:
+            cells = Stored(*(a[rows].copy() for a in self._cells))
+            return Access(cells, link_of(self.stack, self._rows[rows], self._stuck))
+
+        return self.stack.read(self.cells, policy, again, link_of(self.stack, self._rows, self._stuck))
 
     def scrub(self) -> None:
         """Read every sector and write back what can be corrected."""

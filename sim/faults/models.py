@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from potluck.isa.errors import DataError
 from potluck.sim.faults.faultset import (
+    CELLS,
+    SECTOR_SHIFT,
     SLOTS,
     Action,
     FaultSet,
@@ -52,7 +54,7 @@ def _struck_keys(
     region: Region, key: Key, name: str, rate: float
 ) -> Iterator[tuple[Keys, NDArray[np.float64]]]:
     """Keys and marks of bits struck at a rate, sort by sort."""
-    for sort in Sort:
+    for sort in CELLS:
         slots = SLOTS[sort]
         for first, count in region.stretches(sort):
             items, marks = struck(key, stream(name, sort), first * slots, count * slots, rate)
@@ -153,7 +155,7 @@ class WeakCells:
     def map(self, region: Region, seed: int) -> Keys:
         """Keys of the region's weak cells, ascending."""
         if self.cells is not None:
-            inside = [np.isin(self.cells, region.every_key(sort)) for sort in Sort if region.stretches(sort)]
+            inside = [np.isin(self.cells, region.every_key(sort)) for sort in CELLS if region.stretches(sort)]
             return np.unique(self.cells[np.logical_or.reduce(inside)]) if inside else self.cells[:0]
         # -1 is no trial: the map is common to all of them
         return union(
@@ -179,8 +181,8 @@ class WeakCells:
                 :, 0
             ] >> np.uint64(63)
             return np.where(coin == 1, Action.SET0, Action.SET1).astype(np.uint8)
-        offsets = (weak >> np.uint64(10)).astype(np.int64) * 32
-        metadata = (weak >> np.uint64(8)) & np.uint64(3) == Sort.METADATA
+        offsets = (weak >> np.uint64(SECTOR_SHIFT)).astype(np.int64) * 32
+        metadata = (weak >> np.uint64(8)) & np.uint64(7) == Sort.METADATA
         row = region.mapping.decode(np.where(metadata, 0, offsets)).row
         return np.where(row % 2 == 0, Action.SET0, Action.SET1).astype(np.uint8)
 
@@ -266,7 +268,7 @@ class EventMix:
         event = self.events[name]
         step = event.bits if event.aligned else 1
         rate = self.block_probability * event.weight / event.places(256)
-        for sort in Sort:
+        for sort in CELLS:
             slots = SLOTS[sort] // step
             for first, count in region.stretches(sort):
                 places, _ = struck(key, stream("ev" + name, sort), first * slots, count * slots, rate)
@@ -310,7 +312,7 @@ class Listed:
 
 def inside(region: Region, keys: Keys) -> NDArray[np.bool_]:
     """Which keys are bits of a region."""
-    sector, sort = (keys >> np.uint64(10)).astype(np.int64), (keys >> np.uint64(8)) & np.uint64(3)
+    sector, sort = (keys >> np.uint64(SECTOR_SHIFT)).astype(np.int64), (keys >> np.uint64(8)) & np.uint64(7)
     bit = (keys & np.uint64(255)).astype(np.int64)
     found = np.zeros(len(keys), np.bool_)
     for kind in Sort:

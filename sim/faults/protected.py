@@ -18,7 +18,7 @@ from potluck.sim.dram.mapping import Mapping
 from potluck.sim.ecc.interface import Decoded, Words
 from potluck.sim.ecc.outcomes import Data, classify, data_state
 from potluck.sim.ecc.rangeguard.codec import RangeGuard
-from potluck.sim.ecc.stack import Policy, Stack, Stored
+from potluck.sim.ecc.stack import Access, Link, Policy, Stack, Stored
 from potluck.sim.faults.faultset import FaultSet, Sort, keys_of, touch, union
 from potluck.sim.faults.parts import Part
 from potluck.sim.faults.placement import Placement, place
@@ -140,37 +140,35 @@ class Protected:
         metadata = faults.sorts == Sort.METADATA
         found: dict[int, list[FaultSet]] = {}
         if self.recipe.compat_artifact:  # the artifact's check bits never fail
-            faults = faults.where(faults.sorts == Sort.DATA)
+            faults = faults.where(np.isin(faults.sorts, (Sort.DATA, Sort.DATA_PINS)))
             metadata = faults.sorts == Sort.METADATA
-        in_cells = faults.where(~metadata)
-        owner = np.searchsorted(self._starts, in_cells.sectors, "right") - 1
+        addressed = faults.where(~metadata)
+        owner = np.searchsorted(self._starts, addressed.sectors, "right") - 1
         for number in np.unique(owner).tolist():
             part = self.parts[number]
-            mine = (owner == number) & (in_cells.sectors < part.first + part.count) if number >= 0 else None
+            mine = (owner == number) & (addressed.sectors < part.first + part.count) if number >= 0 else None
             if mine is not None and mine.any():
-                chosen = in_cells.where(mine)
-                found[number] = [replace(chosen, keys=chosen.keys - np.uint64(part.first << 10))]
+                found[number] = [addressed.where(mine).counted_from(part.first)]
         table = faults.where(metadata)
         for number, (first, size) in enumerate(self.lookup.spans if len(table) else ()):
             mine = (table.sectors >= first) & (table.sectors < first + size)
             if mine.any():
-                chosen = table.where(mine)
-                found.setdefault(number, []).append(
-                    replace(chosen, keys=chosen.keys - np.uint64(first << 10))
-                )
+                found.setdefault(number, []).append(table.where(mine).counted_from(first))
         return {number: union(sets) for number, sets in found.items()}
 
     def _inlined(self, faults: FaultSet) -> FaultSet:
         base, slot = self.placement.data_sectors, self.placement.slot
-        cells = faults.where(faults.sorts != Sort.SIDEBAND)
-        reserved = (cells.sectors >= base) & (cells.sorts == Sort.DATA)
-        checks = cells.where(reserved)
-        position = (checks.sectors - base) * 256 + checks.bits
-        sector, bit = position // slot, position % slot
-        used = bit < self.placement.check_bits
-        keys = keys_of(sector, Sort.SIDEBAND, bit)
-        moved = replace(checks, keys=keys).where(used)
-        return union([cells.where(~reserved), moved])
+        faults = faults.where(~np.isin(faults.sorts, (Sort.SIDEBAND, Sort.SIDEBAND_PINS)))
+        kept = []
+        for data, check in ((Sort.DATA, Sort.SIDEBAND), (Sort.DATA_PINS, Sort.SIDEBAND_PINS)):
+            mine = faults.where(faults.sorts == data)
+            reserved = mine.sectors >= base
+            checks = mine.where(reserved)
+            position = (checks.sectors - base) * 256 + checks.bits
+            sector, bit = position // slot, position % slot
+            moved = replace(checks, keys=keys_of(sector, check, bit))
+            kept += [mine.where(~reserved), moved.where(bit < self.placement.check_bits)]
+        return union([*kept, faults.where(~np.isin(faults.sorts, (Sort.DATA, Sort.DATA_PINS)))])
 
     def _read_part(self, number: int, faults: FaultSet, policy: Policy, again: FaultSet | None) -> BlockReads:
         part, applied = self.parts[number], self.applied[number]
@@ -192,17 +190,23 @@ class Protected:
         stored = applied.stack.write(clean)
         struck = strike(stored, applied.stack, rows, cells)
 
-        def second(which: NDArray[np.intp]) -> Stored:
+        link = link_of(applied.stack, rows, cells)
+
+        def second(which: NDArray[np.intp]) -> Access:
             fresh = Stored(*(array[which] for array in stored))
             if again is None:
-                return fresh
-            return strike(fresh, applied.stack, rows[which], again.where(np.isin(again.sectors, rows[which])))
+                return Access(fresh)
+            left = again.where(np.isin(again.sectors, rows[which]))
+            return Access(
+                strike(fresh, applied.stack, rows[which], left), link_of(applied.stack, rows[which], left)
+            )
 
         if applied.oracle is not None:
-            decoded = applied.oracle.read(struck.data, clean)
+            arrived = link(struck.data, struck.checks)[0] if link is not None else struck.data
+            decoded = applied.oracle.read(arrived, clean)
             data, status = decoded.data, decoded.status
         else:
-            result = stack.read(struck, policy, second if policy == "retry" else None)
+            result = stack.read(struck, policy, second if policy == "retry" else None, link)
             data, status = result.data, result.status
             if result.failed.any():
                 sector = part.first + int(rows[np.flatnonzero(result.failed)[0]])
@@ -233,21 +237,47 @@ def strike(stored: Stored, stack: Stack, rows: NDArray[np.int64], faults: FaultS
         (Sort.DATA, cells.data, 8 * SECTOR), (Sort.SIDEBAND, cells.checks, stack.system.check_bits),
         (Sort.ON_DIE, cells.on_die, on_die),
     ):  # fmt: skip
-        mine = (faults.sorts == sort) & (faults.bits < size)
-        if not mine.any():
-            continue
-        bits = faults.bits[mine]
-        if sort is not Sort.DATA:
-            each = size // words.shape[1]
-            bits = bits // each * 64 + bits % each
-        touch(words, at[mine], bits, faults.actions[mine])
+        _touch_sort(words, faults, at, sort, size)
     return cells
 
 
+def link_of(stack: Stack, rows: NDArray[np.int64], faults: FaultSet) -> Link | None:
+    """What faults of pins do to bits on their way from the devices; None if there are none.
+
+    Args:
+        stack: how check bits lie in words.
+        rows: of the sectors that are read, ascending.
+        faults: in these sectors, or in others, which are ignored.
+    """
+    faults = faults.where(~faults.in_cells & np.isin(faults.sectors, rows))
+    if not len(faults):
+        return None
+    at = np.searchsorted(rows, faults.sectors)
+
+    def link(data: Words, checks: Words) -> tuple[Words, Words]:
+        data, checks = data.copy(), checks.copy()
+        _touch_sort(data, faults, at, Sort.DATA_PINS, 8 * SECTOR)
+        _touch_sort(checks, faults, at, Sort.SIDEBAND_PINS, stack.system.check_bits)
+        return data, checks
+
+    return link
+
+
+def _touch_sort(words: Words, faults: FaultSet, at: NDArray[np.intp], sort: Sort, size: int) -> None:
+    """Carry out the faults of one sort on words of so many bits in all; each word holds an equal share of them."""
+    mine = (faults.sorts == sort) & (faults.bits < size)
+    if not mine.any():
+        return
+    bits = faults.bits[mine]
+    each = size // words.shape[1]
+    touch(words, at[mine], bits // each * 64 + bits % each, faults.actions[mine])
+
+
 def _used(faults: FaultSet, stack: Stack) -> NDArray[np.bool_]:
-    """Which faults are in cells that a stack uses."""
+    """Which faults are in cells that a stack uses, or hit what these give."""
     on_die = stack.on_die.check_bits if stack.on_die else 0
-    sizes = np.array([8 * SECTOR, stack.system.check_bits, on_die, 0])
+    checks = stack.system.check_bits
+    sizes = np.array([8 * SECTOR, checks, on_die, 0, 8 * SECTOR, checks])
     return np.asarray(faults.bits < sizes[faults.sorts])
 
 
@@ -264,8 +294,8 @@ class BitErrors:
     """Wrong bits of the parts' cells in a trial.
 
     Attributes:
-        raw: in all cells that the recipe uses.
-        after_on_die: in the data and system check bits that leave the devices.
+        raw: in all cells that the recipe uses, and those that faulty pins make wrong.
+        after_on_die: in the data and system check bits that reach the controller.
     """
 
     raw: int
@@ -285,8 +315,11 @@ def bit_errors(protected: Protected, faults: FaultSet) -> BitErrors:
         struck = strike(stored, stack, rows, cells)
         raw += sum(int(np.bitwise_count(a ^ b).sum()) for a, b in zip(stored, struck, strict=True))
         data, checks, _ = stack.after_on_die(struck)
-        for wrong in (data ^ stored.data, checks ^ stored.checks):
-            after += int(np.bitwise_count(wrong).sum())
+        link = link_of(stack, rows, cells)
+        arrived = link(data, checks) if link is not None else (data, checks)
+        for left, reached, written in zip((data, checks), arrived, (stored.data, stored.checks), strict=True):
+            raw += int(np.bitwise_count(left ^ reached).sum())
+            after += int(np.bitwise_count(reached ^ written).sum())
     return BitErrors(raw, after)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from potluck.isa.errors import DataError
 from potluck.sim.dram.kind import SECTOR
 from potluck.sim.dram.mapping import Mapping
-from potluck.sim.faults.faultset import SLOTS, Keys, Sort, keys_of, keys_of_items
+from potluck.sim.faults.faultset import CELLS, SLOTS, Keys, Sort, keys_of, keys_of_items
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Region:
     def bits(self, sort: Sort) -> int:
         """Bits of a sort that a sector (of metadata: a word of the range table) has."""
         o = self.mapping.kind.organization
-        return {Sort.DATA: 8 * SECTOR, Sort.SIDEBAND: o.sideband_bits, Sort.ON_DIE: o.on_die_bits,
-                Sort.METADATA: 72}[sort]  # fmt: skip
+        return {Sort.DATA: 8 * SECTOR, Sort.SIDEBAND: o.sideband_bits, Sort.ON_DIE: o.on_die_bits, Sort.METADATA: 72,
+                Sort.DATA_PINS: 8 * SECTOR, Sort.SIDEBAND_PINS: o.sideband_bits}[sort]  # fmt: skip
 
     def stretches(self, sort: Sort) -> tuple[tuple[int, int], ...]:
         """Ranges of the sectors of a sort."""
@@ -73,8 +73,8 @@ class Region:
 
     @property
     def stored_bits(self) -> int:
-        """Of all sorts."""
-        return sum(sum(n for _, n in self.stretches(sort)) * self.bits(sort) for sort in Sort)
+        """Of all cells."""
+        return sum(sum(n for _, n in self.stretches(sort)) * self.bits(sort) for sort in CELLS)
 
 
 def region_of(mapping: Mapping, spans: Iterable[tuple[int, int]], metadata: int = 0) -> Region:

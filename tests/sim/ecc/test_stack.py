@@ -16,7 +16,7 @@ from potluck.sim.ecc.outcomes import ArtifactOutcome, Outcome, classify, classif
 from potluck.sim.ecc.rangeguard.codec import RangeGuard
 from potluck.sim.ecc.rangeguard.ranges import artifact_table
 from potluck.sim.ecc.registry import CODES, code
-from potluck.sim.ecc.stack import Stack, Stored, hbm3, on_die_sec_over, unprotected
+from potluck.sim.ecc.stack import Access, Stack, Stored, hbm3, on_die_sec_over, unprotected
 
 ROWS = 500
 
@@ -89,9 +89,9 @@ def test_policies() -> None:
     assert stack.read(faulty, "fail").failed.all()
     half = np.arange(ROWS) % 2 == 0
 
-    def again(rows: NDArray[np.intp]) -> Stored:
+    def again(rows: NDArray[np.intp]) -> Access:
         data = np.where(half[rows, None], cells.data[rows], faulty.data[rows])
-        return Stored(data, cells.checks[rows], cells.on_die[rows])
+        return Access(Stored(data, cells.checks[rows], cells.on_die[rows]))
 
     retried = stack.read(faulty, "retry", again)
     assert np.array_equal((retried.status[:, 0] == Status.CLEAN), half)

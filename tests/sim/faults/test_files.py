@@ -10,7 +10,7 @@ import pytest
 from potluck.isa.errors import CampaignError, DataError
 from potluck.sim.dram.kind import load_kind
 from potluck.sim.dram.mapping import Mapping
-from potluck.sim.faults.faultset import Action, fault_set, nothing, union
+from potluck.sim.faults.faultset import Action, Sort, fault_set, keys_of, nothing, union
 from potluck.sim.faults.files import read_faults, write_faults
 from potluck.sim.faults.models import Uniform
 from potluck.sim.faults.region import region_of
@@ -30,7 +30,8 @@ def test_lists_come_back(tmp_path: Path, suffix: str) -> None:
     for trial in (-1, 0, 5):
         drawn = Uniform(0.02).draw(region, (1, trial))
         actions = np.arange(len(drawn)) % 3
-        trials[trial] = fault_set(drawn.keys, actions, actions == 2)
+        pins = [keys_of(130, sort, bit) for sort, bit in ((Sort.DATA_PINS, 77), (Sort.SIDEBAND_PINS, 3))]
+        trials[trial] = union([fault_set(drawn.keys, actions, actions == 2), fault_set(np.concatenate(pins))])
     path = tmp_path / f"list.{suffix}"
     write_faults(path, trials, BASE)
     assert read_faults(path, HBM3, BASE) == trials
@@ -46,6 +47,7 @@ def test_lists_come_back(tmp_path: Path, suffix: str) -> None:
         ("0,0x90000000,data,0,flip", "line 2: not 6 values"),
         ("0,0x80000000,data,8,flip,false", "line 2: no data bit 8; hbm3 has 8"),
         ("0,0x80000000,sideband,16,flip,false", "no sideband bit 16; hbm3 has 16"),
+        ("0,0x80000000,sideband-pins,16,flip,false", "no sideband-pins bit 16; hbm3 has 16"),
         ("0,0x80000004,on-die,0,flip,false", "at the first byte of their 32, not at 0x80000004"),
         ("0,0x7fffffff,data,0,flip,false", "address 0x7fffffff is outside DRAM, 2 channels of hbm3"),
         ("0,0x280000000,data,0,flip,false", "outside DRAM"),

@@ -35,13 +35,15 @@ def _whole_rows(rows: int) -> Region:
 
 
 def _cells(faults: FaultSet, mapping: Mapping) -> list:
-    cells, names = Cells(mapping), {0: "data", 1: "sideband", 2: "on-die"}
+    cells, names = Cells(mapping), {0: "data", 1: "sideband", 2: "on-die", 4: "data", 5: "sideband"}
     found = []
     for sector, sort, bit in zip(
         faults.sectors.tolist(), faults.sorts.tolist(), faults.bits.tolist(), strict=True
     ):
         place = (
-            Bit("data", sector * 32 + bit // 8, bit % 8) if sort == 0 else Bit(names[sort], sector * 32, bit)
+            Bit("data", sector * 32 + bit // 8, bit % 8)
+            if names[sort] == "data"
+            else Bit(names[sort], sector * 32, bit)
         )
         found.append(cells.locate(place))
     return found
@@ -109,8 +111,9 @@ def test_footprints_on_hbm3_are_the_facts() -> None:
         assert len({cell.burst for cell in cells}) == 1 and {cell.row for cell in cells} == {0, 1}
         assert 1 <= len({(cell.beat, cell.pin) for cell in cells}) <= 4 and len({c.beat for c in cells}) == 1
         fault, pin = _one("pin", region, number)
-        data = pin.where(pin.sorts == Sort.DATA)
-        assert len(set((data.bits % 32).tolist())) <= 1 and Sort.ON_DIE not in pin.sorts
+        data = pin.where(pin.sorts == Sort.DATA_PINS)
+        assert len(set((data.bits % 32).tolist())) <= 1
+        assert set(pin.sorts.tolist()) <= {Sort.DATA_PINS, Sort.SIDEBAND_PINS} and not pin.in_cells.any()
         share = len(pin) / (8 * region.count / 2)
         assert abs(share - 0.5) < 0.02, fault
         _, lane = _one("swd", region, number)
@@ -118,6 +121,20 @@ def test_footprints_on_hbm3_are_the_facts() -> None:
         assert {cell.row for cell in _cells(lane, HBM3)} == {0, 1}
     _, banks = _one("multi_bank", region)
     assert len({(c.bank_group, c.bank) for c in _cells(banks, HBM3)}) == 8
+
+
+def test_a_stuck_pin_holds_one_value() -> None:
+    """All bits that cross it, in whatever bank or row; half of random data is wrong."""
+    region, values = _whole_rows(1), set()
+    for number in range(8):
+        fault = SHARED.draw("pin", number, True, KEY, region)
+        found = SHARED.faults(fault, region, KEY)
+        own = region.sectors[np.isin(region.sectors, found.sectors)]
+        assert len(found) == 8 * len(own) and len(own) == region.count // 2
+        assert found.permanent.all() and len(set(found.actions.tolist())) == 1
+        assert len({cell.pin for cell in _cells(found, HBM3)}) == 1
+        values.add(int(found.actions[0]))
+    assert values == {Action.SET0, Action.SET1}
 
 
 def test_a_part_of_a_footprint_is_that_part() -> None:

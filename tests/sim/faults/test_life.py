@@ -58,6 +58,20 @@ def test_stuck_cells_survive_writes_and_scrubs() -> None:
     assert life.read().status[1, 0] == Status.CORRECTED
 
 
+def test_a_stuck_pin_outlasts_writes_and_a_transient_one_is_over() -> None:
+    life, data = _memory(hbm3())
+    pin = keys_of(1, Sort.DATA_PINS, np.arange(9, 256, 32))
+    life.strike(fault_set(pin))
+    assert (life.read().status == Status.CLEAN).all()
+    life.strike(fault_set(pin, Action.SET1, True))
+    assert np.array_equal(life.cells.data, life.stack.write(data).data)  # the cells are as they were
+    for _ in range(2):
+        assert life.read().status[:, 0].tolist() == [0, 2, 0, 0, 0, 0]
+        assert life.read("retry").status[1, 0] == Status.DUE
+        life.write(np.arange(ROWS), data)
+    assert (life.read().data[1].view(np.uint32) >> 9 & 1).all()
+
+
 def test_check_bits_fail_too() -> None:
     life, data = _memory(hbm3())
     for row, sort in ((0, Sort.SIDEBAND), (1, Sort.ON_DIE)):

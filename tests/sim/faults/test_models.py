@@ -11,6 +11,7 @@ from potluck.isa.errors import DataError
 from potluck.sim.dram.kind import load_kind
 from potluck.sim.dram.mapping import Mapping
 from potluck.sim.faults.faultset import (
+    CELLS,
     SLOTS,
     Action,
     FaultSet,
@@ -68,7 +69,7 @@ def test_uniform_is_the_marks_of_physical_bits() -> None:
     rate, key = 0.02, (5, 9)
     found = Uniform(rate).draw(REGION, key)
     expected = []
-    for sort in Sort:
+    for sort in CELLS:
         for first, count in REGION.stretches(sort):
             for sector in range(first, first + count):
                 item = sector * SLOTS[sort]

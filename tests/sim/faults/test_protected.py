@@ -16,10 +16,11 @@ from potluck.sim.ecc.interface import as_words
 from potluck.sim.ecc.outcomes import Outcome
 from potluck.sim.ecc.rangeguard.ranges import fitted_table
 from potluck.sim.faults.faultset import Action, FaultSet, Sort, fault_set, keys_of, nothing, union
+from potluck.sim.faults.footprints import MODES, Correlated, Rate
 from potluck.sim.faults.models import Uniform
 from potluck.sim.faults.parts import CodeBook, Part
 from potluck.sim.faults.placement import place, traffic
-from potluck.sim.faults.protected import Protected, Uncorrectable, bit_errors, cells_used, strike
+from potluck.sim.faults.protected import BitErrors, Protected, Uncorrectable, bit_errors, cells_used, link_of, strike
 from potluck.sim.faults.range_table import Lookup, entry_bits, from_bits
 from potluck.sim.faults.recipes import NAMED, recipe
 
@@ -65,22 +66,93 @@ def test_sparse_reads_are_whole_reads(name: str) -> None:
         faults = drawn.where(drawn.sorts != Sort.METADATA)
         reads = {read.part: read for read in protected.read(faults)}
         words = protected.words(list(reads.values()))
-        for number, (part, applied) in enumerate(zip(PARTS, protected.applied, strict=True)):
-            inside = (faults.sectors >= part.first) & (faults.sectors < part.first + part.count)
-            chosen = faults.where(inside)
-            chosen = replace(chosen, keys=chosen.keys - np.uint64(part.first << 10))
-            rows = np.arange(part.count)
-            struck = strike(applied.stack.write(part.clean), applied.stack, rows, chosen)
-            if applied.oracle:
-                whole = applied.oracle.read(struck.data, part.clean).data
-            else:
-                whole = applied.stack.read(struck).data
+        for number, part in enumerate(PARTS):
+            whole = _whole(protected, number, faults)
             assert np.array_equal(words[number], whole)
             if number in reads:
                 wrong = (whole != part.clean).any(axis=1)
                 assert set(np.flatnonzero(wrong).tolist()) <= set(reads[number].rows.tolist())
                 exact = reads[number].outcome == Outcome.CE
                 assert not wrong[reads[number].rows[exact]].any()
+
+
+def _whole(protected: Protected, number: int, faults: FaultSet) -> np.ndarray:
+    """All sectors of a part, encoded, struck, sent over the pins and decoded."""
+    part, applied = protected.parts[number], protected.applied[number]
+    inside = (faults.sectors >= part.first) & (faults.sectors < part.first + part.count)
+    chosen = faults.where(inside).counted_from(part.first)
+    rows = np.arange(part.count)
+    struck = strike(applied.stack.write(part.clean), applied.stack, rows, chosen)
+    link = link_of(applied.stack, rows, chosen)
+    if applied.oracle:
+        data = link(struck.data, struck.checks)[0] if link else struck.data
+        return applied.oracle.read(data, part.clean).data
+    return applied.stack.read(struck, link=link).data
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+@pytest.mark.parametrize("name", [*NAMED, "none", "ondie", "ondie+rgx+clamp"])
+def test_every_footprint_under_every_stack(name: str, mode: str) -> None:
+    """One fault of each mode, transient or permanent: the sparse read is the whole one, and something is hit."""
+    protected = Protected(PARTS, recipe(name), HBM3)
+    touched = 0
+    for rate, trial in ((Rate(1.0, 0.0), 1), (Rate(0.0, 1.0), 2)):
+        faults = Correlated(HBM3, {mode: rate}, 1.0, forced=True).draw(protected.region, (6, trial))
+        reads = protected.read(faults)
+        words = protected.words(reads)
+        touched += len(reads)
+        for number in range(len(PARTS)):
+            assert np.array_equal(words[number], _whole(protected, number, faults))
+        if mode in ("bit", "word", "swl") and name == "ondie+CRC":  # RS(19,17) takes an aligned 16 in cells
+            assert all((read.outcome == Outcome.CE).all() for read in reads)
+    assert touched or mode in ("bit", "pair", "word", "column", "swl")  # these may lie in unused check bits
+
+
+def test_faults_of_pins_come_after_the_on_die_code() -> None:
+    """The same eight bits of a pin: in cells the on-die code takes them for one of its symbols, or says it cannot."""
+    bits = np.arange(5, 256, 32)
+    for sort, stack, outcome in (
+        (Sort.DATA, "ondie", Outcome.DUE), (Sort.DATA_PINS, "ondie", Outcome.UND),
+        (Sort.DATA_PINS, "ondie+crc", Outcome.DUE), (Sort.DATA_PINS, "none", Outcome.UND),
+    ):  # fmt: skip
+        protected = Protected(PARTS[:1], recipe(stack), HBM3)
+        faults = fault_set(keys_of(100, sort, bits))
+        (read,) = protected.read(faults)
+        assert read.outcome.tolist() == [outcome], (sort, stack)
+        assert np.bitwise_count(read.data ^ PARTS[0].clean[:1]).sum() == 8
+        assert bit_errors(protected, faults) == BitErrors(8, 8)
+    one = [fault_set(keys_of(100, sort, 77)) for sort in (Sort.DATA, Sort.DATA_PINS)]
+    for stack, found in (("ondie", [0, 1, 1]), ("none", [1, 1, 0])):  # in the cell, on the pin, in both
+        protected = Protected(PARTS[:1], recipe(stack), HBM3)
+        wrong = []
+        for faults in (one[0], one[1], union(one)):
+            (read,) = protected.read(faults)
+            wrong.append(int(np.bitwise_count(read.data ^ PARTS[0].clean[:1]).sum()))
+        assert wrong == found
+    checks = fault_set(keys_of(100, Sort.SIDEBAND_PINS, 3))
+    (read,) = Protected(PARTS[:1], recipe("ondie+crc"), HBM3).read(checks)
+    assert read.outcome.tolist() == [Outcome.DUE]  # CRC-16 cannot tell data from check bits
+    (read,) = Protected(PARTS[:1], recipe("ondie+rg"), HBM3).read(checks)
+    assert read.outcome.tolist() == [Outcome.CE]
+    assert not Protected(PARTS[:1], recipe("none"), HBM3).read(checks)  # nothing is sent there
+
+
+def test_a_stuck_pin_stays_for_the_second_read() -> None:
+    protected = Protected(PARTS[:1], recipe("ondie+crc"), HBM3)
+    faults = fault_set(keys_of(100, Sort.DATA_PINS, np.arange(5, 256, 32)))
+    (read,) = protected.read(faults, "retry", nothing())
+    assert read.outcome.tolist() == [Outcome.CE]
+    (read,) = protected.read(faults, "retry", faults)
+    assert read.outcome.tolist() == [Outcome.DUE]
+
+
+def test_pins_carry_inline_check_bits_as_data() -> None:
+    lpddr5 = Mapping(load_kind("lpddr5"), 1)
+    protected = Protected(PARTS, recipe("hsiao_272_256"), lpddr5)
+    sector, bit = protected.placement.check_place(101)
+    (read,) = protected.read(fault_set(keys_of(sector, Sort.DATA_PINS, bit + 4)))
+    assert read.rows.tolist() == [1] and read.outcome.tolist() == [Outcome.CE] and read.status.tolist() == [1]
+    assert not protected.read(fault_set(keys_of(101, Sort.SIDEBAND_PINS, 4)))
 
 
 def test_one_flip_is_corrected_by_every_code_and_schemes_share_faults() -> None:
