@@ -6,6 +6,7 @@ measured in this run; none of them is a test.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -39,7 +40,7 @@ class Figure:
     Attributes:
         bench: benchmark it belongs to.
         figure: its name.
-        value: measured.
+        value: measured; None where the figure is undefined (n/a).
         unit: of value and target.
         reference: what it is compared with, and where that comes from.
         target: what the project aims at, as text.
@@ -49,7 +50,7 @@ class Figure:
 
     bench: str
     figure: str
-    value: float
+    value: float | None
     unit: str
     reference: str
     target: str
@@ -81,11 +82,13 @@ def run_benchmarks(names: list[str], console: Console) -> list[dict[str, Any]]:
             met: bool | None = None, name: str = name, clock: list[float] = clock,
         ) -> None:  # fmt: skip
             now = time.perf_counter()
-            figures.append(Figure(name, figure, float(value), unit, reference, target, met, now - clock[0]))
+            known = None if math.isnan(value) else float(value)
+            figures.append(Figure(name, figure, known, unit, reference, target, met, now - clock[0]))
             clock[0] = now
             mark = {True: "[green]met[/]", False: "[red]not met[/]", None: ""}[met]
+            shown = "n/a" if known is None else f"{known:,.4g}"
             console.print(
-                f"{figure:42} {value:>12,.4g} {unit:14} {target:24} {mark}  {reference}", highlight=False
+                f"{figure:42} {shown:>12} {unit:14} {target:24} {mark}  {reference}", highlight=False
             )
 
         try:

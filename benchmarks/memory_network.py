@@ -18,7 +18,7 @@ from potluck.sim.dram.kind import load_kind
 from potluck.sim.dram.mapping import Mapping
 from potluck.sim.faults.cost import cost_of
 from potluck.sim.faults.faultset import FaultSet, Sort, fault_set, keys_of
-from potluck.sim.faults.footprints import Correlated
+from potluck.sim.faults.footprints import MODES, Correlated, Rate
 from potluck.sim.faults.models import EventMix, Key, Model, Uniform
 from potluck.sim.faults.philox import stream, words
 from potluck.sim.faults.placement import place, traffic
@@ -28,8 +28,10 @@ from potluck.sim.faults.region import Region
 from potluck.sim.faults.tables import load_rates
 
 Report = Callable[..., None]
-FORMATS = ("fp32", "mxfp8", "mxfp4", "int8", "pot_apot")
-STACKS = ("none", "clamp", "ondie", *NAMED, "ondie+rgx+clamp")
+FORMATS = ("fp32", "bf16_weights", "mxfp8", "mxfp4", "int8", "pot_apot")
+STACKS = ("none", "clamp", "ondie", *NAMED, "ondie+rgx+clamp", "top4", "rgx+clamp")
+FOOTPRINTS = "bf16_weights"
+"""The format in which every footprint of facts 3.4 is tried."""
 BERS = (1e-5, 1e-4, 1e-3)
 TRIALS = 12
 IMAGES = 100
@@ -43,6 +45,16 @@ def _target(scheme: str) -> Target:
     return load_target("demo", scheme, load_machine(MACHINE), samples=IMAGES)
 
 
+def grouped(target: Target) -> list[tuple[int, str]]:
+    """Stored check bits per 256 and stack, by the bits."""
+    bits = {stack: cost_of(recipe(stack), target.mapping).bits for stack in STACKS}
+    return sorted(((bits[stack], stack) for stack in STACKS), key=lambda one: one[0])
+
+
+def _row(what: str, bits: int, stack: str) -> str:
+    return f"{what}: [{bits} bits/256] {stack}"
+
+
 def curves(report: Report, targets: dict[str, Target]) -> None:
     """Accuracy by format, stack, fault model and raw BER, with 95 % intervals over trials."""
     for scheme, target in targets.items():
@@ -53,17 +65,18 @@ def curves(report: Report, targets: dict[str, Target]) -> None:
             for ber in BERS:
                 model = make(ber)
                 what = f"{scheme}, {kind}, raw BER {ber:.0e}{_events(model, target)}"
-                for stack in STACKS:
+                for bits, stack in grouped(target):
                     found = inject(target, stack, model, TRIALS, SEED)
                     mean, low, high = found.metric
-                    report(f"{what}: {stack}", 100 * mean, "%", _reference(found, low, high))
+                    report(_row(what, bits, stack), 100 * mean, "%", _reference(found, low, high))
 
 
 def _events(model: Model, target: Target) -> str:
-    if not isinstance(model, EventMix):
-        return ""
+    """What is expected in one pass over the constants' data bits."""
     blocks = sum(part.count for part in target.parts)
-    return f" ({model.block_probability * blocks:.2g} events a pass)"
+    if isinstance(model, EventMix):
+        return f" ({model.block_probability * blocks:.2g} events a pass)"
+    return f" ({256 * blocks * model.ber:.2g} flips a pass)" if isinstance(model, Uniform) else ""
 
 
 def _reference(found: Campaign, low: float, high: float) -> str:
@@ -161,22 +174,20 @@ def costs(report: Report, targets: dict[str, Target]) -> None:
         report(f"{scheme}: cycles an image, unprotected", base.cycles, "cycles", MACHINE)
         report(f"{scheme}: energy an image, unprotected", 1e6 * base.energy_joules, "uJ", MACHINE)
         cycles: dict[int, int] = {0: base.cycles}
-        for stack in STACKS[1:]:
+        for bits, stack in grouped(target):
+            if stack == "none":
+                continue
             cost = cost_of(recipe(stack), target.mapping)
             if cost.cycles not in cycles:
                 path = target.machine.dram.path_cycles + cost.cycles
                 slower = load_machine(MACHINE, {"dram.path_cycles": str(path)})
                 cycles[cost.cycles] = api.simulate(target.program, image, machine=slower).cycles
             more = cost.picojoules(moved)
-            report(
-                f"{scheme}, {stack}: check bits",
-                cost.bits,
-                "per 256",
-                f"{cost.sideband_bits} outside the devices",
-            )
-            report(f"{scheme}, {stack}: cycles", 100 * (cycles[cost.cycles] / base.cycles - 1), "% more",
-                   f"{cost.cycles} cycles a read; {cost.sources[0]}")  # fmt: skip
-            report(f"{scheme}, {stack}: energy", 100 * more / (1e12 * base.energy_joules), "% more",
+            outside = f"{cost.sideband_bits} outside the devices, {cost.on_die_bits} inside"
+            report(_row(f"{scheme}, check bits", bits, stack), cost.bits, "per 256", outside)
+            report(_row(f"{scheme}, cycles", bits, stack), 100 * (cycles[cost.cycles] / base.cycles - 1), "% more",
+                   f"{cost.cycles} cycles a read; {'; '.join(cost.sources)}")  # fmt: skip
+            report(_row(f"{scheme}, energy", bits, stack), 100 * more / (1e12 * base.energy_joules), "% more",
                    f"{cost.check_pj:.0f} pJ of check bits, {cost.codec_pj:.1f} of codec per 32 bytes")  # fmt: skip
 
 
@@ -218,6 +229,22 @@ def field_rates(report: Report, targets: dict[str, Target]) -> None:
             report(f"{what}, given one: {stack}", 100 * mean, "%", _reference(found, low, high))
 
 
+def footprints(report: Report, targets: dict[str, Target]) -> None:
+    """One fault of each mode in every trial, transient and permanent in turn: what each stack makes of it.
+
+    Faults of pins come after the on-die code, all others are in cells below it.
+    """
+    target = targets[FOOTPRINTS]
+    for mode in MODES:
+        for kind, rate in (("transient", Rate(1.0, 0.0)), ("permanent", Rate(0.0, 1.0))):
+            model = Correlated(target.mapping, {mode: rate}, 1.0, forced=True)
+            for bits, stack in grouped(target):
+                found = inject(target, stack, model, TRIALS // 2, SEED)
+                mean, low, high = found.metric
+                what = f"{FOOTPRINTS}, one {kind} fault of a {mode}"
+                report(_row(what, bits, stack), 100 * mean, "%", _reference(found, low, high))
+
+
 def run(report: Report) -> None:
     """All of it."""
     targets = {scheme: _target(scheme) for scheme in FORMATS}
@@ -226,4 +253,5 @@ def run(report: Report) -> None:
     inline(report, targets)
     scales(report, targets)
     field_rates(report, targets)
+    footprints(report, targets)
     curves(report, targets)

@@ -206,7 +206,9 @@ class Footprints:
         sorts = bits.sort
         if mode.crossing:
             sorts = np.select([sorts == cell for cell in PINS], list(PINS.values()), sorts)
-        keys = (sector.astype(np.uint64) << np.uint64(SECTOR_SHIFT)) | (sorts << 8 | bits.bit).astype(np.uint64)
+        keys = (sector.astype(np.uint64) << np.uint64(SECTOR_SHIFT)) | (sorts << 8 | bits.bit).astype(
+            np.uint64
+        )
         keys = np.sort(keys.ravel())
         keys = keys[np.isin((keys >> np.uint64(SECTOR_SHIFT)).astype(np.int64), region.sectors)]
         if mode.crossing and fault.permanent:

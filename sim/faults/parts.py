@@ -30,11 +30,12 @@ TABLE_LAYOUT = "table, HWIO halves"
 
 @dataclass(frozen=True, eq=False)
 class CodeBook:
-    """Four-bit codes whose values a table gives: what of an `ElementFormat` ranges and clamps use.
+    """Codes whose values a table gives: what of an `ElementFormat` ranges and clamps use.
 
     Attributes:
         name: of the format.
-        levels: value of each of the sixteen codes.
+        levels: value of each of the 2^bits codes; NaN of those that no quantizer writes.
+        bits: of a code, 4 or 8.
     """
 
     name: str
@@ -48,7 +49,7 @@ class CodeBook:
     def encode(self, values: ArrayLike) -> NDArray[np.uint8]:
         """The lowest code of the nearest level."""
         distance = np.abs(np.asarray(values, np.float64)[..., None] - self.levels)
-        return np.asarray(distance.argmin(axis=-1), np.uint8)
+        return np.asarray(np.nanargmin(distance, axis=-1), np.uint8)
 
 
 @dataclass(frozen=True, eq=False)

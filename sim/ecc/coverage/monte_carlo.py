@@ -73,7 +73,12 @@ def _whole(random: Words, row: int, error: Words) -> None:
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _spans(
-    random: Words, row: int, places: NDArray[np.uint8], lengths: NDArray[np.int64], tables: Words, error: Words
+    random: Words,
+    row: int,
+    places: NDArray[np.uint8],
+    lengths: NDArray[np.int64],
+    tables: Words,
+    error: Words,
 ) -> Any:
     """One or two spans, which are disjoint, into the error; returns the syndrome of both.
 

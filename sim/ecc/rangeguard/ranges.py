@@ -26,6 +26,10 @@ ARTIFACT_SIGMA = 4.0
 TAILS = (0.8, 3.0, 6.0)
 
 
+class UndefinedCell(DataError):
+    """A format that a scheme is not defined for; tables say n/a there."""
+
+
 @dataclass(frozen=True, eq=False)
 class RangeTable:
     """RIDs of the values of a lane.
@@ -59,13 +63,13 @@ def slots_of(element: ElementFormat, scheme: Scheme) -> tuple[int, int, int]:
     """Slot width, slots in a lane, RID bits of a slot.
 
     Raises:
-        DataError: the cell is undefined (n/a): a lane has fewer RID bits than values.
+        UndefinedCell: a lane has fewer RID bits than values.
     """
     width = {6: 6, 4: 4 if scheme == "ssc" else 8}.get(element.bits, element.bits)
     slots = 32 // width
     rid_bits = SYMBOL_BITS[scheme] // slots
     if not rid_bits:
-        raise DataError(f"{element.name} under RangeGuard {scheme} is undefined (n/a)", hint="Use ssc")
+        raise UndefinedCell(f"{element.name} under RangeGuard {scheme} is undefined (n/a)", hint="Use ssc")
     return width, slots, rid_bits
 
 
@@ -134,7 +138,8 @@ def fitted_table(
             Formats of eight bits and less always take `fault_aware_bins` of their codes.
 
     Raises:
-        DataError: an undefined cell, or no finite value.
+        UndefinedCell: see `slots_of`.
+        DataError: no finite value.
     """
     values = element.decode(codes).astype(np.float64).ravel()
     values = values[np.isfinite(values)]

@@ -20,7 +20,15 @@ from potluck.sim.faults.footprints import MODES, Correlated, Rate
 from potluck.sim.faults.models import Uniform
 from potluck.sim.faults.parts import CodeBook, Part
 from potluck.sim.faults.placement import place, traffic
-from potluck.sim.faults.protected import BitErrors, Protected, Uncorrectable, bit_errors, cells_used, link_of, strike
+from potluck.sim.faults.protected import (
+    BitErrors,
+    Protected,
+    Uncorrectable,
+    bit_errors,
+    cells_used,
+    link_of,
+    strike,
+)
 from potluck.sim.faults.range_table import Lookup, entry_bits, from_bits
 from potluck.sim.faults.recipes import NAMED, recipe
 
