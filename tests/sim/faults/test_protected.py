@@ -10,11 +10,15 @@ import pytest
 
 from potluck.isa.errors import DataError
 from potluck.isa.formats import BF16, E4M3, E8M0, FP32, ElementFormat
+from potluck.isa.pot import POT_FORMATS
 from potluck.sim.dram.kind import load_kind
 from potluck.sim.dram.mapping import Mapping
-from potluck.sim.ecc.interface import as_words
+from potluck.sim.ecc.filters import blocks_of, codes_in
+from potluck.sim.ecc.interface import Status, as_words
 from potluck.sim.ecc.outcomes import Outcome
-from potluck.sim.ecc.rangeguard.ranges import fitted_table
+from potluck.sim.ecc.rangeguard.codec import RangeGuard
+from potluck.sim.ecc.rangeguard.ranges import Scheme, fitted_table
+from potluck.sim.ecc.rangeguard.rgx import RangeGuardX
 from potluck.sim.faults.faultset import Action, FaultSet, Sort, fault_set, keys_of, nothing, union
 from potluck.sim.faults.footprints import MODES, Correlated, Rate
 from potluck.sim.faults.models import Uniform
@@ -318,3 +322,40 @@ def test_range_table_is_faultable() -> None:
     assert [read.part for read in reads] == [1] and len(reads[0].rows) == PARTS[1].count
     single = fault_set(keys_of(first, Sort.METADATA, 5))
     assert not protected.read(single) and bit_errors(protected, single).raw == 0
+
+
+@pytest.mark.parametrize("scheme", ["dsc", "ssc"])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_power_of_two_levels_in_nibbles_and_bytes(bits: int, scheme: Scheme) -> None:
+    """Garbage in as many lanes as the scheme corrects: clean values stay, wrong ones keep their range or go."""
+    levels = POT_FORMATS["pot_apot"].table.astype(float)
+    if bits == 8:
+        book = CodeBook("PoT byte", np.full(256, np.nan), 8)
+        book.levels[levels.astype(int) & 255] = levels
+    else:
+        book = CodeBook("PoT nibble", levels)
+    rng = np.random.default_rng(bits)
+    codes = book.encode(rng.standard_normal((3000, 256 // bits)) * 3)
+    assert np.array_equal(
+        book.decode(codes), levels[np.abs(book.decode(codes)[..., None] - levels).argmin(-1)]
+    )
+    data = blocks_of(codes, bits)
+    table = fitted_table(cast(ElementFormat, book), scheme, codes)
+    assert (table.width, table.slots, table.rid_bits) == {
+        ("dsc", 4): (8, 4, 1), ("ssc", 4): (4, 8, 1), ("dsc", 8): (8, 4, 1), ("ssc", 8): (8, 4, 2),
+    }[scheme, bits]  # fmt: skip
+    assert table.violates.any() == (bits == 8)
+    for guard in (RangeGuard(table), RangeGuardX(table)):
+        checks = guard.encode(data).checks
+        wrong = np.zeros((3000, 8), np.uint32)
+        for row in wrong:
+            lanes = rng.choice(8, {"dsc": 2, "ssc": 1}[scheme], replace=False)
+            row[lanes] = rng.integers(1, 1 << 32, len(lanes))
+        read = guard.decode(data ^ wrong.view(np.uint64), checks)
+        assert guard.bounded(data, read.data).all()
+        same = wrong == 0
+        assert np.array_equal(read.data.view(np.uint32)[same], data.view(np.uint32)[same])
+        if guard.name.startswith("rgx") and bits == 8 and scheme == "dsc":
+            # with erasures no byte is left that is no level, wherever the code solved for them
+            solved = read.status[:, 0] == Status.CORRECTED
+            assert np.isfinite(book.decode(codes_in(read.data, 8))[solved]).all()
