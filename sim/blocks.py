@@ -41,6 +41,10 @@ MOST_DECODED = 1 << 18  # instructions under a context that are kept decoded
 MAX_ROWS = 1 << 24
 MAX_BLOCKS = 1 << 21  # some GiB; a number has 25 bits in the driver's memo keys
 KEY_MULTIPLIER = 0x9E3779B97F4A7C15
+# What the cluster can carry out for the instruction that a block begins with, without Python (:mod:`potluck.sim.rounds`).
+NOTHING, COPY, STATUS, WAIT, READ_REGISTER = range(5)
+OF_CLUSTER = {"dmcpyi": COPY, "dmstati": STATUS, "wfi": WAIT, "lw": READ_REGISTER, "lwu": READ_REGISTER, "ld": READ_REGISTER}
+INFO = 4  # words of a block's ``info``: its first row, how many rows, what the cluster can do, which request to the DMA
 
 
 @dataclass(slots=True)
@@ -104,6 +108,7 @@ class BlockStore:
         self._dropped: dict[tuple[int, Context], dict[bytes, int]] = {}  # by the code they are of
         self._cuts: set[int] = set()
         self.blocks: list[Block] = []
+        self.requests: dict[int, int] = {}  # pcs of ``dmcpyi``, numbered
         self._shared = 0  # how many of the blocks belong to another store, too
         self.flags = code.reads_flags()
         self.arrays = self._allocate(1024, 16384)
@@ -114,7 +119,7 @@ class BlockStore:
         return BlockArrays(
             pointers=np.zeros(blocks, np.uint64),
             successors=np.full((blocks, 2), -1, np.int64),
-            info=np.zeros((blocks, 2), np.int64),
+            info=np.zeros((blocks, INFO), np.int64),
             timing_rows=np.zeros((rows, TIMING_ROW), np.int32),
             code_slots=np.full(rows, -1, np.int64),
             extents=np.zeros((blocks, 2), np.uint64),
@@ -150,6 +155,7 @@ class BlockStore:
             found.code, found._lock = LiveCode(self.code, memory), threading.Lock()
             found._cache, found._known, found._dropped = self._cache.copy(), self._known.copy(), {}
             found._cuts, found.blocks = self._cuts.copy(), self.blocks.copy()
+            found.requests = self.requests.copy()
             found._shared = len(self.blocks)
             found.arrays = BlockArrays._make(array.copy() for array in self.arrays)
             return found
@@ -316,7 +322,9 @@ class BlockStore:
             self.arrays.timing_rows[first + index] = one.timing
         rows[count]["handler"] = addresses["end"]
         self._rows_used += count
-        self.arrays.info[number] = first, count
+        opening = decoded[0].variant.insn.mnemonic
+        request = self.requests.setdefault(pc, len(self.requests)) if opening == "dmcpyi" else -1
+        self.arrays.info[number] = first, count, OF_CLUSTER.get(opening, NOTHING), request
         self.arrays.extents[number] = pcs[0], pcs[-1]
         self.arrays.pointers[number] = rows.ctypes.data
         insns = [(one.variant.insn, one.fields) for one in decoded]

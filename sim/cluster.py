@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +20,6 @@ from potluck.sim.blocks import block_store
 from potluck.sim.dma import Dma
 from potluck.sim.dram.attach import system_of
 from potluck.sim.dram.system import System
-from potluck.sim.driver import R_BLOCK
 from potluck.sim.files import Stream
 from potluck.sim.hart import Event, Hart
 from potluck.sim.htif import HostInterface
@@ -29,14 +27,35 @@ from potluck.sim.jit.atomics import NOTHING
 from potluck.sim.memory import Memory
 from potluck.sim.observe import Watch
 from potluck.sim.process import Environment, Process, is_process, space
+from potluck.sim.rounds import (
+    ASKS,
+    AT,
+    BARRIER,
+    CONTROL,
+    ENDED,
+    HART_COUNT,
+    LAST_ROUND,
+    LINKS,
+    NOBODY,
+    PARKED,
+    REASON,
+    REGISTERS,
+    RELEASE,
+    ROUND_OVER,
+    RUNS,
+    T_PHASE,
+    T_REASON,
+    TABLE,
+    TAKEN_OVER,
+    TIMER,
+    run_rounds,
+)
 from potluck.sim.syscalls import Exit, Kernel, Moment
 
 DEFAULT_BUDGET = 20_000_000_000
-BARRIER, HART_COUNT, TIMER = 8, 0, 16
 EXIT = 93
 STORES = (Kind.STORE, Kind.VSTORE, Kind.ATOMIC)
 STRETCH = 1000  # instructions that a hart may run ahead of the others where they share memory by atomics
-LONG_SEGMENT = 2e-4  # seconds; shorter ones are not worth a thread
 
 
 class Cluster:
@@ -103,8 +122,7 @@ class Cluster:
             code = self.memory.code
             waiting: dict[int, Event] = {}  # harts at the barrier
             if len(self.harts) == 1 or not (code.has_atomics() or code.has_fence_i()):
-                with ThreadPoolExecutor(max(1, self.threads)) as pool:
-                    self._loop(pool, waiting)
+                (self._loop_traced if self.dma.keeps_transfers else self._loop)(waiting)
             if self.exit_code is None:
                 self._loop_in_order(waiting)
             self.dma.settle()
@@ -129,36 +147,77 @@ class Cluster:
                 raise DataError("input is missing", tensor=name)
             self.memory.write_tensor(tensor, np.asarray(inputs[name]))
 
-    def _loop(self, pool: ThreadPoolExecutor, waiting: dict[int, Event]) -> None:
-        """Harts on threads between events; ends also before the first atomic access, in code that was not loaded."""
+    def _loop(self, waiting: dict[int, Event]) -> None:
+        """Harts in rounds; ends also before the first atomic access, in code that was not loaded."""
         for hart in self.harts if len(self.harts) > 1 else []:
             hart.state["turn"] = 0
+        table, control = np.zeros((len(self.harts), TABLE), np.int64), np.zeros(CONTROL, np.int64)
+        control[[AT, REGISTERS]] = -1, self.machine.memory.registers_base
+        log = np.zeros((0, 2), np.int64)
+        taken: dict[int, Event | Exception] = {}  # events that are carried out here
         atomic = False
-        lasted: dict[tuple[int, ...], float] = {}  # host seconds of a segment, by the blocks it began with
-        while self.exit_code is None and not atomic:
+        while True:
+            control[LAST_ROUND] = atomic or self.exit_code is not None
+            for hart, line in zip(self.harts, table, strict=True):
+                hart.fill(line)
+            self.dma.make_room(len(self.harts[0].store.requests))
+            number = int(run_rounds(self.timed, table, control, self.dma.arrays, log))
+            asks, hart, line = int(control[ASKS]), self.harts[number], table[number]
+            if asks == ROUND_OVER:
+                return
+            if asks == NOBODY:
+                raise ProgramError("every hart has stopped and hart 0 did not exit")
+            for at in np.flatnonzero(table[:, T_PHASE] == PARKED).tolist():
+                if at not in waiting:
+                    waiting[at] = self.harts[at].here(self.machine.memory.registers_base + BARRIER)
+            if asks == REASON:
+                links = line[T_PHASE] == LINKS
+                try:
+                    event: Event | Exception | None = hart.answer(int(line[T_REASON]))
+                except PotluckError as error:
+                    if links:
+                        raise
+                    event = error
+                if event is not None:
+                    taken[number] = event
+                line[T_PHASE] = RUNS if event is None else TAKEN_OVER
+                continue
+            if asks == RELEASE:
+                self._release(waiting)
+            else:
+                event = taken.pop(number, None) or hart.answer(int(line[T_REASON]))
+                if isinstance(event, Exception):
+                    raise event
+                assert event is not None
+                line[T_PHASE] = RUNS
+                if _asks_for_turn(event):
+                    atomic = True
+                else:
+                    self._handle(hart, event, waiting)
+            for at, (other, its) in enumerate(zip(self.harts, table, strict=True)):
+                if other.stopped:
+                    its[T_PHASE] = ENDED
+                elif at in waiting:
+                    its[T_PHASE] = PARKED
+                elif its[T_PHASE] == PARKED:
+                    its[T_PHASE] = RUNS
+
+    def _loop_traced(self, waiting: dict[int, Event]) -> None:
+        """The same in Python, which sees every event: for runs whose every instruction is written down."""
+        while self.exit_code is None:
             running = [hart for hart in self.harts if not hart.stopped and hart.number not in waiting]
             if not running:
                 if waiting:
                     self._release(waiting)
                     continue
                 raise ProgramError("every hart has stopped and hart 0 did not exit")
-            begin = time.perf_counter()
-            place = tuple(int(hart.record[R_BLOCK]) for hart in running)
-            long = lasted.get(place, 1.0) > LONG_SEGMENT
-            if long and len(running) > 1 and self.threads > 1:
-                events = list(pool.map(_run_or_error, running))
-            else:
-                events = [_run_or_error(hart) for hart in running]
-            lasted[place] = time.perf_counter() - begin
-            for hart, event in zip(
-                running, events, strict=True
-            ):  # in hart order: errors and DMA are deterministic
+            events = [_run_or_error(hart) for hart in running]
+            for hart, event in zip(running, events, strict=True):  # in hart order: errors and DMA are deterministic
                 if isinstance(event, Exception):
                     raise event
                 if _asks_for_turn(event):
-                    atomic = True
-                else:
-                    self._handle(hart, event, waiting)
+                    return
+                self._handle(hart, event, waiting)
 
     def _loop_in_order(self, waiting: dict[int, Event]) -> None:
         """Harts that share memory by atomic instructions or change code: one at a time, the one that is behind first.
@@ -213,7 +272,8 @@ class Cluster:
                 raise TrapError("the DMA belongs to hart 0", pc=event.pc)
             transfer = self.dma.transfer(hart.state, event.fields, event.pc)
             hart.retire(event)
-            hart.state.write_x(event.fields["rd"], self.dma.copy(transfer, hart.cycles, event.pc))
+            request = hart.store.requests.setdefault(event.pc, len(hart.store.requests))
+            hart.state.write_x(event.fields["rd"], self.dma.copy(transfer, hart.cycles, event.pc, request))
             hart.proceed(event)
         elif mnemonic == "dmstati":
             hart.retire(event)

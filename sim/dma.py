@@ -6,7 +6,6 @@ result independent of timing. Transfers run one after the other.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,10 +14,41 @@ from numpy.typing import NDArray
 
 from potluck.isa.errors import TrapError
 from potluck.isa.machine import Machine
-from potluck.sim.dram.requests import BEATS, QUEUED
+from potluck.sim.dram.requests import BEATS, QUEUED, ROWS, SIZE, SOURCE, TARGET, TRANSFER
 from potluck.sim.dram.system import System
 from potluck.sim.memory import Memory
 from potluck.sim.state import HartState
+from potluck.sim.transfers import (
+    BURST,
+    BUSY,
+    COUNT,
+    DRAM_BASE,
+    DRAM_BYTES,
+    DRAM_DIMENSIONS,
+    DRAM_HOST,
+    FIXED,
+    HEAD,
+    IN_L1,
+    L1_BASE,
+    L1_BYTES,
+    L1_HOST,
+    LATENCY,
+    MODELED,
+    PATH,
+    PIECE,
+    READ,
+    RECORD,
+    SETUP,
+    TAIL,
+    WAITING,
+    WIDTH,
+    WRITABLE,
+    WRITTEN,
+    DmaArrays,
+    enter,
+    forget,
+    settle,
+)
 
 LARGEST = 1 << 40  # bytes of one transfer, more than any memory
 MOST = 4096  # transfers whose times are left open, for the host's memory
@@ -59,37 +89,61 @@ class Moved:
     target: str
 
 
-class Queue(NamedTuple):
-    """Transfers whose times are not known: as `run_transfers` wants them, number of the tally by pc, and what a trace
-    wants to know of each: pc, bytes, source, target."""
-
-    rows: list[tuple[int, ...]]
-    tallies: dict[int, int]
-    notes: list[tuple[int, int, str, str]]
-
-
 @dataclass
 class Dma:
     """The transfer queue and what has gone through it.
 
-    Transfers' times are worked out when somebody asks for one, all that are queued together.
+    Transfers' times are worked out when somebody asks for one, all that are queued together. Requests are numbered by
+    the block store (``BlockStore.requests``).
     """
 
     machine: Machine
     memory: Memory
     dram: System | None = None
-    bytes: dict[str, int] = field(default_factory=lambda: {"dram_read": 0, "dram_write": 0, "l1": 0})
-    busy_cycles: int = 0
     keeps_transfers: bool = False
     transfers: list[Moved] = field(default_factory=list)
-    moved: dict[int, tuple[int, int]] = field(default_factory=dict)  # by pc of the request: bytes, DRAM bytes
-    tallies: dict[int, NDArray[np.int64]] = field(default_factory=dict)  # by pc: what the DRAM did for it
-    _count: int = 0
-    _queue: Queue = field(default_factory=lambda: Queue([], {}, []))
-    _clocks: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2, np.int64))
-    _pending: deque[int] = field(
-        default_factory=deque
-    )  # when transfers that are not known to be complete end
+    _pcs: list[int] = field(default_factory=list)  # of what is queued, for ``transfers``
+
+    def __post_init__(self) -> None:
+        keys, layout, fixed = self.machine, self.memory.layout, np.zeros(FIXED, np.int64)
+        for word, value in (
+            (WIDTH, keys.dma.width_bits // 8), (SETUP, keys.dma.setup_cycles), (PATH, keys.dram.path_cycles),
+            (LATENCY, keys.dram.latency_cycles), (L1_BASE, layout.l1_base), (L1_BYTES, self.memory.l1.size),
+            (L1_HOST, self.memory.l1.ctypes.data), (DRAM_BASE, layout.dram_base), (DRAM_BYTES, self.memory.dram.size),
+            (DRAM_HOST, self.memory.dram.ctypes.data), (WRITABLE, self.memory.first_writable),
+        ):  # fmt: skip
+            fixed[word] = value
+        if self.dram is None:
+            dram = tuple(np.zeros((0,) * dimensions, np.int64) for dimensions in DRAM_DIMENSIONS)
+        else:
+            fixed[MODELED], fixed[BURST] = 1, self.dram.kind.organization.burst_bytes
+            fixed[PIECE : PIECE + 2] = self.dram.limits
+            dram = self.dram.state
+        self.arrays = DmaArrays(
+            np.zeros(RECORD, np.int64), fixed, np.array([keys.dram.bytes_per_cycle], np.float64),
+            np.zeros((MOST, TRANSFER), np.int64), np.zeros(2 * MOST, np.int64), np.zeros(2, np.int64),
+            np.zeros((0, 2), np.int64), np.zeros((0, System.tally().size), np.int64), dram,
+        )  # fmt: skip
+
+    def make_room(self, requests: int) -> None:
+        """Let there be so many requests."""
+        held = self.arrays.moved.shape[0]
+        if requests > held:
+            more = ((0, max(2 * held, requests) - held), (0, 0))
+            self.arrays = self.arrays._replace(
+                moved=np.pad(self.arrays.moved, more), tallies=np.pad(self.arrays.tallies, more)
+            )
+
+    @property
+    def bytes(self) -> dict[str, int]:
+        """Bytes that were read from DRAM, written to it, and read from or written to L1."""
+        read, written, l1 = self.arrays.record[[READ, WRITTEN, IN_L1]].tolist()
+        return {"dram_read": read, "dram_write": written, "l1": l1}
+
+    @property
+    def busy_cycles(self) -> int:
+        """Cycles of data on the bus."""
+        return int(self.arrays.record[BUSY])
 
     def transfer(self, state: HartState, fields: dict[str, int], pc: int) -> Transfer:
         """The transfer that the registers describe.
@@ -112,58 +166,38 @@ class Dma:
             raise TrapError("DMA transfer into the program's text", pc=pc, address=target.start)
         return Transfer(size, rows, *ends)
 
-    def copy(self, transfer: Transfer, now: int, pc: int) -> int:
+    def copy(self, transfer: Transfer, now: int, pc: int, request: int) -> int:
         """Queue a transfer, and move its bytes; returns its id."""
         size, rows, source, target = transfer
-        beats = 0
+        width, far = self.machine.dma.width_bits // 8, (source.region == "dram", target.region == "dram")
         if source.view is not None and target.view is not None:
             _move(transfer)
-            beats = self._beats(transfer)
-        self.busy_cycles += beats
-        total, dram = self.moved.get(pc, (0, 0))
-        far = source.region == "dram", target.region == "dram"
-        self.moved[pc] = total + size * rows, dram + size * rows * sum(far)
-        queue, base = self._queue, self.machine.memory.dram_base
-        queue.rows.append(
-            (
-                now, beats, size, rows, queue.tallies.setdefault(pc, len(queue.tallies)),
-                far[0], source.start - base, source.step, far[1], target.start - base, target.step,
-            )
-        )  # fmt: skip
-        if self.keeps_transfers:
-            queue.notes.append((pc, size * rows, str(source.region), str(target.region)))
-        self._count += 1
-        if len(queue.rows) == MOST:
+        self.make_room(request + 1)
+        if self.arrays.record[WAITING] == MOST:
             self.settle()
-        return self._count
+        rate = min(width, self.machine.dram.bytes_per_cycle) if any(far) and self.dram is None else width
+        enter(size, rows, source.start, source.step, far[0], target.start, target.step, far[1], float(rate), now,
+              request, self.arrays)  # fmt: skip
+        if self.keeps_transfers:
+            self._pcs.append(pc)
+        return int(self.arrays.record[COUNT])
 
     def settle(self) -> None:
         """Find out the times of everything that is queued."""
-        queue, self._queue = self._queue, Queue([], {}, [])
-        if not queue.rows:
-            return
-        ends, tallies = self._times(queue)
-        self._pending.extend(ends)
-        for pc, number in queue.tallies.items():
-            self.tallies[pc] = self.tallies.get(pc, 0) + tallies[number]
-        for row, end, (pc, count, *regions) in zip(queue.rows, ends, queue.notes, strict=False):
-            self.transfers.append(Moved(row[QUEUED], end - row[BEATS], end, pc, count, *regions))
-
-    def _times(self, queue: Queue) -> tuple[list[int], NDArray[np.int64]]:
-        """Cycles at which transfers end, and tallies."""
-        rows, keys = np.array(queue.rows, np.int64), self.machine
-        tallies = np.zeros((len(queue.tallies), System.tally().size), np.int64)
-        costs = np.array([keys.dma.setup_cycles, keys.dram.path_cycles, keys.dram.latency_cycles], np.int64)
-        if self.dram is not None:
-            found = self.dram.transfers(rows, self._clocks, costs, tallies, keys.dma.width_bits // 8)
-            return found.tolist(), tallies
-        ends: list[int] = []
-        for now, beats in rows[:, :2].tolist():
-            last = now + keys.dma.setup_cycles + keys.dram.latency_cycles + beats
-            # The latency of a transfer overlaps the data of the one before it.
-            self._clocks[0] = max(last, max(now, int(self._clocks[0])) + beats)
-            ends.append(int(self._clocks[0]))
-        return ends, tallies
+        record = self.arrays.record
+        queued = self.arrays.queue[: record[WAITING]]
+        pending, count = self.arrays.ends[record[HEAD] : record[TAIL]], len(queued)
+        if pending.size + count + 2 * MOST > self.arrays.ends.size:
+            self.arrays = self.arrays._replace(ends=np.pad(pending, (0, 4 * (pending.size + count) + 4 * MOST)))
+            self.arrays.record[HEAD], self.arrays.record[TAIL] = 0, pending.size
+        settle(self.arrays)
+        ends = self.arrays.ends[record[TAIL] - count : record[TAIL]].tolist()
+        if self.keeps_transfers:
+            for pc, end, row in zip(self._pcs, ends, queued.tolist(), strict=True):
+                regions = ("dram" if row[place] else "l1" for place in (SOURCE, TARGET))
+                moved = Moved(row[QUEUED], end - row[BEATS], end, pc, row[SIZE] * row[ROWS], *regions)
+                self.transfers.append(moved)
+            self._pcs.clear()
 
     def _rows(self, start: int, step: int, rows: int, size: int, pc: int) -> tuple[NDArray[np.uint8], str]:
         """The bytes of a two-dimensional transfer's end as an array [rows, size], and their memory.
@@ -179,40 +213,17 @@ class Dma:
         region, flat, at = found
         return np.ndarray((rows, size), np.uint8, flat, at + start - low, (step, 1)), region
 
-    def _beats(self, transfer: Transfer) -> int:
-        """Cycles on the bus: whole beats of each row, or the rate of ``simple`` DRAM if that is slower."""
-        size, rows, source, target = transfer
-        width = self.machine.dma.width_bits // 8
-        rate = float(width)
-        for end, direction in ((source, "dram_read"), (target, "dram_write")):
-            if end.region == "dram":
-                self.bytes[direction] += size * rows
-                if self.dram is None:
-                    rate = min(rate, self.machine.dram.bytes_per_cycle)
-            else:
-                self.bytes["l1"] += size * rows
-        # Where rows begin within a beat repeats after at most `width` rows.
-        some = min(rows, width if source.step % width else 1)
-        least = int(-(-size // rate))
-        beats = [
-            max(-(-((source.start + row * source.step) % width + size) // width), least)
-            for row in range(some)
-        ]
-        whole, rest = divmod(rows, some)
-        return whole * sum(beats) + sum(beats[:rest])
-
     def remaining(self, now: int) -> int:
         """Cycles until every queued transfer is complete."""
         self.settle()
-        return max(0, int(self._clocks[0]) - now)
+        return max(0, int(self.arrays.clocks[0]) - now)
 
     def status(self, fields: dict[str, int], now: int, timed: bool) -> int:
         """``dmstati``: 0 = id of the last completed transfer, 2 = busy."""
         self.settle()
-        while self._pending and (self._pending[0] <= now or not timed):
-            self._pending.popleft()
+        pending = forget(now, int(not timed), self.arrays)
         selector = fields.get("imm", fields.get("uimm", 0))
-        return int(bool(self._pending)) if selector == 2 else self._count - len(self._pending)
+        return int(pending > 0) if selector == 2 else int(self.arrays.record[COUNT]) - pending
 
 
 def _move(transfer: Transfer) -> None:

@@ -12,13 +12,10 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from potluck.sim.cache import configure_numba
+from potluck.sim.raw import call_block, peek, poke
 from potluck.sim.state import CODES, DYNAMIC, IN_DRAM, MAX_CODES, TAKEN, WORD
 
 configure_numba()
@@ -45,40 +42,6 @@ _VTYPE = WORD["vtype"]
 _FCSR = WORD["fcsr"]
 _NEXT_PC = WORD["next_pc"]
 _CODE_KEY = WORD["code_key"]
-
-
-@intrinsic
-def call_block(typing: Any, handler: Any, state: Any, row: Any) -> Any:
-    """Call the handler at an address with (state, row) addresses."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        word = ir.IntType(64)
-        kind = ir.FunctionType(word, [word, word])
-        pointer = builder.inttoptr(arguments[0], kind.as_pointer())
-        return builder.call(pointer, [arguments[1], arguments[2]])
-
-    return types.int64(types.uint64, types.uint64, types.uint64), generate
-
-
-@intrinsic
-def peek(typing: Any, address: Any) -> Any:
-    """The 64-bit word at an address."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load(builder.inttoptr(arguments[0], cgutils.intp_t.as_pointer()))
-
-    return types.uint64(types.uint64), generate
-
-
-@intrinsic
-def poke(typing: Any, address: Any, value: Any) -> Any:
-    """Write the 64-bit word at an address."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.store(arguments[1], builder.inttoptr(arguments[0], ir.IntType(64).as_pointer()))
-        return context.get_dummy_value()
-
-    return types.void(types.uint64, types.uint64), generate
 
 
 @numba.njit(nogil=True, cache=True, inline="always")

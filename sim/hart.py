@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from operator import is_
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,10 +40,35 @@ from potluck.sim.driver import (
     run_logged,
 )
 from potluck.sim.observe import Observer, Watch
+from potluck.sim.rounds import (
+    LAST_CYCLE,
+    T_BLOCKS,
+    T_CAUSES,
+    T_COUNTS,
+    T_ENTRIES,
+    T_INDEX,
+    T_INFO,
+    T_JUMPS,
+    T_KEPT,
+    T_KEPT_COUNT,
+    T_MEMO,
+    T_POINTERS,
+    T_RECORD,
+    T_ROW_CODES,
+    T_ROWS,
+    T_SCRATCH,
+    T_SLOTS,
+    T_STATE,
+    T_STATE_COUNT,
+    T_STATES,
+    T_SUCCESSORS,
+    T_TIMING,
+    T_WAITED,
+    WAITED,
+)
 from potluck.sim.timing import CAUSES, STATE_SIZE, wait
 
 POLL_INTERVAL = 1 << 20  # instructions between looks at tohost
-LAST_CYCLE = 1 << 62
 KEPT_FLUSHES = 16  # harvests of the memo until they are summed up, so that a long run takes no more memory
 MEMO_ENTRIES = 1 << 16
 MEMO_STATES = 1 << 15
@@ -97,7 +124,8 @@ class Hart:
         self.stretch = 0  # instructions after which to pause; 0: never
         self.jumps = np.full((WAYS, JUMP_WORDS), -1, np.int64)
         self.counts = np.zeros(store.arrays.pointers.size, np.int64)
-        self.waited: dict[tuple[int, str], int] = {}  # (pc, cause) -> cycles spent idle
+        self._waited = np.zeros((self.counts.size, len(WAITED)), np.int64)  # cycles spent idle, by block and cause
+        self._idled: dict[tuple[int, str], int] = {}  # the same by pc and cause, where Python let time pass
         entries = MEMO_ENTRIES if timed and memoized else 1
         self._memo = np.zeros((entries, 8), np.int64)
         self._causes = np.zeros((entries, len(CAUSES)), np.int64)
@@ -112,6 +140,7 @@ class Hart:
             self._kept_codes, self._log = self._observer.kept_codes, self._observer.log
             self._observer.begin(self.record)
         self._flushed: list[Usage] = []
+        self._filled: tuple[NDArray[Any], ...] = ()
         self.stopped = False
         intern(self._scratch, self._states, self._state_index, self.record)
 
@@ -169,43 +198,42 @@ class Hart:
                 self.budget, self.instructions + (0 if self._single else self.stretch)
             )
         while True:
-            store = self.store
-            reason = self._run_blocks()
-            why, code = reason // 4, reason % 4
-            if reason in (st.EVENT, st.FAULT, st.MISALIGNED, st.PIECEWISE):
-                event = self._stopped_at(reason)
-                if event is None:
-                    continue
-                if event.insn.mnemonic != "fence.i":
-                    return event
-                self.resume(event, synchronize=True)  # concerns this hart alone
-                if not self._single:
-                    continue
-                return replace(event, paused=True)
-            number = int(self.record[R_BLOCK])
-            if why == TABLE_FULL:
-                self._flush()
-                self._charge(number, int(code == st.TAKEN), int(self.record[R_VL]))
-            if why == BUDGET and self.instructions <= self.budget:
-                self.record[R_BUDGET] = min(self.budget, self.instructions + POLL_INTERVAL)
-                if self.ended() and not self._single:
-                    block = store.blocks[number]
-                    return Event(*block.insns[0], block.pc, block.pcs[1], tohost=True)
-                if self.stretch or self._single:
-                    block = store.blocks[number]
-                    return Event(*block.insns[0], block.pc, block.pcs[1], paused=True)
-                continue
-            if why == BUDGET:
-                raise ProgramError(
-                    f"hart {self.number} retired {self.instructions} instructions without an end: endless loop? "
-                    "(raise the instruction budget if the program is that long)",
-                    pc=store.blocks[number].pc,
-                )
-            assert why in (TABLE_FULL, NEED_BLOCK)
-            self.record[R_BLOCK] = self._successor(number, code)
-            if self._single:
-                block = self.store.blocks[int(self.record[R_BLOCK])]
-                return Event(*block.insns[0], block.pc, block.pcs[1], paused=True)
+            event = self.answer(self._run_blocks())
+            if event is not None:
+                return event
+
+    def answer(self, reason: int) -> Event | None:
+        """Do what :func:`run_blocks` stopped for; the event if there is one, None if the hart can go on."""
+        why, code = reason // 4, reason % 4
+        if reason in (st.EVENT, st.FAULT, st.MISALIGNED, st.PIECEWISE):
+            event = self._stopped_at(reason)
+            if event is None or event.insn.mnemonic != "fence.i":
+                return event
+            self.resume(event, synchronize=True)  # concerns this hart alone
+            return replace(event, paused=True) if self._single else None
+        number = int(self.record[R_BLOCK])
+        if why == TABLE_FULL:
+            self._flush()
+            self._charge(number, int(code == st.TAKEN), int(self.record[R_VL]))
+        if why == BUDGET and self.instructions <= self.budget:
+            self.record[R_BUDGET] = min(self.budget, self.instructions + POLL_INTERVAL)
+            if self.ended() and not self._single:
+                return replace(self.here(), tohost=True)
+            return replace(self.here(), paused=True) if self.stretch or self._single else None
+        if why == BUDGET:
+            raise ProgramError(
+                f"hart {self.number} retired {self.instructions} instructions without an end: endless loop? "
+                "(raise the instruction budget if the program is that long)",
+                pc=self.store.blocks[number].pc,
+            )
+        assert why in (TABLE_FULL, NEED_BLOCK)
+        self.record[R_BLOCK] = self._successor(number, code)
+        return replace(self.here(), paused=True) if self._single else None
+
+    def here(self, address: int | None = None) -> Event:
+        """The instruction that comes next as an event, which accesses an address outside memory."""
+        block = self.store.blocks[int(self.record[R_BLOCK])]
+        return Event(*block.insns[0], block.pc, block.pcs[1], address)
 
     def step(self, event: Event) -> Event:
         """Execute the instruction of an event again, alone; ``paused`` if it went through."""
@@ -220,11 +248,30 @@ class Hart:
     def _arrays(self) -> BlockArrays:
         """The store's arrays, with our counts grown to match."""
         arrays = self.store.arrays
-        if self.counts.size < arrays.pointers.size:
-            self.counts = np.concatenate(
-                [self.counts, np.zeros(arrays.pointers.size - self.counts.size, np.int64)]
-            )
+        missing = arrays.pointers.size - self.counts.size
+        if missing > 0:
+            self.counts = np.pad(self.counts, (0, missing))
+            self._waited = np.pad(self._waited, ((0, missing), (0, 0)))
         return arrays
+
+    def fill(self, line: NDArray[np.int64]) -> None:
+        """Write down for :func:`potluck.sim.rounds.run_rounds` where our arrays are, unless ``line`` says so already."""
+        s = self._arrays()
+        held = (*s, self.record, self.jumps, self.counts, self._memo, self._waited, self.state.raw)
+        if len(self._filled) == len(held) and all(map(is_, self._filled, held)):
+            return
+        self._filled = held  # it also keeps them alive while their addresses are used
+        for word, array in (
+            (T_STATE, self.state.raw), (T_RECORD, self.record), (T_JUMPS, self.jumps), (T_COUNTS, self.counts),
+            (T_MEMO, self._memo), (T_CAUSES, self._causes), (T_STATES, self._states), (T_INDEX, self._state_index),
+            (T_SCRATCH, self._scratch), (T_ROW_CODES, self._row_codes), (T_KEPT, self._kept_codes),
+            (T_WAITED, self._waited), (T_POINTERS, s.pointers), (T_SUCCESSORS, s.successors), (T_INFO, s.info),
+            (T_TIMING, s.timing_rows), (T_SLOTS, s.code_slots),
+        ):  # fmt: skip
+            line[word] = array.ctypes.data
+        line[T_BLOCKS], line[T_ROWS] = s.pointers.size, s.code_slots.size
+        line[T_ENTRIES], line[T_STATE_COUNT] = len(self._memo), len(self._states)
+        line[T_KEPT_COUNT] = len(self._kept_codes)
 
     def _run_blocks(self) -> int:
         s = self._arrays()
@@ -346,7 +393,7 @@ class Hart:
         if not self.memoized:
             wait(self._scratch, cycles)
             self.record[R_CYCLES] += cycles
-            self.waited[pc, cause] = self.waited.get((pc, cause), 0) + cycles
+            self._idled[pc, cause] = self._idled.get((pc, cause), 0) + cycles
             return
         self._scratch[:] = self._states[self.record[R_STATE]]
         wait(self._scratch, cycles)
@@ -358,7 +405,7 @@ class Hart:
             number = intern(self._scratch, self._states, self._state_index, self.record)
         self.record[R_STATE] = number
         self.record[R_CYCLES] += cycles
-        self.waited[pc, cause] = self.waited.get((pc, cause), 0) + cycles
+        self._idled[pc, cause] = self._idled.get((pc, cause), 0) + cycles
 
     def _flush(self) -> None:
         """Harvest the memo's counts and start it anew from the present state."""
@@ -384,6 +431,15 @@ class Hart:
         memo = self._memo[used]
         causes = self._causes[used] * memo[:, COUNT, None]
         return Usage(memo[:, ENTRY_BLOCK], memo[:, ENTRY_VL], memo[:, COUNT], causes, memo[:, ENTRY_FAR])
+
+    @property
+    def waited(self) -> dict[tuple[int, str], int]:
+        """Cycles spent idle, by pc and cause."""
+        found = self._idled.copy()
+        for block, cause in zip(*(place.tolist() for place in np.nonzero(self._waited)), strict=True):
+            key = self.store.blocks[block].pc, WAITED[cause]
+            found[key] = found.get(key, 0) + int(self._waited[block, cause])
+        return found
 
     @property
     def causes(self) -> dict[str, int]:

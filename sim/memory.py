@@ -41,8 +41,8 @@ class Memory:
         self._protects = not self.code.has_fence_i()
         self._rights = np.zeros(0, np.uint8)
         self.guarded = -1  # address of the page of tohost
-        self._first_writable = self._lowest_writable()
-        self._write_range = self._first_writable, self.layout.dram_base + self.layout.dram_bytes
+        self.first_writable = self._lowest_writable()
+        self._write_range = self.first_writable, self.layout.dram_base + self.layout.dram_bytes
         self._guard_tohost()
 
     def _lowest_writable(self) -> int:
@@ -67,7 +67,7 @@ class Memory:
         if self.pages is not None or address is None or not base <= address <= base + size - 8 or base % PAGE:
             return
         page = address & -PAGE
-        first, end = self._first_writable, base + size
+        first, end = self.first_writable, base + size
         self.guarded = page
         low, high = (first, max(first, page)), (page + PAGE, end)
         if page - first < end - high[0]:
@@ -79,7 +79,7 @@ class Memory:
     def guards(self, address: int) -> bool:
         """Whether a store that faulted may be one to the page of ``tohost`` (a vector may begin before it)."""
         near = -64 < address - self.guarded < PAGE
-        return self.guarded >= 0 and near and address >= self._first_writable
+        return self.guarded >= 0 and near and address >= self.first_writable
 
     def open_tohost(self, allow: bool) -> None:
         """Let stores to the page of ``tohost`` through, or no more."""
@@ -124,7 +124,7 @@ class Memory:
 
     def protects(self, address: int) -> bool:
         """Whether a write to an address in DRAM would change program text that stays as it is."""
-        return self.pages is None and self.layout.dram_base <= address < self._first_writable
+        return self.pages is None and self.layout.dram_base <= address < self.first_writable
 
     def executable_span(self, address: int) -> tuple[int, int] | None:
         """The part (begin, end) of the address's page that may be executed; None if it may not. Without an operating

@@ -139,7 +139,8 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
         defaultdict(float, zip(COMPONENTS, row, strict=True)) for row in dynamic.tolist()
     ]
     moved = [0] * len(layers)
-    for pc, (count, dram) in cluster.dma.moved.items():
+    requests = cluster.harts[0].store.requests
+    for pc, (count, dram) in zip(requests, cluster.dma.arrays.moved.tolist(), strict=False):
         moved[find(pc)] += count
         energy[find(pc)]["dma"] += count * machine.pj("dma")
         if cluster.dram is None:

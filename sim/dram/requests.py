@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.sim.dram.engine import ARRIVAL, BANK, REQUEST, REQUESTED, WRITES, run_channel
+from potluck.sim.dram.engine import ARRIVAL, BANK, REQUEST, REQUESTED, WRITES, ZERO, run_channel
 
 
 @numba.njit(nogil=True, cache=True, forceinline=True)
@@ -144,7 +144,7 @@ def run_range(
             writes[:] = write
             asked = fill_bursts(low, step, lines, part, burst, width, begin + beats, ratio, offsets, arrivals)
             last = run_all(offsets, arrivals, writes, done, shifts, p, first, entries, allowed, banks, ranks, record,
-                           0, log, logged)  # fmt: skip
+                           ZERO, log, logged)  # fmt: skip
             if earliest < 0:
                 earliest = (done[0] * ratio[1] + ratio[0] - 1) // ratio[0]
             latest = max(latest, (last * ratio[1] + ratio[0] - 1) // ratio[0])

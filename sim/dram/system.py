@@ -13,7 +13,7 @@ from potluck.isa.errors import DataError, MachineError
 from potluck.sim.dram import engine
 from potluck.sim.dram.kind import Kind
 from potluck.sim.dram.mapping import FIELDS, Mapping
-from potluck.sim.dram.requests import run_all, run_range, run_transfers
+from potluck.sim.dram.requests import run_all, run_range
 from potluck.sim.dram.rules import COMMANDS, compile_rules
 
 Page = Literal["open", "closed"]
@@ -201,26 +201,18 @@ class System:
             Cycle after the first burst's data, cycle after the last data, beats.
         """
         first, last, beats = run_range(
-            start, step, rows, size, write, begin, width, self._burst, np.array([PIECE, MODELED]), *self._state, tally
+            start, step, rows, size, write, begin, width, self._burst, np.array(self.limits), *self.state, tally
         )  # fmt: skip
         return int(first), int(last), int(beats)
 
-    def transfers(
-        self, queue: NDArray[np.int64], clocks: NDArray[np.int64], costs: NDArray[np.int64], tallies: NDArray[np.int64],
-        width: int,
-    ) -> NDArray[np.int64]:  # fmt: skip
-        """When transfers of a DMA are complete, see :func:`potluck.sim.dram.requests.run_transfers`.
-
-        Returns:
-            int64 [n], cycles.
-        """
-        ends = np.empty(len(queue), np.int64)
-        limits = np.array([PIECE, MODELED])
-        run_transfers(queue, clocks, costs, tallies, ends, width, self._burst, limits, *self._state)
-        return ends
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Bursts of a transfer that are scheduled at a time, and at all."""
+        return PIECE, MODELED
 
     @property
-    def _state(self) -> tuple[NDArray[Any], ...]:
+    def state(self) -> tuple[NDArray[Any], ...]:
+        """What :func:`potluck.sim.dram.requests.run_transfers` takes as ``ratio`` and what follows it."""
         return (
             self._ratio, self.mapping.shifts, self._parameters, self._tables.first, self._tables.entries, self._allowed,
             self._banks, self._ranks, self._record, self._nothing,

@@ -36,7 +36,7 @@ class DramUse:
         self.cores = Counts()
         if self._dram is not None:
             self._dram.advance(cluster.cycles)
-            for pc, tally in cluster.dma.tallies.items():
+            for pc, tally in zip(cluster.harts[0].store.requests, cluster.dma.arrays.tallies, strict=False):
                 self._add(find(pc), self._dram.counts(tally))
         if not cluster.kernel:  # a process's memory is not laid out in DRAM
             self._count_cores(find)

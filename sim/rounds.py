@@ -1,0 +1,325 @@
+"""Harts in turn, and what they ask of the cluster, in compiled code: DMA, barrier, registers.
+
+A round lets every hart that runs go on to its next event, then carries the events out in the order of the harts. What
+is rare or may fail is left to :class:`potluck.sim.cluster.Cluster`, which carries any event out: this module only
+takes those from it that programs consist of, so that a run does not leave compiled code for them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from potluck.sim.blocks import COPY, INFO, NOTHING, READ_REGISTER, STATUS, WAIT
+from potluck.sim.cache import configure_numba
+from potluck.sim.raw import peek, pointer, poke
+from potluck.sim.state import CODES, EVENT, FALL, FAULT, MAX_CODES, ROW, WORD
+
+configure_numba()
+
+from potluck.sim.dram.requests import QUEUED  # noqa: E402  (Numba reads its cache folder at decoration)
+from potluck.sim.driver import (  # noqa: E402
+    JUMP_WORDS,
+    NEED_BLOCK,
+    R_BLOCK,
+    R_CYCLES,
+    R_ENTRIES,
+    R_INSTRUCTIONS,
+    R_STATE,
+    R_STATES,
+    RECORD,
+    WAYS,
+    account,
+    intern,
+    run_blocks,
+)
+from potluck.sim.timing import CAUSES, STATE_SIZE, wait  # noqa: E402
+from potluck.sim.timing import ROW as TIMING_ROW  # noqa: E402
+from potluck.sim.transfers import COUNT, WAITING, DmaArrays, forget, queue_copy, settle  # noqa: E402
+
+BARRIER, HART_COUNT, TIMER = 8, 0, 16  # cluster registers
+LAST_CYCLE = 1 << 62
+# Not Python's integers: Numba would compile a function anew for each of them that it is called with.
+DMA, SYNC, ZERO, ONE = np.int64(0), np.int64(1), np.int64(0), np.int64(1)  # the first two: columns of ``waited``
+WAITED = ("dma", "sync")
+# Words of a hart's line in the table: addresses of its arrays and their sizes, what it does, and why it stopped.
+(
+    T_STATE, T_RECORD, T_JUMPS, T_COUNTS, T_MEMO, T_CAUSES, T_STATES, T_INDEX, T_SCRATCH, T_ROW_CODES, T_KEPT, T_WAITED,
+    T_POINTERS, T_SUCCESSORS, T_INFO, T_TIMING, T_SLOTS, T_BLOCKS, T_ROWS, T_ENTRIES, T_STATE_COUNT, T_KEPT_COUNT,
+    T_PHASE, T_REASON,
+) = range(24)  # fmt: skip
+TABLE = 24
+# What a hart does: runs; has an event that may be carried out here, or one that Python has taken; waits at the barrier;
+# has ended; needs the block that follows its event.
+RUNS, HELD, TAKEN_OVER, PARKED, ENDED, LINKS = range(6)
+# Words of the control record: what Python is asked for, which hart's event is next (-1: harts run), whether to end with
+# this round, and the address of the cluster's registers.
+ASKS, AT, LAST_ROUND, REGISTERS = range(4)
+CONTROL = 4
+# What Python is asked for: why a hart stopped, an event, to release the barrier, somebody that runs, nothing.
+REASON, CARRY_OUT, RELEASE, NOBODY, ROUND_OVER = range(5)
+
+_RECORD, _STATE_SIZE, _INFO, _TWO, _MEMO, _CAUSES, _WAYS, _JUMP = (
+    np.int64(n) for n in (RECORD, STATE_SIZE, INFO, 2, 8, len(CAUSES), WAYS, JUMP_WORDS)
+)
+_RD, _RS1, _IMM = ROW.fields["rd"][1], ROW.fields["rs1"][1], ROW.fields["imm"][1]  # type: ignore[index]
+_VL, _CODE_KEY = WORD["vl"], WORD["code_key"]
+_EVENT_ROW, _EVENT_ADDRESS = WORD["event_row"], WORD["event_address"]
+
+
+@numba.njit(nogil=True, cache=True)
+def _words(address: int, count: int) -> Any:
+    return numba.carray(pointer(address), (count,), np.int64)
+
+
+@numba.njit(nogil=True, cache=True)
+def _lines(address: int, count: int, words: int) -> Any:
+    return numba.carray(pointer(address), (count, words), np.int64)
+
+
+@numba.njit(nogil=True, cache=True)
+def _record(hart: NDArray[Any]) -> Any:
+    """The hart's run record."""
+    return _words(hart[T_RECORD], _RECORD)
+
+
+@numba.njit(nogil=True, cache=True)
+def _info(hart: NDArray[Any]) -> Any:
+    """What the store says of the hart's block."""
+    return _words(hart[T_INFO] + _INFO * 8 * _record(hart)[R_BLOCK], _INFO)
+
+
+@numba.njit(nogil=True, cache=True)
+def _row(hart: NDArray[Any]) -> Any:
+    """Address of the first row of the hart's block."""
+    return _words(hart[T_POINTERS], hart[T_BLOCKS])[_record(hart)[R_BLOCK]]
+
+
+@numba.njit(nogil=True, cache=True)
+def _run(timed: bool, hart: NDArray[Any], log: NDArray[Any]) -> int:
+    """:func:`run_blocks` for a line of the table."""
+    blocks, rows, entries, states = hart[T_BLOCKS], hart[T_ROWS], hart[T_ENTRIES], hart[T_STATE_COUNT]
+    return int(
+        run_blocks(
+            timed, hart[T_STATE], _record(hart), numba.carray(pointer(hart[T_POINTERS]), (blocks,), np.uint64),
+            _lines(hart[T_SUCCESSORS], blocks, _TWO), _lines(hart[T_JUMPS], _WAYS, _JUMP), _words(hart[T_COUNTS], blocks),
+            _lines(hart[T_MEMO], entries, _MEMO), _lines(hart[T_CAUSES], entries, _CAUSES),
+            _lines(hart[T_STATES], states, _STATE_SIZE), _words(hart[T_INDEX], 2 * states),
+            _lines(hart[T_INFO], blocks, _INFO), numba.carray(pointer(hart[T_TIMING]), (rows, TIMING_ROW), np.int32),
+            _words(hart[T_SLOTS], rows), numba.carray(pointer(hart[T_STATE] + CODES), (MAX_CODES,), np.uint8),
+            _words(hart[T_SCRATCH], _STATE_SIZE), numba.carray(pointer(hart[T_ROW_CODES]), (512,), np.uint8),
+            numba.carray(pointer(hart[T_KEPT]), (hart[T_KEPT_COUNT], MAX_CODES), np.uint8), log,
+        )
+    )  # fmt: skip
+
+
+@numba.njit(nogil=True, cache=True)
+def _charge(timed: bool, hart: NDArray[Any], log: NDArray[Any]) -> int:
+    """Charge the instruction that stands alone in the hart's block; its clock after that. There is room for it."""
+    blocks, rows, entries, states = hart[T_BLOCKS], hart[T_ROWS], hart[T_ENTRIES], hart[T_STATE_COUNT]
+    record = _record(hart)
+    record[R_INSTRUCTIONS] += 1
+    block = record[R_BLOCK]
+    if not timed:
+        _words(hart[T_COUNTS], blocks)[block] += 1
+        return 0
+    codes = numba.carray(pointer(hart[T_STATE] + CODES), (MAX_CODES,), np.uint8)
+    codes[0] = 0
+    poke(np.uint64(hart[T_STATE] + _CODE_KEY), np.uint64(0))
+    account(
+        block, ZERO, np.int64(peek(np.uint64(hart[T_STATE] + _VL))), hart[T_STATE], record,
+        _lines(hart[T_MEMO], entries, _MEMO), _lines(hart[T_CAUSES], entries, _CAUSES),
+        _lines(hart[T_STATES], states, _STATE_SIZE), _words(hart[T_INDEX], 2 * states), _lines(hart[T_INFO], blocks, _INFO),
+        numba.carray(pointer(hart[T_TIMING]), (rows, TIMING_ROW), np.int32), _words(hart[T_SLOTS], rows), codes,
+        _words(hart[T_SCRATCH], _STATE_SIZE), numba.carray(pointer(hart[T_ROW_CODES]), (512,), np.uint8),
+        numba.carray(pointer(hart[T_KEPT]), (hart[T_KEPT_COUNT], MAX_CODES), np.uint8), log,
+    )  # fmt: skip
+    return int(record[R_CYCLES])
+
+
+@numba.njit(nogil=True, cache=True)
+def _room(hart: NDArray[Any]) -> bool:
+    """Whether the memo has room for an entry and two states more."""
+    record = _record(hart)
+    return hart[T_ENTRIES] == 1 or (
+        2 * record[R_ENTRIES] + 2 < hart[T_ENTRIES] and record[R_STATES] + 2 <= hart[T_STATE_COUNT]
+    )
+
+
+@numba.njit(nogil=True, cache=True)
+def _idle(timed: bool, hart: NDArray[Any], cycles: int, cause: int) -> None:
+    """Let time pass after the instruction of the hart's block; there is room for a state."""
+    if not timed or cycles <= 0:
+        return
+    record, scratch = _record(hart), _words(hart[T_SCRATCH], _STATE_SIZE)
+    states = _lines(hart[T_STATES], hart[T_STATE_COUNT], _STATE_SIZE)
+    if hart[T_ENTRIES] == 1:
+        wait(scratch, cycles)
+    else:
+        for k in range(_STATE_SIZE):
+            scratch[k] = states[record[R_STATE], k]
+        wait(scratch, cycles)
+        record[R_STATE] = intern(scratch, states, _words(hart[T_INDEX], 2 * hart[T_STATE_COUNT]), record)
+    record[R_CYCLES] += cycles
+    _lines(hart[T_WAITED], hart[T_BLOCKS], _TWO)[record[R_BLOCK], cause] += cycles
+
+
+@numba.njit(nogil=True, cache=True)
+def _proceed(hart: NDArray[Any]) -> None:
+    """Go on behind the event."""
+    record = _record(hart)
+    following = _lines(hart[T_SUCCESSORS], hart[T_BLOCKS], _TWO)[record[R_BLOCK], FALL]
+    if following < 0:
+        hart[T_PHASE], hart[T_REASON] = LINKS, NEED_BLOCK * 4 + FALL
+    else:
+        record[R_BLOCK] = following
+        hart[T_PHASE] = RUNS
+
+
+@numba.njit(nogil=True, cache=True)
+def _asked(hart: NDArray[Any], reason: int, registers: int) -> int:
+    """What a hart that stopped asks of the cluster, as :data:`potluck.sim.blocks.OF_CLUSTER` numbers it."""
+    if reason != EVENT and reason != FAULT:
+        return NOTHING
+    info = _info(hart)
+    asked, count = info[2], info[1]
+    if count != 1 or np.int64(peek(np.uint64(hart[T_STATE] + _EVENT_ROW))) != _row(hart):
+        return NOTHING
+    if (asked == READ_REGISTER) != (reason == FAULT):
+        return NOTHING
+    offset = np.int64(peek(np.uint64(hart[T_STATE] + _EVENT_ADDRESS))) - registers
+    if asked == READ_REGISTER and offset != BARRIER and offset != HART_COUNT and offset != TIMER:
+        return NOTHING
+    return int(asked)
+
+
+@numba.njit(nogil=True, cache=True)
+def _carry_out(
+    timed: bool, number: int, table: NDArray[Any], registers: int, dma: DmaArrays, log: NDArray[Any]
+) -> bool:
+    """Carry a hart's event out; False if that is left to Python, and nothing has been done."""
+    hart = table[number]
+    state, info, row = hart[T_STATE], _info(hart), _row(hart)
+    destination = state + np.int64(peek(np.uint64(row + _RD)) & np.uint64(0xFFFFFFFF))
+    immediate = np.int64(peek(np.uint64(row + _IMM)))
+    if not _room(hart):
+        return False
+    if info[2] == READ_REGISTER:
+        offset = np.int64(peek(np.uint64(state + _EVENT_ADDRESS))) - registers
+        if offset == BARRIER:
+            hart[T_PHASE] = PARKED
+            return True
+        now = _charge(timed, hart, log)
+        poke(np.uint64(destination), np.uint64(table.shape[0] if offset == HART_COUNT else now))
+    elif info[2] == COPY:
+        size = np.int64(peek(np.uint64(state + np.int64(peek(np.uint64(row + _RS1)) & np.uint64(0xFFFFFFFF)))))
+        if number != 0 or not queue_copy(state, size, immediate & 2 != 0, info[3], dma):
+            return False
+        now = _charge(timed, hart, log)
+        dma.queue[dma.record[WAITING] - 1, QUEUED] = now
+        poke(np.uint64(destination), np.uint64(dma.record[COUNT]))
+    elif info[2] == STATUS:
+        if not settle(dma):
+            return False
+        pending = forget(_charge(timed, hart, log), ZERO if timed else ONE, dma)
+        value = np.int64(pending > 0) if immediate == 2 else dma.record[COUNT] - pending
+        poke(np.uint64(destination), np.uint64(value))
+    else:
+        if not settle(dma) or dma.clocks[0] > LAST_CYCLE:
+            return False
+        now = _charge(timed, hart, log)
+        _idle(timed, hart, dma.clocks[0] - now, DMA)
+        if number == 0:
+            forget(dma.clocks[0], ONE, dma)
+    _proceed(hart)
+    return True
+
+
+@numba.njit(nogil=True, cache=True)
+def _release(timed: bool, table: NDArray[Any], log: NDArray[Any]) -> bool:
+    """All harts have arrived: the later clock is everybody's. False if that is left to Python."""
+    for number in range(table.shape[0]):
+        hart = table[number]
+        if hart[T_PHASE] == PARKED:
+            info = _info(hart)
+            if info[1] != 1 or info[2] != READ_REGISTER or not _room(hart):
+                return False
+    latest = np.int64(0)
+    for number in range(table.shape[0]):
+        hart = table[number]
+        if hart[T_PHASE] == PARKED:
+            latest = max(latest, _charge(timed, hart, log))
+            poke(np.uint64(hart[T_STATE]) + (peek(np.uint64(_row(hart) + _RD)) & np.uint64(0xFFFFFFFF)), np.uint64(0))
+    for number in range(table.shape[0]):
+        hart = table[number]
+        if hart[T_PHASE] == PARKED:
+            _idle(timed, hart, latest - _record(hart)[R_CYCLES], SYNC)
+            _proceed(hart)
+    return True
+
+
+@numba.njit(nogil=True, cache=True)
+def run_rounds(timed: bool, table: NDArray[Any], control: NDArray[Any], dma: DmaArrays, log: NDArray[Any]) -> int:
+    """Go on where the last call ended, until Python is asked for something.
+
+    Args:
+        timed: whether cycles are counted.
+        table: int64 [harts, TABLE].
+        control: int64 [CONTROL].
+        dma: the DMA's state.
+        log: int64 [0, 2], see :func:`potluck.sim.driver.account`.
+
+    Returns:
+        The hart that ``control[ASKS]`` is about, if about any.
+    """
+    harts = table.shape[0]
+    while True:
+        for number in range(harts):
+            if table[number, T_PHASE] == LINKS:
+                control[ASKS] = REASON
+                return number
+        if control[AT] < 0:
+            events, parked = 0, 0
+            for number in range(harts):
+                hart = table[number]
+                if hart[T_PHASE] == RUNS:
+                    hart[T_REASON] = _run(timed, hart, log)
+                    if _asked(hart, hart[T_REASON], control[REGISTERS]) == NOTHING:
+                        control[ASKS] = REASON
+                        return number
+                    hart[T_PHASE] = HELD
+                events += 1 if hart[T_PHASE] == HELD or hart[T_PHASE] == TAKEN_OVER else 0
+                parked += 1 if hart[T_PHASE] == PARKED else 0
+            if events == 0:
+                control[ASKS] = RELEASE if parked > 0 else NOBODY
+                if parked == 0 or not _release(timed, table, log):
+                    return 0
+                continue
+            control[AT] = 0
+        while control[AT] < harts:
+            number = control[AT]
+            control[AT] = number + 1
+            phase = table[number, T_PHASE]
+            if phase == TAKEN_OVER or (
+                phase == HELD and not _carry_out(timed, number, table, control[REGISTERS], dma, log)
+            ):
+                control[ASKS] = CARRY_OUT
+                return int(number)
+            if phase == HELD and table[number, T_PHASE] == PARKED:
+                waiting = True
+                for other in range(harts):
+                    waiting = waiting and (table[other, T_PHASE] == PARKED or table[other, T_PHASE] == ENDED)
+                if waiting and not _release(timed, table, log):
+                    control[ASKS] = RELEASE
+                    return 0
+            for other in range(harts):
+                if table[other, T_PHASE] == LINKS:
+                    control[ASKS] = REASON
+                    return other
+        control[AT] = -1
+        if control[LAST_ROUND] != 0:
+            control[ASKS] = ROUND_OVER
+            return 0
