@@ -41,9 +41,11 @@ MOST_DECODED = 1 << 18  # instructions under a context that are kept decoded
 MAX_ROWS = 1 << 24
 MAX_BLOCKS = 1 << 21  # some GiB; a number has 25 bits in the driver's memo keys
 KEY_MULTIPLIER = 0x9E3779B97F4A7C15
-# What the cluster can carry out for the instruction that a block begins with, without Python (:mod:`potluck.sim.rounds`).
+# What the cluster can carry out in compiled code for the instruction that a block begins with (`potluck.sim.rounds`).
 NOTHING, COPY, STATUS, WAIT, READ_REGISTER = range(5)
-OF_CLUSTER = {"dmcpyi": COPY, "dmstati": STATUS, "wfi": WAIT, "lw": READ_REGISTER, "lwu": READ_REGISTER, "ld": READ_REGISTER}
+OF_CLUSTER = {
+    "dmcpyi": COPY, "dmstati": STATUS, "wfi": WAIT, "lw": READ_REGISTER, "lwu": READ_REGISTER, "ld": READ_REGISTER
+}  # fmt: skip
 INFO = 4  # words of a block's ``info``: its first row, how many rows, what the cluster can do, which request to the DMA
 
 

@@ -1,4 +1,4 @@
-"""The cluster: memories, harts on threads between synchronization points, barrier, DMA, end of run."""
+"""The cluster: memories, harts that take turns between synchronization points, barrier, DMA, end of run."""
 
 from __future__ import annotations
 
@@ -212,7 +212,9 @@ class Cluster:
                     continue
                 raise ProgramError("every hart has stopped and hart 0 did not exit")
             events = [_run_or_error(hart) for hart in running]
-            for hart, event in zip(running, events, strict=True):  # in hart order: errors and DMA are deterministic
+            for hart, event in zip(
+                running, events, strict=True
+            ):  # in hart order: errors and DMA are deterministic
                 if isinstance(event, Exception):
                     raise event
                 if _asks_for_turn(event):

@@ -188,7 +188,9 @@ class Dma:
         queued = self.arrays.queue[: record[WAITING]]
         pending, count = self.arrays.ends[record[HEAD] : record[TAIL]], len(queued)
         if pending.size + count + 2 * MOST > self.arrays.ends.size:
-            self.arrays = self.arrays._replace(ends=np.pad(pending, (0, 4 * (pending.size + count) + 4 * MOST)))
+            self.arrays = self.arrays._replace(
+                ends=np.pad(pending, (0, 4 * (pending.size + count) + 4 * MOST))
+            )
             self.arrays.record[HEAD], self.arrays.record[TAIL] = 0, pending.size
         settle(self.arrays)
         ends = self.arrays.ends[record[TAIL] - count : record[TAIL]].tolist()

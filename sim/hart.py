@@ -124,7 +124,9 @@ class Hart:
         self.stretch = 0  # instructions after which to pause; 0: never
         self.jumps = np.full((WAYS, JUMP_WORDS), -1, np.int64)
         self.counts = np.zeros(store.arrays.pointers.size, np.int64)
-        self._waited = np.zeros((self.counts.size, len(WAITED)), np.int64)  # cycles spent idle, by block and cause
+        self._waited = np.zeros(
+            (self.counts.size, len(WAITED)), np.int64
+        )  # cycles spent idle, by block and cause
         self._idled: dict[tuple[int, str], int] = {}  # the same by pc and cause, where Python let time pass
         entries = MEMO_ENTRIES if timed and memoized else 1
         self._memo = np.zeros((entries, 8), np.int64)
@@ -255,7 +257,7 @@ class Hart:
         return arrays
 
     def fill(self, line: NDArray[np.int64]) -> None:
-        """Write down for :func:`potluck.sim.rounds.run_rounds` where our arrays are, unless ``line`` says so already."""
+        """Write down where our arrays are for :func:`potluck.sim.rounds.run_rounds`, unless ``line`` says so."""
         s = self._arrays()
         held = (*s, self.record, self.jumps, self.counts, self._memo, self._waited, self.state.raw)
         if len(self._filled) == len(held) and all(map(is_, self._filled, held)):

@@ -13,10 +13,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.sim.blocks import COPY, INFO, NOTHING, READ_REGISTER, STATUS, WAIT
+from potluck.sim.blocks import COPY, INFO, NOTHING, READ_REGISTER, STATUS
 from potluck.sim.cache import configure_numba
 from potluck.sim.raw import peek, pointer, poke
-from potluck.sim.state import CODES, EVENT, FALL, FAULT, MAX_CODES, ROW, WORD
+from potluck.sim.state import CODES, EVENT, FALL, FAULT, MAX_CODES, ROW, WORD, X
 
 configure_numba()
 
@@ -43,7 +43,12 @@ from potluck.sim.transfers import COUNT, WAITING, DmaArrays, forget, queue_copy,
 BARRIER, HART_COUNT, TIMER = 8, 0, 16  # cluster registers
 LAST_CYCLE = 1 << 62
 # Not Python's integers: Numba would compile a function anew for each of them that it is called with.
-DMA, SYNC, ZERO, ONE = np.int64(0), np.int64(1), np.int64(0), np.int64(1)  # the first two: columns of ``waited``
+DMA, SYNC, ZERO, ONE = (
+    np.int64(0),
+    np.int64(1),
+    np.int64(0),
+    np.int64(1),
+)  # the first two: columns of ``waited``
 WAITED = ("dma", "sync")
 # Words of a hart's line in the table: addresses of its arrays and their sizes, what it does, and why it stopped.
 (
@@ -99,16 +104,26 @@ def _row(hart: NDArray[Any]) -> Any:
 
 
 @numba.njit(nogil=True, cache=True)
+def _write(hart: NDArray[Any], value: int) -> None:
+    """Write rd of the instruction that the hart's block begins with; x0 and the place that stands for it stay."""
+    place = peek(np.uint64(_row(hart) + _RD)) & np.uint64(0xFFFFFFFF)
+    if place != np.uint64(X + 256):
+        poke(np.uint64(hart[T_STATE]) + place, np.uint64(value))
+
+
+@numba.njit(nogil=True, cache=True)
 def _run(timed: bool, hart: NDArray[Any], log: NDArray[Any]) -> int:
     """:func:`run_blocks` for a line of the table."""
     blocks, rows, entries, states = hart[T_BLOCKS], hart[T_ROWS], hart[T_ENTRIES], hart[T_STATE_COUNT]
     return int(
         run_blocks(
             timed, hart[T_STATE], _record(hart), numba.carray(pointer(hart[T_POINTERS]), (blocks,), np.uint64),
-            _lines(hart[T_SUCCESSORS], blocks, _TWO), _lines(hart[T_JUMPS], _WAYS, _JUMP), _words(hart[T_COUNTS], blocks),
-            _lines(hart[T_MEMO], entries, _MEMO), _lines(hart[T_CAUSES], entries, _CAUSES),
+            _lines(hart[T_SUCCESSORS], blocks, _TWO), _lines(hart[T_JUMPS], _WAYS, _JUMP),
+            _words(hart[T_COUNTS], blocks), _lines(hart[T_MEMO], entries, _MEMO),
+            _lines(hart[T_CAUSES], entries, _CAUSES),
             _lines(hart[T_STATES], states, _STATE_SIZE), _words(hart[T_INDEX], 2 * states),
-            _lines(hart[T_INFO], blocks, _INFO), numba.carray(pointer(hart[T_TIMING]), (rows, TIMING_ROW), np.int32),
+            _lines(hart[T_INFO], blocks, _INFO),
+            numba.carray(pointer(hart[T_TIMING]), (rows, TIMING_ROW), np.int32),
             _words(hart[T_SLOTS], rows), numba.carray(pointer(hart[T_STATE] + CODES), (MAX_CODES,), np.uint8),
             _words(hart[T_SCRATCH], _STATE_SIZE), numba.carray(pointer(hart[T_ROW_CODES]), (512,), np.uint8),
             numba.carray(pointer(hart[T_KEPT]), (hart[T_KEPT_COUNT], MAX_CODES), np.uint8), log,
@@ -132,7 +147,8 @@ def _charge(timed: bool, hart: NDArray[Any], log: NDArray[Any]) -> int:
     account(
         block, ZERO, np.int64(peek(np.uint64(hart[T_STATE] + _VL))), hart[T_STATE], record,
         _lines(hart[T_MEMO], entries, _MEMO), _lines(hart[T_CAUSES], entries, _CAUSES),
-        _lines(hart[T_STATES], states, _STATE_SIZE), _words(hart[T_INDEX], 2 * states), _lines(hart[T_INFO], blocks, _INFO),
+        _lines(hart[T_STATES], states, _STATE_SIZE), _words(hart[T_INDEX], 2 * states),
+        _lines(hart[T_INFO], blocks, _INFO),
         numba.carray(pointer(hart[T_TIMING]), (rows, TIMING_ROW), np.int32), _words(hart[T_SLOTS], rows), codes,
         _words(hart[T_SCRATCH], _STATE_SIZE), numba.carray(pointer(hart[T_ROW_CODES]), (512,), np.uint8),
         numba.carray(pointer(hart[T_KEPT]), (hart[T_KEPT_COUNT], MAX_CODES), np.uint8), log,
@@ -203,7 +219,6 @@ def _carry_out(
     """Carry a hart's event out; False if that is left to Python, and nothing has been done."""
     hart = table[number]
     state, info, row = hart[T_STATE], _info(hart), _row(hart)
-    destination = state + np.int64(peek(np.uint64(row + _RD)) & np.uint64(0xFFFFFFFF))
     immediate = np.int64(peek(np.uint64(row + _IMM)))
     if not _room(hart):
         return False
@@ -213,20 +228,21 @@ def _carry_out(
             hart[T_PHASE] = PARKED
             return True
         now = _charge(timed, hart, log)
-        poke(np.uint64(destination), np.uint64(table.shape[0] if offset == HART_COUNT else now))
+        _write(hart, table.shape[0] if offset == HART_COUNT else now)
     elif info[2] == COPY:
-        size = np.int64(peek(np.uint64(state + np.int64(peek(np.uint64(row + _RS1)) & np.uint64(0xFFFFFFFF)))))
+        size = np.int64(
+            peek(np.uint64(state + np.int64(peek(np.uint64(row + _RS1)) & np.uint64(0xFFFFFFFF))))
+        )
         if number != 0 or not queue_copy(state, size, immediate & 2 != 0, info[3], dma):
             return False
         now = _charge(timed, hart, log)
         dma.queue[dma.record[WAITING] - 1, QUEUED] = now
-        poke(np.uint64(destination), np.uint64(dma.record[COUNT]))
+        _write(hart, dma.record[COUNT])
     elif info[2] == STATUS:
         if not settle(dma):
             return False
         pending = forget(_charge(timed, hart, log), ZERO if timed else ONE, dma)
-        value = np.int64(pending > 0) if immediate == 2 else dma.record[COUNT] - pending
-        poke(np.uint64(destination), np.uint64(value))
+        _write(hart, np.int64(pending > 0) if immediate == 2 else dma.record[COUNT] - pending)
     else:
         if not settle(dma) or dma.clocks[0] > LAST_CYCLE:
             return False
@@ -252,7 +268,7 @@ def _release(timed: bool, table: NDArray[Any], log: NDArray[Any]) -> bool:
         hart = table[number]
         if hart[T_PHASE] == PARKED:
             latest = max(latest, _charge(timed, hart, log))
-            poke(np.uint64(hart[T_STATE]) + (peek(np.uint64(_row(hart) + _RD)) & np.uint64(0xFFFFFFFF)), np.uint64(0))
+            _write(hart, ZERO)
     for number in range(table.shape[0]):
         hart = table[number]
         if hart[T_PHASE] == PARKED:
@@ -262,7 +278,9 @@ def _release(timed: bool, table: NDArray[Any], log: NDArray[Any]) -> bool:
 
 
 @numba.njit(nogil=True, cache=True)
-def run_rounds(timed: bool, table: NDArray[Any], control: NDArray[Any], dma: DmaArrays, log: NDArray[Any]) -> int:
+def run_rounds(
+    timed: bool, table: NDArray[Any], control: NDArray[Any], dma: DmaArrays, log: NDArray[Any]
+) -> int:
     """Go on where the last call ended, until Python is asked for something.
 
     Args:

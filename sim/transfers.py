@@ -1,7 +1,7 @@
 """Transfers of the DMA in compiled code: describe one from the registers, move its bytes, queue it, time the queue.
 
-What is out of the ordinary (an end outside memory, rows that overlap, no bytes) is left to :class:`potluck.sim.dma.Dma`,
-untouched: each function says whether it has done its work.
+What is out of the ordinary (an end outside memory, rows that overlap, no bytes) is left to
+:class:`potluck.sim.dma.Dma`, untouched: functions say whether they have done their work.
 """
 
 from __future__ import annotations
@@ -71,9 +71,7 @@ class DmaArrays(NamedTuple):
 
 
 @numba.njit(nogil=True, cache=True)
-def beats_of(
-    size: int, rows: int, source: int, step: int, width: int, rate: float
-) -> int:
+def beats_of(size: Any, rows: Any, source: Any, step: Any, width: Any, rate: Any) -> Any:
     """Cycles on the bus: whole beats of each row, or ``rate`` bytes per cycle if that is slower.
 
     Where rows begin within a beat repeats after at most ``width`` rows.
@@ -89,8 +87,8 @@ def beats_of(
 
 
 @numba.njit(nogil=True, cache=True)
-def _host(start: int, step: int, rows: int, size: int, fixed: NDArray[Any]) -> Any:
-    """Host address of the first row of an end, and whether it is in DRAM; address 0 if not all of it is in one memory."""
+def _host(start: Any, step: Any, rows: Any, size: Any, fixed: NDArray[Any]) -> Any:
+    """Host address of an end's first row, and whether it is in DRAM; address 0 if not all of it is in one memory."""
     low = start + min(np.int64(0), (rows - 1) * step)
     end = start + max(np.int64(0), (rows - 1) * step) + size
     if fixed[L1_BASE] <= low and end <= fixed[L1_BASE] + fixed[L1_BYTES]:
@@ -121,7 +119,9 @@ def queue_copy(hart: int, size: int, two_dimensional: bool, request: int, dma: D
     if rows > 1:
         step_in = np.int64(peek(np.uint64(hart + _SOURCE_STRIDE)))
         step_out = np.int64(peek(np.uint64(hart + _TARGET_STRIDE)))
-    most = fixed[L1_BYTES] + fixed[DRAM_BYTES]  # neither rows nor steps in memory are more, so products stay in range
+    most = (
+        fixed[L1_BYTES] + fixed[DRAM_BYTES]
+    )  # neither rows nor steps in memory are more, so products stay in range
     if not (0 < size <= most and 0 < rows <= most and -most <= step_in <= most and -most <= step_out <= most):
         return False
     if (rows > 1 and abs(step_out) < size) or request >= dma.moved.shape[0]:
