@@ -228,6 +228,48 @@ def test_command_line_errors(options: list[str], message: str) -> None:
     assert message in f"{result.output} {result.exception}"
 
 
+HEAD = "trial,address,sort,bit,action,permanent\n"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content", "message"),
+    [
+        ("csv", HEAD.encode() + b"0,0x80100000,data,3,flip,fal\xff\xfe", "is not CSV"),
+        ("csv", HEAD.encode() + b"0,0x80100000,data,3", "line 2: not 6 values"),
+        ("csv", HEAD.encode() + b"0,0x7ffffff0,data,3,flip,false", "line 2: address 0x7ffffff0 is outside DRAM"),
+        ("csv", HEAD.encode() + b"0,0x80100003,sideband,3,flip,false", "not at 0x80100003"),
+        ("csv", HEAD.encode() + b"0,0x80100000,on-die,32,flip,false", "no on-die bit 32; hbm3 has 32"),
+        ("parquet", b"PAR1" + bytes(64) + b"PAR1", "is not Parquet, or damaged"),
+    ],
+)  # fmt: skip
+def test_damaged_fault_lists_stop_the_command(
+    tmp_path: Path, suffix: str, content: bytes, message: str
+) -> None:
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    path = tmp_path / f"list.{suffix}"
+    path.write_bytes(content)
+    options = ["inject", "demo", "--samples", "1", "--stack", "none", "--fault-list", str(path)]
+    result = CliRunner().invoke(app, options)
+    assert result.exit_code != 0
+    assert message in f"{result.output} {result.exception}".replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "stack", "message"),
+    [
+        ("lpddr5", "ondie+rg", "16 check bits do not fit lpddr5's 0 sideband bits"),
+        ("hbm2", "ondie+crc", "hbm2 stores 0 on-die check bits per 32 bytes"),
+        ("hbm4", "ondie+chipkill_10_8", "64 check bits do not fit hbm4's 16 sideband bits"),
+    ],
+)
+def test_a_layout_that_no_code_fits_is_refused(kind: str, stack: str, message: str) -> None:
+    options = ["--ber", "1e-4", "--stack", stack, "--set", f"dram.kind={kind}"]
+    result = CliRunner().invoke(app, ["inject", "demo", "--samples", "1", "--trials", "1", *options])
+    assert result.exit_code != 0
+    assert message in f"{result.output} {result.exception}".replace("\n", " ")
+
+
 def test_rates_by_voltage_and_of_weak_cells(tmp_path: Path) -> None:
     table, out = tmp_path / "ber.csv", tmp_path / "r.json"
     table.write_text("voltage,temperature,ber\n1.0,45,1e-3\n1.2,45,1e-5\n")
