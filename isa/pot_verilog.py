@@ -1,6 +1,6 @@
-"""SystemVerilog made from the PoT code sets: the shifts of every code, as constants for the shift-PEs of `rtl/pot`.
+"""SystemVerilog made from the PoT code sets and streams: constants for `rtl/pot`.
 
-It is an output of a build and never committed: the PEs and the Python codes cannot have different tables.
+It is an output of a build and never committed: hardware and Python cannot have different tables.
 
 A set's own PE adds the terms of its fields. The PE of all sets needs one adder for any of them, as every level is
 ``odd << shift`` with odd one of 1, 3 and 5: the activation, plus twice or four times itself, and then one shifter.
@@ -10,7 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from potluck.isa.pot import POT_FORMATS, SIGN, Field, PotFormat
+from enum import IntEnum
+
+from potluck.isa.pot import SIGN, Field, PotFormat
+from potluck.isa.pot_array import CODE_SETS, code_set
+from potluck.isa.pot_stream import END, FAILED, Opcode, Status
 
 PACKAGE = "potluck_pot_pkg"
 NOTHING = 8
@@ -25,20 +29,26 @@ def pot_package() -> str:
     ``code_set_e``; by its value ``PRODUCT_BITS``, ``FIRST_BITS`` (magnitude bits of the first field; the second has
     the rest), ``FIRST_SHIFTS`` and ``SECOND_SHIFTS`` by value of the field, ``NOTHING`` for no contribution; by value
     and magnitude code ``LEVEL_PRESENT`` (it is not 0), ``LEVEL_SHIFT`` and ``LEVEL_ODD``. ``SET_INT8`` and
-    ``SET_ANY`` are the values of a module's parameter ``CodeSet`` beyond those of one set.
+    ``SET_ANY`` are the values of a module's parameter ``CodeSet`` beyond those of one set. Of the streams ``status_e``,
+    the opcodes ``OP_*``, ``END_WORD`` and ``FAILED_WORD``.
     """
-    sets = list(POT_FORMATS.values())
+    sets = [kind.pot for kind in CODE_SETS if kind.pot]
+    assert [kind.number for kind in CODE_SETS if kind.pot] == list(range(len(sets)))
     width = (len(sets) - 1).bit_length()
     names = ",\n".join(f"    {pot.name.upper()} = {width}'d{number}" for number, pot in enumerate(sets))
     levels = [[_level(value) for value in pot.magnitudes.tolist()] for pot in sets]
     lines = [
-        "// Generated from the code sets of potluck.isa.pot; change them.",
+        "// Generated from potluck.isa.pot and potluck.isa.pot_stream; change them.",
         f"package {PACKAGE};",
         f"  typedef enum logic [{width - 1}:0] {{",
         names,
         "  } code_set_e;",
-        f"  localparam int unsigned SET_INT8 = {len(sets)};",
-        f"  localparam int unsigned SET_ANY = {len(sets) + 1};",
+        f"  localparam int unsigned SET_INT8 = {code_set('int8').number};",
+        f"  localparam int unsigned SET_ANY = {len(CODE_SETS)};",
+        *_enumeration(Status),
+        *(f"  localparam logic [31:0] OP_{code.name} = 32'd{code.value};" for code in Opcode),
+        f"  localparam logic [31:0] END_WORD = 32'd{END};",
+        f"  localparam logic [31:0] FAILED_WORD = 32'h{FAILED:08x};",
         f"  localparam logic [3:0] NOTHING = 4'd{NOTHING};",
         *_table("PRODUCT_BITS", "4:0", [f"5'd{pot.product_bits}" for pot in sets]),
         *_table("FIRST_BITS", "1:0", [f"2'd{(len(pot.fields[0]) - 1).bit_length()}" for pot in sets]),
@@ -51,6 +61,12 @@ def pot_package() -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _enumeration(members: type[IntEnum]) -> list[str]:
+    width = max(members).bit_length()
+    entries = ",\n".join(f"    {member.name} = {width}'d{member.value}" for member in members)
+    return [f"  typedef enum logic [{width - 1}:0] {{", entries, f"  }} {members.__name__.lower()}_e;"]
 
 
 def _second(pot: PotFormat) -> Field:

@@ -1,0 +1,148 @@
+"""Programs for the PoT array, what the contract gives for them, and the verilated array as a function of beats."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from potluck.hdl.build import build_library
+from potluck.isa.pot_array import CODE_SETS, FILTERS, ROWS, CodeSet, Requantizer
+from potluck.isa.pot_stream import U32, Buffers, Status, compute, config, load_inputs, load_weights
+from tests.rtl.bench.pot_cases import ANY, MODES
+
+HERE = Path(__file__).parent
+FORM = {"WeightLines": 256, "InputLines": 64, "GlobalLines": 256, "Groups": 16}
+"""Buffers of the tests' arrays: small, so that layers fill them."""
+
+
+def buffers(units: int, code_set: int = ANY) -> Buffers:
+    """The same as the contract has it; the same weights per line of an INT8 build."""
+    return Buffers(
+        units, FORM["WeightLines"], FORM["InputLines"], FORM["GlobalLines"], FORM["Groups"], code_set == 4
+    )
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A matrix product that fits an array's buffers.
+
+    Attributes:
+        kind: Code set.
+        codes: [filters, depth].
+        activations: int8 [rows, depth].
+        requantizer: Of all filters.
+    """
+
+    kind: CodeSet
+    codes: NDArray[np.int64]
+    activations: NDArray[np.int8]
+    requantizer: Requantizer
+
+    @property
+    def depth(self) -> int:
+        """Padded."""
+        return -(-self.codes.shape[1] // 16) * 16
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """Blocks of rows and of filters."""
+        return -(-len(self.activations) // ROWS), -(-len(self.codes) // FILTERS)
+
+    def packets(self) -> list[U32]:
+        """The program that computes it."""
+        return [
+            config(self.depth, self.kind, self.requantizer),
+            load_weights(self.kind, self.codes, self.requantizer),
+            load_inputs(self.activations),
+            compute(len(self.activations), len(self.codes)),
+        ]
+
+
+def random_layer(rng: np.random.Generator, kind: CodeSet, room: Buffers) -> Layer:
+    """Any shape that fits: ragged rows, filters and depths, from one of each to full buffers."""
+    # Small and large depths alike: a square root of a uniform number is too often large.
+    lines = 4 * int(np.exp(rng.uniform(0, np.log(room.input_lines // 4 + 0.999))))
+    depth = 4 * lines - int(rng.integers(0, 16))
+    local = min(room.parameter_groups, room.weight_lines // lines)
+    filters = int(rng.integers(1, FILTERS * room.units * local + 1))
+    rows = int(rng.integers(1, ROWS * min(room.global_lines // lines, 8) + 1))
+    low, high = (-128, 128) if kind.pot is None else (0, 16)
+    codes = rng.integers(low, high, (filters, depth))
+    activations = rng.integers(-128, 128, (rows, depth)).astype(np.int8)
+    top = kind.pot.top if kind.pot else 128
+    shifts = rng.integers(34, 44, filters) + int(np.log2(top * np.sqrt(depth)))
+    requantizer = Requantizer(
+        rng.integers(-(1 << 18), 1 << 18, filters).astype(np.int32),
+        rng.integers(1 << 30, 1 << 31, filters).astype(np.int32),
+        shifts.astype(np.int32),
+        *MODES[rng.integers(len(MODES))],
+    )
+    return Layer(kind, codes, activations, requantizer)
+
+
+def with_last(packets: list[U32]) -> U32:
+    """Beats of packets, uint32 [n, 5]: four words and the mask of TLAST."""
+    parts = []
+    for packet in packets:
+        last = np.zeros((len(packet), 1), np.uint32)
+        last[-1] = 0b1111
+        parts.append(np.hstack([packet, last]))
+    return np.ascontiguousarray(np.concatenate(parts), np.uint32)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an array did with beats.
+
+    Attributes:
+        out: uint32 [m, 5]: four words and TLAST.
+        taken: cycle of each beat in.
+        given: cycle of each beat out.
+        status: in the end.
+    """
+
+    out: U32
+    taken: NDArray[np.uint64]
+    given: NDArray[np.uint64]
+    status: Status
+
+
+class ArrayLibrary:
+    """The verilated array."""
+
+    def __init__(
+        self, parameters: Mapping[str, int], optimize: str = "-O1", replaced: Mapping[str, Path] | None = None
+    ) -> None:
+        values = {**FORM, **parameters}
+        library = build_library("pot_array", HERE / "pot_array.cc", values, optimize, replaced)
+        self._run = ctypes.CDLL(str(library)).array_run
+        self._run.restype = ctypes.c_uint64
+
+    def run(self, beats: U32, *, gaps: float = 0, stalls: float = 0, limit: int = 200_000) -> Run:
+        """Offer beats [n, 5] and take what comes.
+
+        Raises:
+            AssertionError: not all beats were taken within `limit` cycles: the array hangs.
+        """
+        room = len(beats) * 40 + 1000
+        out = np.zeros((room, 5), np.uint32)
+        taken, given = np.zeros(len(beats), np.uint64), np.zeros(room, np.uint64)
+        status = ctypes.c_uint32(0)
+        pointers = [ctypes.c_void_p(x.ctypes.data) for x in (beats, out, taken, given)]
+        count = self._run(
+            ctypes.c_uint64(len(beats)), pointers[0], ctypes.c_uint64(room), *pointers[1:],
+            ctypes.c_uint32(int(256 * gaps)), ctypes.c_uint32(int(256 * stalls)), ctypes.c_uint64(3000),
+            ctypes.c_uint64(limit), ctypes.byref(status),
+        )  # fmt: skip
+        assert count != (1 << 64) - 1, f"not all beats were taken in {limit} cycles"
+        return Run(out[:count], taken, given[:count], Status(status.value))
+
+
+def kinds(code_set: int) -> list[CodeSet]:
+    """Code sets of a build."""
+    return [kind for kind in CODE_SETS if kind.pot] if code_set == ANY else [CODE_SETS[code_set]]
