@@ -9,7 +9,6 @@ A set's own PE adds the terms of its fields. The PE of all sets needs one adder 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
 from enum import IntEnum
 
 from potluck.isa.pot import SIGN, Field, PotFormat

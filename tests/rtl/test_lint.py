@@ -30,6 +30,9 @@ CONFIGURATIONS = [
     ("rangeguard_decoder", {"Latency": 5}),
     *((unit, {"CodeSet": code_set}) for unit in ("pot_pe", "pot_mac") for code_set in range(5)),
     ("multiplier_pe", {"Booth": 0}),
+    ("pot_ppu", {"Overlap": 1}),
+    ("pot_array", {"CodeSet": 4, "Units": 1}),
+    ("pot_array", {"CodeSet": 1, "Units": 8, "Groups": 64, "Overlap": 1}),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from typing import Any
 
 import cocotb
@@ -91,7 +92,7 @@ async def post(dut: Any, blocks: list[PpuBlock], interval: int, gaps: list[int])
         assert result == packed(block.results, 8), f"block {number}: {result:032x}, {block}"
         assert out - into == 28
     wanted = [interval + gap for gap in gaps[:-1]]
-    assert [b - a for a, b in zip(taken, taken[1:], strict=False)] == wanted
+    assert [b - a for a, b in pairwise(taken)] == wanted
 
 
 @for_top("pot_ppu")

@@ -35,12 +35,21 @@ def pe_vectors(code_set: int, mode: int) -> tuple[Columns, Columns]:
     inputs = {"activation_i": activation & 0xFF, "weight_i": weight, "code_set_i": np.full_like(weight, mode)}
     return inputs, {"product_o": product & 0xFFFF, "subtract_o": subtract}
 
+
 GOLDEN = (  # facts 6.1: multiplier, t, accumulator, result of the single rounding
     (1352399302, 40, 12345, 15), (1352399302, 40, -12345, -15), (1 << 30, 37, 64, 1), (1 << 30, 37, -64, 0),
     (1 << 30, 37, 192, 2), (1 << 30, 37, -192, -1), (2061584302, 36, 12345, 127), (2061584302, 36, 64, 2),
     (1 << 30, 31, 12345, 127), (1 << 30, 31, 1, 1), (1 << 30, 31, -1, 0), (1 << 30, 31, -3, -1),
 )  # fmt: skip
-MODES = ((0, -128, 127), (-128, -128, 127), (127, -128, 127), (3, 3, 127), (-5, -128, 42), (7, 7, 7), (-128, 10, 20))
+MODES = (
+    (0, -128, 127),
+    (-128, -128, 127),
+    (127, -128, 127),
+    (3, 3, 127),
+    (-5, -128, 42),
+    (7, 7, 7),
+    (-128, 10, 20),
+)
 """Zero point, low and high of layers."""
 
 

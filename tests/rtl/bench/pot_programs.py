@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 
 from potluck.hdl.build import build_library
 from potluck.isa.pot_array import CODE_SETS, FILTERS, ROWS, CodeSet, Requantizer
-from potluck.isa.pot_stream import U32, Buffers, Status, compute, config, load_inputs, load_weights
+from potluck.isa.pot_stream import (
+    U32,
+    Buffers,
+    Status,
+    activation_word,
+    compute,
+    config,
+    load_inputs,
+    load_weights,
+)
+from potluck.sim.pot.stream import StreamArray
 from tests.rtl.bench.pot_cases import ANY, MODES
 
 HERE = Path(__file__).parent
@@ -71,18 +81,34 @@ def random_layer(rng: np.random.Generator, kind: CodeSet, room: Buffers) -> Laye
     local = min(room.parameter_groups, room.weight_lines // lines)
     filters = int(rng.integers(1, FILTERS * room.units * local + 1))
     rows = int(rng.integers(1, ROWS * min(room.global_lines // lines, 8) + 1))
+    if rng.random() < 0.2:  # nothing is padded
+        depth, filters, rows = (
+            -(-size // step) * step for size, step in ((depth, 16), (filters, 4), (rows, 4))
+        )
     low, high = (-128, 128) if kind.pot is None else (0, 16)
     codes = rng.integers(low, high, (filters, depth))
     activations = rng.integers(-128, 128, (rows, depth)).astype(np.int8)
     top = kind.pot.top if kind.pot else 128
     shifts = rng.integers(34, 44, filters) + int(np.log2(top * np.sqrt(depth)))
+    reach = 31 if rng.random() < 0.1 else 18  # sums that wrap, now and then
     requantizer = Requantizer(
-        rng.integers(-(1 << 18), 1 << 18, filters).astype(np.int32),
+        rng.integers(-(1 << reach), 1 << reach, filters).astype(np.int32),
         rng.integers(1 << 30, 1 << 31, filters).astype(np.int32),
         shifts.astype(np.int32),
         *MODES[rng.integers(len(MODES))],
     )
     return Layer(kind, codes, activations, requantizer)
+
+
+def shortened(layer: Layer, rng: np.random.Generator) -> Layer:
+    """A layer of few rows and filters: faults are in packets, not in sizes."""
+    filters, rows = int(rng.integers(1, 14)), int(rng.integers(1, 10))
+    needed = layer.requantizer
+    requantizer = type(needed)(
+        needed.wsum[:filters], needed.multiplier[:filters], needed.shift[:filters],
+        needed.zero_point, needed.low, needed.high,
+    )  # fmt: skip
+    return Layer(layer.kind, layer.codes[:filters], layer.activations[:rows], requantizer)
 
 
 def with_last(packets: list[U32]) -> U32:
@@ -146,3 +172,62 @@ class ArrayLibrary:
 def kinds(code_set: int) -> list[CodeSet]:
     """Code sets of a build."""
     return [kind for kind in CODE_SETS if kind.pot] if code_set == ANY else [CODE_SETS[code_set]]
+
+
+def expected(room: Buffers, beats: U32) -> tuple[U32, Status]:
+    """What the contract gives for beats [n, 5]: beats out, uint32 [m, 5], and the status."""
+    array, out = StreamArray(room), [np.zeros((0, 5), np.uint32)]
+    for beat in beats:
+        last = (beat[4] >> np.arange(4) & 1).astype(bool)
+        given = array.beats(beat[None, :4], last[None])
+        if len(given):  # a COMPUTE's results and END, or FAILED: TLAST is in the last one
+            out.append(np.hstack([given, np.arange(len(given))[:, None] == len(given) - 1]).astype(np.uint32))
+    return np.concatenate(out), array.status
+
+
+def _argument(rng: np.random.Generator, word: int) -> int:
+    """Another value for a word of a header."""
+    choices = [0, word + 1, max(word - 1, 0), 2 * word + 16, word + (1 << 16), word | 1 << 31, word | 1 << 24]
+    return int(rng.choice(choices)) & 0xFFFFFFFF
+
+
+def bad_program(rng: np.random.Generator, layers: list[Layer], what: str) -> U32:
+    """Beats of layers' programs, one of them with a fault of a kind of `FAULTS` (if its random part hits)."""
+    programs = [layer.packets() for layer in layers]
+    packets = programs[rng.integers(len(programs))]
+    index = int(rng.integers(len(packets)))
+    chosen = packets[index]
+    if what == "opcode":
+        chosen[0, 0] = rng.choice([3, 5, 6, 7, 9, 15, 16, 1 << 31, int(rng.integers(1 << 32))])
+    elif what == "argument":
+        word = int(rng.integers(1, 4))
+        chosen[0, word] = _argument(rng, int(chosen[0, word]))
+    elif what == "mode":
+        low, high = int(rng.integers(-128, 128)), int(rng.integers(-128, 128))
+        packets[0][0, 2] = activation_word(3, low, high) | int(rng.choice([0, 0, 1 << 24, 1 << 31]))
+        packets[0][0, 3] = rng.choice([0, 1, 4, 5, 1 << 8])
+    elif what == "order":
+        packets[:] = [packets[i] for i in rng.permutation(len(packets))]
+    elif what == "missing packet":
+        del packets[index]
+    elif what == "more":
+        packets[3][0, rng.integers(1, 3)] += 1
+    elif what == "reserved":
+        packets.insert(index, np.array([[0, *(rng.integers(0, 3, 3) == 0)]], np.uint32))
+    elif what == "cut":
+        packets[index] = chosen[: max(1, int(rng.integers(len(chosen) + 1)))]
+    elif what == "longer":
+        packets[index] = np.concatenate([chosen, chosen[-1:]])
+    beats = with_last([packet for program in programs for packet in program])
+    if what == "last":
+        before = [p for program in programs for p in program if program is not packets]
+        first = 0 if packets is programs[0] else sum(map(len, before))
+        ends = first + np.cumsum([len(packet) for packet in packets]) - 1
+        at = int(rng.choice(ends)) if rng.random() < 0.5 else int(rng.integers(len(beats)))
+        beats[at, 4] ^= int(rng.integers(1, 16))
+    return beats
+
+
+FAULTS = (
+    "none", "opcode", "argument", "mode", "order", "missing packet", "more", "reserved", "cut", "longer", "last",
+)  # fmt: skip

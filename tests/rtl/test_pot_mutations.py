@@ -1,0 +1,117 @@
+"""The benches of the PoT array catch each bug of a list (tests/rtl/mutations/pot)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from potluck.isa.errors import RtlError
+from potluck.isa.pot_stream import Opcode, header
+from potluck.sim.pot.product import Tile
+from potluck.sim.pot.v12 import tile_events
+from tests.rtl.bench.mutants import mutated
+from tests.rtl.bench.pot_cases import ANY, INT8
+from tests.rtl.bench.pot_programs import (
+    FAULTS,
+    FORM,
+    ArrayLibrary,
+    bad_program,
+    buffers,
+    expected,
+    kinds,
+    random_layer,
+    shortened,
+    with_last,
+)
+from tests.rtl.bench.running import run_bench
+
+pytestmark = pytest.mark.usefixtures("rtl_tools")
+
+PATCHES = sorted((Path(__file__).parent / "mutations" / "pot").glob("*.patch"))
+SAMPLE = {"pe-zero-is-one", "multiplier-minus-two", "ppu-wraps", "scheduler-group-stays"}
+PES = {"shift_pe": (1, 3, ANY), "weight_decoder": (0, ANY), "multiplier_pe": (INT8,)}
+"""Builds of a PE that see a bug in its parts."""
+UNITS = 2
+Replaced = Mapping[str, Path]
+
+
+def wrong_in_array(replaced: Replaced | None) -> str:
+    """What a thinned run of the array's tests notices; empty if nothing."""
+    array, room = ArrayLibrary({"Units": UNITS, "CodeSet": ANY}, "-O0", replaced), buffers(UNITS)
+    rng = np.random.Generator(np.random.Philox(11))
+    for number in range(40):
+        layer = random_layer(rng, kinds(ANY)[number % 4], room)
+        beats = with_last([*layer.packets(), header(Opcode.NOP)])
+        run = array.run(beats, stalls=0.95 * (number % 2))
+        wanted, status = expected(room, beats)
+        if run.status is not status or run.out.shape != wanted.shape or (run.out != wanted).any():
+            return f"layer {number}"
+        events = tile_events(Tile(*layer.blocks, layer.depth // 4, True, True), UNITS, 1, 29)
+        if number % 2 == 0 and run.taken[-1] - run.taken[-2] != events:
+            return f"cycles of layer {number}"
+    for number in range(330):
+        layers = [shortened(random_layer(rng, kinds(ANY)[number % 4], room), rng) for _ in range(2)]
+        beats = bad_program(rng, layers, FAULTS[number % len(FAULTS)])
+        wanted, status = expected(room, beats)
+        run = array.run(beats)
+        if run.status is not status or run.out.shape != wanted.shape or (run.out != wanted).any():
+            return f"program {number}"
+    return ""
+
+
+def catch(patch: Path, folder: Path) -> str:
+    """What noticed the bug; empty if nothing did."""
+    replaced = mutated(patch, folder / "source")
+    unit = next(iter(replaced))
+    try:
+        for code_set in PES.get(unit, ()):
+            run_bench(
+                "pot_bench", "pot_pe", folder / str(code_set), {"CodeSet": code_set}, simulator="icarus",
+                replaced=replaced,
+            )  # fmt: skip
+        if unit == "pot_ppu":
+            for overlap in (0, 1):
+                run_bench(
+                    "pot_bench", unit, folder / str(overlap), {"Overlap": overlap}, simulator="icarus",
+                    replaced=replaced,
+                )  # fmt: skip
+        elif unit == "pot_accelerator":
+            parameters = {**FORM, "Units": 1, "CodeSet": ANY}
+            run_bench("pot_axis_bench", unit, folder / "streams", parameters, replaced=replaced)
+        elif unit not in PES:
+            return wrong_in_array(replaced)
+    except RtlError as error:
+        # A mutant that does not build would prove nothing.
+        assert "failed" in str(error) or "stopped" in str(error), error
+        return "cocotb"
+    except AssertionError as error:
+        return f"hangs: {error}"
+    return ""
+
+
+def check(patch: Path, folder: Path) -> None:
+    assert catch(patch, folder), f"not caught: {patch.read_text().splitlines()[0]}"
+
+
+def test_the_list_is_long_enough() -> None:
+    assert len(PATCHES) >= 50
+    assert {path.stem for path in PATCHES} >= SAMPLE
+
+
+@pytest.mark.slow
+def test_without_a_bug_nothing_is_noticed() -> None:
+    assert wrong_in_array(None) == ""
+
+
+@pytest.mark.parametrize("patch", [p for p in PATCHES if p.stem in SAMPLE], ids=lambda p: p.stem)
+def test_sample_of_mutations(patch: Path, tmp_path: Path) -> None:
+    check(patch, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("patch", [p for p in PATCHES if p.stem not in SAMPLE], ids=lambda p: p.stem)
+def test_other_mutations(patch: Path, tmp_path: Path) -> None:
+    check(patch, tmp_path)
