@@ -41,7 +41,7 @@ async def every_product(dut: Any) -> None:
     """Every weight times every activation, in every code set that the PE has; every level of these is seen."""
     code_set = PARAMETERS["CodeSet"]
     for mode in pe_modes(code_set):
-        inputs, outputs = pe_vectors(code_set, mode)
+        inputs, outputs = pe_vectors(code_set, mode, int(os.environ.get("POTLUCK_THIN", "1")))
         coverage = None
         if code_set != INT8:
             pot = POT_SETS[mode if code_set > INT8 else code_set]

@@ -22,11 +22,11 @@ def pe_modes(code_set: int) -> list[int]:
     return list(range(len(POT_SETS))) if code_set == ANY else [(code_set + 1) % len(POT_SETS)]
 
 
-def pe_vectors(code_set: int, mode: int) -> tuple[Columns, Columns]:
-    """All weights times all activations of a PE: inputs, and outputs of the contract."""
+def pe_vectors(code_set: int, mode: int, thin: int = 1) -> tuple[Columns, Columns]:
+    """All weights times all (every `thin`-th) activations of a PE: inputs, and outputs of the contract."""
     weight_bits = 8 if code_set == INT8 else 4
     weight, activation = (
-        grid.reshape(-1) for grid in np.meshgrid(np.arange(1 << weight_bits), np.arange(-128, 128))
+        grid.reshape(-1) for grid in np.meshgrid(np.arange(1 << weight_bits), np.arange(-128, 128, thin))
     )
     kind = CODE_SETS[mode if code_set == ANY else code_set]
     codes = np.where((code_set == INT8) & (weight > 127), weight - 256, weight)
