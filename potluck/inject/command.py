@@ -165,7 +165,12 @@ def run_modules(
 
 
 def print_reports(reports: list[Report], samples: int, labelled: bool, console: Console) -> None:
-    """Two tables: what became of the network, and of the sectors that faults touched."""
+    """Two tables: what became of the network, and of the sectors that faults touched.
+
+    Rows of one fault model are grouped by the check bits that their stacks store.
+    """
+    models = list(dict.fromkeys((r.model, r.expected_ber) for r in reports))
+    reports = sorted(reports, key=lambda r: (models.index((r.model, r.expected_ber)), r.check_bits))
     what = "accuracy" if labelled else "agreement"
     lines: list[tuple[str, ...]] = [
         (

@@ -205,6 +205,18 @@ def test_command_line(tmp_path: Path) -> None:
     assert second["outcomes"] == first[0]["outcomes"] and second["metric"] == first[0]["metric"]
 
 
+def test_rows_are_grouped_by_stored_check_bits() -> None:
+    stacks = ["ondie+RG", "none", "rg-ssc", "ondie+CRC", "clamp"]
+    options = [item for stack in stacks for item in ("--stack", stack)]
+    common = ["inject", "demo", "--scheme", "bf16_weights", "--samples", "1", "--trials", "1"]
+    result = CliRunner().invoke(app, [*common, "--ber", "1e-5", "--ber", "1e-6", *options])
+    assert result.exit_code == 0, result.output
+    rows = [line.split() for line in result.output.splitlines() if line.split(" ")[0] in stacks]
+    bits = [row[1] for row in rows if row[1].isdigit()]
+    assert bits == ["0", "0", "16", "48", "48"] * 2
+    assert [row[0] for row in rows[:5]] == ["none", "clamp", "rg-ssc", "ondie+RG", "ondie+CRC"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

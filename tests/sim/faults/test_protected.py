@@ -102,14 +102,21 @@ def _whole(protected: Protected, number: int, faults: FaultSet) -> np.ndarray:
     return applied.stack.read(struck, link=link).data
 
 
+UNDER = [
+    *((name, "hbm3") for name in (*NAMED, "none", "ondie", "ondie+rgx+clamp")),
+    *((name, "ddr5") for name in ("ondie", "ondie+hsiao_72_64", "ondie+rg")),
+]
+
+
 @pytest.mark.parametrize("mode", list(MODES))
-@pytest.mark.parametrize("name", [*NAMED, "none", "ondie", "ondie+rgx+clamp"])
-def test_every_footprint_under_every_stack(name: str, mode: str) -> None:
+@pytest.mark.parametrize(("name", "kind"), UNDER)
+def test_every_footprint_under_every_stack(name: str, kind: str, mode: str) -> None:
     """One fault of each mode, transient or permanent: the sparse read is the whole one, and something is hit."""
-    protected = Protected(PARTS, recipe(name), HBM3)
+    mapping = HBM3 if kind == "hbm3" else Mapping(load_kind(kind), 1)
+    protected = Protected(PARTS, recipe(name), mapping)
     touched = 0
     for rate, trial in ((Rate(1.0, 0.0), 1), (Rate(0.0, 1.0), 2)):
-        faults = Correlated(HBM3, {mode: rate}, 1.0, forced=True).draw(protected.region, (6, trial))
+        faults = Correlated(mapping, {mode: rate}, 1.0, forced=True).draw(protected.region, (6, trial))
         reads = protected.read(faults)
         words = protected.words(reads)
         touched += len(reads)
