@@ -93,7 +93,8 @@ def curves(rows: list[Row]) -> Iterable[str]:
     found: dict[str, dict[str, Row]] = {}
     for what, _, stack, row in mine:
         found.setdefault(what, {})[stack] = row
-    shown, left = [], []
+    shown: list[tuple[re.Match[str], dict[str, Row]]] = []
+    left: list[tuple[re.Match[str], dict[str, Row]]] = []
     for what, by_stack in found.items():
         match = _CURVE.match(what)
         assert match
