@@ -23,7 +23,7 @@ from potluck.isa.legality import check
 from potluck.isa.machine import Machine
 from potluck.sim import state as st
 from potluck.sim.code import Code, ExecutableMemory, LiveCode
-from potluck.sim.energy import instruction_energy
+from potluck.sim.energy import COMPONENTS, instruction_energy
 from potluck.sim.jit.compile import compiler
 from potluck.sim.jit.control import COUNTERS, FCSR, FFLAGS, KNOWN_CSRS, READ_ONLY
 from potluck.sim.jit.handler import Variant, assign_slots
@@ -59,7 +59,6 @@ class Block:
     insns: list[tuple[Insn, dict[str, int]]]
     pcs: list[int]  # of each instruction, and of the first one after the block
     rows: NDArray[np.void]  # keeps the memory alive that ``pointers`` refers to
-    energy: NDArray[np.float64]  # picojoules [2, components]: fixed and per element of vl
 
     @property
     def end(self) -> int:
@@ -83,7 +82,7 @@ class _Decoded:
 
 
 class BlockArrays(NamedTuple):
-    """What the driver needs of all blocks; see :class:`BlockStore`."""
+    """What the driver, and the sums after a run, need of all blocks; see :class:`BlockStore`."""
 
     pointers: NDArray[np.uint64]
     successors: NDArray[np.int64]
@@ -91,6 +90,7 @@ class BlockArrays(NamedTuple):
     timing_rows: NDArray[np.int32]
     code_slots: NDArray[np.int64]
     extents: NDArray[np.uint64]  # first address and the one behind the last, of each block
+    energy: NDArray[np.float64]  # picojoules [blocks, 2, components]: fixed and per element of vl
 
 
 class BlockStore:
@@ -125,6 +125,7 @@ class BlockStore:
             timing_rows=np.zeros((rows, TIMING_ROW), np.int32),
             code_slots=np.full(rows, -1, np.int64),
             extents=np.zeros((blocks, 2), np.uint64),
+            energy=np.zeros((blocks, 2, len(COMPONENTS)), np.float64),
         )
 
     def find(self, pc: int, context: Context) -> int:
@@ -330,8 +331,8 @@ class BlockStore:
         self.arrays.extents[number] = pcs[0], pcs[-1]
         self.arrays.pointers[number] = rows.ctypes.data
         insns = [(one.variant.insn, one.fields) for one in decoded]
-        energy = np.sum([one.energy for one in decoded], axis=0)
-        self.blocks.append(Block(number, pc, context, insns, pcs, rows, energy))
+        self.arrays.energy[number] = np.sum([one.energy for one in decoded], axis=0)
+        self.blocks.append(Block(number, pc, context, insns, pcs, rows))
         self._known[pc, context] = number
         return number
 
@@ -348,7 +349,7 @@ class BlockStore:
         old = self.arrays
         self.arrays = BlockArrays(
             _grown(old.pointers, 0), _grown(old.successors, -1), _grown(old.info, 0), _grown(old.timing_rows, 0),
-            _grown(old.code_slots, -1), _grown(old.extents, 0),
+            _grown(old.code_slots, -1), _grown(old.extents, 0), _grown(old.energy, 0),
         )  # fmt: skip
         self._reserve(blocks, rows)
 

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from potluck.isa.elf import Program
 from potluck.isa.insn import Kind
@@ -63,16 +64,18 @@ class LayerOf:
 
     def __init__(self, layers: list[Layer]) -> None:
         order = np.argsort([layer.start for layer in layers], kind="stable")
-        self._order = order.tolist()
         self._starts = np.array([layers[k].start for k in order], np.uint64)
-        self._layers = layers
+        self._ends = np.array([0, *(layers[k].end for k in order)], np.uint64)
+        self._indices = np.array([len(layers), *order], np.int64)
 
     def __call__(self, pc: int) -> int:
         """The layer's index."""
-        place = int(np.searchsorted(self._starts, np.uint64(pc), side="right")) - 1
-        if place >= 0 and pc < self._layers[self._order[place]].end:
-            return int(self._order[place])
-        return len(self._layers)
+        return int(self.all(np.array([pc], np.uint64))[0])
+
+    def all(self, pcs: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """The layers' indices, int64 [n], for pcs [n]."""
+        place = np.searchsorted(self._starts, pcs, side="right")
+        return self._indices[np.where(pcs < self._ends[place], place, 0)]
 
 
 class Listing:

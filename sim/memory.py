@@ -14,6 +14,7 @@ from potluck.isa.machine import Machine
 from potluck.isa.manifest import Tensor
 from potluck.sim.code import Code
 from potluck.sim.hart import Event
+from potluck.sim.image import dram_of
 from potluck.sim.pages import EXECUTE, PAGE, PAGE_SHIFT, READ, WRITE, Pages
 from potluck.sim.state import HartState
 
@@ -29,11 +30,13 @@ class Memory:
         self.layout = machine.memory
         self.program, self.pages = program, pages
         self.l1 = np.zeros(0 if pages else self.layout.l1_bytes, np.uint8)
-        self.dram = np.zeros(0 if pages else self.layout.dram_bytes, np.uint8)
+        base, size = self.layout.dram_base, 0 if pages else self.layout.dram_bytes
+        self.dram, filled = dram_of(program, base, size)
         for section in [] if pages else program.sections:
             where = f"section {section.name} at {section.address:#x}"
             there = self.view(section.address, section.end - section.address, where)
-            there[: len(section.data)] = np.frombuffer(section.data, np.uint8)
+            if not (filled and base <= section.address):
+                there[: len(section.data)] = np.frombuffer(section.data, np.uint8)
         text = [section for section in program.sections if section.executable]
         if not text:
             raise ProgramError("the program has no executable section")
@@ -209,6 +212,10 @@ class Memory:
         if address is None or self.region(address, 8) is None:
             return 0
         return int(self.view(address, 8).view(np.uint64)[0])
+
+    def ended(self) -> bool:
+        """Whether the program has written ``tohost``."""
+        return self.tohost() != 0
 
     @property
     def _extent(self) -> str:

@@ -18,7 +18,7 @@ from potluck.isa.machine import Machine
 from potluck.isa.manifest import Layer
 from potluck.sim import profile as profiles
 from potluck.sim import trace as traces
-from potluck.sim.blocks import Block
+from potluck.sim.blocks import BlockStore
 from potluck.sim.cluster import DEFAULT_BUDGET, Cluster
 from potluck.sim.dram.usage import DramUse
 from potluck.sim.energy import COMPONENTS
@@ -27,6 +27,7 @@ from potluck.sim.observe import FOREVER, Watch
 from potluck.sim.process import Environment
 from potluck.sim.result import LayerResult, Result
 from potluck.sim.timing import CAUSES
+from potluck.sim.transfers import MOVED, MOVED_DRAM
 
 MODES = ("timed", "functional", "traced")
 OUTSIDE = Layer("(runtime)", "", 0, 0)  # code of no layer: start-up, synchronization between layers
@@ -123,7 +124,7 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
     tables: dict[int, tuple[NDArray[Any], ...]] = {}
     for hart in cluster.harts:
         if id(hart.store) not in tables:  # one, but of harts that have met other code than was loaded
-            tables[id(hart.store)] = _block_table(hart.store.blocks, find)
+            tables[id(hart.store)] = _block_table(hart.store, find)
         layer_of, length, fixed, per_element = tables[id(hart.store)]
         use = hart.usage()
         where = layer_of[use.block]
@@ -132,19 +133,23 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
         np.add.at(dynamic, where, joules)
         if hart.number == 0:  # its clock is the run's
             np.add.at(cycles_by, where, use.causes)
-            for (pc, cause), cycles in hart.waited.items():
-                cycles_by[find(pc), CAUSES.index(cause)] += cycles
+            waits = np.array(
+                [(pc, CAUSES.index(cause), n) for (pc, cause), n in hart.waited.items()], np.int64
+            )
+            waits = waits.reshape(-1, 3)
+            np.add.at(cycles_by, (find.all(waits[:, 0].view(np.uint64)), waits[:, 1]), waits[:, 2])
     stalls = [dict(zip(CAUSES, row, strict=True)) for row in cycles_by.tolist()]
     energy: list[dict[str, float]] = [
         defaultdict(float, zip(COMPONENTS, row, strict=True)) for row in dynamic.tolist()
     ]
-    moved = [0] * len(layers)
-    requests = cluster.harts[0].store.requests
-    for pc, (count, dram) in zip(requests, cluster.dma.arrays.moved.tolist(), strict=False):
-        moved[find(pc)] += count
-        energy[find(pc)]["dma"] += count * machine.pj("dma")
-        if cluster.dram is None:
-            energy[find(pc)]["dram"] += dram * machine.pj("dram")
+    requests = np.fromiter(cluster.harts[0].store.requests, np.uint64)
+    moved = np.zeros(len(layers), np.int64)
+    dma = cluster.dma.arrays.moved[: requests.size]
+    where = find.all(requests[: len(dma)])
+    np.add.at(moved, where, dma[:, MOVED])
+    _add_joules(energy, "dma", where, dma[:, MOVED] * machine.pj("dma"))
+    if cluster.dram is None:
+        _add_joules(energy, "dram", where, dma[:, MOVED_DRAM] * machine.pj("dram"))
     dram_use = DramUse(cluster, find)
     for k, pj in enumerate(dram_use.energy([sum(row.values()) for row in stalls])):
         for name, value in pj.items():
@@ -157,7 +162,7 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
         results.append(
             LayerResult(
                 layer.name, layer.op, layer.format, cycles, layer.macs, ideal / cycles if cycles else 0.0,
-                1e-12 * sum(energy[k].values()), int(instructions[k]), stalls[k], moved[k],
+                1e-12 * sum(energy[k].values()), int(instructions[k]), stalls[k], int(moved[k]),
             )
         )  # fmt: skip
     timed = mode != "functional"
@@ -188,11 +193,21 @@ def _on_host(cluster: Cluster) -> dict[str, Any]:
     return {"nodes": manifest.nodes, "host_nodes": found}
 
 
-def _block_table(blocks: list[Block], find: LayerOf) -> tuple[NDArray[Any], ...]:
+def _add_joules(
+    energy: list[dict[str, float]], component: str, layers: NDArray[np.int64], joules: NDArray[Any]
+) -> None:
+    """Add what belongs to layers, [n], to a component of each."""
+    sums = np.zeros(len(energy))
+    np.add.at(sums, layers, joules)
+    for k in np.flatnonzero(sums).tolist():
+        energy[k][component] += sums.item(k)
+
+
+def _block_table(store: BlockStore, find: LayerOf) -> tuple[NDArray[Any], ...]:
     """Of each block: layer, instructions, picojoules [blocks, components] fixed and per element of vl."""
-    energy = np.array([block.energy for block in blocks])
-    layers = np.array([find(block.pc) for block in blocks], np.int64)
-    return layers, np.array([len(block.insns) for block in blocks], np.int64), energy[:, 0], energy[:, 1]
+    count, arrays = len(store.blocks), store.arrays
+    layers, energy = find.all(arrays.extents[:count, 0]), arrays.energy[:count]
+    return layers, arrays.info[:count, 1], energy[:, 0], energy[:, 1]
 
 
 def _names(parts: list[dict[str, float]]) -> list[str]:

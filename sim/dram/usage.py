@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from potluck.sim.dram.system import Counts
 
 if TYPE_CHECKING:
     from potluck.sim.cluster import Cluster
+    from potluck.sim.listing import LayerOf
 
 SIMPLE_BURST = 64  # bytes of an access to ``simple`` DRAM, which has no bursts
 
@@ -30,21 +30,26 @@ class DramUse:
         cores: how much of it the cores themselves accessed.
     """
 
-    def __init__(self, cluster: Cluster, find: Callable[[int], int]) -> None:
+    def __init__(self, cluster: Cluster, find: LayerOf) -> None:
         self._cluster, self._dram = cluster, cluster.dram
         self.layers: dict[int, Counts] = {}
         self.cores = Counts()
         if self._dram is not None:
             self._dram.advance(cluster.cycles)
-            for pc, tally in zip(cluster.harts[0].store.requests, cluster.dma.arrays.tallies, strict=False):
-                self._add(find(pc), self._dram.counts(tally))
+            requests = np.fromiter(cluster.harts[0].store.requests, np.uint64)
+            tallies = cluster.dma.arrays.tallies[: requests.size]
+            found, place = np.unique(find.all(requests[: len(tallies)]), return_inverse=True)
+            sums = np.zeros((found.size, tallies.shape[1]), np.int64)
+            np.add.at(sums, place, tallies)
+            for layer, tally in zip(found.tolist(), sums, strict=True):
+                self._add(layer, self._dram.counts(tally))
         if not cluster.kernel:  # a process's memory is not laid out in DRAM
             self._count_cores(find)
 
     def _add(self, layer: int, counts: Counts) -> None:
         self.layers[layer] = self.layers.get(layer, Counts()) + counts
 
-    def _count_cores(self, find: Callable[[int], int]) -> None:
+    def _count_cores(self, find: LayerOf) -> None:
         machine = self._cluster.machine
         burst = self._dram.kind.organization.burst_bytes if self._dram else SIMPLE_BURST
         for hart in self._cluster.harts:
