@@ -98,6 +98,7 @@ class MemoryKeys(_Group):
     l1_bytes: Annotated[int, Field(ge=0)] = 131072
     l1_banks: Annotated[int, Field(ge=1)] = 16
     registers_base: Annotated[int, Field(ge=0)] = 0x1100_0000
+    pot_base: Annotated[int, Field(ge=0)] = 0x1200_0000
     dram_base: Annotated[int, Field(ge=0)] = 0x8000_0000
     dram_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
     misaligned: bool = False
@@ -205,12 +206,32 @@ class PotConstants(_Group):
     post_cycles: Annotated[int, Field(ge=1, le=1024)]
 
 
+class PotEngine(_Group):
+    """What the cluster's own accelerator adds to the array (docs/pot.md).
+
+    Weights and inputs are loaded into one half of their buffers while the array computes from the other; two slots of
+    ``output_bytes`` likewise. ``fetch_bytes`` of a window are read per unit and cycle, whatever their address;
+    ``post_cycles`` pass between two weight blocks of a PPU, ``fill_cycles`` from a computation's first line to its last
+    result beyond its lines; ``command_cycles`` per command; ``accumulator_groups`` tiles are kept per unit where a
+    depth is computed in parts.
+    """
+
+    output_bytes: Annotated[int, Field(ge=64)]
+    fetch_bytes: Annotated[int, Field(ge=4, le=64)]
+    post_cycles: Annotated[int, Field(ge=1, le=1024)]
+    fill_cycles: Cycles
+    command_cycles: Annotated[int, Field(ge=1, le=1024)]
+    accumulator_groups: Annotated[int, Field(ge=1)]
+
+
 class Pot(_Group):
     """PoT accelerator (docs/pot.md).
 
     ``units`` of 64 PEs at ``clock_hz``. Each has ``weight_lines`` (four depths of four filters of 4-bit weights; INT8
     weights take two), ``input_lines`` (four depths of four rows) in each of its buffers, and parameters of
     ``parameter_groups`` weight blocks; ``global_lines`` beats of inputs wait for all. ``multipliers``: the INT8 build.
+
+    ``engine``: the array is the cluster's, with a command queue at ``memory.pot_base``; else a board's.
 
     ``constants`` chooses cycles of the control: ``sysc`` as the authors' simulation waits, ``hw`` nearer to silicon.
 
@@ -231,6 +252,22 @@ class Pot(_Group):
     beats_per_cycle: Annotated[float, Field(gt=0, le=1)]
     transfer_seconds: Annotated[float, Field(ge=0)]
     pack_seconds_per_byte: Annotated[float, Field(ge=0)]
+    engine: PotEngine | None = None
+
+    @property
+    def input_slot_bytes(self) -> int:
+        """Bytes of one of the cluster's accelerator's two input slots."""
+        return 8 * self.global_lines
+
+    @property
+    def weight_slot_lines(self) -> int:
+        """Lines of one of its two weight slots, per unit."""
+        return self.weight_lines // 2
+
+    @property
+    def parameter_slot_groups(self) -> int:
+        """Weight blocks whose parameters one of its weight slots holds, per unit."""
+        return self.parameter_groups // 2
 
     @field_validator("units")
     @classmethod
@@ -289,6 +326,7 @@ class Machine(_Group):
         regions = sorted([
             (memory.l1_base, memory.l1_bytes, "l1"),
             (memory.registers_base, 24, "registers"),
+            (memory.pot_base, 40, "pot"),
             (memory.dram_base, memory.dram_bytes, "dram"),
         ])  # fmt: skip
         if memory.l1_bytes and memory.l1_banks < self.vector.ports:
@@ -300,6 +338,17 @@ class Machine(_Group):
                 raise ValueError(
                     f"memory.{name}_base + size = {low + size:#x} overlaps memory.{other}_base = {high:#x}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _accelerator_fits(self) -> Machine:
+        if self.pot and self.pot.engine:
+            if self.pot.clock_hz != self.cluster.clock_hz:
+                raise ValueError(
+                    "pot.clock_hz differs from cluster.clock_hz: the accelerator has the cluster's clock"
+                )
+            if not self.memory.l1_bytes or self.pot.multipliers:
+                raise ValueError("pot.engine needs L1 for its queue, and shift-PEs (pot.multipliers = false)")
         return self
 
     def peak_macs_per_cycle(self, element: str) -> float:

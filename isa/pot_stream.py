@@ -57,6 +57,8 @@ class Status(IntEnum):
     """TLAST on any stream before a packet's last beat."""
     MISSING_LAST = 6
     """TLAST not on all streams in a packet's last beat."""
+    BAD_ADDRESS = 7
+    """A range that is not in memory, or text to be written (the cluster's accelerator only: streams have none)."""
 
 
 ARGUMENTS: Final[dict[Opcode, tuple[str, ...]]] = {

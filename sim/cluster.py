@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from potluck.isa.host import HOST_CALL, Engine, Host
 from potluck.isa.insn import Kind
 from potluck.isa.machine import Machine
 from potluck.sim.blocks import block_store
-from potluck.sim.dma import Dma
+from potluck.sim.dma import Dma, Traffic
 from potluck.sim.dram.attach import system_of
 from potluck.sim.dram.system import System
 from potluck.sim.files import Stream
@@ -26,6 +26,7 @@ from potluck.sim.htif import HostInterface
 from potluck.sim.jit.atomics import NOTHING
 from potluck.sim.memory import Memory
 from potluck.sim.observe import Watch
+from potluck.sim.pot.accelerator import POT_REGISTERS, Accelerator, accelerator_of
 from potluck.sim.process import Environment, Process, is_process, space
 from potluck.sim.rounds import (
     ASKS,
@@ -43,6 +44,7 @@ from potluck.sim.rounds import (
     RELEASE,
     ROUND_OVER,
     RUNS,
+    SHARED,
     T_PHASE,
     T_REASON,
     TABLE,
@@ -93,6 +95,7 @@ class Cluster:
         self.dram: System | None = system_of(machine) if timed and not self.kernel else None
         keeps = watch is not None and watch.window is not None
         self.dma = Dma(machine, self.memory, self.dram, keeps_transfers=keeps)
+        self.pot: Accelerator | None = accelerator_of(machine, self.memory, self.dma, timed)
         self.threads = threads or min(len(self.harts), os.cpu_count() or 1)
         self.exit_code: int | None = None
         self.host_seconds = 0.0
@@ -125,6 +128,8 @@ class Cluster:
                 (self._loop_traced if self.dma.keeps_transfers else self._loop)(waiting)
             if self.exit_code is None:
                 self._loop_in_order(waiting)
+            if self.pot:
+                self.pot.finish()
             self.dma.settle()
         except TrapError as error:
             raise self._located(error) from None
@@ -157,6 +162,7 @@ class Cluster:
         taken: dict[int, Event | Exception] = {}  # events that are carried out here
         atomic = False
         while True:
+            control[SHARED] = self.pot is not None and self.pot.pending
             control[LAST_ROUND] = atomic or self.exit_code is not None
             for hart, line in zip(self.harts, table, strict=True):
                 hart.fill(line)
@@ -274,6 +280,8 @@ class Cluster:
                 raise TrapError("the DMA belongs to hart 0", pc=event.pc)
             transfer = self.dma.transfer(hart.state, event.fields, event.pc)
             hart.retire(event)
+            if self.pot:
+                self.pot.advance(hart.cycles)
             request = hart.store.requests.setdefault(event.pc, len(hart.store.requests))
             hart.state.write_x(event.fields["rd"], self.dma.copy(transfer, hart.cycles, event.pc, request))
             hart.proceed(event)
@@ -369,6 +377,9 @@ class Cluster:
         offset = event.address - self.machine.memory.registers_base
         if self.kernel:  # a process has no registers beside its memory
             raise self.memory.fault(event)
+        if self.pot and event.address - self.machine.memory.pot_base in POT_REGISTERS:
+            self._accelerator(self.pot, hart, event, event.address - self.machine.memory.pot_base)
+            return
         if event.insn.mnemonic not in ("lw", "lwu", "ld") or offset not in (BARRIER, HART_COUNT, TIMER):
             raise self.memory.fault(event)
         if offset == BARRIER:
@@ -379,6 +390,23 @@ class Cluster:
             return
         hart.retire(event)
         hart.state.write_x(event.fields["rd"], len(self.harts) if offset == HART_COUNT else hart.cycles)
+        hart.proceed(event)
+
+    def _accelerator(self, pot: Accelerator, hart: Hart, event: Event, offset: int) -> None:
+        """A scalar access to a register of the PoT accelerator."""
+        mnemonic, fields = event.insn.mnemonic, event.fields
+        if mnemonic not in ("lw", "lwu", "ld", "sw", "sd"):
+            raise self.memory.fault(event)
+        if hart.number != 0:
+            raise TrapError("the PoT accelerator belongs to hart 0", pc=event.pc, address=event.address)
+        hart.retire(event)
+        if mnemonic in ("sw", "sd"):
+            value = int(hart.state.x[fields["rs2"]]) & (1 << 32 if mnemonic == "sw" else 1 << 64) - 1
+            pot.store(offset, value, hart.cycles, event.pc)
+        else:
+            value, until = pot.load(offset, hart.cycles)
+            hart.state.write_x(fields["rd"], value)
+            hart.idle(until - hart.cycles, "pot", event.pc)
         hart.proceed(event)
 
     def _release(self, waiting: dict[int, Event]) -> None:
@@ -411,6 +439,12 @@ class Cluster:
         """What the program wrote to standard output and standard error."""
         source = self.kernel or self.host
         return source.stdout, source.stderr
+
+    def traffic(self) -> Iterator[Traffic]:
+        """What the DMA and the PoT accelerator have moved, by pc of the instruction that asked for it."""
+        yield from self.dma.traffic(self.harts[0].store.requests)
+        for channel in self.pot.schedule.channels if self.pot else ():
+            yield from channel.traffic(self.pot.schedule.requests if self.pot else {})
 
     @property
     def cycles(self) -> int:

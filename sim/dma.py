@@ -6,6 +6,7 @@ result independent of timing. Transfers run one after the other.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -73,6 +74,15 @@ class Transfer(NamedTuple):
     target: End
 
 
+class Traffic(NamedTuple):
+    """What the requests of one instruction have moved: bytes, bytes of DRAM, and what the DRAM did for them."""
+
+    pc: int
+    bytes: int
+    dram_bytes: int
+    tally: NDArray[np.int64]
+
+
 @dataclass(frozen=True, slots=True)
 class Moved:
     """One transfer of a traced run: the cycle it was queued at, those of its data on the bus, and what it moved.
@@ -134,6 +144,12 @@ class Dma:
                 moved=np.pad(self.arrays.moved, more), tallies=np.pad(self.arrays.tallies, more)
             )
 
+    def traffic(self, requests: dict[int, int]) -> Iterator[Traffic]:
+        """By request, with their pcs."""
+        for pc, number in requests.items():
+            if number < len(self.arrays.moved):
+                yield Traffic(pc, *self.arrays.moved[number].tolist(), self.arrays.tallies[number])
+
     @property
     def bytes(self) -> dict[str, int]:
         """Bytes that were read from DRAM, written to it, and read from or written to L1."""
@@ -159,8 +175,7 @@ class Dma:
         ends = []
         for start, stride in zip(starts, (source_step, target_step), strict=True):
             step = _signed(stride) if rows > 1 else 0
-            view, region = self._rows(start, step, rows, size, pc) if size and rows else (None, None)
-            ends.append(End(start, step, view, region))
+            ends.append(self._end(start, step, rows, size, pc) if size and rows else End(start, step, None, None))
         target = ends[1]
         if target.view is not None and self.memory.protects(target.start + min(0, (rows - 1) * target.step)):
             raise TrapError("DMA transfer into the program's text", pc=pc, address=target.start)
@@ -168,19 +183,31 @@ class Dma:
 
     def copy(self, transfer: Transfer, now: int, pc: int, request: int) -> int:
         """Queue a transfer, and move its bytes; returns its id."""
+        if transfer.source.view is not None and transfer.target.view is not None:
+            _move(transfer)
+        self._enter(transfer, now, request)
+        if self.keeps_transfers:
+            self._pcs.append(pc)
+        return int(self.arrays.record[COUNT])
+
+    def stream(self, transfer: Transfer, now: int, request: int) -> int:
+        """Time a transfer between memory and a unit that takes or gives its bytes; returns the cycle of its end.
+
+        The unit's end has neither bytes nor memory.
+        """
+        self._enter(transfer, now, request)
+        self.settle()
+        return int(self.arrays.ends[self.arrays.record[TAIL] - 1])
+
+    def _enter(self, transfer: Transfer, now: int, request: int) -> None:
         size, rows, source, target = transfer
         width, far = self.machine.dma.width_bits // 8, (source.region == "dram", target.region == "dram")
-        if source.view is not None and target.view is not None:
-            _move(transfer)
         self.make_room(request + 1)
         if self.arrays.record[WAITING] == MOST:
             self.settle()
         rate = min(width, self.machine.dram.bytes_per_cycle) if any(far) and self.dram is None else width
         enter(size, rows, source.start, source.step, far[0], target.start, target.step, far[1], float(rate), now,
               request, self.arrays)  # fmt: skip
-        if self.keeps_transfers:
-            self._pcs.append(pc)
-        return int(self.arrays.record[COUNT])
 
     def settle(self) -> None:
         """Find out the times of everything that is queued."""
@@ -201,19 +228,16 @@ class Dma:
                 self.transfers.append(moved)
             self._pcs.clear()
 
-    def _rows(self, start: int, step: int, rows: int, size: int, pc: int) -> tuple[NDArray[np.uint8], str]:
-        """The bytes of a two-dimensional transfer's end as an array [rows, size], and their memory.
+    def _end(self, start: int, step: int, rows: int, size: int, pc: int) -> End:
+        """One end of a transfer.
 
         Raises:
-            TrapError: they do not lie inside one memory.
+            TrapError: it does not lie inside one memory.
         """
-        low = min(start, start + (rows - 1) * step)
-        extent = abs(step) * (rows - 1) + size
-        found = self.memory.find(low, extent) if low >= 0 else None
+        found = end_in(self.memory, start, step, rows, size)
         if found is None:
             raise TrapError("DMA transfer outside L1 and DRAM", pc=pc, address=start)
-        region, flat, at = found
-        return np.ndarray((rows, size), np.uint8, flat, at + start - low, (step, 1)), region
+        return found
 
     def remaining(self, now: int) -> int:
         """Cycles until every queued transfer is complete."""
@@ -226,6 +250,16 @@ class Dma:
         pending = forget(now, int(not timed), self.arrays)
         selector = fields.get("imm", fields.get("uimm", 0))
         return int(pending > 0) if selector == 2 else int(self.arrays.record[COUNT]) - pending
+
+
+def end_in(memory: Memory, start: int, step: int, rows: int, size: int) -> End | None:
+    """An end of a transfer; None if it does not lie inside one memory."""
+    low = min(start, start + (rows - 1) * step)
+    found = memory.find(low, abs(step) * (rows - 1) + size) if low >= 0 else None
+    if found is None:
+        return None
+    region, flat, at = found
+    return End(start, step, np.ndarray((rows, size), np.uint8, flat, at + start - low, (step, 1)), region)
 
 
 def _move(transfer: Transfer) -> None:

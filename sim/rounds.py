@@ -61,9 +61,10 @@ TABLE = 24
 # has ended; needs the block that follows its event.
 RUNS, HELD, TAKEN_OVER, PARKED, ENDED, LINKS = range(6)
 # Words of the control record: what Python is asked for, which hart's event is next (-1: harts run), whether to end with
-# this round, and the address of the cluster's registers.
-ASKS, AT, LAST_ROUND, REGISTERS = range(4)
-CONTROL = 4
+# this round, the address of the cluster's registers, and whether others use DRAM in the order of time, so that Python has
+# to queue the DMA's transfers.
+ASKS, AT, LAST_ROUND, REGISTERS, SHARED = range(5)
+CONTROL = 5
 # What Python is asked for: why a hart stopped, an event, to release the barrier, somebody that runs, nothing.
 REASON, CARRY_OUT, RELEASE, NOBODY, ROUND_OVER = range(5)
 
@@ -214,16 +215,16 @@ def _asked(hart: NDArray[Any], reason: int, registers: int) -> int:
 
 @numba.njit(nogil=True, cache=True)
 def _carry_out(
-    timed: bool, number: int, table: NDArray[Any], registers: int, dma: DmaArrays, log: NDArray[Any]
+    timed: bool, number: int, table: NDArray[Any], control: NDArray[Any], dma: DmaArrays, log: NDArray[Any]
 ) -> bool:
     """Carry a hart's event out; False if that is left to Python, and nothing has been done."""
     hart = table[number]
     state, info, row = hart[T_STATE], _info(hart), _row(hart)
     immediate = np.int64(peek(np.uint64(row + _IMM)))
-    if not _room(hart):
+    if not _room(hart) or (info[2] == COPY and control[SHARED] != 0):
         return False
     if info[2] == READ_REGISTER:
-        offset = np.int64(peek(np.uint64(state + _EVENT_ADDRESS))) - registers
+        offset = np.int64(peek(np.uint64(state + _EVENT_ADDRESS))) - control[REGISTERS]
         if offset == BARRIER:
             hart[T_PHASE] = PARKED
             return True
@@ -322,7 +323,7 @@ def run_rounds(
             control[AT] = number + 1
             phase = table[number, T_PHASE]
             if phase == TAKEN_OVER or (
-                phase == HELD and not _carry_out(timed, number, table, control[REGISTERS], dma, log)
+                phase == HELD and not _carry_out(timed, number, table, control, dma, log)
             ):
                 control[ASKS] = CARRY_OUT
                 return int(number)

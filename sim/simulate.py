@@ -142,14 +142,15 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
     energy: list[dict[str, float]] = [
         defaultdict(float, zip(COMPONENTS, row, strict=True)) for row in dynamic.tolist()
     ]
-    requests = np.fromiter(cluster.harts[0].store.requests, np.uint64)
     moved = np.zeros(len(layers), np.int64)
-    dma = cluster.dma.arrays.moved[: requests.size]
-    where = find.all(requests[: len(dma)])
-    np.add.at(moved, where, dma[:, MOVED])
-    _add_joules(energy, "dma", where, dma[:, MOVED] * machine.pj("dma"))
+    traffic = cluster.traffic()
+    where = find.all(traffic.pcs)
+    np.add.at(moved, where, traffic.moved[:, MOVED])
+    _add_joules(energy, "dma", where, traffic.moved[:, MOVED] * machine.pj("dma"))
     if cluster.dram is None:
-        _add_joules(energy, "dram", where, dma[:, MOVED_DRAM] * machine.pj("dram"))
+        _add_joules(energy, "dram", where, traffic.moved[:, MOVED_DRAM] * machine.pj("dram"))
+    for pc, work in cluster.pot.use.items() if cluster.pot else ():
+        energy[find(pc)]["pot"] += work.picojoules(machine)
     dram_use = DramUse(cluster, find)
     for k, pj in enumerate(dram_use.energy([sum(row.values()) for row in stalls])):
         for name, value in pj.items():

@@ -71,7 +71,7 @@ from potluck.sim.timing_rows import (
 configure_numba()
 
 CAUSES = ("issue", "vfu", "vlsu", "vsldu", "chaining", "scalar", "fcsr", "branch", "bank_conflict", "dram", "dma",
-          "sync")  # fmt: skip
+          "sync", "pot")  # fmt: skip
 ISSUE, WAIT_VFU, WAIT_VLSU, WAIT_VSLDU, WAIT_CHAIN = range(5)
 WAIT_SCALAR, WAIT_FCSR, WAIT_BRANCH, WAIT_BANK, WAIT_DRAM = range(5, 10)
 

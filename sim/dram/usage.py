@@ -36,11 +36,10 @@ class DramUse:
         self.cores = Counts()
         if self._dram is not None:
             self._dram.advance(cluster.cycles)
-            requests = np.fromiter(cluster.harts[0].store.requests, np.uint64)
-            tallies = cluster.dma.arrays.tallies[: requests.size]
-            found, place = np.unique(find.all(requests[: len(tallies)]), return_inverse=True)
-            sums = np.zeros((found.size, tallies.shape[1]), np.int64)
-            np.add.at(sums, place, tallies)
+            traffic = cluster.traffic()
+            found, place = np.unique(find.all(traffic.pcs), return_inverse=True)
+            sums = np.zeros((found.size, traffic.tallies.shape[1]), np.int64)
+            np.add.at(sums, place, traffic.tallies)
             for layer, tally in zip(found.tolist(), sums, strict=True):
                 self._add(layer, self._dram.counts(tally))
         if not cluster.kernel:  # a process's memory is not laid out in DRAM
@@ -82,8 +81,8 @@ class DramUse:
 
     def to_json(self) -> dict[str, int]:
         """All counts of the run; ``simple`` DRAM knows bytes, and accesses of 64 of them."""
-        moved = self._cluster.dma.bytes
-        read, written = moved["dram_read"], moved["dram_write"]
+        channels = [self._cluster.dma, *(self._cluster.pot.schedule.channels if self._cluster.pot else ())]
+        read, written = (sum(dma.bytes[way] for dma in channels) for way in ("dram_read", "dram_write"))
         bytes_ = {"read_bytes": read, "write_bytes": written}
         cores = {"core_reads": self.cores.reads, "core_writes": self.cores.writes}
         if self._dram is None:

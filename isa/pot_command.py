@@ -1,0 +1,278 @@
+"""Commands of the cluster's PoT accelerator: sixteen 32-bit words each, in a queue in L1.
+
+The core writes commands into L1, the queue's address and length into registers, and goes on. Loads, computations and
+stores are three engines, each in the order of the queue; slots order them: a load waits until nobody computes from what
+its slot held, a computation for its slots' loads and its output slot's store, a store for its computation.
+
+A computation is a convolution whose windows the array's address generator takes from the input slot: pixels of
+``channels`` bytes, row after row, and ``zero`` beyond the border. The depth of a window is kernel row, kernel column,
+channel, cut into lines of four depths, the last one filled up with activations of 0. With ``planes`` P each line meets
+P lines of weights: an INT8 weight is the sum of four codes. In a depthwise computation, a weight block is four channels
+instead of four filters: lane l of its first filter is channel 4 b + l, and the lanes are not summed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from potluck.isa.errors import DataError
+from potluck.isa.pot_stream import Status
+
+WORDS: Final = 16
+COMMAND_BYTES: Final = 4 * WORDS
+LINE_BYTES: Final = 8
+"""Of four depths of four filters, four bits each."""
+PARAMETER_BYTES: Final = 48
+"""Of a weight block: sums, multipliers and shifts of its four filters (or channels), int32 each."""
+
+
+class Command(IntEnum):
+    """Opcodes; those that `potluck.isa.pot_stream.Opcode` has as well are the same."""
+
+    NOP = 0
+    LOAD_WEIGHTS = 1
+    LOAD_INPUTS = 2
+    STORE = 3
+    COMPUTE = 4
+    FENCE = 5
+    """Whatever follows waits until everything before has ended: a load may then read what a store has written."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """Bits of a command.
+
+    Attributes:
+        word: Index of the 32-bit word (64-bit fields take two).
+        low: Lowest bit.
+        bits: How many.
+        least: Lowest legal value; below 0 for fields in two's complement.
+        most: Highest legal value; None: what the bits hold.
+    """
+
+    word: int
+    low: int
+    bits: int
+    least: int = 0
+    most: int | None = None
+
+    @property
+    def highest(self) -> int:
+        """Highest legal value."""
+        return self.most if self.most is not None else (1 << self.bits - (self.least < 0)) - 1
+
+    def read(self, words: list[int]) -> int:
+        """The field's value in a command's words."""
+        both = words[self.word] | (words[self.word + 1] << 32 if self.bits > 32 else 0)
+        value = both >> self.low & (1 << self.bits) - 1
+        return value - (1 << self.bits) if self.least < 0 and value >> self.bits - 1 else value
+
+
+_OPCODE: Final = Field(0, 0, 8)
+_LAST: Final = Field(0, 8, 1)
+_ADDRESS: Final = Field(2, 0, 64)
+_RANGE: Final = {"address": _ADDRESS, "rows": Field(4, 0, 32, 1), "row_bytes": Field(5, 0, 32, 1),
+                 "stride": Field(6, 0, 32, -(1 << 31)), "offset": Field(7, 0, 32)}  # fmt: skip
+
+FIELDS: Final[dict[Command, dict[str, Field]]] = {
+    Command.NOP: {},
+    Command.FENCE: {},
+    Command.LOAD_INPUTS: {"slot": Field(1, 0, 1), **_RANGE},
+    Command.LOAD_WEIGHTS: {
+        "slot": Field(1, 0, 1), "address": _ADDRESS, "blocks": Field(4, 0, 32, 1), "lines": Field(5, 0, 32, 1),
+    },
+    Command.STORE: {"slot": Field(1, 0, 1), **_RANGE},
+    Command.COMPUTE: {
+        "inputs": Field(1, 0, 1), "weights": Field(1, 1, 1), "outputs": Field(1, 2, 1),
+        "depthwise": Field(1, 3, 1), "first": Field(1, 4, 1), "final": Field(1, 5, 1),
+        "code_set": Field(1, 8, 3, 0, 3), "planes": Field(1, 12, 3, 1, 4),
+        "zero": Field(2, 0, 8, -128), "zero_point": Field(2, 8, 8, -128),
+        "low": Field(2, 16, 8, -128), "high": Field(2, 24, 8, -128),
+        "height": Field(3, 0, 16, 1), "width": Field(3, 16, 16, 1),
+        "channels": Field(4, 0, 16, 1), "filters": Field(4, 16, 16, 1),
+        "out_height": Field(5, 0, 16, 1), "out_width": Field(5, 16, 16, 1),
+        "kernel_height": Field(6, 0, 8, 1), "kernel_width": Field(6, 8, 8, 1),
+        "stride_height": Field(6, 16, 8, 1), "stride_width": Field(6, 24, 8, 1),
+        "dilation_height": Field(7, 0, 8, 1), "dilation_width": Field(7, 8, 8, 1),
+        "pad_top": Field(7, 16, 8), "pad_left": Field(7, 24, 8),
+    },
+}  # fmt: skip
+"""Every field of every command; bits that belong to none must be 0 (BAD_SIZE).
+
+Ranges: ``rows`` of ``row_bytes`` from ``address`` on, ``stride`` bytes apart, densely from ``offset`` on in the slot.
+``first``: accumulators start at 0, else at what the last computation that was not ``final`` left; ``final``: outputs
+leave through the PPU, else accumulators are kept. So a depth that no slot holds is computed in parts."""
+
+MODES: Final = ("code_set", "planes", "low", "high")
+"""Fields whose illegal values are BAD_MODE; all others are BAD_SIZE."""
+
+
+def encode(command: Command, *, last: bool = False, **values: int) -> NDArray[np.uint32]:
+    """The words of a command, uint32 [16]. Fields that are not named are 0, or their least value if that is above.
+
+    Raises:
+        DataError: A field that the command has not, or a value that does not fit into its bits.
+    """
+    fields = FIELDS[command]
+    if unknown := sorted(values.keys() - fields.keys()):
+        raise DataError(
+            f"{command.name} has no field {unknown[0]!r}", hint=f"It has {', '.join(fields) or 'none'}"
+        )
+    words = [0] * WORDS
+    words[0] = command | last << _LAST.low
+    for name, field in fields.items():
+        value = values.get(name, max(0, field.least))
+        low = -(1 << field.bits - 1) if field.least < 0 else 0
+        if not low <= value < low + (1 << field.bits):
+            raise DataError(
+                f"{value} does not fit into {name} of {command.name}, which has {field.bits} bits"
+            )
+        raw = value & (1 << field.bits) - 1
+        words[field.word] |= raw << field.low & 0xFFFF_FFFF
+        if field.bits > 32:
+            words[field.word + 1] |= raw >> 32
+    return np.array(words, np.uint32)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A command whose fields are legal one by one.
+
+    Attributes:
+        command: Which.
+        values: Fields by name.
+        last: TLAST: nothing follows.
+    """
+
+    command: Command
+    values: Mapping[str, int]
+    last: bool
+
+    def __getitem__(self, name: str) -> int:
+        return self.values[name]
+
+    @property
+    def depth(self) -> int:
+        """Activations in a window (of one channel, if depthwise)."""
+        return self["kernel_height"] * self["kernel_width"] * (1 if self["depthwise"] else self["channels"])
+
+    @property
+    def weight_lines(self) -> int:
+        """Lines of each weight block."""
+        return self["planes"] * (self.depth if self["depthwise"] else -(-self.depth // 4))
+
+    @property
+    def weight_blocks(self) -> int:
+        """Weight blocks of a computation."""
+        return -(-self["filters"] // 4)
+
+    @property
+    def pixels(self) -> int:
+        """Output pixels."""
+        return self["out_height"] * self["out_width"]
+
+
+def decode(words: ArrayLike) -> tuple[Decoded | None, Status, str]:
+    """A command's fields, or why it is illegal and by which field.
+
+    What depends on buffers and on what they hold is found by whoever carries the command out.
+    """
+    raw = [int(word) for word in np.asarray(words, np.uint32)]
+    number = _OPCODE.read(raw)
+    if number not in Command.__members__.values():
+        return None, Status.BAD_OPCODE, "opcode"
+    command, used = Command(number), [0] * (WORDS + 1)
+    fields = FIELDS[command]
+    for field in (_OPCODE, _LAST, *fields.values()):
+        mask = (1 << field.bits) - 1 << field.low
+        used[field.word] |= mask & 0xFFFF_FFFF
+        used[field.word + 1] |= mask >> 32
+    values = {name: field.read(raw) for name, field in fields.items()}
+    wrong = [name for name, field in fields.items() if not field.least <= values[name] <= field.highest]
+    if command is Command.COMPUTE and values["low"] > values["high"]:
+        wrong.append("low")
+    if modes := [name for name in wrong if name in MODES]:
+        return None, Status.BAD_MODE, modes[0]
+    if wrong:
+        return None, Status.BAD_SIZE, wrong[0]
+    if any(word & ~mask for word, mask in zip(raw, used, strict=False)):
+        return None, Status.BAD_SIZE, "reserved"
+    found = Decoded(command, values, bool(_LAST.read(raw)))
+    if command is Command.COMPUTE and values["depthwise"]:
+        if values["filters"] != values["channels"]:
+            return None, Status.BAD_SIZE, "filters"
+        if not (values["first"] and values["final"]):
+            return None, Status.BAD_SIZE, "final"
+    return found, Status.OK, ""
+
+
+QUEUE, DOORBELL, STATE, WAIT, RESET = 0, 8, 16, 24, 32
+"""Registers, bytes from the accelerator's base: address of the queue; number of commands (a store starts them); state
+(a load: status in bits 7:0, bit 8 busy, number of the refused command in 31:16); the same once the accelerator is idle
+(the load waits); a store forgets status and slots."""
+BUSY: Final = 1 << 8
+MOST_COMMANDS: Final = 65535
+
+
+def state_word(status: Status, index: int, busy: bool) -> int:
+    """What a load of STATE or WAIT returns."""
+    return int(status) | (BUSY if busy else 0) | (index << 16 if status is not Status.OK else 0)
+
+
+def pack_lines(codes: ArrayLike) -> NDArray[np.uint8]:
+    """Weights of blocks as LOAD_WEIGHTS reads them: uint8 [blocks, lines * 8] of codes [blocks, lines, 4, 4].
+
+    The last axes are filter and depth: filter f's four codes are bits 16 f + 15 to 16 f of the line, the lowest depth
+    in the lowest bits.
+    """
+    fields = np.asarray(codes, np.uint64).reshape(*np.shape(codes)[:2], 16)
+    lines = (fields << np.arange(0, 64, 4, dtype=np.uint64)).sum(axis=-1, dtype=np.uint64)
+    return np.ascontiguousarray(lines).view(np.uint8)
+
+
+def unpack_lines(data: ArrayLike) -> NDArray[np.uint8]:
+    """Codes uint8 [blocks, lines, 4, 4] of :func:`pack_lines`'s bytes."""
+    lines = np.ascontiguousarray(np.asarray(data, np.uint8)).view(np.uint64)
+    fields = lines[..., None] >> np.arange(0, 64, 4, dtype=np.uint64) & np.uint64(15)
+    return fields.astype(np.uint8).reshape(*lines.shape, 4, 4)
+
+
+def weight_data(codes: ArrayLike, parameters: ArrayLike) -> NDArray[np.uint8]:
+    """All that LOAD_WEIGHTS reads: each block's lines, then its parameters.
+
+    Args:
+        codes: [blocks, lines, 4, 4], see :func:`pack_lines`.
+        parameters: int32 [3, 4 blocks]: wsum, multiplier and shift of each filter.
+    """
+    lines = pack_lines(codes)
+    words = np.asarray(parameters, np.int32).reshape(3, len(lines), 4).transpose(1, 0, 2)
+    return np.concatenate(
+        [lines, np.ascontiguousarray(words).view(np.uint8).reshape(len(lines), -1)], axis=1
+    ).ravel()
+
+
+def _planes() -> NDArray[np.uint8]:
+    """Four codes of ``pot_qkeras`` for each INT8 value, uint8 [256, 4] by value + 128.
+
+    Pairs of signed powers reach few sums, two pairs all: the first found, so the table never changes.
+    """
+    pairs: dict[int, tuple[int, int]] = {}
+    levels = [(code, (1 << (code & 7)) * (-1 if code & 8 else 1)) for code in range(16)]
+    for a, x in levels:
+        for b, y in levels:
+            pairs.setdefault(x + y, (a, b))
+    table = np.zeros((256, 4), np.uint8)
+    for value in range(-128, 128):
+        half = next(half for half in sorted(pairs, key=lambda v: (abs(v), v)) if value - half in pairs)
+        table[value + 128] = pairs[half] + pairs[value - half]
+    return table
+
+
+INT8_PLANES: Final = _planes()
+"""Codes of ``pot_qkeras`` whose sum is an INT8 value: ``INT8_PLANES[value + 128]``."""

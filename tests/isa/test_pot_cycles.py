@@ -1,0 +1,69 @@
+"""Cycles of a computation against the pipeline itself, row block by row block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from potluck.isa.machine import load_machine
+from potluck.isa.pot_command import Command, Decoded, decode, encode
+from potluck.isa.pot_cycles import compute_cycles, run_reads
+
+POT = load_machine("spatz-mx-pot").pot
+assert POT is not None and POT.engine is not None
+ENGINE = POT.engine
+
+
+def command(**fields: Any) -> Decoded:
+    found, status, field = decode(encode(Command.COMPUTE, high=1, first=1, final=1, **fields))
+    assert found is not None, (status, field)
+    return found
+
+
+def pipeline(stages: list[tuple[int, int]]) -> int:
+    """End of the last stage's work: two line buffers between reads and work, each stage (reads, work)."""
+    fed = worked = before = 0
+    for feed, work in stages:
+        fed = max(fed, before) + feed  # the buffer of the stage before the last must be free
+        before, worked = worked, max(fed, worked) + work
+    return worked
+
+
+SIZES = {name: st.integers(1, most) for name, most in
+         (("out_height", 9), ("out_width", 9), ("kernel_height", 5), ("kernel_width", 5), ("planes", 4),
+          ("dilation_width", 2), ("channels", 90), ("filters", 90))}  # fmt: skip
+
+
+@given(st.fixed_dictionaries(SIZES))
+def test_dense_computations_are_their_pipeline(fields: dict[str, int]) -> None:
+    c = command(**fields)
+    depth = fields["kernel_height"] * fields["kernel_width"] * fields["channels"]
+    lines = -(-depth // 4)
+    work = -(-c.weight_blocks // 4) * max(4, lines * fields["planes"])
+    run = fields["channels"] * (fields["kernel_width"] if fields["dilation_width"] == 1 else 1)
+    reads = depth // run * -(-run // 16)
+    blocks = [min(4, c.pixels - start) for start in range(0, c.pixels, 4)]
+    stages = [(max(rows * reads, lines), work) for rows in blocks]
+    assert compute_cycles(c, POT, ENGINE) == pipeline(stages) + ENGINE.fill_cycles
+    assert run_reads(c, 16) == reads
+
+
+@given(st.fixed_dictionaries({**SIZES, "channels": st.integers(1, 300)}))
+def test_depthwise_computations_are_their_pipeline(fields: dict[str, int]) -> None:
+    fields["filters"] = fields["channels"]
+    c = command(depthwise=1, **fields)
+    taps, stages = fields["kernel_height"] * fields["kernel_width"], []
+    for start in range(0, c.weight_blocks, 16):  # four units, four blocks of four channels each
+        work = min(4, c.weight_blocks - start) * max(4, taps * fields["planes"])
+        stages += [(4 * taps, work)] * -(-c.pixels // 4)
+    assert compute_cycles(c, POT, ENGINE) == pipeline(stages) + ENGINE.fill_cycles
+
+
+@pytest.mark.parametrize(
+    ("channels", "kernel", "reads"), [(16, 1, 1), (17, 1, 2), (3, 7, 14), (64, 3, 36), (1, 3, 3)]
+)
+def test_reads_of_a_window(channels: int, kernel: int, reads: int) -> None:
+    assert run_reads(command(channels=channels, kernel_height=kernel, kernel_width=kernel), 16) == reads
