@@ -176,7 +176,8 @@ class Planner:
             zero_point=c.zero_point, low=c.low, high=c.high, height=rows.size, width=columns.size, channels=channels,
             filters=tile.filters.size, out_height=tile.rows.size, out_width=tile.columns.size,
             kernel_height=c.kernel[0], kernel_width=c.kernel[1], stride_height=c.stride[0], stride_width=c.stride[1],
-            dilation_height=c.dilation[0], dilation_width=c.dilation[1], pad_top=top, pad_left=left, last=False, **fields,
+            dilation_height=c.dilation[0], dilation_width=c.dilation[1], pad_top=top, pad_left=left,
+            last=False, **fields,
         )  # fmt: skip
 
     def fits(self, tiling: Tiling) -> bool:

@@ -148,7 +148,8 @@ class Dma:
         """By request, with their pcs."""
         for pc, number in requests.items():
             if number < len(self.arrays.moved):
-                yield Traffic(pc, *self.arrays.moved[number].tolist(), self.arrays.tallies[number])
+                count, dram = self.arrays.moved[number].tolist()
+                yield Traffic(pc, count, dram, self.arrays.tallies[number])
 
     @property
     def bytes(self) -> dict[str, int]:
@@ -175,7 +176,9 @@ class Dma:
         ends = []
         for start, stride in zip(starts, (source_step, target_step), strict=True):
             step = _signed(stride) if rows > 1 else 0
-            ends.append(self._end(start, step, rows, size, pc) if size and rows else End(start, step, None, None))
+            ends.append(
+                self._end(start, step, rows, size, pc) if size and rows else End(start, step, None, None)
+            )
         target = ends[1]
         if target.view is not None and self.memory.protects(target.start + min(0, (rows - 1) * target.step)):
             raise TrapError("DMA transfer into the program's text", pc=pc, address=target.start)

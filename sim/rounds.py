@@ -61,8 +61,8 @@ TABLE = 24
 # has ended; needs the block that follows its event.
 RUNS, HELD, TAKEN_OVER, PARKED, ENDED, LINKS = range(6)
 # Words of the control record: what Python is asked for, which hart's event is next (-1: harts run), whether to end with
-# this round, the address of the cluster's registers, and whether others use DRAM in the order of time, so that Python has
-# to queue the DMA's transfers.
+# this round, the address of the cluster's registers, and whether others use DRAM in the order of time, so that Python
+# has to queue the DMA's transfers.
 ASKS, AT, LAST_ROUND, REGISTERS, SHARED = range(5)
 CONTROL = 5
 # What Python is asked for: why a hart stopped, an event, to release the barrier, somebody that runs, nothing.

@@ -16,6 +16,7 @@ from potluck.isa.pot_command import BUSY, Command, encode
 from potluck.isa.pot_stream import Status
 from potluck.kernels.pot_conv import PotConv
 from potluck.sim.cluster import Cluster
+from potluck.sim.observe import FOREVER, Watch
 from potluck.sim.simulate import summarize
 
 MACHINE = load_machine("spatz-mx-pot", {"dram.kind": "simple"})
@@ -82,6 +83,36 @@ def test_the_core_goes_on_while_the_accelerator_works() -> None:
         busy_cycles(busy) - busy_cycles(cluster)
     )
     assert abs(busy.cycles - cluster.cycles) <= 2
+
+
+def test_the_cores_transfers_meet_dram_in_the_order_of_time() -> None:
+    """Copies of the core during a layer: the same cycles in compiled rounds and traced, in one thread and in two."""
+    machine = load_machine("spatz-mx-pot")
+    case = make(PotConv(14, 14, 64, 64, APOT, (3, 3)), machine, 3)
+    copies = f"""
+    li t4, {INPUT}
+    li t5, {QUEUE + 0x10000}
+    dmsrc t4, zero
+    dmdst t5, zero
+    li t6, 4096
+    dmcpyi s6, t6, 0
+    dmcpyi s6, t6, 0
+    wfi
+    dmcpyi s6, t6, 0
+    """
+    source = RING.replace("    ld s3", copies + "    ld s3")
+    found = set()
+    for threads, watch in ((1, None), (2, None), (1, Watch(False, (0, FOREVER)))):
+        program = ring(case.layer.commands, memory_of(case), Manifest(), source)
+        cluster = Cluster(program, machine, threads=threads, watch=watch)
+        cluster.run()
+        causes = cluster.harts[0].causes
+        assert causes["dma"] > 0 and causes["pot"] > 0 and sum(causes.values()) == cluster.cycles
+        found.add((cluster.cycles, causes["dma"]))
+    assert len(found) == 1
+    reads = sum(part.dram_bytes for part in cluster.traffic())
+    alone, _ = case.run(machine)
+    assert reads == 3 * 4096 + sum(part.dram_bytes for part in alone.traffic())
 
 
 def busy_cycles(cluster: Cluster) -> int:
