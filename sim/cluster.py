@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -440,11 +440,14 @@ class Cluster:
         source = self.kernel or self.host
         return source.stdout, source.stderr
 
-    def traffic(self) -> Iterator[Traffic]:
-        """What the DMA and the PoT accelerator have moved, by pc of the instruction that asked for it."""
-        yield from self.dma.traffic(self.harts[0].store.requests)
-        for channel in self.pot.schedule.channels if self.pot else ():
-            yield from channel.traffic(self.pot.schedule.requests if self.pot else {})
+    def traffic(self) -> Traffic:
+        """What the DMA and the PoT accelerator have moved."""
+        own = self.dma.traffic(self.harts[0].store.requests)
+        if not self.pot:
+            return own
+        schedule = self.pot.schedule
+        parts = [own, *(channel.traffic(schedule.requests) for channel in schedule.channels)]
+        return Traffic(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
     @property
     def cycles(self) -> int:

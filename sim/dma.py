@@ -6,7 +6,6 @@ result independent of timing. Transfers run one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -75,12 +74,17 @@ class Transfer(NamedTuple):
 
 
 class Traffic(NamedTuple):
-    """What the requests of one instruction have moved: bytes, bytes of DRAM, and what the DRAM did for them."""
+    """What has been moved, a line per instruction that asked for it.
 
-    pc: int
-    bytes: int
-    dram_bytes: int
-    tally: NDArray[np.int64]
+    Attributes:
+        pcs: uint64 [n]; the same pc may have several lines.
+        moved: int64 [n, 2], bytes and bytes of DRAM.
+        tallies: int64 [n, counters], what the DRAM did.
+    """
+
+    pcs: NDArray[np.uint64]
+    moved: NDArray[np.int64]
+    tallies: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +148,11 @@ class Dma:
                 moved=np.pad(self.arrays.moved, more), tallies=np.pad(self.arrays.tallies, more)
             )
 
-    def traffic(self, requests: dict[int, int]) -> Iterator[Traffic]:
-        """By request, with their pcs."""
-        for pc, number in requests.items():
-            if number < len(self.arrays.moved):
-                count, dram = self.arrays.moved[number].tolist()
-                yield Traffic(pc, count, dram, self.arrays.tallies[number])
+    def traffic(self, requests: dict[int, int]) -> Traffic:
+        """By request, with the requests' pcs in the order of their numbers."""
+        count = min(len(requests), len(self.arrays.moved))
+        pcs = np.fromiter(requests, np.uint64)[:count]
+        return Traffic(pcs, self.arrays.moved[:count], self.arrays.tallies[:count])
 
     @property
     def bytes(self) -> dict[str, int]:
