@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -105,13 +106,20 @@ def curves(rows: list[Row]) -> Iterable[str]:
         yield table(
             ["format (fault-free)", "faults, raw BER", "expected a pass", *stacks],
             (
-                [f"{NAMES[m['scheme']]} ({clean[m['scheme']]:.0f})", f"{m['kind']}, {m['ber']}", m["mean"],
+                [f"{NAMES[m['scheme']]} ({clean[m['scheme']]:.0f})", f"{m['kind']}, {m['ber']}", _plain(m["mean"]),
                  *(_accuracy(by_stack[stack]) for stack in stacks)]
                 for m, by_stack in shown
             ),
         ) + "\n"  # fmt: skip
-    names = ", ".join(f"{NAMES[m['scheme']]} {m['kind']} {m['ber']} ({m['mean']})" for m, _ in left)
-    yield f"Left out, as every stack stays within {NEAR:g} point of the fault-free accuracy: {names}.\n"
+    names = ", ".join(f"{NAMES[m['scheme']]} {m['kind']} {m['ber']} ({_plain(m['mean'])})" for m, _ in left)
+    text = f"Left out, as every stack stays within {NEAR:g} point of the fault-free accuracy: {names}."
+    yield textwrap.fill(text, 120) + "\n"
+
+
+def _plain(mean: str) -> str:
+    """``2.3e+02 events`` as ``230 events``."""
+    number, unit = mean.split()
+    return f"{float(number):g} {unit}"
 
 
 def _accuracy(row: Row) -> str:
@@ -139,8 +147,8 @@ def footprints(rows: list[Row]) -> str:
 def _lost(row: Row) -> str:
     trials, lost = _INTERVAL.search(row["reference"]), _LOST.search(row["reference"])
     assert trials and lost
-    silent, detected = (int(count) / int(trials[3]) for count in lost.groups())
-    return f"{row['value']:.0f}: {silent:.3g}, {detected:.3g}"
+    silent, detected = (float(f"{int(count) / int(trials[3]):.3g}") for count in lost.groups())
+    return f"{row['value']:.0f}: {silent:g}, {detected:g}"
 
 
 def costs(rows: list[Row]) -> str:
