@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from running import INPUT, OUTPUT, QUEUE, RING, Case, make, random_conv, ring
+from pot_layers import INPUT, OUTPUT, QUEUE, RING, Case, make, random_conv, ring
 
 from potluck.isa.errors import ExitError, TrapError
 from potluck.isa.machine import Machine, load_machine

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from running import INPUT, OUTPUT, QUEUE
+from pot_layers import INPUT, OUTPUT, QUEUE
 
 from potluck.isa.assembler import Assembler
 from potluck.isa.machine import load_machine
