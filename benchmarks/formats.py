@@ -10,7 +10,9 @@ Networks are those of the zoo whose packages are here; ``POTLUCK_BENCH_FORMATS=m
 
 from __future__ import annotations
 
+import importlib.util
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,6 +56,8 @@ BATCH = 20
 """Samples at a time on the host."""
 EXACT = "resnet8"
 """The network whose integer programs are compared with onnx's evaluator, and which SigmaQuant allocates."""
+QAT_STEPS = 100
+"""Of training between SigmaQuant's moves."""
 REQUANTIZED = frozenset({"smollm2"})
 """Networks whose FP32 weights lie on a grid of four bits already: they say nothing of what four bits lose."""
 INTEGERS = ("int8", "int4", "pot_apot")
@@ -169,21 +173,35 @@ def _bits(array: NDArray[np.generic]) -> NDArray[np.uint32]:
 
 
 def _allocations(report: Report, network: Network, bench: Bench, samples: Samples) -> None:
-    """SigmaQuant beside the uniform networks of about its size."""
+    """SigmaQuant after calibration, and with training between its moves."""
+    for target, steps in (("size=55%", None), ("size=50%", None), ("size=50%", QAT_STEPS)):
+        if steps is None:
+            _allocation(report, network, replace(bench, train=None), samples, target)
+        elif importlib.util.find_spec("torch") is None:
+            report(f"{network.name} SigmaQuant {target}, QAT: left out", 1, "", "needs potluck[train]")
+        else:
+            from potluck.train import Finetune
+
+            _allocation(report, network, replace(bench, train=Finetune(steps)), samples, target)
+
+
+def _allocation(report: Report, network: Network, bench: Bench, samples: Samples, target: str) -> None:
+    """An assignment beside the uniform networks of about its size."""
     half = len(samples) // 2
     tuning, test = samples.part(slice(0, half)), samples.part(slice(half, None))
-    allocator = Allocator(bench, parse("size=55%"), ("int2", "int4", "int6", "int8"), tuning)
+    allocator = Allocator(bench, parse(target), ("int2", "int4", "int6", "int8"), tuning)
     found = allocate(allocator, test)
+    name = f"{network.name} SigmaQuant {target}, {'PTQ' if bench.train is None else 'QAT'}"
     uniform = "; ".join(
-        f"{name} {cost:,.0f} B, {100 * value:.1f} %" for name, (value, cost) in found.uniform.items()
+        f"{scheme} {cost:,.0f} B, {100 * value:.1f} %" for scheme, (value, cost) in found.uniform.items()
     )
     report(
-        f"{network.name} SigmaQuant size=55%: bytes", found.cost, "bytes", uniform,
+        f"{name}: bytes", found.cost, "bytes", uniform,
         f"at most {found.settings.most:,.0f}", found.met,
     )  # fmt: skip
     verdict = found.test["assignment"]
     report(
-        f"{network.name} SigmaQuant size=55%: tuning agreement", 100 * found.outcome.step.metric, "%",
+        f"{name}: tuning agreement", 100 * found.outcome.step.metric, "%",
         f"on test samples {100 * verdict.value:.1f} %", f"at least {100 * found.settings.least:.1f}", found.met,
     )  # fmt: skip
 

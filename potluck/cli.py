@@ -28,6 +28,7 @@ from potluck.cli_options import (
     ProfileFlag,
     ProfileOut,
     Ptq,
+    QatSteps,
     Requantize,
     ScaleRule,
     SchemeName,
@@ -45,6 +46,7 @@ from potluck.cli_options import (
     quantization,
     save_npz,
     scheme_of,
+    trainer,
     write_json,
 )
 from potluck.cli_zoo import zoo
@@ -144,6 +146,7 @@ def quantize(
     keep: Keep = None,
     tuning: Tuning = None,
     compat_release: CompatRelease = False,
+    qat: QatSteps = None,
     dim: Dims = None,
     bind: Binds = None,
     json_path: JsonPath = None,
@@ -160,7 +163,7 @@ def quantize(
         exclude, min_channels, calibration, requantization, block_size, scale_rule, mx_small_k,
         calibration_method, ptq, keep, tuning, compat_release,
     )  # fmt: skip
-    made = api.quantize(model, chosen, **options, **fixed_inputs(dim, bind))
+    made = api.quantize(model, chosen, train=trainer(qat), **options, **fixed_inputs(dim, bind))
     made.save(output)
     record = record_of(made)
     print_quantization(console, record)

@@ -19,6 +19,7 @@ from potluck.cli_options import (
     MachineName,
     MinChannels,
     Ptq,
+    QatSteps,
     Requantize,
     ScaleRule,
     Settings,
@@ -26,6 +27,7 @@ from potluck.cli_options import (
     console,
     fixed_inputs,
     machine_of,
+    trainer,
     write_json,
 )
 
@@ -63,6 +65,13 @@ def allocate(
     mx_small_k: SmallK = False,
     calibration_method: CalibrationMethod = "minmax",
     ptq: Ptq = "",
+    qat: QatSteps = None,
+    training: Annotated[
+        Path | None, typer.Option(help="Samples as .npz for --qat; otherwise those that fix ranges.")
+    ] = None,
+    network: Annotated[
+        Path | None, typer.Option(help="Write the network of the assignment, too (trained, with --qat).")
+    ] = None,
     machine: MachineName = "spatz-mx",
     settings: Settings = None,
     dim: Dims = None,
@@ -83,6 +92,7 @@ def allocate(
     }  # fmt: skip
     found, report = carry_out(
         model, target, data, output, console, calibration=calibration, machine=machine_of(machine, settings),
+        train=trainer(qat), training=training, network=network,
         schemes=schemes.split(",") if schemes else None, metric=metric, sensitivity=sensitivity, exclude=exclude,
         limit=limit, batch=batch, options={**options, **fixed_inputs(dim, bind)}, loss=loss / 100,
         least=None if least is None else least if metric == "sqnr" else least / 100,

@@ -82,10 +82,25 @@ Keep = Annotated[
 Tuning = Annotated[
     Path | None, typer.Option(help="Samples as .npz for what --ptq learns; otherwise those of --calibration.")
 ]
+QatSteps = Annotated[
+    int | None,
+    typer.Option(
+        "--qat", min=1, help="Train what was quantized for so many steps to do what it did in FP32 (torch)."
+    ),
+]
 CompatRelease = Annotated[
     bool,
     typer.Option("--compat-release", help="QKeras PoT weights with the 127/128 mixture of PoTAcc's release."),
 ]
+
+
+def trainer(steps: int | None) -> Any:
+    """What trains quantized networks, None if nothing shall."""
+    if steps is None:
+        return None
+    from potluck.train import Finetune
+
+    return Finetune(steps)
 
 
 def machine_of(name: str, settings: list[str] | None) -> Any:

@@ -11,6 +11,7 @@ worse than what it began with in any row.
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +20,8 @@ from potluck.compiler.ptq.weights import nearest
 F64 = NDArray[np.float64]
 SWEEPS = 8
 """Rounds of improvement after GPTQ."""
+TOGETHER = 64
+"""Columns whose errors are passed on to all others at once."""
 
 
 def gptq(weights: F64, scales: F64, levels: F64, hessian: F64, damping: float = 0.01) -> F64:
@@ -39,10 +42,14 @@ def gptq(weights: F64, scales: F64, levels: F64, hessian: F64, damping: float = 
     upper = _factor(damped[np.ix_(order, order)])
     left = weights[:, order].copy()
     steps, chosen = scales[:, order], np.empty_like(left)
-    for k in range(left.shape[1]):
-        chosen[:, k] = nearest(left[:, k] / steps[:, k], levels)
-        lost = (left[:, k] - chosen[:, k] * steps[:, k]) / upper[k, k]
-        left[:, k + 1 :] -= np.outer(lost, upper[k, k + 1 :])
+    lost = np.empty_like(left)
+    for first in range(0, left.shape[1], TOGETHER):
+        last = min(first + TOGETHER, left.shape[1])
+        for k in range(first, last):
+            chosen[:, k] = nearest(left[:, k] / steps[:, k], levels)
+            lost[:, k] = (left[:, k] - chosen[:, k] * steps[:, k]) / upper[k, k]
+            left[:, k + 1 : last] -= np.outer(lost[:, k], upper[k, k + 1 : last])
+        left[:, last:] -= lost[:, first:last] @ upper[first:last, last:]
     ratio = np.empty_like(chosen)
     ratio[:, order] = chosen
     plain = nearest(weights / scales, levels)
@@ -71,29 +78,47 @@ def improved(
         between: Two [O, K], the levels that each weight may have.
         sweeps: Rounds at most.
     """
-    ratio, diagonal = ratio.copy(), np.diag(hessian)
+    ratio = np.ascontiguousarray(ratio)
     slope = (ratio * scales - weights) @ hessian  # half the gradient
-    for _ in range(sweeps):
-        changed = False
-        for k in np.flatnonzero(diagonal > 0):
-            now = ratio[:, k] * scales[:, k]
-            wanted = (now - slope[:, k] / diagonal[k]) / scales[:, k]
-            if levels is not None:
-                best = nearest(wanted, levels)
-            else:
-                assert between is not None
-                low, high = (side[:, k] for side in between)
-                best = np.where(wanted - low < high - wanted, low, high)
-            move = best * scales[:, k] - now
-            gain = move * (2 * slope[:, k] + move * diagonal[k])  # of the error; equal levels stay
-            better = gain < -1e-12 * diagonal[k] * now**2
-            if better.any():
-                ratio[:, k] = np.where(better, best, ratio[:, k])
-                slope += np.outer(np.where(better, move, 0.0), hessian[k])
-                changed = True
-        if not changed:
-            break
+    if between is None:
+        assert levels is not None
+        low = high = np.empty((0, 0))
+    else:
+        levels = np.empty(0)
+        low, high = (np.ascontiguousarray(side) for side in between)
+    _descend(ratio := ratio.copy(), slope, np.ascontiguousarray(scales), hessian, levels, low, high, sweeps)
     return ratio
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _descend(
+    ratio: F64, slope: F64, scales: F64, hessian: F64, levels: F64, low: F64, high: F64, sweeps: int
+) -> None:
+    """`improved`, in place; rows are independent, and few weights move, so that most cost no row of the Hessian."""
+    borders = (levels[1:] + levels[:-1]) / 2
+    for row in range(ratio.shape[0]):
+        for _ in range(sweeps):
+            changed = False
+            for k in range(ratio.shape[1]):
+                diagonal, scale = hessian[k, k], scales[row, k]
+                if not diagonal > 0:
+                    continue
+                now = ratio[row, k] * scale
+                wanted = (now - slope[row, k] / diagonal) / scale
+                if len(levels):
+                    best = levels[np.searchsorted(borders, wanted, side="right")]
+                else:
+                    below, above = low[row, k], high[row, k]
+                    best = below if wanted - below < above - wanted else above
+                move = best * scale - now
+                gain = move * (2 * slope[row, k] + move * diagonal)  # of the error; equal levels stay
+                if gain < -1e-12 * diagonal * now**2:
+                    ratio[row, k] = best
+                    for at in range(ratio.shape[1]):
+                        slope[row, at] += move * hessian[k, at]
+                    changed = True
+            if not changed:
+                break
 
 
 def row_error(weights: F64, values: F64, hessian: F64) -> F64:

@@ -28,8 +28,6 @@ from potluck.compiler.ptq.weights import QuantizedWeight, quantized_weight
 METHODS = ("clip", "gptq", "round", "bias")
 ROUNDING = {"clip", "gptq", "round"}
 """Of these, what chooses weights."""
-DAMPING = 0.01
-"""Of the least squares that find what weights should be."""
 F64 = NDArray[np.float64]
 
 
@@ -100,7 +98,7 @@ def _improve(
     mends = "bias" in methods and offset is not None
     seen = found.centred() if mends else found
     plain = product.matrix(weights)
-    target = seen.target(plain, DAMPING) if ROUNDING & methods.keys() else plain
+    target = seen.target(plain) if ROUNDING & methods.keys() else plain
     power = float(np.einsum("gok,gkl,gol->", plain, seen.hessian, plain, optimize=True)) or 1.0
     wanted = np.asarray(product.restored(target, weights.shape), np.float64)
 

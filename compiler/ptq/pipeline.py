@@ -47,15 +47,17 @@ def apply(
         DataError: Samples are missing, of the wrong shape, hold NaN or infinity, or serve two purposes.
     """
     methods, plain = recipe.parse(options.ptq), passes_of(scheme, options)
-    words = options.keep if options.keep is not None else _default(scheme, bool(methods))
+    words = kept_words(scheme, options)
     tuning = options.tuning if options.tuning else options.calibration
-    if not methods and not words:
+    if not methods and not words and options.train is None:
         run_passes(model, plain, print_after, write)
         _note(model, scheme, options, {})
         return
     if options.tuning and options.calibration:
         data.check_disjoint(calibration=options.calibration, tuning=options.tuning)
     needs = [name for name in methods if name not in ("equalize", "hadamard")]
+    if options.train is not None:
+        needs.append("training")
     if not tuning and (needs or any(word.startswith("sensitive") for word in words)):
         what = needs[0] if needs else "keep=sensitive"
         raise DataError(
@@ -87,15 +89,19 @@ def apply(
     rounding = {name: number for name, number in methods.items() if name in layers.METHODS}
     if rounding:
         record["layers"] = layers.improve(model, exact, tuning, rounding)
+    if options.train is not None:
+        record["train"] = options.train(model, exact, tuning)
     if kept:
         record["kept"] = kept
     _note(model, scheme, options, {"methods": methods, **record})
 
 
-def _default(scheme: str | Assignment, better: bool) -> tuple[str, ...]:
-    """Whoever assigns schemes to layers has said what is kept."""
+def kept_words(scheme: str | Assignment, options: Options) -> tuple[str, ...]:
+    """What ``keep`` is, or its default; whoever assigns schemes to layers has said what is kept."""
+    if options.keep is not None:
+        return options.keep
     low = isinstance(scheme, str) and find(scheme).low_bits
-    return keep.DEFAULT if better and low else ()
+    return keep.DEFAULT if options.ptq and low else ()
 
 
 def _scheme_of(scheme: str | Assignment, layer: str) -> str:

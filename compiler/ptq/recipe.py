@@ -22,27 +22,33 @@ class Method:
         number: What the number after ``=`` is, empty if it takes none.
         default: The number otherwise.
         valid: Whether a number can be meant.
+        before: Whether it changes the network before it is quantized, and not the quantized weights.
     """
 
     summary: str
     number: str = ""
     default: float = 0.0
     valid: Callable[[float], bool] = lambda number: False
+    before: bool = False
 
 
 METHODS: dict[str, Method] = {
-    "equalize": Method("cross-layer equalization: ranges of weights match between layers, same function"),
+    "equalize": Method(
+        "cross-layer equalization: ranges of weights match between layers, same function", before=True
+    ),
     "smoothquant": Method(
         "scales move from activations to weights, folded into what comes before",
         "exponent of the activations",
         0.5,
         lambda number: 0 <= number <= 1,
+        before=True,
     ),
     "hadamard": Method(
         "rotation of the contraction, folded where it can be, else a layer on the machine",
         "block, a power of two",
         32,
         lambda number: number in (8, 16, 32, 64, 128),
+        before=True,
     ),
     "clip": Method("scales of weights with the least error of the layer's output"),
     "gptq": Method(
@@ -62,6 +68,13 @@ METHODS: dict[str, Method] = {
 """Name -> what it is, in the order in which they are carried out."""
 PRESETS = {"better": "clip,gptq,bias"}
 """Name -> the methods that it stands for."""
+
+
+def before(text: str) -> str:
+    """Those of the methods in ``text`` that change the network before it is quantized."""
+    methods = parse(text)
+    chosen = [name for name in METHODS if name in methods and METHODS[name].before]
+    return ",".join(f"{name}={methods[name]:g}" if METHODS[name].number else name for name in chosen)
 
 
 def parse(text: str) -> dict[str, float]:

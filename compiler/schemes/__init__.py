@@ -13,10 +13,20 @@ from functools import cache
 from potluck.compiler.passes import make
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.schemes.assignment import Assignment
-from potluck.compiler.schemes.base import Options, Quantization, Scheme
+from potluck.compiler.schemes.base import Options, Quantization, Scheme, Trainer
 from potluck.isa.errors import ModelError
 
-__all__ = ["Assignment", "Options", "Quantization", "Scheme", "calibrated", "find", "passes_of", "schemes"]
+__all__ = [
+    "Assignment",
+    "Options",
+    "Quantization",
+    "Scheme",
+    "Trainer",
+    "calibrated",
+    "find",
+    "passes_of",
+    "schemes",
+]
 
 FAMILIES = ("plain", "mx", "integer", "pot", "bbq")
 """Modules of this package, in the order in which people see their schemes."""

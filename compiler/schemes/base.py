@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.quantizers.mx import WeightRule
 from potluck.isa.requantize import Requantization
+
+Samples = Mapping[str, NDArray[np.generic]]
+Trainer = Callable[[ir.Model, ir.Model, Samples], dict[str, Any]]
+"""Changes a quantized network so that it does what the same network in FP32, the second argument, does on samples.
+
+Returns what the file's record says of it.
+"""
 
 
 class Quantization(TypedDict, total=False):
@@ -28,6 +36,7 @@ class Quantization(TypedDict, total=False):
     ptq: str
     keep: Sequence[str] | None
     tuning: Mapping[str, NDArray[np.generic]] | None
+    train: Trainer | None
     compat_release: bool
 
 
@@ -52,6 +61,8 @@ class Options:
         compat_release: QKeras weights of PoT schemes as PoTAcc's release has them, see
             `potluck.compiler.passes.pot_release`.
         tuning: Samples for what is chosen or learned; the calibration samples if None.
+        train: Trains the quantized network, in place, after everything else: see `Trainer`. `potluck.train.Finetune`
+            is one.
     """
 
     exclude: tuple[str, ...] = ()
@@ -65,6 +76,7 @@ class Options:
     ptq: str = ""
     keep: tuple[str, ...] | None = None
     tuning: Mapping[str, NDArray[np.generic]] | None = None
+    train: Trainer | None = None
     compat_release: bool = False
 
     @classmethod

@@ -12,6 +12,8 @@ from rich.table import Table
 
 from potluck.allocation.sigmaquant import WIDTHS, Allocation, Allocator, allocate
 from potluck.allocation.targets import ON_MACHINE, UNITS, Target, parse
+from potluck.compiler.ptq.data import check_disjoint
+from potluck.compiler.schemes import Trainer
 from potluck.evaluation.network import Bench, graph_inputs
 from potluck.evaluation.samples import Samples, read, split
 from potluck.isa.machine import load_machine
@@ -33,6 +35,9 @@ def run(
     limit: int | None = None,
     batch: int = 32,
     options: dict[str, Any] | None = None,
+    train: Trainer | None = None,
+    training: Path | None = None,
+    network: Path | None = None,
     **search: Any,
 ) -> tuple[Allocation, dict[str, Any]]:
     """Allocates, prints tables and writes the assignment.
@@ -52,6 +57,9 @@ def run(
         limit: Use the first so many samples.
         batch: Samples at a time.
         options: Of quantization.
+        train: Trains every assignment before it is judged.
+        training: Samples for it, if not those that fix ranges.
+        network: Where the network of the assignment goes.
         search: See `potluck.allocation.sigmaquant.allocate`.
 
     Returns:
@@ -64,7 +72,13 @@ def run(
         samples = samples.part(slice(0, limit))
     given = read(calibration, inputs) if calibration is not None else None
     fixed, (tuning, test) = split(samples, given, (0.5, 0.5))
-    bench = Bench(model, fixed.inputs, batch, options or {})
+    parts = {"calibration": fixed, "tuning": tuning, "test": test}
+    if training is not None:
+        parts["training"] = read(training, inputs)
+        check_disjoint(training=parts["training"].inputs, tuning=tuning.inputs, test=test.inputs)
+    bench = Bench(
+        model, fixed.inputs, batch, options or {}, train, parts["training"].inputs if training else None
+    )
     target_machine = None
     if wanted.kind in ON_MACHINE:
         target_machine = load_machine(machine) if isinstance(machine, str) else machine
@@ -73,11 +87,14 @@ def run(
     )  # fmt: skip
     found = allocate(allocator, test, **search)
     found.assignment.save(output)
-    parts = {"calibration": fixed, "tuning": tuning, "test": test}
     made = report(found, wanted, model, parts, target_machine.name if target_machine is not None else None)
     made["sensitivity"] = sensitivity
+    made["mode"] = "PTQ: calibration instead of the paper's training" if train is None else f"QAT: {train}"
     show(found, wanted, console)
     console.print(f"wrote {output}")
+    if network is not None:
+        bench.trained(found.assignment, batch=1).save(network)
+        console.print(f"wrote {network}")
     return found, made
 
 
@@ -111,7 +128,6 @@ def report(
     return {
         "model": str(model),
         "model_sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
-        "mode": "PTQ: calibration instead of the paper's training",
         "target": str(target),
         "unit": UNITS[target.kind],
         "machine": machine,

@@ -1,7 +1,8 @@
 """SigmaQuant on a network: candidates and their costs per layer, then the search, then the verdict on test data.
 
-The paper retrains after each move. Here an assignment is quantized from the FP32 network with calibrated ranges
-instead (post-training), and judged on tuning samples that calibrate nothing and that the verdict does not use.
+The paper retrains after each move. So does a `Bench` with a trainer, each assignment from the FP32 network's weights
+(QAT); without one, an assignment is the FP32 network quantized with calibrated ranges (PTQ). Both are judged on tuning
+samples that calibrate and train nothing and that the verdict does not use.
 """
 
 from __future__ import annotations
@@ -236,7 +237,8 @@ class Allocator:
             return self.candidates[layer, scheme].divergence
         key = (layer, scheme)
         if key not in self._noise:
-            found = self.bench.evaluate(Assignment({layer: scheme}), self._few)
+            alone = self.bench.quantized(Assignment({layer: scheme}))
+            found = self.bench.evaluate(alone, self._few)
             self._noise[key] = float(10 ** (-sqnr(self.bench.reference(self._few), found.outputs) / 10))
         return self._noise[key]
 

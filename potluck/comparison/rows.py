@@ -108,9 +108,10 @@ class Comparison:
         plain = scheme in PLAIN
         used = recipe.parse(str(methods.get("ptq", self.bench.options.get("ptq", ""))))
         layers = not plain and MOVING.isdisjoint(used)
-        found = self.bench.evaluate(self.bench.quantized(scheme, **methods), self.test, layers)
+        model = self.bench.quantized(scheme, **methods)
+        found = self.bench.evaluate(model, self.test, layers)
         mode = "FP32" if plain else "PTQ"
-        return self._row(name, mode, found, lambda: self.bench.quantized(scheme, batch=1, **methods))
+        return self._row(name, mode, found, lambda: self.bench.resized(model, scheme, 1, **methods))
 
     def add_trained(self, path: Path) -> Row:
         """A row of a network that was trained in its format, and is quantized already.

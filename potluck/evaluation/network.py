@@ -17,9 +17,12 @@ from potluck.compiler.graph import label, shape_of
 from potluck.compiler.host import HostNetwork
 from potluck.compiler.importer import Source
 from potluck.compiler.passes.assign import products
-from potluck.compiler.quantize import quantize_model
+from potluck.compiler.ptq.pipeline import kept_words
+from potluck.compiler.ptq.recipe import before
+from potluck.compiler.ptq.transfer import transfer
+from potluck.compiler.quantize import QuantizedModel, quantize_model
 from potluck.compiler.quantizers.statistics import sqnr
-from potluck.compiler.schemes import Assignment, calibrated
+from potluck.compiler.schemes import Assignment, Options, Trainer, calibrated
 from potluck.evaluation.samples import Samples
 from potluck.isa.errors import ModelError
 
@@ -60,12 +63,16 @@ class Bench:
         batch: Samples at a time, if the network's first dimension is free; becomes 1 if the network gives other outputs
             or none for several samples than for each alone (a Reshape may have its batch written into it).
         options: Of `potluck.compiler.quantize.quantize_model`; samples come from ``calibration``.
+        train: Trains what `evaluate` quantizes (QAT).
+        training: Samples for it; the calibration samples if None.
     """
 
     source: Source
     calibration: Mapping[str, NDArray[Any]]
     batch: int = 32
     options: Mapping[str, Any] = field(default_factory=dict)
+    train: Trainer | None = None
+    training: Mapping[str, NDArray[Any]] | None = None
     _reference: dict[int, tuple[Samples, NDArray[Any], dict[str, list[NDArray[Any]]]]] = field(
         default_factory=dict
     )
@@ -97,16 +104,37 @@ class Bench:
         parts = [network.run(feed)[network.outputs[0]][:count] for feed, count in batches(model, samples)]
         return np.concatenate(parts)
 
-    def quantized(self, scheme: str | Assignment, batch: int | None = None, **options: Any) -> ir.Model:
+    def quantized(self, scheme: str | Assignment, batch: int | None = None, **options: Any) -> QuantizedModel:
         """The quantized network, for `batch` samples at a time; FP32 is left as it is whatever the options."""
         given = {**self.options, **options}
         plain = scheme in PLAIN
-        for name in ("calibration", "tuning", *(("ptq", "keep") if plain else ())):
+        for name in ("calibration", *(("ptq", "keep") if plain else ())):
             given.pop(name, None)
-        if not plain and (calibrated(scheme) or given.get("ptq") or given.get("keep")):
+        if not plain and (calibrated(scheme) or given.get("ptq") or given.get("keep") or given.get("train")):
             given["calibration"] = self.calibration
         dims = free_batch(self.source, self.batch if batch is None else batch, given.get("bind") or ())
         return quantize_model(self.source, scheme, dims={**dims, **given.pop("dims", {})}, **given)
+
+    def trained(self, scheme: str | Assignment, batch: int | None = None) -> QuantizedModel:
+        """As `quantized`, and trained if there is something to train with; the weights do not depend on `batch`."""
+        if self.train is None or scheme in PLAIN:
+            return self.quantized(scheme, batch)
+        made = self.quantized(scheme, train=self.train, tuning=self.training)
+        return made if batch is None else self.resized(made, scheme, batch)
+
+    def resized(
+        self, model: ir.Model, scheme: str | Assignment, batch: int, **options: Any
+    ) -> QuantizedModel:
+        """What `quantized` gave for some options, for another batch, without optimizing its weights again."""
+        given = {**self.options, **options}
+        if scheme in PLAIN or not (given.get("ptq") or self.train):
+            return self.quantized(scheme, batch, **options)
+        words = kept_words(scheme, Options.of(ptq=given.get("ptq", ""), keep=given.get("keep")))
+        made = self.quantized(
+            scheme, batch, **{**options, "ptq": before(given.get("ptq", "")), "keep": words}
+        )
+        transfer(model, made)
+        return made
 
     def evaluate(
         self, scheme: str | Assignment | ir.Model, samples: Samples, layers: bool = False
@@ -118,7 +146,7 @@ class Bench:
             samples: On what.
             layers: Measure the noise of each layer, too.
         """
-        model = scheme if isinstance(scheme, ir.Model) else self.quantized(scheme)
+        model = scheme if isinstance(scheme, ir.Model) else self.trained(scheme)
         made = {label(node): node.outputs[0].name or "" for node in model.graph}
         wanted: dict[str, str] = {}
         if layers:

@@ -1,4 +1,10 @@
-"""Quantization-aware training in PyTorch (extra ``[train]``): Bell Box, with QuEST and LSQ beside it.
+"""Quantization-aware training in PyTorch (extra ``[train]``).
+
+`Finetune` trains any quantized ONNX network to do what it did in FP32 (docs/ptq.md):
+
+    potluck.quantize("model.onnx", "int4", calibration=samples, train=Finetune(steps=300))
+
+Bell Box, with QuEST and LSQ beside it, are modules for networks that are trained in PyTorch:
 
     from potluck.train import BbqLinear, export
     net = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), BbqLinear(256, 256, bits=2), nn.ReLU(), nn.Linear(256, 10))
@@ -19,6 +25,7 @@ except ImportError as error:
 
 from potluck.train.bbq import BbqActivationQuantizer, BbqConv2d, BbqLinear, BbqWeightQuantizer
 from potluck.train.export import export
+from potluck.train.finetune import Finetune
 from potluck.train.lsq import LsqQuantizer
 from potluck.train.quantized import QuantizedLinear
 from potluck.train.quest import QuestQuantizer
@@ -28,6 +35,7 @@ __all__ = [
     "BbqConv2d",
     "BbqLinear",
     "BbqWeightQuantizer",
+    "Finetune",
     "LsqQuantizer",
     "QuantizedLinear",
     "QuestQuantizer",
