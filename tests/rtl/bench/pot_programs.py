@@ -26,7 +26,7 @@ from potluck.sim.pot.stream import StreamArray
 from tests.rtl.bench.pot_cases import ANY, MODES
 
 HERE = Path(__file__).parent
-FORM = {"WeightLines": 256, "InputLines": 64, "GlobalLines": 256, "Groups": 16}
+FORM = {"WeightLines": 256, "InputLines": 64, "GlobalLines": 256, "Groups": 16, "QueueDepth": 3}
 """Buffers of the tests' arrays: small, so that layers fill them."""
 
 
@@ -153,7 +153,7 @@ class ArrayLibrary:
         """Offer beats [n, 5] and take what comes.
 
         Raises:
-            AssertionError: not all beats were taken within `limit` cycles: the array hangs.
+            AssertionError: not all beats were taken within `limit` cycles (the array hangs), or an assertion failed.
         """
         room = len(beats) * 40 + 1000
         out = np.zeros((room, 5), np.uint32)
@@ -165,6 +165,7 @@ class ArrayLibrary:
             ctypes.c_uint32(int(256 * gaps)), ctypes.c_uint32(int(256 * stalls)), ctypes.c_uint64(3000),
             ctypes.c_uint64(limit), ctypes.byref(status),
         )  # fmt: skip
+        assert count != (1 << 64) - 2, "an assertion of the design failed"
         assert count != (1 << 64) - 1, f"not all beats were taken in {limit} cycles"
         return Run(out[:count], taken, given[:count], Status(status.value))
 
