@@ -44,7 +44,7 @@ module pot_array
   code_set_e code_set;
   logic [InputWidth:0] lines;
   logic [7:0] zero_point, low, high;
-  logic [Units-1:0] weight_write, unit_start, unit_ready, post_ready, result_valid, result_ready;
+  logic [Units-1:0] weight_write, unit_start, unit_ready, result_valid, result_ready;
   logic [WordWidth-1:0] weight_address, unit_word;
   logic [Units-1:0][2:0] parameter_write;
   logic [GroupWidth-1:0] parameter_group, unit_group;
@@ -120,7 +120,6 @@ module pot_array
     .input_write_o(input_write),
     .input_address_o(input_address),
     .unit_ready_i(unit_ready),
-    .post_ready_i(post_ready),
     .unit_start_o(unit_start),
     .unit_word_o(unit_word),
     .unit_group_o(unit_group),
@@ -155,7 +154,6 @@ module pot_array
       .start_word_i(unit_word),
       .start_group_i(unit_group),
       .ready_o(unit_ready[u]),
-      .post_ready_o(post_ready[u]),
       .valid_o(result_valid[u]),
       .ready_i(result_ready[u]),
       .result_o(results[u])

@@ -1,6 +1,6 @@
 // One COMPUTE, in the steps and times of PoTAcc's v12 scheduler: for every four rows wait until no unit works (a cycle
 // to look at each), broadcast the rows to all units, and hand the weight blocks to the units in turn, each in two
-// cycles to fetch it, two to start a unit that is ready, two to go on; at the end wait for the last block's PPU.
+// cycles to fetch it, two to start a unit that is ready, two to go on; at the end wait until the results have left.
 module pot_scheduler #(
   parameter int unsigned Units       = 4,
   parameter int unsigned LineWidth   = 5,  // of a number of lines, less one
@@ -24,7 +24,6 @@ module pot_scheduler #(
   output logic [LineWidth-1:0]   input_address_o,
 
   input  logic [Units-1:0]       unit_ready_i,
-  input  logic [Units-1:0]       post_ready_i,
   output logic [Units-1:0]       unit_start_o,
   output logic [WordWidth-1:0]   unit_word_o,
   output logic [GroupWidth-1:0]  unit_group_o,
@@ -44,13 +43,13 @@ module pot_scheduler #(
     Started,
     Next,
     LastPoll,
-    Post,
+    Settle,
     Finish,
     Done
   } state_e;
 
   state_e state_q;
-  logic [Units-1:0] unit_q, next_unit, last_unit_q;
+  logic [Units-1:0] unit_q, next_unit;
   logic [15:0] rows_left_q, blocks_q, blocks_left_q;
   logic [LineWidth:0] line_q;
   logic [GlobalWidth-1:0] global_q;
@@ -71,7 +70,6 @@ module pot_scheduler #(
     if (!rst_ni) begin
       state_q       <= Idle;
       unit_q        <= Units'(1);
-      last_unit_q   <= Units'(1);
       rows_left_q   <= '0;
       blocks_q      <= '0;
       blocks_left_q <= '0;
@@ -110,10 +108,7 @@ module pot_scheduler #(
         Fetched: state_q <= Wait;
         Wait: if (unit_ready) state_q <= Start;
         Start: state_q <= Started;
-        Started: begin
-          state_q     <= Next;
-          last_unit_q <= unit_q;
-        end
+        Started: state_q <= Next;
         Next: begin
           blocks_left_q <= blocks_left_q - 16'd1;
           unit_q        <= next_unit;
@@ -131,10 +126,10 @@ module pot_scheduler #(
         LastPoll: begin
           if (unit_ready) begin
             unit_q <= next_unit;
-            if (at_last_unit) state_q <= Post;
+            if (at_last_unit) state_q <= Settle;
           end
         end
-        Post: if (|(post_ready_i & last_unit_q)) state_q <= Finish;
+        Settle: state_q <= Finish;
         Finish: state_q <= Done;
         Done: if (drained_i) state_q <= Idle;
         default: state_q <= Idle;

@@ -43,7 +43,6 @@ module pot_unit
   input  logic [WordWidth-1:0]  start_word_i,  // of its weights
   input  logic [GroupWidth-1:0] start_group_i,
   output logic                  ready_o,
-  output logic                  post_ready_o,  // the PPU could take a block
 
   output logic                  valid_o,
   input  logic                  ready_i,
@@ -243,9 +242,8 @@ module pot_unit
   logic post_ready, room, posted;
   logic [3:0][31:0] post_result;
 
-  assign room         = usage + inside_q < UsageWidth'(QueueDepth);
-  assign post_ready_o = post_ready & room;
-  assign offered      = (state_q == Offer) & post_ready_o;
+  assign room    = usage + inside_q < UsageWidth'(QueueDepth);
+  assign offered = (state_q == Offer) & post_ready & room;
 
   pot_ppu #(
     .Overlap(Overlap)

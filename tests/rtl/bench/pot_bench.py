@@ -65,7 +65,11 @@ def packed(values: np.ndarray, width: int) -> int:
 
 
 async def post(dut: Any, blocks: list[PpuBlock], interval: int, gaps: list[int]) -> None:
-    """Blocks of one mode, `gaps` cycles later than could be: results, when they come, when the next is taken."""
+    """Blocks of one mode: results, when they come, when the next is taken.
+
+    A block is on offer as soon as the one before is taken, or `gaps` cycles after it could be; so its parameters are on
+    the ports while the PPU has the other's inside.
+    """
     zero_point, low, high = blocks[0].mode
     dut.zero_point_i.value, dut.low_i.value, dut.high_i.value = zero_point, low, high
     taken: list[int] = []
@@ -83,7 +87,8 @@ async def post(dut: Any, blocks: list[PpuBlock], interval: int, gaps: list[int])
         await FallingEdge(dut.clk_i)
         if accepted:  # its sums are there from now on, for sixteen cycles
             dut.sums_i.value = packed(blocks[len(taken)].sums, 32)
-            free = cycle + interval + gaps[len(taken)]
+            gap = gaps[len(taken)]
+            free = cycle + interval + gap if gap else cycle + 1
             taken.append(cycle)
             dut.valid_i.value = 0
         cycle += 1
