@@ -23,6 +23,7 @@ from tests.rtl.bench.pot_programs import (
     buffers,
     expected,
     kinds,
+    limit_programs,
     random_layer,
     shortened,
     with_last,
@@ -143,6 +144,21 @@ def test_bad_programs() -> None:
             ("last", Status.EARLY_LAST), ("last", Status.MISSING_LAST)]  # fmt: skip
     missing = [pair for pair in bins if not found[pair]]
     assert not missing, (missing, found)
+
+
+@pytest.mark.parametrize(("units", "code_set", "overlap"), BUILDS)
+def test_limits(units: int, code_set: int, overlap: int) -> None:
+    """Depths and loads that just fit, and those that just do not."""
+    array = ArrayLibrary({"Units": units, "CodeSet": code_set, "Overlap": overlap})
+    room, found = buffers(units, code_set), Counter[Status]()
+    for beats in limit_programs(room, kinds(code_set)[0]):
+        wanted, status = expected(room, beats)
+        run = array.run(beats, quiet=20)
+        assert run.status is status, beats.tolist()
+        assert (run.out == wanted).all()
+        found[status] += 1
+    assert found[Status.OK] > 2
+    assert min(found[Status.BAD_SIZE], found[Status.EARLY_LAST]) > 20
 
 
 @pytest.mark.parametrize(

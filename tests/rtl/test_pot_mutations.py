@@ -22,6 +22,7 @@ from tests.rtl.bench.pot_programs import (
     buffers,
     expected,
     kinds,
+    limit_programs,
     random_layer,
     shortened,
     with_last,
@@ -52,6 +53,11 @@ def wrong_in_array(replaced: Replaced | None) -> str:
         events = tile_events(Tile(*layer.blocks, layer.depth // 4, True, True), UNITS, 1, 29)
         if number % 2 == 0 and run.taken[-1] - run.taken[-2] != events:
             return f"cycles of layer {number}"
+    for number, beats in enumerate(limit_programs(room, kinds(ANY)[0])):
+        wanted, status = expected(room, beats)
+        run = array.run(beats, quiet=20)
+        if run.status is not status or run.out.shape != wanted.shape or (run.out != wanted).any():
+            return f"limit {number}"
     for number in range(330):
         layers = [shortened(random_layer(rng, kinds(ANY)[number % 4], room), rng) for _ in range(2)]
         beats = bad_program(rng, layers, FAULTS[number % len(FAULTS)])

@@ -11,16 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.hdl.build import build_library
-from potluck.isa.pot_array import CODE_SETS, FILTERS, ROWS, CodeSet, Requantizer
+from potluck.isa.pot_array import CODE_SETS, FILTERS, LANES, ROWS, CodeSet, Requantizer
 from potluck.isa.pot_stream import (
     U32,
     Buffers,
+    Opcode,
     Status,
     activation_word,
     compute,
     config,
+    header,
     load_inputs,
     load_weights,
+    weight_depths,
 )
 from potluck.sim.pot.stream import StreamArray
 from tests.rtl.bench.pot_cases import ANY, MODES
@@ -149,8 +152,10 @@ class ArrayLibrary:
         self._run = ctypes.CDLL(str(library)).array_run
         self._run.restype = ctypes.c_uint64
 
-    def run(self, beats: U32, *, gaps: float = 0, stalls: float = 0, limit: int = 200_000) -> Run:
-        """Offer beats [n, 5] and take what comes.
+    def run(
+        self, beats: U32, *, gaps: float = 0, stalls: float = 0, limit: int = 200_000, quiet: int = 3000
+    ) -> Run:
+        """Offer beats [n, 5] and take what comes, until nothing has for `quiet` cycles.
 
         Raises:
             AssertionError: not all beats were taken within `limit` cycles (the array hangs), or an assertion failed.
@@ -162,7 +167,7 @@ class ArrayLibrary:
         pointers = [ctypes.c_void_p(x.ctypes.data) for x in (beats, out, taken, given)]
         count = self._run(
             ctypes.c_uint64(len(beats)), pointers[0], ctypes.c_uint64(room), *pointers[1:],
-            ctypes.c_uint32(int(256 * gaps)), ctypes.c_uint32(int(256 * stalls)), ctypes.c_uint64(3000),
+            ctypes.c_uint32(int(256 * gaps)), ctypes.c_uint32(int(256 * stalls)), ctypes.c_uint64(quiet),
             ctypes.c_uint64(limit), ctypes.byref(status),
         )  # fmt: skip
         assert count != (1 << 64) - 2, "an assertion of the design failed"
@@ -232,3 +237,27 @@ def bad_program(rng: np.random.Generator, layers: list[Layer], what: str) -> U32
 FAULTS = (
     "none", "opcode", "argument", "mode", "order", "missing packet", "more", "reserved", "cut", "longer", "last",
 )  # fmt: skip
+
+
+def limit_programs(room: Buffers, kind: CodeSet) -> list[U32]:
+    """Programs at and beyond what the buffers hold: a CONFIG and a load whose payload is missing, which tells the two
+    apart: it is cut short if it fits, and too large if not."""
+    none = np.zeros(0, np.int32)
+    requantizer = Requantizer(none, none, none)
+    limit = LANES * room.input_lines
+    depths = (0, 4, 8, 15, 16, 17, 20, limit - 16, limit - 4, limit, limit + 4, limit + 16, limit + (1 << 16))
+    programs = [with_last([config(depth, kind, requantizer)]) for depth in depths]
+    for lines in (4, 8, 12, 20, room.input_lines):
+        first = config(LANES * lines, kind, requantizer)
+        local = min(room.weight_lines // lines, room.parameter_groups)
+        beats = LANES * lines // weight_depths(kind)
+        edges = {1, room.units * local, room.units * (local + 1), room.units * room.parameter_groups}
+        for blocks in sorted({edge + step for edge in edges for step in (-1, 0, 1)}):
+            for step in (-1, 0, 1):
+                load = header(Opcode.LOAD_WEIGHTS, blocks, beats + step)
+                programs.append(with_last([first, load]))
+        edges = {1, room.global_lines // lines, room.global_lines // LANES}
+        for blocks in sorted({edge + step for edge in edges for step in (-1, 0, 1)}):
+            for step in (-1, 0, 1):
+                programs.append(with_last([first, header(Opcode.LOAD_INPUTS, blocks, lines + step)]))
+    return programs
