@@ -29,7 +29,7 @@ from potluck.sim.faults.tables import load_rates
 
 Report = Callable[..., None]
 FORMATS = ("fp32", "bf16_weights", "mxfp8", "mxfp4", "int8", "pot_apot")
-STACKS = ("none", "clamp", "ondie", *NAMED, "ondie+rgx+clamp", "top4", "rgx+clamp")
+STACKS = ("none", "clamp", "ondie", *NAMED, "ondie+rgf", "ondie+rgx+clamp", "top4", "rgx+clamp")
 FOOTPRINTS = "bf16_weights"
 """The format in which every footprint of facts 3.4 is tried."""
 BERS = (1e-5, 1e-4, 1e-3)

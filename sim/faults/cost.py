@@ -60,8 +60,8 @@ def _codecs() -> dict[str, Any]:
 def layer_name(recipe: Recipe) -> str:
     """Entry of ``codecs.toml`` for a recipe's system code."""
     if recipe.system in GUARDS:
-        scheme, erasures = GUARDS[recipe.system]
-        return f"{'rgx' if erasures else 'rg'}-{scheme}"
+        scheme, objective = GUARDS[recipe.system]
+        return f"{'rgx' if objective == 'tails' else 'rg'}-{scheme}"
     return recipe.system if recipe.system in _codecs()["layers"] else "other"
 
 

@@ -2,8 +2,8 @@
 
     [ondie+]SYSTEM[+FILTER...]
 
-``ondie`` is the code inside the kind's devices. SYSTEM is a code of `registry`, ``crc`` (HBM3's CRC-16), ``rg`` or
-``rgx`` with ``-dsc`` or ``-ssc``, or nothing. Filters are ``clamp`` and ``ranger``. MX scales get ``scale_rs34`` where
+``ondie`` is the code inside the kind's devices. SYSTEM is a code of `registry`, ``crc`` (HBM3's CRC-16), ``rg``, ``rgf``
+(ours: bins that expect faults) or ``rgx`` with ``-dsc`` or ``-ssc``, or nothing. Filters are ``clamp`` and ``ranger``. MX scales get ``scale_rs34`` where
 elements get RangeGuard and ``scale_clamp`` where they get a clamp; what has no ranges (integer constants, level tables)
 gets Hsiao's code of the same 16 bits where values get RangeGuard, and no filter.
 """
@@ -32,10 +32,12 @@ from potluck.sim.ecc.stack import Stack, on_die_sec_over
 from potluck.sim.faults.parts import Part
 
 ALIASES = {"crc": "crc16", "top4": "top4_rs_12_8", "top8": "top8_rs_10_8", "hsiao": "hsiao_272_256"}
-GUARDS: dict[str, tuple[Scheme, bool]] = {
-    "rg": ("dsc", False), "rg-dsc": ("dsc", False), "rg-ssc": ("ssc", False),
-    "rgx": ("dsc", True), "rgx-dsc": ("dsc", True), "rgx-ssc": ("ssc", True),
+GUARDS: dict[str, tuple[Scheme, Objective]] = {
+    "rg": ("dsc", "mae"), "rg-dsc": ("dsc", "mae"), "rg-ssc": ("ssc", "mae"),
+    "rgf": ("dsc", "fault_aware"), "rgf-dsc": ("dsc", "fault_aware"), "rgf-ssc": ("ssc", "fault_aware"),
+    "rgx": ("dsc", "tails"), "rgx-dsc": ("dsc", "tails"), "rgx-ssc": ("ssc", "tails"),
 }  # fmt: skip
+"""Scheme, and how a tensor's ranges follow from its values; RG-X (``tails``) takes violations as erasures."""
 FILTERS = ("clamp", "ranger")
 NAMED = {
     "ondie+CRC": "ondie+crc",
@@ -176,29 +178,21 @@ class Recipe:
             return scale_rs34(), None, "scales under RS(34,32)"
         if part.element is None:
             return code("hsiao_272_256"), None, f"{part.format} has no ranges: Hsiao (272,256)"
-        scheme, erasures = GUARDS[self.system]
-        table = guard_table(part.element, scheme, part.codes, erasures)
-        return (RangeGuardX(table) if erasures else RangeGuard(table)), table, ""
+        scheme, objective = GUARDS[self.system]
+        table = fitted_table(part.element, scheme, part.codes, objective)
+        return (RangeGuardX(table) if objective == "tails" else RangeGuard(table)), table, ""
 
     def _artifact(self, part: Part) -> tuple[Protection, RangeTable | None, str]:
         if part.element is None or part.role == "scales":
             return code("none"), None, f"{part.format} is not in the artifact: unprotected"
         if part.element.bits < 16:
-            table = guard_table(part.element, "dsc", part.codes, False)
+            table = fitted_table(part.element, "dsc", part.codes)
             return RangeGuard(table), table, "no table of the artifact's for this format: the tensor's own"
         table = artifact_table(part.element, "dsc")
         return RangeGuard(table), table, ""
 
 
 _ON_DIE = (16, 32)
-
-
-def guard_table(
-    element: ElementFormat, scheme: Scheme, codes: NDArray[np.generic], erasures: bool
-) -> RangeTable:
-    """A tensor's own table: bins by mean absolute error, for RG-X by tails where there are four of them."""
-    objective: Objective = "tails" if erasures else "mae"
-    return fitted_table(element, scheme, codes, objective)
 
 
 def _filter(name: str, part: Part) -> list[ValueFilter]:

@@ -65,6 +65,7 @@ STACKS = [
     "rg-ssc",
     "rgx-dsc+clamp",
     "ondie+rgx-ssc",
+    "ondie+rgf",
     "parity_null",
     "ondie+hsiao+ranger",
 ]
@@ -366,3 +367,19 @@ def test_power_of_two_levels_in_nibbles_and_bytes(bits: int, scheme: Scheme) -> 
             # with erasures no byte is left that is no level, wherever the code solved for them
             solved = read.status[:, 0] == Status.CORRECTED
             assert np.isfinite(book.decode(codes_in(read.data, 8))[solved]).all()
+
+
+def test_bins_that_expect_faults_leave_no_open_top_range() -> None:
+    """Garbage in a lane: with bins by mean absolute error a large weight may become any larger number."""
+    values = (np.random.default_rng(8).standard_normal(16 * 500) * 0.02).astype(np.float32)
+    part = Part("w", "elements", "BF16", BF16, 100, as_words(BF16.encode(values)))
+    lane = np.arange(32)
+    faults = union(
+        fault_set(keys_of(100 + row, Sort.DATA, 32 * (row % 8) + lane[lane % 16 == 14])) for row in range(500)
+    )
+    largest = {}
+    for name in ("rg", "rgf"):
+        (read,) = Protected((part,), recipe(name), HBM3).read(faults)
+        assert len(read.rows) == 500 and set(read.outcome.tolist()) <= {Outcome.CE, Outcome.BND}
+        largest[name] = float(np.abs(BF16.decode(codes_in(read.data, 16))).max())
+    assert largest["rg"] > 1e30 and largest["rgf"] <= 2 * np.abs(values).max()
