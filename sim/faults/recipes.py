@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.errors import DataError
-from potluck.isa.formats import ElementFormat
 from potluck.sim.dram.kind import Kind
 from potluck.sim.ecc.blocks import Split
 from potluck.sim.ecc.filters import ValueFilter, code_clamp, exponent_clamp, exponent_of, ranger
