@@ -2,10 +2,11 @@
 
     [ondie+]SYSTEM[+FILTER...]
 
-``ondie`` is the code inside the kind's devices. SYSTEM is a code of `registry`, ``crc`` (HBM3's CRC-16), ``rg``, ``rgf``
-(ours: bins that expect faults) or ``rgx`` with ``-dsc`` or ``-ssc``, or nothing. Filters are ``clamp`` and ``ranger``. MX scales get ``scale_rs34`` where
-elements get RangeGuard and ``scale_clamp`` where they get a clamp; what has no ranges (integer constants, level tables)
-gets Hsiao's code of the same 16 bits where values get RangeGuard, and no filter.
+``ondie`` is the code inside the kind's devices. SYSTEM is a code of `registry`, ``crc`` (HBM3's CRC-16), ``rg``,
+``rgf`` (ours: bins that expect faults) or ``rgx`` with ``-dsc`` or ``-ssc``, or nothing. Filters are ``clamp`` and
+``ranger``. MX scales get ``scale_rs34`` where elements get RangeGuard and ``scale_clamp`` where they get a clamp;
+what has no ranges (integer constants, level tables) gets Hsiao's code of the same 16 bits where values get
+RangeGuard, and no filter.
 """
 
 from __future__ import annotations
