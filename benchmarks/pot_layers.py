@@ -12,7 +12,8 @@ from potluck.isa.elf import Section
 from potluck.isa.machine import Machine
 from potluck.isa.pot_array import Requantizer, code_set
 from potluck.isa.pot_command import COMMAND_BYTES
-from potluck.kernels.pot_conv import PotConv, int8_codes, plan
+from potluck.kernels.pot_conv import int8_codes, plan
+from potluck.kernels.pot_tiling import PotConv
 from potluck.sim.cluster import Cluster
 from potluck.sim.pot.product import Product
 

@@ -169,6 +169,8 @@ def build(
         process = replace(process, inputs=_files(inputs), outputs=_files(outputs), buffer=buffer, stack=stack)
         constants.append((process.base, process.data))
         zeros, at = stack, align(stack, PAGE)  # records are a segment of their own
+    late = {item.address: item.data for plan in plans for item in plan.addressed()}
+    constants = [(address, late.get(address, data)) for address, data in constants]
     records = []
     for op in ops:
         data = (Records(op) if process is None else FlatRecords(op)).data().tobytes()

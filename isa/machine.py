@@ -355,9 +355,11 @@ class Machine(_Group):
         """Multiply-accumulates per cycle of the whole cluster for an element format.
 
         MX formats use ``vmxdotp`` (8 FP8 or 16 FP4 products per lane), others the vector multiply-add; integer
-        work has its own lanes.
+        work has its own lanes. ``... on array`` is the PoT accelerator's, ``x4`` if a weight is four codes.
         """
         name = element.lower()
+        if " on array" in name and self.pot:
+            return 64.0 * self.pot.units / int(name.partition(" x")[2] or 1)
         lanes = self.cluster.cores * (self.vector.integer_lanes if name == "int8" else self.vector.lanes)
         if "fp8" in name or name.startswith("mxfp6"):
             return 8.0 * lanes

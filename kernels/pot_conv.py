@@ -1,287 +1,16 @@
-"""Convolutions and matrix products on the cluster's PoT accelerator: from a layer to commands and packed weights.
-
-A layer is cut into tiles of output rows and columns, of weight blocks and, if the depth does not fit, of channels. The
-order of the tiles and their sizes are those of the smallest estimated time: computations overlap the loads of the next
-tile, so a tile is as long as the longest of its load, its computation and its store.
-"""
+"""Layers on the cluster's PoT accelerator: commands, packed weights, and what they compute."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import product
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from potluck.isa.errors import DataError
-from potluck.isa.machine import Machine, Pot, PotEngine
-from potluck.isa.pot_array import CODE_SETS, CodeSet, Requantizer, code_set
-from potluck.isa.pot_command import (
-    INT8_PLANES,
-    LINE_BYTES,
-    PARAMETER_BYTES,
-    Command,
-    Decoded,
-    decode,
-    encode,
-    weight_data,
-)
-from potluck.isa.pot_cycles import compute_cycles
-
-LATENCY = 150  # cycles of a first transfer, for comparing tiles
-
-
-@dataclass(frozen=True)
-class PotConv:
-    """A convolution of bytes, channels last, batch 1; a matrix product has one column of pixels and kernel 1.
-
-    Attributes:
-        height, width, channels: of the input.
-        filters: output channels; as many as channels if depthwise.
-        kernel, stride, dilation: vertical and horizontal.
-        pads: top, left, bottom, right.
-        depthwise: each channel has a filter of its own.
-        planes: codes per weight: 4 for INT8 weights, else 1.
-        zero: zero point of the input.
-        zero_point, low, high: of the output.
-    """
-
-    height: int
-    width: int
-    channels: int
-    filters: int
-    kind: CodeSet
-    kernel: tuple[int, int] = (1, 1)
-    stride: tuple[int, int] = (1, 1)
-    dilation: tuple[int, int] = (1, 1)
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
-    depthwise: bool = False
-    planes: int = 1
-    zero: int = 0
-    zero_point: int = 0
-    low: int = -128
-    high: int = 127
-
-    @property
-    def out_height(self) -> int:
-        """Output rows."""
-        reach = self.dilation[0] * (self.kernel[0] - 1) + 1
-        return (self.height + self.pads[0] + self.pads[2] - reach) // self.stride[0] + 1
-
-    @property
-    def out_width(self) -> int:
-        """Output columns."""
-        reach = self.dilation[1] * (self.kernel[1] - 1) + 1
-        return (self.width + self.pads[1] + self.pads[3] - reach) // self.stride[1] + 1
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates, padding included, planes not."""
-        depth = self.kernel[0] * self.kernel[1] * (1 if self.depthwise else self.channels)
-        return self.out_height * self.out_width * self.filters * depth
-
-
-class Span(NamedTuple):
-    """A part of an axis."""
-
-    start: int
-    stop: int
-
-    @property
-    def size(self) -> int:
-        """Its length."""
-        return self.stop - self.start
-
-
-@dataclass(frozen=True)
-class Tiling:
-    """Sizes of tiles, and whether tiles of pixels are the outer loop (else those of filters).
-
-    ``channels``: of a part of the depth; all where it is not cut.
-    """
-
-    rows: int
-    columns: int
-    filters: int
-    channels: int
-    pixels_outside: bool
-
-
-def spans(size: int, step: int) -> list[Span]:
-    """An axis cut into parts of ``step``."""
-    return [Span(start, min(start + step, size)) for start in range(0, size, step)]
-
-
-def extent(out: Span, size: int, kernel: int, stride: int, dilation: int, pad: int) -> tuple[Span, int]:
-    """The inputs that outputs need, and how many lie before the border."""
-    start = out.start * stride - pad
-    stop = (out.stop - 1) * stride - pad + dilation * (kernel - 1) + 1
-    first = min(max(start, 0), size - 1)
-    return Span(first, max(first + 1, min(stop, size))), first - start
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One output tile: parts of the output's rows, columns and filters."""
-
-    rows: Span
-    columns: Span
-    filters: Span
-
-
-@dataclass(frozen=True)
-class Planner:
-    """A layer on a machine's accelerator.
-
-    Raises:
-        MachineError: The machine has none.
-    """
-
-    conv: PotConv
-    pot: Pot
-    engine: PotEngine
-    bus_bytes: int
-
-    @staticmethod
-    def of(conv: PotConv, machine: Machine) -> Planner:
-        """The planner of a machine.
-
-        Raises:
-            DataError: It has no accelerator.
-        """
-        if machine.pot is None or machine.pot.engine is None:
-            raise DataError(f"{machine.name} has no PoT accelerator", hint="spatz-mx-pot has one")
-        return Planner(conv, machine.pot, machine.pot.engine, machine.dma.width_bits // 8)
-
-    def window(self, tile: Tile) -> tuple[Span, Span, int, int]:
-        """Input rows and columns of a tile, and its padding above and to the left."""
-        c = self.conv
-        rows, top = extent(tile.rows, c.height, c.kernel[0], c.stride[0], c.dilation[0], c.pads[0])
-        columns, left = extent(tile.columns, c.width, c.kernel[1], c.stride[1], c.dilation[1], c.pads[1])
-        return rows, columns, top, left
-
-    def lines(self, channels: int) -> int:
-        """Weight lines of a block for a part of the depth."""
-        taps = self.conv.kernel[0] * self.conv.kernel[1]
-        return self.conv.planes * (taps if self.conv.depthwise else -(-taps * channels // 4))
-
-    def compute(self, tile: Tile, channels: int, **fields: int) -> NDArray[np.uint32]:
-        """COMPUTE of a tile."""
-        c = self.conv
-        rows, columns, top, left = self.window(tile)
-        return encode(
-            Command.COMPUTE, depthwise=c.depthwise, code_set=c.kind.number, planes=c.planes, zero=c.zero,
-            zero_point=c.zero_point, low=c.low, high=c.high, height=rows.size, width=columns.size, channels=channels,
-            filters=tile.filters.size, out_height=tile.rows.size, out_width=tile.columns.size,
-            kernel_height=c.kernel[0], kernel_width=c.kernel[1], stride_height=c.stride[0], stride_width=c.stride[1],
-            dilation_height=c.dilation[0], dilation_width=c.dilation[1], pad_top=top, pad_left=left,
-            last=False, **fields,
-        )  # fmt: skip
-
-    def fits(self, tiling: Tiling) -> bool:
-        """Whether the largest tile fits into all buffers."""
-        c, blocks = self.conv, -(-tiling.filters // 4)
-        local = -(-blocks // self.pot.units)
-        lines = self.lines(tiling.channels)
-        taps = c.kernel[0] * c.kernel[1]
-        in_rows = min(c.height, (tiling.rows - 1) * c.stride[0] + c.dilation[0] * (c.kernel[0] - 1) + 1)
-        in_columns = min(c.width, (tiling.columns - 1) * c.stride[1] + c.dilation[1] * (c.kernel[1] - 1) + 1)
-        pixels = tiling.rows * tiling.columns
-        return (
-            local * lines <= self.pot.weight_slot_lines
-            and local <= self.pot.parameter_slot_groups
-            and (c.depthwise or -(-taps * tiling.channels // 4) <= self.pot.input_lines)
-            and in_rows * in_columns * tiling.channels <= self.pot.input_slot_bytes
-            and pixels * tiling.filters <= self.engine.output_bytes
-            and (
-                tiling.channels >= self._depth(tiling)
-                or -(-pixels // 4) * local <= self.engine.accumulator_groups
-            )
-        )
-
-    def _depth(self, tiling: Tiling) -> int:
-        """Channels that a tile's sums run over: its own, if depthwise."""
-        return tiling.filters if self.conv.depthwise else self.conv.channels
-
-    def tilings(self) -> Iterator[Tiling]:
-        """Candidates that fit."""
-        c = self.conv
-        rows = sorted({-(-c.out_height // n) for n in range(1, c.out_height + 1)}, reverse=True)
-        columns = [-(-c.out_width // n) for n in (1, 2, 4, 8, 16)]
-        blocks = -(-c.filters // 4)
-        filters = sorted({min(c.filters, 4 * -(-blocks // n)) for n in range(1, blocks + 1)}, reverse=True)
-        cut = [-(-c.channels // (4 * n)) * 4 for n in (2, 4, 8, 16, 32, 64)]
-        depths = [c.channels, *([] if c.depthwise else cut)]
-        for depth, column in product(depths, columns):
-            found = False
-            for row, filter_ in product(rows, filters):
-                tiling = Tiling(row, column, filter_, filter_ if c.depthwise else depth, True)
-                if self.fits(tiling):
-                    found = True
-                    yield tiling
-                    yield replace(tiling, pixels_outside=False)
-            if found:
-                return
-
-    def tiles(self, tiling: Tiling) -> Iterator[Tile]:
-        """Tiles in the order of a tiling."""
-        c = self.conv
-        places = list(product(spans(c.out_height, tiling.rows), spans(c.out_width, tiling.columns)))
-        parts = spans(c.filters, tiling.filters)
-        if tiling.pixels_outside:
-            for (rows, columns), filters in product(places, parts):
-                yield Tile(rows, columns, filters)
-        else:
-            for filters, (rows, columns) in product(parts, places):
-                yield Tile(rows, columns, filters)
-
-    def estimate(self, tiling: Tiling) -> float:
-        """Cycles, taking all tiles for as large as the largest."""
-        c = self.conv
-        first = Tile(
-            Span(0, min(tiling.rows, c.out_height)),
-            Span(0, min(tiling.columns, c.out_width)),
-            Span(0, tiling.filters),
-        )
-        command, _, _ = decode(self.compute(first, tiling.channels, first=1, final=1))
-        assert command is not None
-        rows, columns, _, _ = self.window(first)
-        parts = -(-self._depth(tiling) // tiling.channels)
-        places = -(-c.out_height // tiling.rows) * -(-c.out_width // tiling.columns)
-        groups = -(-c.filters // tiling.filters)
-        blocks = -(-tiling.filters // 4)
-        inputs = rows.size * columns.size * tiling.channels / self.bus_bytes
-        weights = blocks * (self.lines(tiling.channels) * LINE_BYTES + PARAMETER_BYTES) / self.bus_bytes
-        if parts > 1:
-            input_loads = weight_loads = places * groups * parts
-        elif c.depthwise:
-            input_loads, weight_loads = (
-                places * groups,
-                groups if not tiling.pixels_outside or groups <= 2 else places * groups,
-            )
-        elif tiling.pixels_outside:
-            input_loads, weight_loads = places, groups if groups <= 2 else places * groups
-        else:
-            weight_loads, input_loads = groups, places if places <= 2 else places * groups
-        tiles = places * groups
-        work = float(compute_cycles(command, self.pot, self.engine) * tiles * parts)
-        store = first.rows.size * first.columns.size * tiling.filters / self.bus_bytes
-        loads = input_loads * inputs + weight_loads * weights
-        steady = max(work, loads + 4 * (input_loads + weight_loads), store * tiles)
-        return 2 * LATENCY + inputs + weights + store + steady + tiles * 2
-
-    def best(self) -> Tiling:
-        """The tiling of the smallest estimate.
-
-        Raises:
-            DataError: None fits.
-        """
-        found = min(self.tilings(), key=self.estimate, default=None)
-        if found is None:
-            raise DataError("the layer does not fit into the PoT accelerator's buffers in any tiling")
-        return found
+from potluck.isa.machine import Machine
+from potluck.isa.pot_array import CodeSet, Requantizer, code_set, ppu
+from potluck.isa.pot_command import INT8_PLANES, Command, encode, weight_data
+from potluck.kernels.pot_tiling import Planner, PotConv, Span, Tile, Tiling, spans
 
 
 @dataclass(frozen=True)
@@ -305,6 +34,7 @@ def plan(
     requantizer: Requantizer,
     machine: Machine,
     addresses: tuple[int, int, int],
+    tiling: Tiling | None = None,
 ) -> PotLayer:
     """Commands and packed weights of a layer.
 
@@ -315,13 +45,14 @@ def plan(
         requantizer: of each filter; its zero point, low and high are the layer's.
         machine: with an accelerator.
         addresses: of input, packed weights and output, channels last, dense.
+        tiling: how to cut it; by default as takes least time.
 
     Raises:
         DataError: The machine has no accelerator, or the layer does not fit.
     """
     conv = replace(conv, zero_point=requantizer.zero_point, low=requantizer.low, high=requantizer.high)
     planner = Planner.of(conv, machine)
-    tiling = planner.best()
+    tiling = tiling or planner.best()
     codes = np.asarray(weights, np.uint8).reshape(
         conv.filters, -1, 1 if conv.depthwise else conv.channels, conv.planes
     )
@@ -488,4 +219,29 @@ def int8_codes(weights: ArrayLike) -> tuple[CodeSet, NDArray[np.uint8]]:
     return code_set("pot_qkeras"), INT8_PLANES[np.asarray(weights, np.int16) + 128]
 
 
-__all__ = ["CODE_SETS", "Decoded", "PotConv", "PotLayer", "int8_codes", "plan"]
+def evaluate(
+    conv: PotConv, weights: NDArray[np.int64], requantizer: Requantizer, x: NDArray[np.int8]
+) -> NDArray[np.int8]:
+    """What a layer computes, in NumPy: the contract of its commands.
+
+    Args:
+        conv: the layer.
+        weights: integers [filters, kernel height, kernel width, channels] (channels: 1 if depthwise).
+        requantizer: of each filter.
+        x: int8 [height, width, channels].
+
+    Returns:
+        int8 [out height, out width, filters].
+    """
+    top, left, bottom, right = conv.pads
+    padded = np.pad(x.astype(np.float64), ((top, bottom), (left, right), (0, 0)), constant_values=conv.zero)
+    acc = np.zeros((conv.out_height, conv.out_width, conv.filters))
+    for ky, kx in np.ndindex(*conv.kernel):
+        y0, x0 = ky * conv.dilation[0], kx * conv.dilation[1]
+        rows = slice(y0, y0 + (conv.out_height - 1) * conv.stride[0] + 1, conv.stride[0])
+        columns = slice(x0, x0 + (conv.out_width - 1) * conv.stride[1] + 1, conv.stride[1])
+        tap = weights[:, ky, kx].astype(np.float64)  # sums stay far below 2^53: exact in any order
+        acc += padded[rows, columns] * tap[:, 0] if conv.depthwise else padded[rows, columns] @ tap.T
+    sums = (acc.astype(np.int64) + requantizer.wsum).astype(np.int32)
+    r = requantizer
+    return ppu(sums, r.multiplier, r.shift, r.zero_point, r.low, r.high)

@@ -302,6 +302,10 @@ class LayerPlan(abc.ABC):
         """Constants read."""
         return ()
 
+    def addressed(self) -> Sequence[Constant]:
+        """Those of its constants whose bytes are known when it is lowered, as they name addresses."""
+        return ()
+
     def fill_bytes(self) -> dict[str, int]:
         """Bytes needed of each fill pattern."""
         return {}

@@ -13,7 +13,8 @@ from potluck.isa.elf import Program, Section
 from potluck.isa.machine import Machine
 from potluck.isa.manifest import Manifest, Tensor
 from potluck.isa.pot_array import CodeSet, Requantizer, ppu
-from potluck.kernels.pot_conv import PotConv, PotLayer, int8_codes, plan
+from potluck.kernels.pot_conv import PotLayer, int8_codes, plan
+from potluck.kernels.pot_tiling import PotConv
 from potluck.sim.cluster import Cluster
 
 QUEUE, INPUT, WEIGHTS, OUTPUT = 0x1000_0000, 0x8100_0000, 0x8200_0000, 0x8400_0000

@@ -14,7 +14,7 @@ from potluck.isa.manifest import Manifest
 from potluck.isa.pot_array import CODE_SETS, code_set
 from potluck.isa.pot_command import BUSY, Command, encode
 from potluck.isa.pot_stream import Status
-from potluck.kernels.pot_conv import PotConv
+from potluck.kernels.pot_tiling import PotConv
 from potluck.sim.cluster import Cluster
 from potluck.sim.observe import FOREVER, Watch
 from potluck.sim.simulate import summarize
