@@ -226,6 +226,11 @@ class ConvPlan(LayerPlan):
         return ConvTiles(self, target).result()
 
     @property
+    def estimate(self) -> float:
+        """Estimated cycles, rather too few."""
+        return self.sizes.cost(self.tiling)
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates, padding of channels not counted."""
         g = self.geometry

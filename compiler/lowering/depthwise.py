@@ -154,6 +154,11 @@ class DepthwisePlan(LayerPlan):
             )
         return best[1], best[2], best[3]
 
+    @property
+    def estimate(self) -> float:
+        """Estimated cycles, rather too few."""
+        return self._cost(self.geometry, self.rows, self.channels)
+
     def _cost(self, tile: Geometry, rows: int, channels: int) -> float:
         """Estimated cycles; the estimate only ranks tiles."""
         g, target, total = self.geometry, self.target, self.x.channels

@@ -7,13 +7,15 @@ PPU rounds once (``tflite_single``), so only layers whose requantization is that
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from potluck.compiler.lowering.base import Constant, LayerPlan, Target, Tensor, constant
 from potluck.compiler.lowering.base import copy as transfer
+from potluck.compiler.lowering.conv import ConvPlan
+from potluck.compiler.lowering.depthwise import DepthwisePlan
 from potluck.compiler.lowering.packing import IntegerWeights
 from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile
@@ -183,40 +185,47 @@ def coded(weights: IntegerWeights) -> tuple[CodeSet, NDArray[np.uint8]] | None:
     return int8_codes(levels)
 
 
-def offloaded(
-    name: str, op: str, x: Tensor, y: Tensor, images: int, geometry: Geometry, weights: IntegerWeights,
-    weights_name: str, target: Target, depthwise: bool = False,
-) -> PotPlan | None:  # fmt: skip
-    """The layer on the machine's accelerator; None if it has none, if the layer is not for it, or if cores are faster.
+def cheaper(plan: ConvPlan | DepthwisePlan, geometry: Geometry | None = None) -> LayerPlan:
+    """An integer layer on the machine's accelerator if it has one that takes the layer, and less time; else as it is.
 
-    Cores are given their peak of INT8 products, which no layer reaches.
+    Args:
+        plan: On the cores.
+        geometry: If the accelerator has another view of the image, of the same values in memory.
     """
-    machine, finish = target.machine, weights.finish
-    pot = machine.pot
-    if pot is None or pot.engine is None or target.flat or finish.law != "tflite_single":
-        return None
-    if x.dtype != "int8" or y.dtype != "int8" or x.affine is None or (found := coded(weights)) is None:
-        return None
-    assert finish.low is not None and finish.high is not None
+    weights, target = plan.weights, plan.target
+    if not isinstance(weights, IntegerWeights) or weights.finish.law != "tflite_single" or target.flat:
+        return plan
+    if target.machine.pot is None or target.machine.pot.engine is None:
+        return plan
+    if plan.x.dtype != "int8" or plan.y.dtype != "int8" or (found := coded(weights)) is None:
+        return plan
     kind, codes = found
-    g, shape = geometry, weights.levels.shape
-    conv = PotConv(
-        g.height, g.width, shape[0] if depthwise else shape[1], shape[0], kind, g.kernel, g.stride, g.dilation, g.pads,
-        depthwise, codes.shape[-1], x.affine.zero_point, finish.zero_point, int(finish.low), int(finish.high),
-    )  # fmt: skip
-    if (conv.out_height, conv.out_width) != (g.out_height, g.out_width) or max(
-        conv.height, conv.width
-    ) >= 1 << 16:
-        return None
-    planner = Planner.of(conv, machine)
+    images = plan.images if isinstance(plan, ConvPlan) else plan.x.shape[0]
+    conv = _conv(plan, geometry or plan.geometry, kind, codes.shape[-1])
+    if max(conv.height, conv.width, conv.channels, conv.filters) >= 1 << 16:
+        return plan
+    planner = Planner.of(conv, target.machine)
     try:
         tiling = planner.best()
-    except DataError:
-        return None
-    if planner.estimate(tiling) > conv.macs / machine.peak_macs_per_cycle("int8"):
-        return None
+    except DataError:  # no tiling fits
+        return plan
+    if images * planner.estimate(tiling) > plan.estimate:
+        return plan
     wsum, multiplier, shift = weights.constants
-    requantizer = Requantizer(wsum, multiplier, shift, finish.zero_point, conv.low, conv.high)
+    requantizer = Requantizer(wsum, multiplier, shift, conv.zero_point, conv.low, conv.high)
     return PotPlan(
-        name, op, x, y, images, conv, codes, weights, weights_name, requantizer, tiling, replace(target)
-    )
+        plan.name, plan.op, plan.x, plan.y, images, conv, codes, weights, plan.weights_name, requantizer, tiling, target
+    )  # fmt: skip
+
+
+def _conv(plan: ConvPlan | DepthwisePlan, g: Geometry, kind: CodeSet, planes: int) -> PotConv:
+    """One image of a layer as the accelerator sees it."""
+    weights, zero = plan.weights, plan.x.affine
+    assert isinstance(weights, IntegerWeights) and zero is not None
+    finish, (filters, channels) = weights.finish, weights.levels.shape[:2]
+    assert finish.low is not None and finish.high is not None
+    depthwise = isinstance(plan, DepthwisePlan)
+    return PotConv(
+        g.height, g.width, filters if depthwise else channels, filters, kind, g.kernel, g.stride, g.dilation, g.pads,
+        depthwise, planes, zero.zero_point, finish.zero_point, int(finish.low), int(finish.high),
+    )  # fmt: skip

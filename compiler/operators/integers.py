@@ -18,7 +18,7 @@ from potluck.compiler.lowering.base import Tensor
 from potluck.compiler.lowering.conv import ConvPlan
 from potluck.compiler.lowering.depthwise import DepthwisePlan
 from potluck.compiler.lowering.packing import IntegerWeights
-from potluck.compiler.lowering.pot import offloaded
+from potluck.compiler.lowering.pot import cheaper
 from potluck.compiler.lowering.stream import Stream
 from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.mx_nodes import MX_ELEMENTS, dequantizer, scales_reason
@@ -180,17 +180,12 @@ def _plan_conv(selector: Selector, node: ir.Node) -> None:
     geometry = geometry_of(node, x.shape, y.shape)
     name, common = _name(node, 2), (label(node), title(node), x, y)
     none, bias, open_ended = np.zeros(0, np.float32), _name(node, 3), (-math.inf, math.inf)
-    there = offloaded(*common, x.shape[0], geometry, weights, name, selector.target, depthwise)
-    if there is not None:
-        selector.plans.append(there)
-        return
+    plan: ConvPlan | DepthwisePlan
     if depthwise:
         plan = DepthwisePlan(*common, geometry, weights, name, none, bias, open_ended, selector.target)
-        selector.plans.append(plan)
-        return
-    selector.plans.append(
-        ConvPlan(*common, x.shape[0], geometry, weights, name, none, bias, open_ended, selector.target)
-    )
+    else:
+        plan = ConvPlan(*common, x.shape[0], geometry, weights, name, none, bias, open_ended, selector.target)
+    selector.plans.append(cheaper(plan))
 
 
 @operator(*_MATMULS, rule=_matmul, order="row")
@@ -204,18 +199,12 @@ def _plan_matmul(selector: Selector, node: ir.Node) -> None:
     ones, zeros = (1, 1), (0, 0, 0, 0)
     geometry = Geometry(rows // width, width, ones, ones, ones, zeros, rows // width, width)
     none, open_ended = np.zeros(0, np.float32), (-math.inf, math.inf)
-    common = (label(node), title(node), x, y, 1)
-    column = replace(geometry, height=rows, width=1, out_height=rows, out_width=1)
-    there = offloaded(*common, column, weights, _name(node, 2), selector.target)
-    if there is not None:
-        selector.plans.append(there)
-        return
-    selector.plans.append(
-        ConvPlan(
-            label(node), title(node), x, y, 1, geometry, weights, _name(node, 2), none, _name(node, 3),
-            open_ended, selector.target,
-        )
+    plan = ConvPlan(
+        label(node), title(node), x, y, 1, geometry, weights, _name(node, 2), none, _name(node, 3), open_ended,
+        selector.target,
     )  # fmt: skip
+    column = replace(geometry, height=rows, width=1, out_height=rows, out_width=1)
+    selector.plans.append(cheaper(plan, column))
 
 
 def _name(node: ir.Node, at: int) -> str:
