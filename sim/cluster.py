@@ -22,6 +22,7 @@ from potluck.sim.dram.attach import system_of
 from potluck.sim.dram.system import System
 from potluck.sim.files import Stream
 from potluck.sim.hart import Event, Hart
+from potluck.sim.helper import Helper
 from potluck.sim.htif import HostInterface
 from potluck.sim.jit.atomics import NOTHING
 from potluck.sim.memory import Memory
@@ -57,6 +58,7 @@ from potluck.sim.syscalls import Exit, Kernel, Moment
 DEFAULT_BUDGET = 20_000_000_000
 EXIT = 93
 STORES = (Kind.STORE, Kind.VSTORE, Kind.ATOMIC)
+LARGE = 1 << 17  # bytes of a program that is worth a second thread
 STRETCH = 1000  # instructions that a hart may run ahead of the others where they share memory by atomics
 
 
@@ -68,7 +70,8 @@ class Cluster:
         machine: the machine description.
         timed: whether cycles are counted.
         budget: retired instructions per hart after which the run is given up as endless.
-        threads: host threads; the result does not depend on it.
+        threads: host threads, of which two are of use: channels of DRAM, and harts that run for long between their
+            events. Default: one where a thread takes longer to start than the program to run. Results are the same.
         memoized: False times every instruction anew, the slow reference for tests.
         environment: arguments, streams and files of a program that is a Linux process.
         engine: what computes the nodes that the program leaves to the host (:mod:`potluck.isa.host`).
@@ -96,7 +99,7 @@ class Cluster:
         keeps = watch is not None and watch.window is not None
         self.dma = Dma(machine, self.memory, self.dram, keeps_transfers=keeps)
         self.pot: Accelerator | None = accelerator_of(machine, self.memory, self.dma, timed)
-        self.threads = threads or min(len(self.harts), os.cpu_count() or 1)
+        self.threads = threads or _useful_threads(program)
         self.exit_code: int | None = None
         self.host_seconds = 0.0
         for hart in self.harts:
@@ -125,7 +128,11 @@ class Cluster:
             code = self.memory.code
             waiting: dict[int, Event] = {}  # harts at the barrier
             if len(self.harts) == 1 or not (code.has_atomics() or code.has_fence_i()):
-                (self._loop_traced if self.dma.keeps_transfers else self._loop)(waiting)
+                if self.dma.keeps_transfers:
+                    self._loop_traced(waiting)
+                else:
+                    with Helper(self.threads > 1) as helper:
+                        self._loop(helper, waiting)
             if self.exit_code is None:
                 self._loop_in_order(waiting)
             if self.pot:
@@ -152,12 +159,12 @@ class Cluster:
                 raise DataError("input is missing", tensor=name)
             self.memory.write_tensor(tensor, np.asarray(inputs[name]))
 
-    def _loop(self, waiting: dict[int, Event]) -> None:
+    def _loop(self, helper: Helper, waiting: dict[int, Event]) -> None:
         """Harts in rounds; ends also before the first atomic access, in code that was not loaded."""
         for hart in self.harts if len(self.harts) > 1 else []:
             hart.state["turn"] = 0
         table, control = np.zeros((len(self.harts), TABLE), np.int64), np.zeros(CONTROL, np.int64)
-        control[[AT, REGISTERS]] = -1, self.machine.memory.registers_base
+        control[[AT, REGISTERS]] = -1, -1 if self.kernel else self.machine.memory.registers_base
         log = np.zeros((0, 2), np.int64)
         taken: dict[int, Event | Exception] = {}  # events that are carried out here
         atomic = False
@@ -167,7 +174,9 @@ class Cluster:
             for hart, line in zip(self.harts, table, strict=True):
                 hart.fill(line)
             self.dma.make_room(len(self.harts[0].store.requests))
+            helper.serve(self.timed, table, self.dma.arrays, log)
             number = int(run_rounds(self.timed, table, control, self.dma.arrays, log))
+            helper.pause()
             asks, hart, line = int(control[ASKS]), self.harts[number], table[number]
             if asks == ROUND_OVER:
                 return
@@ -453,6 +462,11 @@ class Cluster:
     def cycles(self) -> int:
         """Cycles from start to hart 0's exit."""
         return self.harts[0].cycles
+
+
+def _useful_threads(program: Program) -> int:
+    large = sum(len(section.data) for section in program.sections) >= LARGE
+    return min(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1) if large else 1
 
 
 def _require_ieee_host() -> None:

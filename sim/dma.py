@@ -18,6 +18,7 @@ from potluck.sim.dram.requests import BEATS, QUEUED, ROWS, SIZE, SOURCE, TARGET,
 from potluck.sim.dram.system import System
 from potluck.sim.memory import Memory
 from potluck.sim.state import HartState
+from potluck.sim.tasks import BOARD
 from potluck.sim.transfers import (
     BURST,
     BUSY,
@@ -127,6 +128,7 @@ class Dma:
             (DRAM_HOST, self.memory.dram.ctypes.data), (WRITABLE, self.memory.first_writable),
         ):  # fmt: skip
             fixed[word] = value
+        channels = self.dram.channels if self.dram else 0
         if self.dram is None:
             dram = tuple(np.zeros((0,) * dimensions, np.int64) for dimensions in DRAM_DIMENSIONS)
         else:
@@ -136,7 +138,8 @@ class Dma:
         self.arrays = DmaArrays(
             np.zeros(RECORD, np.int64), fixed, np.array([keys.dram.bytes_per_cycle], np.float64),
             np.zeros((MOST, TRANSFER), np.int64), np.zeros(2 * MOST, np.int64), np.zeros(2, np.int64),
-            np.zeros((0, 2), np.int64), np.zeros((0, System.tally().size), np.int64), dram,
+            np.zeros(MOST, np.int64), np.zeros((channels, MOST), np.int64), np.zeros((0, 2), np.int64),
+            np.zeros((channels, 0, System.tally().size), np.int64), np.zeros(BOARD, np.int64), dram,
         )  # fmt: skip
 
     def make_room(self, requests: int) -> None:
@@ -145,14 +148,14 @@ class Dma:
         if requests > held:
             more = ((0, max(2 * held, requests) - held), (0, 0))
             self.arrays = self.arrays._replace(
-                moved=np.pad(self.arrays.moved, more), tallies=np.pad(self.arrays.tallies, more)
+                moved=np.pad(self.arrays.moved, more), tallies=np.pad(self.arrays.tallies, ((0, 0), *more))
             )
 
     def traffic(self, requests: dict[int, int]) -> Traffic:
         """By request, with the requests' pcs in the order of their numbers."""
         count = min(len(requests), len(self.arrays.moved))
         pcs = np.fromiter(requests, np.uint64)[:count]
-        return Traffic(pcs, self.arrays.moved[:count], self.arrays.tallies[:count])
+        return Traffic(pcs, self.arrays.moved[:count], self.arrays.tallies.sum(axis=0)[:count])
 
     @property
     def bytes(self) -> dict[str, int]:

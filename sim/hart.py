@@ -51,6 +51,7 @@ from potluck.sim.rounds import (
     T_JUMPS,
     T_KEPT,
     T_KEPT_COUNT,
+    T_LENGTHS,
     T_MEMO,
     T_POINTERS,
     T_RECORD,
@@ -127,6 +128,7 @@ class Hart:
         self._waited = np.zeros(
             (self.counts.size, len(WAITED)), np.int64
         )  # cycles spent idle, by block and cause
+        self._lengths = np.zeros(self.counts.size, np.int64)  # instructions from a block to the next event
         self._idled: dict[tuple[int, str], int] = {}  # the same by pc and cause, where Python let time pass
         entries = MEMO_ENTRIES if timed and memoized else 1
         self._memo = np.zeros((entries, 8), np.int64)
@@ -254,21 +256,22 @@ class Hart:
         if missing > 0:
             self.counts = np.pad(self.counts, (0, missing))
             self._waited = np.pad(self._waited, ((0, missing), (0, 0)))
+            self._lengths = np.pad(self._lengths, (0, missing))
         return arrays
 
     def fill(self, line: NDArray[np.int64]) -> None:
         """Write down where our arrays are for :func:`potluck.sim.rounds.run_rounds`, unless ``line`` says so."""
         s = self._arrays()
         held = (*s, self.record, self.jumps, self.counts, self._memo, self._waited, self.state.raw)
-        if len(self._filled) == len(held) and all(map(is_, self._filled, held)):
+        if line[T_STATE] == self.state.address and all(map(is_, self._filled, held)):
             return
         self._filled = held  # it also keeps them alive while their addresses are used
         for word, array in (
             (T_STATE, self.state.raw), (T_RECORD, self.record), (T_JUMPS, self.jumps), (T_COUNTS, self.counts),
             (T_MEMO, self._memo), (T_CAUSES, self._causes), (T_STATES, self._states), (T_INDEX, self._state_index),
             (T_SCRATCH, self._scratch), (T_ROW_CODES, self._row_codes), (T_KEPT, self._kept_codes),
-            (T_WAITED, self._waited), (T_POINTERS, s.pointers), (T_SUCCESSORS, s.successors), (T_INFO, s.info),
-            (T_TIMING, s.timing_rows), (T_SLOTS, s.code_slots),
+            (T_WAITED, self._waited), (T_LENGTHS, self._lengths), (T_POINTERS, s.pointers),
+            (T_SUCCESSORS, s.successors), (T_INFO, s.info), (T_TIMING, s.timing_rows), (T_SLOTS, s.code_slots),
         ):  # fmt: skip
             line[word] = array.ctypes.data
         line[T_BLOCKS], line[T_ROWS] = s.pointers.size, s.code_slots.size

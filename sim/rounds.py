@@ -36,9 +36,20 @@ from potluck.sim.driver import (  # noqa: E402
     intern,
     run_blocks,
 )
+from potluck.sim.tasks import FROM, HELPERS, KIND, TO, finish, join, leave, post, take  # noqa: E402
 from potluck.sim.timing import CAUSES, STATE_SIZE, wait  # noqa: E402
 from potluck.sim.timing import ROW as TIMING_ROW  # noqa: E402
-from potluck.sim.transfers import COUNT, WAITING, DmaArrays, forget, queue_copy, settle  # noqa: E402
+from potluck.sim.transfers import (  # noqa: E402
+    CHANNEL,
+    COUNT,
+    HART,
+    WAITING,
+    DmaArrays,
+    forget,
+    queue_copy,
+    serve_channel,
+    settle,
+)
 
 BARRIER, HART_COUNT, TIMER = 8, 0, 16  # cluster registers
 LAST_CYCLE = 1 << 62
@@ -54,15 +65,16 @@ WAITED = ("dma", "sync")
 (
     T_STATE, T_RECORD, T_JUMPS, T_COUNTS, T_MEMO, T_CAUSES, T_STATES, T_INDEX, T_SCRATCH, T_ROW_CODES, T_KEPT, T_WAITED,
     T_POINTERS, T_SUCCESSORS, T_INFO, T_TIMING, T_SLOTS, T_BLOCKS, T_ROWS, T_ENTRIES, T_STATE_COUNT, T_KEPT_COUNT,
-    T_PHASE, T_REASON,
-) = range(24)  # fmt: skip
-TABLE = 24
+    T_LENGTHS, T_PHASE, T_REASON,
+) = range(25)  # fmt: skip
+TABLE = 25
 # What a hart does: runs; has an event that may be carried out here, or one that Python has taken; waits at the barrier;
-# has ended; needs the block that follows its event.
-RUNS, HELD, TAKEN_OVER, PARKED, ENDED, LINKS = range(6)
+# has ended; needs the block that follows its event; has stopped for a reason that nobody has looked at.
+RUNS, HELD, TAKEN_OVER, PARKED, ENDED, LINKS, STOPPED = range(7)
+LONG = 3000  # instructions to the next event that are worth a second thread
 # Words of the control record: what Python is asked for, which hart's event is next (-1: harts run), whether to end with
-# this round, the address of the cluster's registers, and whether others use DRAM in the order of time, so that Python
-# has to queue the DMA's transfers.
+# this round, the address of the cluster's registers (-1: a process has none), and whether others use DRAM in the order
+# of time, so that Python has to queue the DMA's transfers.
 ASKS, AT, LAST_ROUND, REGISTERS, SHARED = range(5)
 CONTROL = 5
 # What Python is asked for: why a hart stopped, an event, to release the barrier, somebody that runs, nothing.
@@ -205,7 +217,7 @@ def _asked(hart: NDArray[Any], reason: int, registers: int) -> int:
     asked, count = info[2], info[1]
     if count != 1 or np.int64(peek(np.uint64(hart[T_STATE] + _EVENT_ROW))) != _row(hart):
         return NOTHING
-    if (asked == READ_REGISTER) != (reason == FAULT):
+    if (asked == READ_REGISTER) != (reason == FAULT) or (asked == READ_REGISTER and registers < 0):
         return NOTHING
     offset = np.int64(peek(np.uint64(hart[T_STATE] + _EVENT_ADDRESS))) - registers
     if asked == READ_REGISTER and offset != BARRIER and offset != HART_COUNT and offset != TIMER:
@@ -279,6 +291,44 @@ def _release(timed: bool, table: NDArray[Any], log: NDArray[Any]) -> bool:
 
 
 @numba.njit(nogil=True, cache=True)
+def _go_on(timed: bool, hart: NDArray[Any], log: NDArray[Any]) -> None:
+    """Let a hart that runs go on until it stops."""
+    if hart[T_PHASE] != RUNS:
+        return
+    record = _record(hart)
+    block, before = record[R_BLOCK], record[R_INSTRUCTIONS]
+    hart[T_REASON] = _run(timed, hart, log)
+    hart[T_PHASE] = STOPPED
+    _words(hart[T_LENGTHS], hart[T_BLOCKS])[block] = record[R_INSTRUCTIONS] - before
+
+
+@numba.njit(nogil=True, cache=True)
+def _share(table: NDArray[Any]) -> bool:
+    """Whether two harts at least have a long way to their next events, as it was when they were here last."""
+    long = 0
+    for number in range(table.shape[0]):
+        hart = table[number]
+        length = _words(hart[T_LENGTHS], hart[T_BLOCKS])[_record(hart)[R_BLOCK]]
+        long += 1 if hart[T_PHASE] == RUNS and length >= LONG else 0
+    return long > 1
+
+
+@numba.njit(nogil=True, cache=True)
+def help_out(timed: bool, table: NDArray[Any], dma: DmaArrays, log: NDArray[Any]) -> None:
+    """What a second thread does while another one is in :func:`run_rounds`."""
+    board = dma.board
+    while True:
+        task = join(board)
+        if task < 0:
+            return
+        if board[KIND] == CHANNEL:
+            serve_channel(task, board[FROM], board[TO], dma)
+        else:
+            _go_on(timed, table[task], log)
+        leave(board)
+
+
+@numba.njit(nogil=True, cache=True)
 def run_rounds(
     timed: bool, table: NDArray[Any], control: NDArray[Any], dma: DmaArrays, log: NDArray[Any]
 ) -> int:
@@ -302,10 +352,17 @@ def run_rounds(
                 return number
         if control[AT] < 0:
             events, parked = 0, 0
+            if dma.board[HELPERS] != 0 and _share(table):
+                post(dma.board, HART, ZERO, ZERO, harts)
+                task = take(dma.board)
+                while task >= 0:
+                    _go_on(timed, table[task], log)
+                    task = take(dma.board)
+                finish(dma.board)
             for number in range(harts):
                 hart = table[number]
-                if hart[T_PHASE] == RUNS:
-                    hart[T_REASON] = _run(timed, hart, log)
+                _go_on(timed, hart, log)
+                if hart[T_PHASE] == STOPPED:
                     if _asked(hart, hart[T_REASON], control[REGISTERS]) == NOTHING:
                         control[ASKS] = REASON
                         return number

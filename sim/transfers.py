@@ -26,8 +26,12 @@ from potluck.sim.dram.requests import (  # noqa: E402  (Numba reads its cache fo
     SOURCE,
     TALLY,
     TARGET,
-    run_transfers,
+    finish_transfers,
+    plan_transfers,
+    serve_copy,
+    serve_transfers,
 )
+from potluck.sim.tasks import HELPERS, finish, post, take  # noqa: E402
 
 # Words of the DMA's record. The ends of transfers that are not known to be complete are ``ends[HEAD:TAIL]``.
 COUNT, WAITING, HEAD, TAIL, BUSY, READ, WRITTEN, IN_L1 = range(8)
@@ -37,6 +41,8 @@ WIDTH, SETUP, PATH, LATENCY, L1_BASE, L1_BYTES, L1_HOST, DRAM_BASE, DRAM_BYTES, 
     PIECE, MODELED_IN_ALL = range(15)  # fmt: skip
 FIXED = 15
 MOVED, MOVED_DRAM = 0, 1  # columns of ``moved``
+CHANNEL, HART = np.int64(0), np.int64(1)  # kinds of tasks
+WORTH = 4096  # bytes of DRAM that are worth a second thread
 DRAM_DIMENSIONS = (1, 2, 1, 1, 2, 3, 3, 3, 2, 3)  # of the arrays of a DRAM's state
 
 _SOURCE, _TARGET = WORD["dma_source"], WORD["dma_target"]
@@ -53,9 +59,11 @@ class DmaArrays(NamedTuple):
         rate: float64 [1], bytes of DRAM per cycle if it has no commands.
         queue: int64 [most, TRANSFER], transfers whose times are not known.
         ends: int64 [n], cycles.
-        clocks: int64 [2], see :func:`run_transfers`.
+        clocks: int64 [2], see :func:`plan_transfers`.
+        begins, served: int64 [most] and [channels, most], see :func:`plan_transfers` and :func:`serve_transfers`.
         moved: int64 [requests, 2], bytes and bytes of DRAM by request.
-        tallies: int64 [requests, engine.RECORD], what the DRAM did.
+        tallies: int64 [channels, requests, engine.RECORD], what the DRAM did.
+        board: int64 [BOARD], tasks for a second thread.
         dram: the state of :class:`potluck.sim.dram.system.System`, or empty arrays.
     """
 
@@ -65,8 +73,11 @@ class DmaArrays(NamedTuple):
     queue: NDArray[np.int64]
     ends: NDArray[np.int64]
     clocks: NDArray[np.int64]
+    begins: NDArray[np.int64]
+    served: NDArray[np.int64]
     moved: NDArray[np.int64]
     tallies: NDArray[np.int64]
+    board: NDArray[np.int64]
     dram: tuple[NDArray[np.int64], ...]
 
 
@@ -170,6 +181,35 @@ def enter(
 
 
 @numba.njit(nogil=True, cache=True)
+def serve_channel(channel: int, at: int, end: int, dma: DmaArrays) -> None:
+    """A channel's part of planned transfers."""
+    fixed = dma.fixed
+    ratio, shifts, p, first, entries, allowed, banks, ranks, counts, log = dma.dram
+    serve_transfers(
+        channel, at, end, dma.queue, dma.begins, dma.served, dma.tallies, fixed[WIDTH], fixed[BURST],
+        fixed[PIECE : PIECE + 2], ratio, shifts, p, first, entries, allowed, banks, ranks, counts, log,
+    )  # fmt: skip
+
+
+@numba.njit(nogil=True, cache=True)
+def _serve(at: int, end: int, dma: DmaArrays) -> None:
+    """All channels' parts of planned transfers, on two threads if there is much to do."""
+    channels, size = dma.served.shape[0], np.int64(0)
+    for n in range(at, end):
+        size += dma.queue[n, SIZE] * dma.queue[n, ROWS]
+    if dma.board[HELPERS] == 0 or size < WORTH:
+        for channel in range(channels):
+            serve_channel(channel, at, end, dma)
+        return
+    post(dma.board, CHANNEL, at, end, channels)
+    channel = take(dma.board)
+    while channel >= 0:
+        serve_channel(channel, at, end, dma)
+        channel = take(dma.board)
+    finish(dma.board)
+
+
+@numba.njit(nogil=True, cache=True)
 def settle(dma: DmaArrays) -> bool:
     """Find out when everything that is queued is complete; False if there is no room to note that."""
     record, fixed, ends, clocks = dma.record, dma.fixed, dma.ends, dma.clocks
@@ -184,19 +224,28 @@ def settle(dma: DmaArrays) -> bool:
         if kept + n > ends.shape[0]:
             return False
     place = ends[record[TAIL] : record[TAIL] + n]
-    costs = np.empty(3, np.int64)
-    costs[0], costs[1], costs[2] = fixed[SETUP], fixed[PATH], fixed[LATENCY]
     if fixed[MODELED] != 0:
+        costs = fixed[SETUP : LATENCY + 1]
         limits = fixed[PIECE : PIECE + 2]
-        ratio, shifts, p, first, entries, allowed, banks, ranks, counts, log = dma.dram
-        run_transfers(
-            dma.queue[:n], clocks, costs, dma.tallies, place, fixed[WIDTH], fixed[BURST], limits, ratio, shifts, p,
-            first, entries, allowed, banks, ranks, counts, log,
-        )  # fmt: skip
+        at = np.int64(0)
+        while at < n:
+            end = plan_transfers(
+                dma.queue, at, n, clocks, costs, fixed[WIDTH], fixed[BURST], limits, dma.begins
+            )  # fmt: skip
+            if dma.queue[at, SOURCE] != 0 and dma.queue[at, TARGET] != 0:
+                ratio, shifts, p, first, entries, allowed, banks, ranks, counts, log = dma.dram
+                serve_copy(
+                    at, dma.queue, dma.begins, dma.served, dma.tallies, clocks, costs, fixed[WIDTH], fixed[BURST],
+                    limits, ratio, shifts, p, first, entries, allowed, banks, ranks, counts, log,
+                )  # fmt: skip
+            else:
+                _serve(at, end, dma)
+            finish_transfers(at, end, dma.queue, dma.begins, dma.served, clocks, costs, place)
+            at = end
     else:
         for k in range(n):
             now, beats = dma.queue[k, QUEUED], dma.queue[k, BEATS]
-            last = now + costs[0] + costs[2] + beats
+            last = now + fixed[SETUP] + fixed[LATENCY] + beats
             # The latency of a transfer overlaps the data of the one before it.
             clocks[0] = max(last, max(now, clocks[0]) + beats)
             place[k] = clocks[0]

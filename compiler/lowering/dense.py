@@ -150,7 +150,9 @@ class DensePlan(LayerPlan):
 
     def _slice_bias(self, start: int) -> F32:
         values = self.bias[start : start + self.slice].astype(np.float32)
-        return np.pad(values, (0, align(4 * self.slice) // 4 - self.slice))
+        padded = np.zeros(align(4 * self.slice) // 4, np.float32)
+        padded[: values.size] = values
+        return padded
 
     def _pack(self, group: Sequence[int], piece: int) -> list[Constant]:
         """Weights of one piece of K for the slices of a group, one after the other: codes and scales, or values."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from potluck.compiler.memory import align
 from potluck.isa.blocks import pack
 from potluck.isa.mx import MxTensor
 from potluck.kernels.base import Element, Stored
@@ -18,6 +19,8 @@ from potluck.kernels.expand_codes import TABLE_BYTES, pack_codes
 from potluck.kernels.expand_groups import pack_groups
 from potluck.kernels.requantize import Finish
 from potluck.kernels.widen_weights import HalfElement
+
+_T = TypeVar("_T", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,11 +168,19 @@ def pick(weights: Weights, channels: slice, first: int = 0, count: int | None = 
     return np.asarray(_part(weights[channels], first, count), np.float32)
 
 
-def _part(array: NDArray[np.generic], first: int, count: int | None) -> NDArray[np.generic]:
+def _part(array: NDArray[_T], first: int, count: int | None) -> NDArray[_T]:
     if count is None:
         return array[:, first:]
     part = array[:, first : first + count]
-    return np.pad(part, [(0, 0), (0, count - part.shape[1]), (0, 0), (0, 0)])
+    return _extended(part, 1, count)
+
+
+def _extended(array: NDArray[_T], axis: int, size: int, fill: int = 0) -> NDArray[_T]:
+    """The array with an axis of ``size``; it itself if that is so (np.pad takes longer than to pack a slice)."""
+    missing = size - array.shape[axis]
+    if not missing:
+        return array
+    return np.pad(array, [(0, missing * (k == axis)) for k in range(array.ndim)], constant_values=fill)
 
 
 def pack_mx(weights: MxTensor) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -180,7 +191,7 @@ def pack_mx(weights: MxTensor) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """
     bits = weights.layout.element.bits
     codes = weights.codes.transpose(2, 3, 0, 1)
-    codes = np.pad(codes, [(0, 0)] * 3 + [(0, -codes.shape[-1] % (64 // bits))])
+    codes = _extended(codes, 3, align(codes.shape[-1], 64 // bits))
     rows = pack(codes, bits)
     chunks = rows.reshape(*rows.shape[:3], -1, 8).transpose(0, 1, 3, 2, 4)
     return np.ascontiguousarray(chunks), pack_scales(weights)
@@ -189,5 +200,4 @@ def pack_mx(weights: MxTensor) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 def pack_scales(weights: MxTensor) -> NDArray[np.uint8]:
     """Scales [KH, KW, blocks of C, Cout to a multiple of 8], 1.0 for channels that do not exist."""
     scales = weights.scales.transpose(2, 3, 1, 0)
-    padding = [(0, 0)] * 3 + [(0, -scales.shape[-1] % 8)]
-    return np.pad(scales, padding, constant_values=127)
+    return np.ascontiguousarray(_extended(scales, 3, align(scales.shape[-1], 8), 127))

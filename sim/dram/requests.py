@@ -1,4 +1,9 @@
-"""Requests of all channels: from addresses to each channel's list, and a transfer's bursts; compiled."""
+"""Requests of all channels: from addresses to each channel's list, and a transfer's bursts; compiled.
+
+Channels know nothing of each other. The cycles at which a DMA asks for bursts do not depend on when others arrive, but
+for a copy inside DRAM; so each channel can serve a queue of transfers from its first to its last on its own, in any
+order of channels or at the same time.
+"""
 
 from __future__ import annotations
 
@@ -8,49 +13,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.sim.dram.engine import ARRIVAL, BANK, REQUEST, REQUESTED, WRITES, ZERO, run_channel
+from potluck.sim.dram.engine import ARRIVAL, BANK, REQUEST, REQUESTED, STATE, WRITES, ZERO, run_channel
 
-
-@numba.njit(nogil=True, cache=True, forceinline=True)
-def burst_count(start: int, step: int, rows: int, size: int, burst: int) -> int:
-    """Bursts that ``rows`` rows of ``size`` bytes touch."""
-    total = 0
-    for row in range(rows):
-        low = start + row * step
-        total += (low + size - 1) // burst - low // burst + 1
-    return total
-
-
-@numba.njit(nogil=True, cache=True, forceinline=True)
-def fill_bursts(
-    start: int, step: int, rows: int, size: int, burst: int, width: int, begin: int, ratio: NDArray[Any],
-    offsets: NDArray[Any], arrivals: NDArray[Any],
-) -> int:  # fmt: skip
-    """Offsets of the bursts of a transfer and the clocks at which a bus of ``width`` bytes per cycle asks for them.
-
-    Args:
-        start, step, rows, size: the transfer's end in DRAM, in bytes from its start.
-        burst: bytes of a burst.
-        width: bytes of a beat on the bus; a row takes whole, aligned beats, one per cycle.
-        begin: cycle of the first beat.
-        ratio: memory clocks per cycle as numerator and denominator.
-        offsets, arrivals: int64 [burst_count], filled.
-
-    Returns:
-        Beats.
-    """
-    beats, n = 0, 0
-    for row in range(rows):
-        low = start + row * step
-        first_beat = low // width
-        for number in range(low // burst, (low + size - 1) // burst + 1):
-            offset = number * burst
-            cycle = begin + beats + max(offset, low) // width - first_beat
-            offsets[n] = offset
-            arrivals[n] = (cycle * ratio[0] + ratio[1] - 1) // ratio[1]
-            n += 1
-        beats += (low + size - 1) // width - first_beat + 1
-    return beats
+# Words of a transfer that waits for its times.
+QUEUED, BEATS, SIZE, ROWS, TALLY, SOURCE, TARGET = 0, 1, 2, 3, 4, 5, 8
+END = 3  # words of an end: whether it lies in DRAM, bytes from DRAM's start, bytes from row to row
+TRANSFER = TARGET + END
 
 
 @numba.njit(nogil=True, cache=True)
@@ -110,95 +78,233 @@ def run_all(
 
 
 @numba.njit(nogil=True, cache=True)
-def run_range(
-    start: int, step: int, rows: int, size: int, write: bool, begin: int, width: int, burst: int, limits: NDArray[Any],
-    ratio: NDArray[Any], shifts: NDArray[Any], p: NDArray[Any], first: NDArray[Any], entries: NDArray[Any],
-    allowed: NDArray[Any], banks: NDArray[Any], ranks: NDArray[Any], record: NDArray[Any], log: NDArray[Any],
-    tally: NDArray[Any],
-) -> tuple[int, int, int]:  # fmt: skip
-    """Serve the bursts of one end of a transfer; arguments as in :func:`fill_bursts` and :func:`run_all`.
-
-    Args:
-        limits: int64 [2], bursts that are scheduled at a time, and at all: the time of the rest is in proportion, and
-            its commands are not counted.
-        tally: int64 [RECORD], raised by what the channels' records counted.
-
-    Returns:
-        Cycle after the first burst's data, cycle after the last data, beats.
-    """
-    for c in range(record.shape[0]):
-        for k in range(record.shape[1]):
-            tally[k] -= record[c, k]
+def _pieces(rows: Any, size: Any, burst: Any, width: Any, limits: NDArray[Any]) -> tuple[Any, Any, Any]:
+    """How a range is scheduled: rows that are modeled at all, rows and bytes of a row at a time."""
     per_row = size // burst + 2
     modeled = min(rows, max(1, limits[1] // per_row))
     some = max(1, min(modeled, limits[0] // per_row))
-    length = size if per_row <= limits[0] else limits[0] * burst // width * width
-    logged = np.empty(record.shape[0], np.int64)
-    earliest, latest, beats = np.int64(-1), np.int64(0), np.int64(0)
-    for row in range(0, modeled, some):
-        for at in range(0, size, length):
-            low, lines, part = start + row * step + at, min(some, modeled - row), min(length, size - at)
-            count = burst_count(low, step, lines, part, burst)
-            offsets, arrivals = np.empty(count, np.int64), np.empty(count, np.int64)
-            done, writes = np.empty(count, np.int64), np.empty(count, np.bool_)
-            writes[:] = write
-            asked = fill_bursts(low, step, lines, part, burst, width, begin + beats, ratio, offsets, arrivals)
-            last = run_all(offsets, arrivals, writes, done, shifts, p, first, entries, allowed, banks, ranks, record,
-                           ZERO, log, logged)  # fmt: skip
-            if earliest < 0:
-                earliest = (done[0] * ratio[1] + ratio[0] - 1) // ratio[0]
-            latest = max(latest, (last * ratio[1] + ratio[0] - 1) // ratio[0])
-            beats += asked
-    for c in range(record.shape[0]):
-        for k in range(record.shape[1]):
-            tally[k] += record[c, k]
-    if modeled < rows:
-        latest = begin + ((latest - begin) * rows + modeled - 1) // modeled
-        beats = (beats * rows + modeled - 1) // modeled
-    return int(earliest), int(latest), int(beats)
-
-
-# Words of a transfer that waits for its times.
-QUEUED, BEATS, SIZE, ROWS, TALLY, SOURCE, TARGET = 0, 1, 2, 3, 4, 5, 8
-END = 3  # words of an end: whether it lies in DRAM, bytes from DRAM's start, bytes from row to row
-TRANSFER = TARGET + END
+    return modeled, some, size if per_row <= limits[0] else limits[0] * burst // width * width
 
 
 @numba.njit(nogil=True, cache=True)
-def run_transfers(
-    queue: NDArray[Any], clocks: NDArray[Any], costs: NDArray[Any], tallies: NDArray[Any], ends: NDArray[Any],
-    width: int, burst: int, limits: NDArray[Any], ratio: NDArray[Any], shifts: NDArray[Any], p: NDArray[Any],
-    first: NDArray[Any], entries: NDArray[Any], allowed: NDArray[Any], banks: NDArray[Any], ranks: NDArray[Any],
-    record: NDArray[Any], log: NDArray[Any],
-) -> None:  # fmt: skip
-    """When transfers that run one after the other are complete; other arguments as in :func:`run_range`.
+def range_beats(
+    start: int, step: int, rows: int, size: int, width: int, burst: int, limits: NDArray[Any]
+) -> int:
+    """Beats of a range: of each row (or piece of one, see :func:`_pieces`) whole, aligned ones."""
+    modeled, _, length = _pieces(rows, size, burst, width, limits)
+    beats = np.int64(0)
+    for row in range(modeled):
+        for at in range(0, size, length):
+            low = start + row * step + at
+            beats += (low + min(length, size - at) - 1) // width - low // width + 1
+    return int((beats * rows + modeled - 1) // modeled) if modeled < rows else int(beats)
 
-    The DMA asks for one beat per cycle, transfer after transfer. A copy inside DRAM writes from the cycle in which its
-    first data arrive. The latency of a transfer overlaps the data of the one before it.
+
+@numba.njit(nogil=True, cache=True)
+def _fill(
+    channel: int, start: int, step: int, rows: int, size: int, write: bool, begin: Any, burst: int, width: int,
+    ratio: NDArray[Any], shifts: NDArray[Any], requests: NDArray[Any],
+) -> tuple[Any, Any]:  # fmt: skip
+    """A channel's requests of a range: the bursts in it, and the clocks at which a bus asks for them.
+
+    Args:
+        begin: cycle of the first beat; the bus asks for a beat per cycle.
+        requests: int64 [n, REQUEST], filled from the first on.
+
+    Returns:
+        Requests, and beats of all channels.
+    """
+    channel_shift, channel_mask = shifts[0, 0], (np.int64(1) << shifts[0, 1]) - 1
+    row_shift, row_mask = shifts[5, 0], (np.int64(1) << shifts[5, 1]) - 1
+    cycle, n = begin, 0
+    clock, clock_of = np.int64(0), np.int64(-1)
+    for row in range(rows):
+        low = start + row * step
+        offset = low // burst * burst
+        next_beat = (low // width + 1) * width  # where the beat after the present one begins
+        while offset < low + size:
+            while offset >= next_beat:
+                cycle += 1
+                next_beat += width
+            if (offset >> channel_shift) & channel_mask == channel:
+                if cycle != clock_of:
+                    clock, clock_of = (cycle * ratio[0] + ratio[1] - 1) // ratio[1], cycle
+                bank = np.int64(0)
+                for field in range(1, 5):
+                    bank = (bank << shifts[field, 1]) | (
+                        (offset >> shifts[field, 0]) & ((np.int64(1) << shifts[field, 1]) - 1)
+                    )
+                requests[n, ARRIVAL], requests[n, BANK], requests[n, WRITES] = clock, bank, write
+                requests[n, REQUESTED], requests[n, STATE] = (offset >> row_shift) & row_mask, 0
+                n += 1
+            offset += burst
+        cycle += (low + size - 1) // width - (next_beat - width) // width + 1
+    return n, cycle - begin
+
+
+@numba.njit(nogil=True, cache=True)
+def serve_range(
+    channel: int, start: int, step: int, rows: int, size: int, write: bool, begin: int, width: int, burst: int,
+    limits: NDArray[Any], ratio: NDArray[Any], shifts: NDArray[Any], p: NDArray[Any], first: NDArray[Any],
+    entries: NDArray[Any], allowed: NDArray[Any], banks: NDArray[Any], ranks: NDArray[Any], record: NDArray[Any],
+    log: NDArray[Any], tally: NDArray[Any],
+) -> tuple[int, int]:  # fmt: skip
+    """Serve the bursts of one end of a transfer that lie in a channel; arguments as in :func:`run_all`.
+
+    Args:
+        channel: its number.
+        start, step, rows, size: the end, in bytes from the start of DRAM.
+        write: direction.
+        begin: cycle of the transfer's first beat; ``width`` bytes are asked for per cycle.
+        limits: int64 [2], bursts that are scheduled at a time, and at all: the time of the rest is in proportion, and
+            its commands are not counted.
+        tally: int64 [RECORD], raised by what the channel's record counted.
+
+    Returns:
+        Cycle after the data of the range's first burst (-1: it lies in another channel), cycle after the last data.
+    """
+    counts = record[channel]
+    for k in range(counts.shape[0]):
+        tally[k] -= counts[k]
+    modeled, some, length = _pieces(rows, size, burst, width, limits)
+    earliest, latest, asked = np.int64(-1), np.int64(0), np.int64(0)
+    mine = (start // burst * burst >> shifts[0, 0]) & ((np.int64(1) << shifts[0, 1]) - 1) == channel
+    most = some * (min(length, size) // burst + 2)
+    requests, done = np.empty((most, REQUEST), np.int64), np.empty(most, np.int64)
+    for row in range(0, modeled, some):
+        for at in range(0, size, length):
+            count, beats = _fill(
+                channel, start + row * step + at, step, min(some, modeled - row), min(length, size - at), write,
+                begin + asked, burst, width, ratio, shifts, requests,
+            )  # fmt: skip
+            asked += beats
+            if count == 0:
+                continue
+            run_channel(
+                p, first, entries, allowed[channel], banks[channel], ranks[channel], counts, requests[:count],
+                done[:count], ZERO, log[channel],
+            )  # fmt: skip
+            if mine and earliest < 0:
+                earliest = (done[0] * ratio[1] + ratio[0] - 1) // ratio[0]
+            last = done[:count].max()
+            latest = max(latest, (last * ratio[1] + ratio[0] - 1) // ratio[0])
+    for k in range(counts.shape[0]):
+        tally[k] += counts[k]
+    if modeled < rows and latest > 0:
+        latest = begin + ((latest - begin) * rows + modeled - 1) // modeled
+    return int(earliest), int(latest)
+
+
+@numba.njit(nogil=True, cache=True)
+def plan_transfers(
+    queue: NDArray[Any], at: int, count: int, clocks: NDArray[Any], costs: NDArray[Any], width: int, burst: int,
+    limits: NDArray[Any], begins: NDArray[Any],
+) -> int:  # fmt: skip
+    """When the DMA begins to ask for the data of transfers that run one after the other.
+
+    The DMA asks for one beat per cycle, transfer after transfer.
 
     Args:
         queue: int64 [n, TRANSFER].
+        at, count: the transfers: from ``at`` on, at most up to ``count``.
         clocks: int64 [2], the cycle at which the last transfer is complete and that at which the DMA has asked DRAM
-            for its last beat; updated.
+            for its last beat; the second is updated.
         costs: int64 [3], cycles of set-up, of the way to DRAM, and of a transfer that moves nothing.
-        tallies: int64 [m, RECORD], raised.
-        ends: int64 [n], set.
+        begins: int64 [n], set to the cycles at which the first requests reach the controllers.
+
+    Returns:
+        Where the next plan begins: after the first of them if that is a copy inside DRAM, before the next such copy,
+        or ``count``.
     """
-    for n in range(queue.shape[0]):
-        ready, beats = queue[n, QUEUED] + costs[0], queue[n, BEATS]
-        if beats == 0:
-            last = ready + costs[2]
-        else:
-            begin = max(ready, clocks[1]) + costs[1]
-            last = begin + beats
+    n = at
+    while n < count:
+        copies = queue[n, SOURCE] != 0 and queue[n, TARGET] != 0
+        if copies and n > at:
+            return n
+        begins[n] = max(queue[n, QUEUED] + costs[0], clocks[1]) + costs[1]
+        if queue[n, BEATS] != 0 and not copies:
             for word in (SOURCE, TARGET):
                 if queue[n, word] != 0:
-                    earliest, latest, asked = run_range(
-                        queue[n, word + 1], queue[n, word + 2], queue[n, ROWS], queue[n, SIZE], word == TARGET, begin,
-                        width, burst, limits, ratio, shifts, p, first, entries, allowed, banks, ranks, record, log,
-                        tallies[queue[n, TALLY]],
-                    )  # fmt: skip
-                    clocks[1] = begin + asked - costs[1]
-                    begin, last = earliest, max(last, latest)
+                    asked = range_beats(
+                        queue[n, word + 1],
+                        queue[n, word + 2],
+                        queue[n, ROWS],
+                        queue[n, SIZE],
+                        width,
+                        burst,
+                        limits,
+                    )
+                    clocks[1] = begins[n] + asked - costs[1]
+        n += 1
+        if copies:
+            return n
+    return n
+
+
+@numba.njit(nogil=True, cache=True)
+def serve_transfers(
+    channel: int, at: int, end: int, queue: NDArray[Any], begins: NDArray[Any], served: NDArray[Any],
+    tallies: NDArray[Any], width: int, burst: int, limits: NDArray[Any], ratio: NDArray[Any], shifts: NDArray[Any],
+    p: NDArray[Any], first: NDArray[Any], entries: NDArray[Any], allowed: NDArray[Any], banks: NDArray[Any],
+    ranks: NDArray[Any], record: NDArray[Any], log: NDArray[Any],
+) -> None:  # fmt: skip
+    """A channel's part of planned transfers, ``queue[at:end]``, none of which copies inside DRAM.
+
+    Args:
+        served: int64 [channels, n], set to the cycle after the last data.
+        tallies: int64 [channels, m, RECORD], raised.
+    """
+    for n in range(at, end):
+        served[channel, n] = 0
+        for word in (SOURCE, TARGET):
+            if queue[n, BEATS] != 0 and queue[n, word] != 0:
+                _, served[channel, n] = serve_range(
+                    channel, queue[n, word + 1], queue[n, word + 2], queue[n, ROWS], queue[n, SIZE], word == TARGET,
+                    begins[n], width, burst, limits, ratio, shifts, p, first, entries, allowed, banks, ranks, record,
+                    log, tallies[channel, queue[n, TALLY]],
+                )  # fmt: skip
+
+
+@numba.njit(nogil=True, cache=True)
+def serve_copy(
+    n: int, queue: NDArray[Any], begins: NDArray[Any], served: NDArray[Any], tallies: NDArray[Any],
+    clocks: NDArray[Any], costs: NDArray[Any], width: int, burst: int, limits: NDArray[Any], ratio: NDArray[Any],
+    shifts: NDArray[Any], p: NDArray[Any], first: NDArray[Any], entries: NDArray[Any], allowed: NDArray[Any],
+    banks: NDArray[Any], ranks: NDArray[Any], record: NDArray[Any], log: NDArray[Any],
+) -> None:  # fmt: skip
+    """All of a planned copy inside DRAM, which writes from the cycle in which its first data arrive."""
+    channels, begin = record.shape[0], begins[n]
+    served[:, n] = 0
+    for word in (SOURCE, TARGET):
+        start, step, rows, size = queue[n, word + 1], queue[n, word + 2], queue[n, ROWS], queue[n, SIZE]
+        first_data = begin
+        for channel in range(channels):
+            earliest, latest = serve_range(
+                channel, start, step, rows, size, word == TARGET, begin, width, burst, limits, ratio, shifts, p,
+                first, entries, allowed, banks, ranks, record, log, tallies[channel, queue[n, TALLY]],
+            )  # fmt: skip
+            served[channel, n] = max(served[channel, n], latest)
+            first_data = max(first_data, earliest)
+        clocks[1] = begin + range_beats(start, step, rows, size, width, burst, limits) - costs[1]
+        begin = first_data
+
+
+@numba.njit(nogil=True, cache=True)
+def finish_transfers(
+    at: int, end: int, queue: NDArray[Any], begins: NDArray[Any], served: NDArray[Any], clocks: NDArray[Any],
+    costs: NDArray[Any], ends: NDArray[Any],
+) -> None:  # fmt: skip
+    """When transfers that all channels have served are complete, in ``ends``; ``clocks[0]`` is updated.
+
+    The latency of a transfer overlaps the data of the one before it.
+    """
+    for n in range(at, end):
+        beats = queue[n, BEATS]
+        if beats == 0:
+            last = queue[n, QUEUED] + costs[0] + costs[2]
+        else:
+            last = begins[n] + beats
+            for channel in range(served.shape[0]):
+                last = max(last, served[channel, n])
         clocks[0] = max(last, max(queue[n, QUEUED], clocks[0]) + beats)
         ends[n] = clocks[0]

@@ -13,7 +13,7 @@ from potluck.isa.errors import DataError, MachineError
 from potluck.sim.dram import engine
 from potluck.sim.dram.kind import Kind
 from potluck.sim.dram.mapping import FIELDS, Mapping
-from potluck.sim.dram.requests import run_all, run_range
+from potluck.sim.dram.requests import range_beats, run_all, serve_range
 from potluck.sim.dram.rules import COMMANDS, compile_rules
 
 Page = Literal["open", "closed"]
@@ -200,10 +200,15 @@ class System:
         Returns:
             Cycle after the first burst's data, cycle after the last data, beats.
         """
-        first, last, beats = run_range(
-            start, step, rows, size, write, begin, width, self._burst, np.array(self.limits), *self.state, tally
-        )  # fmt: skip
-        return int(first), int(last), int(beats)
+        limits = np.array(self.limits)
+        done = [
+            serve_range(
+                channel, start, step, rows, size, write, begin, width, self._burst, limits, *self.state, tally
+            )
+            for channel in range(self.channels)
+        ]
+        beats = range_beats(start, step, rows, size, width, self._burst, limits)
+        return int(max(first for first, _ in done)), int(max(last for _, last in done)), int(beats)
 
     @property
     def limits(self) -> tuple[int, int]:
@@ -212,7 +217,7 @@ class System:
 
     @property
     def state(self) -> tuple[NDArray[Any], ...]:
-        """What :func:`potluck.sim.dram.requests.run_transfers` takes as ``ratio`` and what follows it."""
+        """What :func:`potluck.sim.dram.requests.serve_range` takes as ``ratio`` and what follows it."""
         return (
             self._ratio, self.mapping.shifts, self._parameters, self._tables.first, self._tables.entries, self._allowed,
             self._banks, self._ranks, self._record, self._nothing,

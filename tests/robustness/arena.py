@@ -22,6 +22,7 @@ from potluck.sim.cluster import Cluster
 from potluck.sim.dma import Dma
 from potluck.sim.driver import R_BLOCK, R_CYCLES, R_ENTRIES, R_INSTRUCTIONS, R_STATE, intern
 from potluck.sim.hart import Event, Hart
+from potluck.sim.helper import Helper
 from potluck.sim.jit.atomics import NOTHING
 from tests.robustness.guard import CANARY, PAGE, guarded
 
@@ -197,7 +198,7 @@ class Arena:
             hart.record[R_BLOCK] = hart.find(entry)
         waiting: dict[int, Event] = {}
         if len(self.harts) == 1:
-            cluster._loop(None, waiting)  # type: ignore[arg-type]  # one hart needs no threads
+            cluster._loop(Helper(wanted=False), waiting)
         if cluster.exit_code is None:
             cluster._loop_in_order(waiting)
 
