@@ -1,8 +1,8 @@
 """LUTs and gates of the PoT array's processing elements, beside two 8x8 multipliers and PoTAcc's post-route reports.
 
 PoTAcc's figures are differences between builds of whole accelerators, divided by their PEs (Vivado, after routing): so
-the PEs are compared with an accumulator behind each, too, as there, where the last multiplexer of a shifter costs
-nothing beside the addition. A multiplier is what synthesis makes of an operator, and radix-4 Booth written for carry
+the PEs are compared with an accumulator behind each, where the last multiplexer of a shifter costs nothing beside the
+addition, and in units of 64. A multiplier is what synthesis makes of an operator, and radix-4 Booth written for carry
 chains, the smallest that we know. Area and period need OpenSTA and the cell library and are left out without them.
 """
 
@@ -14,6 +14,7 @@ from typing import NamedTuple
 from potluck.hdl import toolchain
 from potluck.hdl.synthesis import Design, FpgaResources, fpga_resources, generic_gates, standard_cells
 from potluck.isa.pot import APOT, MSQ, POT_FORMATS, QKERAS
+from potluck.isa.pot_array import PES
 
 Report = Callable[..., None]
 HALF = 0.5
@@ -32,6 +33,7 @@ BOOTH = Row("int8, Booth", len(SETS))
 ROWS = (*SETS, ANY, BOOTH)
 OPERATOR = Design("multiplier_pe", {"Booth": 0})
 ACCUMULATOR = Design("pot_mac", {"CodeSet": 0}, {"control_i": "8'd0"})
+PPU = Design("pot_ppu")
 POST_ROUTE = {  # LUT and FF of a PE beyond QKeras's: (PYNQ-Z2, Kria)
     MSQ.name: ((4.1, 5.2), (14.9, 19.2)),
     APOT.name: ((10.8, 9.0), (17.1, 20.0)),
@@ -47,6 +49,11 @@ def pe(row: Row) -> Design:
 def mac(row: Row) -> Design:
     """The PE with its accumulator, behind a decoder that a vector unit's rows share."""
     return Design("pot_mac", {"CodeSet": row.code_set})
+
+
+def unit(row: Row) -> Design:
+    """The 64 PEs of a vector unit with decoders, accumulators and adder trees."""
+    return Design("pot_compute", {"CodeSet": row.code_set})
 
 
 def run(report: Report) -> None:
@@ -72,23 +79,35 @@ def run(report: Report) -> None:
             cells = standard_cells(mac(row))
             report(f"{row.name}: area with accumulator", cells.area_um2, "um2", "OSU 0.18 um, no wires")
             report(f"{row.name}: period with accumulator", cells.period_ns, "ns", "OSU 0.18 um, no wires")
+    units: dict[str, FpgaResources] = {}
+    for row in ROWS:
+        units[row.name] = fpga_resources(unit(row), dsp=False)
+        report(f"{row.name}, 64 PEs of a unit: LUTs", units[row.name].lut, "LUT", "without DSP slices")
+        report(f"{row.name}, 64 PEs of a unit: flip-flops", units[row.name].flip_flop, "FF")
+    # What a unit has beside its PEs: accumulators, adder trees, registers.
+    rest = units[QKERAS.name].lut - PES * (macs[QKERAS.name].lut - base)
     for row in (*SETS, ANY):
         for name, lut, whole in (
             ("multiplier as synthesized", alone[row.name], operator),
             ("Booth", alone[row.name], alone[BOOTH.name]),
             ("Booth, above the accumulator", macs[row.name].lut - base, macs[BOOTH.name].lut - base),
+            ("Booth, in a unit", units[row.name].lut - rest, units[BOOTH.name].lut - rest),
         ):
             ratio = lut / whole
             report(f"{row.name} / {name}: LUTs", ratio, "x", "issue 8", f"below {HALF}", ratio < HALF)
+    post = fpga_resources(PPU)
+    report("PPU: LUTs", post.lut, "LUT", f"with {post.dsp48} DSP48")
     for name, (luts, flip_flops) in POST_ROUTE.items():
-        more = macs[name].lut - macs[QKERAS.name].lut
-        report(f"{name} - {QKERAS}: LUTs", more, "LUT", f"post-route {luts[0]} (Z2), {luts[1]} (Kria)")
-        more = macs[name].flip_flop - macs[QKERAS.name].flip_flop
+        reference = f"post-route {luts[0]} (Z2), {luts[1]} (Kria)"
+        report(f"{name} - {QKERAS}, PE: LUTs", macs[name].lut - macs[QKERAS.name].lut, "LUT", reference)
+        more = (units[name].lut - units[QKERAS.name].lut) / PES
+        report(f"{name} - {QKERAS}, in a unit, per PE: LUTs", more, "LUT", reference)
+        more = (units[name].flip_flop - units[QKERAS.name].flip_flop) / PES
         places = f"post-route {flip_flops[0]} (Z2), {flip_flops[1]} (Kria)"
-        report(f"{name} - {QKERAS}: flip-flops", more, "FF", places)
-    ours = sorted(POST_ROUTE, key=lambda name: macs[name].lut)
+        report(f"{name} - {QKERAS}, in a unit, per PE: flip-flops", more, "FF", places)
+    ours = sorted(POST_ROUTE, key=lambda name: units[name].lut)
     theirs = sorted(POST_ROUTE, key=lambda name: POST_ROUTE[name][0])
-    least = all(macs[QKERAS.name].lut < macs[name].lut for name in POST_ROUTE)
+    least = all(units[QKERAS.name].lut < units[name].lut for name in POST_ROUTE)
     same = least and ours == theirs
     report(
         "order of LUTs", float(same), "", "post-route: " + " < ".join([QKERAS.name, *theirs]), "same", same

@@ -43,6 +43,8 @@ _LUTS = {
     "RAM64M": 4,
     "RAM32X1D": 2,
     "RAM64X1D": 2,
+    "SRL16E": 1,
+    "SRLC32E": 1,
 }
 _FLIP_FLOPS = {"FDRE", "FDSE", "FDCE", "FDPE"}
 _IN_SLICE = {"MUXF7", "MUXF8"}  # come with the LUTs
@@ -97,7 +99,7 @@ class GenericGates:
 
 @dataclass(frozen=True)
 class FpgaResources:
-    """Xilinx 7-series primitives; `lut` counts inverters and LUT memories, too."""
+    """Xilinx 7-series primitives; `lut` counts inverters, LUT memories and shift registers in LUTs, too."""
 
     lut: int
     flip_flop: int

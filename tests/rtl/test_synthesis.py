@@ -168,6 +168,8 @@ def test_the_benchmark_names_units_that_exist() -> None:
     pot = [
         rtl_pot.OPERATOR,
         rtl_pot.ACCUMULATOR,
+        rtl_pot.PPU,
+        *map(rtl_pot.unit, rtl_pot.ROWS),
         *map(rtl_pot.pe, rtl_pot.ROWS),
         *map(rtl_pot.mac, rtl_pot.ROWS),
     ]
