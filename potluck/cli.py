@@ -34,6 +34,7 @@ from potluck.cli_options import (
     SchemeName,
     Settings,
     SmallK,
+    SparedLayers,
     TraceFormat,
     TraceOut,
     Tuning,
@@ -74,6 +75,7 @@ def run(
     assign: AssignPath = None,
     exclude: Exclude = None,
     min_channels: MinChannels = 16,
+    spared: SparedLayers = "bf16",
     calibration: Calibration = None,
     requantization: Requantize = "ort_float_rne",
     block_size: BlockSize = 32,
@@ -107,7 +109,7 @@ def run(
     from potluck.views.options import Views
 
     options = quantization(
-        exclude, min_channels, calibration, requantization, block_size, scale_rule, mx_small_k,
+        exclude, min_channels, spared, calibration, requantization, block_size, scale_rule, mx_small_k,
         calibration_method, ptq, keep, tuning, compat_release,
     )  # fmt: skip
     views = Views(profile, profile_out, trace, trace_format, window)
@@ -136,6 +138,7 @@ def quantize(
     assign: AssignPath = None,
     exclude: Exclude = None,
     min_channels: MinChannels = 16,
+    spared: SparedLayers = "bf16",
     calibration: Calibration = None,
     requantization: Requantize = "ort_float_rne",
     block_size: BlockSize = 32,
@@ -160,7 +163,7 @@ def quantize(
     if chosen is None:
         raise DataError("there is nothing to quantize to", hint="Give --scheme or --assign")
     options = quantization(
-        exclude, min_channels, calibration, requantization, block_size, scale_rule, mx_small_k,
+        exclude, min_channels, spared, calibration, requantization, block_size, scale_rule, mx_small_k,
         calibration_method, ptq, keep, tuning, compat_release,
     )  # fmt: skip
     made = api.quantize(model, chosen, train=trainer(qat), **options, **fixed_inputs(dim, bind))
@@ -224,6 +227,7 @@ def compile_command(
     assign: AssignPath = None,
     exclude: Exclude = None,
     min_channels: MinChannels = 16,
+    spared: SparedLayers = "bf16",
     calibration: Calibration = None,
     requantization: Requantize = "ort_float_rne",
     block_size: BlockSize = 32,
@@ -243,7 +247,7 @@ def compile_command(
     from potluck import api
 
     options = quantization(
-        exclude, min_channels, calibration, requantization, block_size, scale_rule, mx_small_k,
+        exclude, min_channels, spared, calibration, requantization, block_size, scale_rule, mx_small_k,
         calibration_method, ptq, keep, tuning, compat_release,
     )  # fmt: skip
     chosen = scheme_of(scheme, assign)

@@ -24,6 +24,7 @@ from potluck.cli_options import (
     ScaleRule,
     Settings,
     SmallK,
+    SparedLayers,
     console,
     fixed_inputs,
     machine_of,
@@ -125,6 +126,7 @@ def formats(
     metric: Annotated[str, typer.Option(help="accuracy, agreement with FP32, sqnr, or auto.")] = "auto",
     exclude: Exclude = None,
     min_channels: MinChannels = 16,
+    spared: SparedLayers = "bf16",
     requantization: Requantize = "ort_float_rne",
     block_size: BlockSize = 32,
     scale_rule: ScaleRule = "floor",
@@ -144,7 +146,7 @@ def formats(
     from potluck.comparison.command import run as carry_out
 
     options = {
-        "exclude": exclude or [], "min_channels": min_channels, "requantization": requantization,
+        "exclude": exclude or [], "min_channels": min_channels, "spared": spared, "requantization": requantization,
         "block_size": block_size, "scale_rule": scale_rule, "calibration_method": calibration_method, "ptq": ptq,
         "mx_small_k": mx_small_k,
         "keep": None if keep is None else [word for item in keep for word in item.split(",")],

@@ -66,6 +66,9 @@ AllowHost = Annotated[
         "--allow-host", help="Run nodes that the machine cannot compute on the host, and count them."
     ),
 ]
+SparedLayers = Annotated[
+    str, typer.Option("--spared", help="Layers that MX and NVFP4 spare: bf16 (weights of 16 bits) or fp32.")
+]
 Calibration = Annotated[Path | None, typer.Option(help="Samples as .npz, for schemes with fixed ranges.")]
 CalibrationMethod = Annotated[
     str, typer.Option(help="Ranges from samples: minmax, percentile[=99.9], entropy, mse.")
@@ -137,6 +140,7 @@ def scheme_of(scheme: str | None, assign: Path | None) -> Any:
 def quantization(
     exclude: list[str] | None,
     min_channels: int,
+    spared: str,
     calibration: Path | None,
     requantization: str,
     block_size: int,
@@ -152,6 +156,7 @@ def quantization(
     return {
         "exclude": tuple(exclude or ()),
         "min_channels": min_channels,
+        "spared": spared,
         "calibration": load_npz(calibration) if calibration is not None else None,
         "requantization": requantization,
         "block_size": block_size,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
@@ -34,7 +35,7 @@ def ratios(model: ir.Model, scheme: str | Assignment, options: Options, samples:
     for name in names:
         if name in options.exclude:
             continue
-        part = _quantized(model, _only(scheme, name, names), options)
+        part = _quantized(model, _only(scheme, name, names), replace(options, spared="fp32"))
         if any(item.name == name for item in float_products(part)):
             continue  # the scheme leaves it in FP32
         found[name] = sqnr(exact, Runner(part).outputs_of(few))
@@ -42,9 +43,9 @@ def ratios(model: ir.Model, scheme: str | Assignment, options: Options, samples:
 
 
 def quantized_names(model: ir.Model, scheme: str | Assignment, options: Options) -> set[str]:
-    """Names of the products that a scheme quantizes."""
+    """Names of the products that a scheme quantizes; what it spares is none of them."""
     before = {item.name for item in float_products(model)}
-    made = _quantized(model, scheme, options)
+    made = _quantized(model, scheme, replace(options, spared="fp32"))
     return before - {item.name for item in float_products(made)}
 
 

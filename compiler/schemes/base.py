@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
 import numpy as np
 import onnx_ir as ir
@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.quantizers.mx import WeightRule
+from potluck.isa.errors import ModelError
 from potluck.isa.requantize import Requantization
 
 Samples = Mapping[str, NDArray[np.generic]]
+Spared = Literal["bf16", "fp32"]
 Trainer = Callable[[ir.Model, ir.Model, Samples], dict[str, Any]]
 """Changes a quantized network so that it does what the same network in FP32, the second argument, does on samples.
 
@@ -27,6 +29,7 @@ class Quantization(TypedDict, total=False):
 
     exclude: Sequence[str]
     min_channels: int
+    spared: Spared
     calibration: Mapping[str, NDArray[np.generic]] | None
     requantization: Requantization
     block_size: int
@@ -48,6 +51,8 @@ class Options:
         exclude: Nodes or weights, by name, that stay in FP32.
         min_channels: Products that contract fewer elements stay in FP32 (or what the scheme gives such layers); 0
             spares no layer that the scheme can take, depthwise ones included.
+        spared: What layers that MX and NVFP4 spare have: weights in BF16 (which share FP32's exponents) or FP32; with
+            ``min_channels`` 0 it is FP32.
         calibration: Input name -> samples, the first axis counting them; None where the scheme needs none.
         requantization: Law by which sums of codes become codes, see `potluck.isa.requantize`.
         block_size: Elements per scale of MX formats.
@@ -67,6 +72,7 @@ class Options:
 
     exclude: tuple[str, ...] = ()
     min_channels: int = 16
+    spared: Spared = "bf16"
     calibration: Mapping[str, NDArray[np.generic]] | None = None
     requantization: Requantization = "ort_float_rne"
     block_size: int = 32
@@ -85,11 +91,16 @@ class Options:
 
         Raises:
             TypeError: An unknown name.
+            ModelError: Spared layers of an unknown kind.
         """
         unknown = sorted(set(given) - {field.name for field in fields(cls)})
         if unknown:
             raise TypeError(f"unknown quantization options {unknown}")
         made = cls(**given)  # type: ignore[arg-type]
+        if made.spared not in get_args(Spared):
+            raise ModelError(
+                f"spared layers cannot be {made.spared!r}", hint=f"Use {' or '.join(get_args(Spared))}"
+            )
         keep = made.keep if made.keep is None else tuple(made.keep)
         return replace(made, exclude=tuple(made.exclude), keep=keep)
 

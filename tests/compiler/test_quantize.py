@@ -1,3 +1,4 @@
+import ml_dtypes
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -79,6 +80,7 @@ def test_a_saved_model_is_standard_onnx(scheme, tmp_path):
     weights = {t.name: onnx.numpy_helper.to_array(t) for t in source.graph.initializer}
     for name in ("w1", "w2", "w3", "w4"):
         weights[name] = fake(weights[name])
+    weights["w0"] = weights["w0"].astype(ml_dtypes.bfloat16).astype(np.float32)  # spared: three channels
 
     def conv(data, w, b, stride, pad):
         attributes = f"kernel_shape = [{w.shape[2]}, {w.shape[3]}], pads = [{pad}, {pad}, {pad}, {pad}]"
@@ -107,11 +109,16 @@ def test_quantization_changes_little():
     assert 0 < errors[0] < errors[1] < errors[2] < np.abs(exact).max()
 
 
-def test_what_stays_in_fp32():
-    def quantized(model):
-        return [v.name for v in model.graph.initializers.values() if v.dtype == ir.DataType.FLOAT8E4M3FN]
+def test_what_is_spared():
+    def quantized(model, dtype=ir.DataType.FLOAT8E4M3FN):
+        return [v.name for v in model.graph.initializers.values() if v.dtype == dtype]
 
     assert quantized(quantize_model(residual(), "mxfp8")) == ["w1_codes", "w2_codes", "w3_codes", "w4_codes"]
+    assert quantized(quantize_model(residual(), "mxfp8"), ir.DataType.BFLOAT16) == ["w0_bf16"]
+    assert quantized(quantize_model(residual(), "mxfp8", spared="fp32"), ir.DataType.BFLOAT16) == []
+    assert quantized(quantize_model(residual(), "mxfp8", exclude=["w0"]), ir.DataType.BFLOAT16) == []
+    with pytest.raises(ModelError, match="bf16 or fp32"):
+        quantize_model(residual(), "mxfp8", spared="int8")
     assert quantized(quantize_model(residual(), "fp32")) == []
     chosen = quantize_model(
         residual(), "mxfp8", exclude=["w2", quantize_model(residual(), "fp32").graph[0].name]

@@ -45,6 +45,9 @@ class Layers:
         codes, scales = (constant(value).view(np.uint8) for value in node.inputs)
         return mx.MxTensor(codes, scales, blocks.layout(self.scheme), integer(node, "axis", 1))
 
+    def cast(self, node, values):
+        return constant(node.inputs[0]).astype(np.float32)
+
     def mxquantizedequantize(self, node, values):
         return mx.quantize(values[node.inputs[0].name], blocks.layout(self.scheme))  # NHWC: the last axis
 
