@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -58,7 +57,6 @@ from potluck.sim.syscalls import Exit, Kernel, Moment
 DEFAULT_BUDGET = 20_000_000_000
 EXIT = 93
 STORES = (Kind.STORE, Kind.VSTORE, Kind.ATOMIC)
-LARGE = 1 << 17  # bytes of a program that is worth a second thread
 STRETCH = 1000  # instructions that a hart may run ahead of the others where they share memory by atomics
 
 
@@ -70,8 +68,8 @@ class Cluster:
         machine: the machine description.
         timed: whether cycles are counted.
         budget: retired instructions per hart after which the run is given up as endless.
-        threads: host threads, of which two are of use: channels of DRAM, and harts that run for long between their
-            events. Default: one where a thread takes longer to start than the program to run. Results are the same.
+        threads: host threads, of which two are of use: for channels of DRAM, and harts that run for long between their
+            events. Default: one, as two take longer where the second has no core of its own. Results are the same.
         memoized: False times every instruction anew, the slow reference for tests.
         environment: arguments, streams and files of a program that is a Linux process.
         engine: what computes the nodes that the program leaves to the host (:mod:`potluck.isa.host`).
@@ -99,7 +97,7 @@ class Cluster:
         keeps = watch is not None and watch.window is not None
         self.dma = Dma(machine, self.memory, self.dram, keeps_transfers=keeps)
         self.pot: Accelerator | None = accelerator_of(machine, self.memory, self.dma, timed)
-        self.threads = threads or _useful_threads(program)
+        self.threads = threads or 1
         self.exit_code: int | None = None
         self.host_seconds = 0.0
         for hart in self.harts:
@@ -462,11 +460,6 @@ class Cluster:
     def cycles(self) -> int:
         """Cycles from start to hart 0's exit."""
         return self.harts[0].cycles
-
-
-def _useful_threads(program: Program) -> int:
-    large = sum(len(section.data) for section in program.sections) >= LARGE
-    return min(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1) if large else 1
 
 
 def _require_ieee_host() -> None:
