@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from potluck.isa.errors import DataError
+from potluck.zoo import packages
 from potluck.zoo.graphs import GraphBuilder
 
 F32 = NDArray[np.float32]
@@ -61,7 +62,8 @@ class Weights:
     """A GGUF file of architecture ``llama``: its sizes, its tensors in FP32, its metadata."""
 
     def __init__(self, path: Path) -> None:
-        import gguf
+        with packages.extra("reading a GGUF file"):
+            import gguf
 
         self._dequantize = gguf.quants.dequantize
         reader = gguf.GGUFReader(path)

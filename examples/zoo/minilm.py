@@ -37,8 +37,8 @@ def model(sequence: int = SEQUENCE, layers: int | None = None) -> onnx.ModelProt
 
 def encoded(texts: list[str], sequence: int = SEQUENCE) -> dict[str, NDArray[np.int64]]:
     """Inputs of the network for texts, cut off or filled up to ``sequence`` tokens."""
-    from tokenizers import Tokenizer
-
+    with packages.extra("cutting texts into tokens"):
+        from tokenizers import Tokenizer
     words = Tokenizer.from_str(packages.read(PACKAGE, f"{FOLDER}/tokenizer.json").decode())
     words.enable_truncation(sequence)
     words.enable_padding(length=sequence)

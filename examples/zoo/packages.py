@@ -81,8 +81,8 @@ def names(package: str) -> list[str]:
 
 
 @contextmanager
-def pillow(purpose: str) -> Iterator[None]:
-    """Around an import of Pillow.
+def extra(purpose: str) -> Iterator[None]:
+    """Around an import of a package that the extra ``[models]`` installs.
 
     Raises:
         ToolError: It is not installed.
@@ -91,8 +91,9 @@ def pillow(purpose: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise ToolError(
-            f"{purpose} takes Pillow", tool="pillow", hint="Get it: pip install 'potluck[models]'"
-        ) from error
+            f"{purpose} takes the package {error.name!r}",
+            tool=error.name, hint="Get it: pip install 'potluck[models]'",
+        ) from error  # fmt: skip
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def image(data: bytes) -> Any:
     Raises:
         ToolError: Pillow is not installed.
     """
-    with packages.pillow("reading pictures"):
+    with packages.extra("reading pictures"):
         from PIL import Image
     return Image.open(io.BytesIO(data))
 

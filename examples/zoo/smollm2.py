@@ -41,7 +41,8 @@ def model(
 @cache
 def tokenizer() -> Tokenizer:
     """Byte-level BPE with one token a digit, from the file's metadata; no token marks the beginning."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    with packages.extra("cutting texts into tokens"):
+        from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     held = weights()
     tokens = held.metadata("tokenizer.ggml.tokens")

@@ -43,7 +43,7 @@ def face(index: int, size: int) -> Any:
     Raises:
         ToolError: Pillow is not installed.
     """
-    with packages.pillow("rendering text"):
+    with packages.extra("rendering text"):
         from PIL import ImageFont
     return ImageFont.truetype(io.BytesIO(packages.read(*FACES[index % len(FACES)])), size)
 

@@ -1,6 +1,7 @@
 """Each network on its samples is worth what the zoo says, by onnxruntime alone."""
 
 import hashlib
+import sys
 
 import numpy as np
 import onnx
@@ -11,8 +12,8 @@ from potluck.compiler.footprint import footprints
 from potluck.compiler.host import HostNetwork
 from potluck.compiler.importer import load
 from potluck.evaluation.network import free_batch
-from potluck.isa.errors import DataError
-from potluck.zoo import registry
+from potluck.isa.errors import DataError, ToolError
+from potluck.zoo import registry, smollm2
 from potluck.zoo.builder import Builder
 from potluck.zoo.efficientnet_lite0 import same_padding
 from tests.zoo.conftest import VISION
@@ -98,3 +99,19 @@ def test_a_checkpoint_of_another_network_is_refused():
         b.conv(x, "c", (2, 2, 1, 1))
     with pytest.raises(DataError, match="'b': no layer of net uses this tensor"):
         b.model("net", (3, 4, 4), x, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "module"), [("mobilenetv2", "PIL"), ("minilm", "tokenizers"), ("smollm2", "gguf")]
+)
+def test_a_missing_extra_is_named(name, module, monkeypatch):
+    network = registry.find(name)
+    if network.missing():
+        pytest.skip("its packages are not here")
+    for loaded in [item for item in sys.modules if item.split(".")[0] == module]:
+        monkeypatch.delitem(sys.modules, loaded)
+    monkeypatch.setitem(sys.modules, module, None)
+    smollm2.weights.cache_clear()
+    smollm2.tokenizer.cache_clear()
+    with pytest.raises(ToolError, match=r"potluck\[models\]"):
+        network.samples()
