@@ -176,13 +176,13 @@ class Cluster:
             number = int(run_rounds(self.timed, table, control, self.dma.arrays, log))
             helper.pause()
             asks, hart, line = int(control[ASKS]), self.harts[number], table[number]
+            waiting.clear()  # compiled code parks and releases harts, too: only the table knows who waits, and where
+            for at in np.flatnonzero(table[:, T_PHASE] == PARKED).tolist():
+                waiting[at] = self.harts[at].here(self.machine.memory.registers_base + BARRIER)
             if asks == ROUND_OVER:
                 return
             if asks == NOBODY:
                 raise ProgramError("every hart has stopped and hart 0 did not exit")
-            for at in np.flatnonzero(table[:, T_PHASE] == PARKED).tolist():
-                if at not in waiting:
-                    waiting[at] = self.harts[at].here(self.machine.memory.registers_base + BARRIER)
             if asks == REASON:
                 links = line[T_PHASE] == LINKS
                 try:

@@ -136,7 +136,7 @@ def test_bad_programs() -> None:
         assert run.out.shape == wanted.shape, what
         assert (run.out == wanted).all(), what
         found[what, status] += 1
-    assert {status for _, status in found} == set(Status)
+    assert {status for _, status in found} == set(Status) - {Status.BAD_ADDRESS}  # streams carry no addresses
     bins = [("none", Status.OK), ("opcode", Status.BAD_OPCODE), ("argument", Status.BAD_SIZE),
             ("argument", Status.BAD_MODE), ("argument", Status.NOT_LOADED), ("mode", Status.BAD_MODE),
             ("order", Status.NOT_LOADED), ("missing packet", Status.NOT_LOADED), ("more", Status.NOT_LOADED),

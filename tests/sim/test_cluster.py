@@ -296,3 +296,43 @@ def test_a_store_to_tohost_ends_the_program(ending: str, code: int) -> None:
             run(source)
     else:
         assert run(source).exit_code == 0
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_who_waited_at_a_barrier_before_is_not_sent_back_to_it(timed: bool) -> None:
+    """Hart 1 waits while hart 0 enters code that is new; then an event is carried out in Python while hart 1 runs."""
+    source = f"""
+    li s0, {L1}
+    li s1, 0x11000008
+    li s3, 4
+    li s2, 0
+    bnez a0, other
+    again: csrr t1, cycle
+    li t4, 2
+    bne s3, t4, known
+    li t5, 5
+    new: addi t5, t5, -1
+    bnez t5, new
+    known: lw zero, 0(s1)
+    csrr t1, cycle
+    lw zero, 0(s1)
+    lw t2, 0(s0)
+    add s2, s2, t2
+    addi s3, s3, -1
+    bnez s3, again
+    {EXIT}
+    other: lw zero, 0(s1)
+    lw t1, 0(s0)
+    addi t1, t1, 1
+    sw t1, 0(s0)
+    li t0, 1000
+    spin: addi t0, t0, -1
+    bnez t0, spin
+    lw zero, 0(s1)
+    addi s3, s3, -1
+    bnez s3, other
+    li a7, 93
+    li a0, 0
+    ecall
+    """
+    assert int(run(source, timed=timed).harts[0].state.x[18]) == 1 + 2 + 3 + 4
