@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck import api
+from potluck.campaign.statistics import bootstrap
 from potluck.inject.campaign import Report as Campaign
 from potluck.inject.campaign import inject
-from potluck.inject.statistics import mean_interval
 from potluck.inject.target import Target, load_target
 from potluck.isa.machine import load_machine
 from potluck.sim.dram.kind import load_kind
@@ -133,13 +133,13 @@ def scales(report: Report, targets: dict[str, Target]) -> None:
         for role in ("elements", "scales"):
             found = inject(targets[scheme], "none", Flips(targets[scheme], role, FLIPS), TRIALS, SEED)
             drops[role] = [found.golden - t.metric for t in found.trials]
-            low, high = mean_interval(drops[role], SEED)
-            report(f"{scheme}: accuracy lost by {FLIPS} flips in {role}", 100 * float(np.mean(drops[role])), "points",
-                   f"95 % {100 * low:.1f} to {100 * high:.1f}")  # fmt: skip
+            lost = bootstrap(drops[role], SEED)
+            report(f"{scheme}: accuracy lost by {FLIPS} flips in {role}", 100 * lost.estimate, "points",
+                   f"95 % {100 * lost.low:.1f} to {100 * lost.high:.1f}")  # fmt: skip
         worse = np.subtract(drops["scales"], drops["elements"])
-        low, high = mean_interval(worse, SEED)
-        report(f"{scheme}: scales' loss less elements', same trials", 100 * float(worse.mean()), "points",
-               f"95 % {100 * low:.1f} to {100 * high:.1f}", "> 0", low > 0)  # fmt: skip
+        more = bootstrap(worse, SEED)
+        report(f"{scheme}: scales' loss less elements', same trials", 100 * more.estimate, "points",
+               f"95 % {100 * more.low:.1f} to {100 * more.high:.1f}", "> 0", more.low > 0)  # fmt: skip
 
 
 def agreement(report: Report, targets: dict[str, Target]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.inject.statistics import clopper_pearson, mean_interval
+from potluck.campaign.statistics import bootstrap, clopper_pearson
 from potluck.inject.target import Target
 from potluck.sim.ecc.interface import Status
 from potluck.sim.ecc.outcomes import Data, Outcome
@@ -81,13 +81,15 @@ class Report:
         values = [t.metric for t in self.trials if not t.failed]
         if not values:
             return (float("nan"),) * 3
-        return float(np.mean(values)), *mean_interval(values, self.seed)
+        interval = bootstrap(values, self.seed)
+        return interval.estimate, interval.low, interval.high
 
     @property
     def changed(self) -> tuple[float, float, float]:
         """Share of trials with a wrong constant, with its exact 95 % interval."""
         count = sum(t.changed for t in self.trials)
-        return count / len(self.trials), *clopper_pearson(count, len(self.trials))
+        interval = clopper_pearson(count, len(self.trials))
+        return interval.estimate, interval.low, interval.high
 
     def observed_ber(self) -> tuple[float, float]:
         """Wrong bits per cell used, raw and after on-die correction."""

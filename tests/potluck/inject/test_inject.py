@@ -8,13 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import stats
 from typer.testing import CliRunner
 
 from potluck.cli import app
 from potluck.inject.campaign import inject
 from potluck.inject.decode import DECODERS, Image, bias_values, slices_of
-from potluck.inject.statistics import binomial_cdf, clopper_pearson, mean_interval
 from potluck.inject.target import Target, load_target
 from potluck.isa.errors import DataError
 from potluck.isa.formats import FORMATS
@@ -174,18 +172,6 @@ def test_observed_rates_and_what_protection_is_for() -> None:
     assert bare.metric[0] < report.golden and bare.changed[0] == 1.0
     stopped = inject(one, "hsiao", Uniform(3e-3), 2, 5, "fail")
     assert all(t.failed for t in stopped.trials) and np.isnan(stopped.metric[0])
-
-
-def test_intervals_are_scipys() -> None:
-    for k, n in ((0, 20), (3, 20), (20, 20), (700, 1000)):
-        low, high = clopper_pearson(k, n)
-        theirs = stats.binomtest(k, n).proportion_ci(0.95, "exact")
-        assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
-        assert binomial_cdf(k, n, 0.3) == pytest.approx(stats.binom.cdf(k, n, 0.3), rel=1e-9)
-    values = np.random.default_rng(1).normal(5, 1, 200)
-    low, high = mean_interval(values, 1)
-    t = stats.t.interval(0.95, 199, values.mean(), stats.sem(values))
-    assert (low, high) == pytest.approx(t, abs=0.03)
 
 
 def test_command_line(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Fault-injection campaigns: a question in a TOML file, an answer with an interval."""

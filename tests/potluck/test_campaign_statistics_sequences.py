@@ -1,0 +1,199 @@
+"""Confidence sequences: what defines them, by other means; that they resume; what they refuse."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import integrate, optimize, special
+
+from potluck.campaign.statistics import Binary, Bounded, Interval, Stratified, portfolio
+from potluck.campaign.statistics.bounded import rounded
+from potluck.isa.errors import CampaignError
+
+
+@pytest.mark.parametrize("s,n", [(0, 1), (1, 1), (0, 1000), (3, 1000), (500, 1000), (1, 10**7)])
+def test_binary_solves_the_mixture_equation(s: int, n: int) -> None:
+    def excess(p: float) -> float:
+        ratio = special.betaln(0.5 + s, 0.5 + n - s) - special.betaln(0.5, 0.5)
+        return float(ratio - special.xlogy(s, p) - special.xlog1py(n - s, -p) - np.log(20))
+
+    interval = Binary().update(s, n)
+    for end, limit in ((interval.low, 0.0), (interval.high, 1.0)):
+        if end != limit:
+            expected = optimize.brentq(excess, *sorted((s / n, limit)), xtol=1e-15)
+            assert end == pytest.approx(expected, rel=1e-6)
+        else:
+            assert excess(limit) < 0
+
+
+def _crossing(p: float, alpha: float, steps: int) -> float:
+    """P(any of the first intervals misses p), by going through all numbers of successes."""
+    alive, lost = {0: 1.0}, 0.0
+    for n in range(1, steps + 1):
+        following: dict[int, float] = {}
+        for s, mass in alive.items():
+            for more, chance in ((1, p), (0, 1 - p)):
+                following[s + more] = following.get(s + more, 0.0) + mass * chance
+        alive = {}
+        for s, mass in following.items():
+            if p in Binary(alpha).update(s, n):
+                alive[s] = mass
+            else:
+                lost += mass
+    return lost
+
+
+@pytest.mark.parametrize("p", [0.02, 0.3, 0.5])
+def test_binary_holds_at_all_times_exactly(p: float) -> None:
+    assert 0 < _crossing(p, 0.2, 120) <= 0.2
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.sampled_from([0.0, 0.01, 0.25, 0.5, 0.9, 1.0]), min_size=1, max_size=30),
+    st.floats(0.001, 0.999),
+)
+def test_wealth_is_below_the_mixture_integral_and_near_it(values: list[float], mean: float) -> None:
+    """The bets above the mean, integrated by SciPy in the angle in which the arcsine law is uniform."""
+    x = np.array(values)
+
+    def fortune(angle: float) -> float:
+        b = np.sin(angle) ** 2
+        return float(np.prod(b * x / mean + (1 - b) * (1 - x) / (1 - mean)))
+
+    exact = integrate.quad(fortune, np.arcsin(np.sqrt(mean)), np.pi / 2, limit=200)[0] * 2 / np.pi
+    different, counts = np.unique(x, return_counts=True)
+    ours = np.exp(portfolio.log_wealth(different, counts.astype(float), mean))
+    assert ours <= exact * (1 + 1e-9) + 1e-12
+    assert ours >= 0.85 * exact or exact < 1
+
+
+@pytest.mark.parametrize("mean", [0.1, 0.5, 0.8])
+def test_wealth_is_fair(mean: float) -> None:
+    """Over all rows of values whose mean is the hypothesis, the whole fortune is 1 on average, our part at most."""
+    support, chance = np.array([0.0, mean, 1.0]), np.array([0.5 * (1 - mean), 0.5, 0.5 * mean])
+    total = 0.0
+    for row in product(range(3), repeat=5):
+        values, counts = np.unique(support[list(row)], return_counts=True)
+        above = portfolio.log_wealth(values, counts.astype(float), mean)
+        values, counts = np.unique(1 - support[list(row)], return_counts=True)
+        below = portfolio.log_wealth(values, counts.astype(float), 1 - mean)
+        total += float(np.prod(chance[list(row)])) * (np.exp(above) + np.exp(below))
+    assert 0.9 < total <= 1
+
+
+@pytest.mark.parametrize("s,n", [(0, 1000), (3, 1000), (500, 1000), (1000, 1000), (100, 100_000)])
+def test_bounded_is_binary_for_two_values(s: int, n: int) -> None:
+    two = Binary().update(s, n)
+    bounded = Bounded().update(np.arange(n) < s)
+    assert bounded.low <= two.low and two.high <= bounded.high
+    assert bounded.half_width <= 1.03 * two.half_width
+
+
+def test_bounded_uses_a_small_variance() -> None:
+    values = 0.5 + 0.01 * np.random.default_rng(0).standard_normal(2000)
+    interval = Bounded().update(values)
+    assert 0.5 in interval and interval.half_width < 0.002  # of 0 and 1 with the same mean: 0.05
+
+
+def test_bounds_scale_and_order_does_not_matter() -> None:
+    values = np.random.default_rng(5).random(300) ** 4
+    plain, scaled, piecewise = Bounded(), Bounded(low=-3, high=5), Bounded()
+    expected, other = plain.update(values), scaled.update(8 * values - 3)
+    for part in np.array_split(values[::-1], 7):
+        piecewise.add(part)
+    again = piecewise.interval
+    assert (again.low, again.high) == (expected.low, expected.high)
+    assert (other.low, other.high) == pytest.approx((8 * expected.low - 3, 8 * expected.high - 3), abs=1e-6)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1))
+def test_rounding_goes_outwards_and_keeps_what_fits(values: list[float]) -> None:
+    x = np.array(values)
+    down, up = rounded(x, False), rounded(x, True)
+    assert (down <= x).all() and (x <= up).all() and (up <= 1).all()
+    assert (up - down <= x / 512 + 2.0**-30).all()
+    exact = np.arange(65) / 64
+    assert (rounded(exact, False) == exact).all() and (rounded(exact, True) == exact).all()
+
+
+def test_memory_is_flat() -> None:
+    one = Bounded()
+    sizes = []
+    for seed in range(3):
+        one.add(np.random.default_rng(seed).random(100_000))
+        sizes.append(len(json.dumps(one.state())))
+    assert sizes[2] < 1.3 * sizes[0]
+
+
+def test_intervals_only_shrink() -> None:
+    rng, one, last = np.random.default_rng(6), Binary(), Interval(0, 1, 0)
+    for _ in range(200):
+        now = one.update(int(rng.integers(2)), 1)
+        assert last.low <= now.low <= now.estimate <= now.high <= last.high
+        last = now
+
+
+@pytest.mark.parametrize("kind", ["binary", "bounded"])
+@pytest.mark.parametrize("allocation", ["neyman", "narrowing", "proportional"])
+def test_strata_resume_where_they_were(kind: str, allocation: str) -> None:
+    def step(strata: Stratified, batch: int) -> Stratified:
+        rng = np.random.default_rng(strata.trials)
+        for name, count in strata.allocate(batch).items():
+            if kind == "binary":
+                strata.update_binary(name, int(rng.binomial(count, 0.1 * int(name))), count)
+            else:
+                strata.update_bounded(name, rng.random(count) * int(name) / 4)
+        return strata
+
+    whole = Stratified({"1": 0.7, "2": 0.2, "4": 0.1}, kind=kind, allocation=allocation)  # type: ignore[arg-type]
+    part = whole
+    for batch in (10, 1, 100, 37):
+        step(whole, batch)
+        part = Stratified.from_state(json.loads(json.dumps(part.state())))
+        if part.trials != whole.trials:
+            step(part, batch)
+        assert part.interval == whole.interval and part.allocate(50) == whole.allocate(50)
+    assert whole.trials == 148
+
+
+def test_strata_add_up() -> None:
+    strata = Stratified({"a": 2.0, "b": 0.5, "never": 0.0}, 0.06)
+    assert strata.allocate(10)["never"] == 0
+    strata.update_binary("a", 3, 50)
+    strata.update_binary("b", 9, 20)
+    a, b = Binary(0.02).update(3, 50), Binary(0.02).update(9, 20)
+    assert strata.interval.low == pytest.approx(2 * a.low + b.low / 2)
+    assert strata.interval.high == pytest.approx(2 * a.high + b.high / 2)
+    assert strata.interval.estimate == pytest.approx(2 * 0.06 + 0.225)
+    assert strata.interval_for({"b": 1.0}) == b
+
+
+def test_neyman_shares() -> None:
+    """W sigma of 0.5 x 0.5, 0.3 x 0.3 and 0.2 x 0.1 once those are known; a floor of 10 %, spread evenly."""
+    strata = Stratified({"a": 0.5, "b": 0.3, "c": 0.2})
+    for name, share in (("a", 0.5), ("b", 0.1), ("c", 0.01)):
+        strata.update_binary(name, int(share * 10_000), 10_000)
+    given = strata.allocate(10**7)
+    product = np.array([0.25, 0.09, 0.0199])
+    expected = 0.9 * product / product.sum() + 0.1 / 3
+    assert np.array(list(given.values())) / 1e7 == pytest.approx(expected, abs=2e-3)
+    assert sum(given.values()) == 10**7 and sum(strata.allocate(7).values()) == 7
+
+
+def test_what_means_nothing_is_refused() -> None:
+    strata = Stratified({"a": 1.0})
+    for wrong in (
+        lambda: Binary(0), lambda: Binary(prior=(0, 1)), lambda: Binary().update(2, 1), lambda: Bounded(low=1, high=1),
+        lambda: Bounded().update([0.5, 1.5]), lambda: Bounded().update([float("nan")]), lambda: Stratified({}),
+        lambda: Stratified({"a": -1.0}), lambda: strata.update_binary("b", 0, 1),
+        lambda: strata.update_bounded("a", [0.0]), lambda: Stratified({"a": 1.0}, allocation="x"),  # type: ignore[arg-type]
+        lambda: Stratified({"a": 1.0}, floor=2),
+    ):  # fmt: skip
+        with pytest.raises(CampaignError):
+            wrong()
