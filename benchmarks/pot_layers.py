@@ -12,7 +12,7 @@ from potluck.isa.elf import Section
 from potluck.isa.machine import Machine
 from potluck.isa.pot_array import Requantizer, code_set
 from potluck.isa.pot_command import COMMAND_BYTES
-from potluck.kernels.pot_conv import int8_codes, plan
+from potluck.kernels.pot_conv import integer_codes, plan
 from potluck.kernels.pot_tiling import PotConv
 from potluck.sim.cluster import Cluster
 from potluck.sim.pot.product import Product
@@ -98,8 +98,8 @@ def layer_cycles(conv: PotConv, machine: Machine, int8: bool = False) -> int:
     rng = np.random.default_rng(0)
     shape = (conv.filters, *conv.kernel, 1 if conv.depthwise else conv.channels)
     if int8:
-        kind, codes = int8_codes(rng.integers(-128, 128, shape))
-        conv = replace(conv, kind=kind, planes=4)
+        kind, codes = integer_codes(rng.integers(-128, 128, shape))
+        conv = replace(conv, kind=kind, planes=codes.shape[-1])
     else:
         codes = rng.integers(0, 16, shape).astype(np.uint8)
     ones = np.full(conv.filters, 1 << 30, np.int32)

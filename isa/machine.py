@@ -262,7 +262,12 @@ class Pot(_Group):
     @property
     def weight_slot_lines(self) -> int:
         """Lines of one of its two weight slots, per unit."""
-        return self.weight_lines // 2
+        return self.weight_lines * 4 // self.weight_bits // 2
+
+    @property
+    def weight_bits(self) -> int:
+        """Bits of a weight that a PE takes."""
+        return 8 if self.multipliers else 4
 
     @property
     def parameter_slot_groups(self) -> int:
@@ -347,8 +352,8 @@ class Machine(_Group):
                 raise ValueError(
                     "pot.clock_hz differs from cluster.clock_hz: the accelerator has the cluster's clock"
                 )
-            if not self.memory.l1_bytes or self.pot.multipliers:
-                raise ValueError("pot.engine needs L1 for its queue, and shift-PEs (pot.multipliers = false)")
+            if not self.memory.l1_bytes:
+                raise ValueError("pot.engine needs L1 for its queue")
         return self
 
     def peak_macs_per_cycle(self, element: str) -> float:

@@ -7,13 +7,13 @@ times sum of weights), all modulo 2^32. The PPU makes an int8 of the sum.
 
 Source: PoTAcc's v12 hardware (gicLAB/PoTAcc, arXiv 2605.06082): code sets, accumulators, rounding. The activation
 clamp, the code set chosen at run time and PoT with zero are ours, and so is a result for every multiplier and shift
-that a word can hold.
+that a word can hold. The PPU's other two laws are ours as well: onnxruntime's requantization, and FP32 outputs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,7 @@ from potluck.isa.pot import APOT, MSQ, QKERAS, SIGN, ZERO, PotFormat
 from potluck.isa.requantize import tflite_single
 
 I8 = NDArray[np.int8]
+F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 
@@ -40,6 +41,9 @@ MULTIPLIER_BITS: Final = 31
 """Of a requantization multiplier's word; the PPU does not look at bit 31."""
 SHIFT_BITS: Final = 6
 """Of a requantization shift t."""
+Law = Literal["tflite_single", "ort_float_rne", "float"]
+LAWS: Final[tuple[Law, ...]] = ("tflite_single", "ort_float_rne", "float")
+"""How the PPU ends a sum, by number. v12 has the first alone; the others are the cluster's accelerator's."""
 
 
 @dataclass(frozen=True)
@@ -180,17 +184,51 @@ def ppu(
     return np.asarray(np.minimum(np.maximum(scaled + zero_point, low), high), np.int64).astype(np.int8)
 
 
+def scaled(acc: ArrayLike, factor: ArrayLike) -> F32:
+    """FP32(acc) times a factor, each rounded to nearest even: where FP32 outputs and onnxruntime's law begin.
+
+    Args:
+        acc: int32.
+        factor: Words of FP32 numbers. Exponent 0 is a zero of its sign, and exponent 255 is 2^128 and a fraction: no
+            special values, which no network's factors are. Overflow is infinite.
+    """
+    words = np.asarray(factor, np.int32).view(np.uint32).astype(np.int64)
+    exponent, fraction = words >> 23 & 255, words & (1 << 23) - 1
+    size = np.where(exponent == 0, 0.0, np.ldexp(1 + fraction / 2.0**23, exponent - 127))
+    signed = np.where(words >> 31 == 1, -size, size)
+    with np.errstate(over="ignore"):  # a product of 24 by 24 bits is exact in double precision
+        return np.asarray(np.asarray(acc, np.int32).astype(np.float32).astype(np.float64) * signed).astype(
+            np.float32
+        )
+
+
+def ppu_ort(acc: ArrayLike, factor: ArrayLike, zero_point: int, low: int = -128, high: int = 127) -> I8:
+    """rne(clip(:func:`scaled`, low - zero_point, high - zero_point)) + zero_point: onnxruntime's QLinearConv."""
+    clipped = np.clip(scaled(acc, factor), np.float32(low - zero_point), np.float32(high - zero_point))
+    return np.asarray(np.rint(clipped).astype(np.int64) + zero_point).astype(np.int8)
+
+
+def ppu_float(acc: ArrayLike, factor: ArrayLike, low: float = -np.inf, high: float = np.inf) -> F32:
+    """:func:`scaled`, raised to ``low`` and lowered to ``high``, where -0 is below +0."""
+    found, least, most = scaled(acc, factor), np.float32(low), np.float32(high)
+    found = np.where((found < least) | ((found == least) & np.signbit(found)), least, found)
+    return np.where((found > most) | ((found == most) & np.signbit(most)), most, found)
+
+
 @dataclass(frozen=True)
 class Requantizer:
     """What the PPU knows of each filter, and of the layer.
 
     Attributes:
         wsum: int32 [filters]: bias minus the input's zero point times the filter's sum of weights, modulo 2^32.
-        multiplier: m [filters], 0 to 2^31 - 1.
-        shift: t = 31 - exponent [filters], 0 to 63.
+        multiplier: m [filters], 0 to 2^31 - 1; of the other laws, the word of an FP32 factor.
+        shift: t = 31 - exponent [filters], 0 to 63; the other laws have none.
         zero_point: Of the output.
         low: Lowest output.
         high: Highest output.
+        law: One of `LAWS`.
+        float_low: Lowest output of FP32 outputs.
+        float_high: Highest output of FP32 outputs.
     """
 
     wsum: I32
@@ -199,15 +237,25 @@ class Requantizer:
     zero_point: int = 0
     low: int = -128
     high: int = 127
+    law: Law = "tflite_single"
+    float_low: float = -np.inf
+    float_high: float = np.inf
 
-    def apply(self, accumulators: ArrayLike) -> I8:
-        """int8 [rows, filters] of accumulators [rows, filters, 4]."""
-        acc = output_sum(accumulators, self.wsum)
+    def apply(self, accumulators: ArrayLike) -> NDArray[Any]:
+        """Outputs [rows, filters] of accumulators [rows, filters, 4]."""
+        return self.finish(output_sum(accumulators, self.wsum))
+
+    def finish(self, acc: ArrayLike) -> NDArray[Any]:
+        """Outputs of sums [..., filters] that hold wsum: int8, or float32 with the law ``float``."""
+        if self.law == "float":
+            return ppu_float(acc, self.multiplier, self.float_low, self.float_high)
+        if self.law == "ort_float_rne":
+            return ppu_ort(acc, self.multiplier, self.zero_point, self.low, self.high)
         return ppu(acc, self.multiplier, self.shift, self.zero_point, self.low, self.high)
 
 
-def tile(kind: CodeSet, codes: ArrayLike, activations: ArrayLike, requantizer: Requantizer) -> I8:
-    """Outputs int8 [rows, filters] of codes [filters, depth] and activations int8 [rows, depth]."""
+def tile(kind: CodeSet, codes: ArrayLike, activations: ArrayLike, requantizer: Requantizer) -> NDArray[Any]:
+    """Outputs [rows, filters] of codes [filters, depth] and activations int8 [rows, depth]."""
     return requantizer.apply(accumulate(kind, codes, activations))
 
 

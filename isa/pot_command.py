@@ -22,12 +22,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from potluck.isa.errors import DataError
+from potluck.isa.pot_array import CODE_SETS, LAWS, Law
 from potluck.isa.pot_stream import Status
 
 WORDS: Final = 16
 COMMAND_BYTES: Final = 4 * WORDS
-LINE_BYTES: Final = 8
-"""Of four depths of four filters, four bits each."""
+MOST_PLANES: Final = 5
+FLOAT_BOUNDS: Final = ("float_low", "float_high")
+INFINITY: Final = 0x7F80_0000
+"""The word of FP32's infinity; words above are no numbers."""
 PARAMETER_BYTES: Final = 48
 """Of a weight block: sums, multipliers and shifts of its four filters (or channels), int32 each."""
 
@@ -91,7 +94,9 @@ FIELDS: Final[dict[Command, dict[str, Field]]] = {
     Command.COMPUTE: {
         "inputs": Field(1, 0, 1), "weights": Field(1, 1, 1), "outputs": Field(1, 2, 1),
         "depthwise": Field(1, 3, 1), "first": Field(1, 4, 1), "final": Field(1, 5, 1),
-        "code_set": Field(1, 8, 3, 0, 3), "planes": Field(1, 12, 3, 1, 4),
+        "unsigned_inputs": Field(1, 6, 1), "unsigned_outputs": Field(1, 7, 1),
+        "code_set": Field(1, 8, 3, 0, len(CODE_SETS) - 1), "planes": Field(1, 12, 3, 1, MOST_PLANES),
+        "law": Field(1, 16, 2, 0, len(LAWS) - 1),
         "zero": Field(2, 0, 8, -128), "zero_point": Field(2, 8, 8, -128),
         "low": Field(2, 16, 8, -128), "high": Field(2, 24, 8, -128),
         "height": Field(3, 0, 16, 1), "width": Field(3, 16, 16, 1),
@@ -101,15 +106,18 @@ FIELDS: Final[dict[Command, dict[str, Field]]] = {
         "stride_height": Field(6, 16, 8, 1), "stride_width": Field(6, 24, 8, 1),
         "dilation_height": Field(7, 0, 8, 1), "dilation_width": Field(7, 8, 8, 1),
         "pad_top": Field(7, 16, 8), "pad_left": Field(7, 24, 8),
+        "float_low": Field(8, 0, 32), "float_high": Field(9, 0, 32),
     },
 }  # fmt: skip
 """Every field of every command; bits that belong to none must be 0 (BAD_SIZE).
 
 Ranges: ``rows`` of ``row_bytes`` from ``address`` on, ``stride`` bytes apart, densely from ``offset`` on in the slot.
 ``first``: accumulators start at 0, else at what the last computation that was not ``final`` left; ``final``: outputs
-leave through the PPU, else accumulators are kept. So a depth that no slot holds is computed in parts."""
+leave through the PPU, else accumulators are kept. So a depth that no slot holds is computed in parts. ``law``: index
+in `potluck.isa.pot_array.LAWS`; FP32 outputs lie between ``float_low`` and ``float_high``, words of FP32 numbers. UINT8
+activations are INT8 ones with the highest bit turned over: ``zero``, ``zero_point`` and the bounds are of those."""
 
-MODES: Final = ("code_set", "planes", "low", "high")
+MODES: Final = ("code_set", "planes", "low", "high", "law", "float_low", "float_high")
 """Fields whose illegal values are BAD_MODE; all others are BAD_SIZE."""
 
 
@@ -173,6 +181,21 @@ class Decoded:
         return -(-self["filters"] // 4)
 
     @property
+    def law(self) -> Law:
+        """How sums end."""
+        return LAWS[self["law"]]
+
+    @property
+    def out_bytes(self) -> int:
+        """Bytes of an output."""
+        return 4 if self.law == "float" else 1
+
+    @property
+    def out_size(self) -> int:
+        """Bytes of all outputs."""
+        return self.pixels * self["filters"] * self.out_bytes
+
+    @property
     def pixels(self) -> int:
         """Output pixels."""
         return self["out_height"] * self["out_width"]
@@ -195,8 +218,10 @@ def decode(words: ArrayLike) -> tuple[Decoded | None, Status, str]:
         used[field.word + 1] |= mask >> 32
     values = {name: field.read(raw) for name, field in fields.items()}
     wrong = [name for name, field in fields.items() if not field.least <= values[name] <= field.highest]
-    if command is Command.COMPUTE and values["low"] > values["high"]:
-        wrong.append("low")
+    if command is Command.COMPUTE:
+        if values["low"] > values["high"]:
+            wrong.append("low")
+        wrong += [name for name in FLOAT_BOUNDS if values[name] & 0x7FFF_FFFF > INFINITY]
     if modes := [name for name in wrong if name in MODES]:
         return None, Status.BAD_MODE, modes[0]
     if wrong:
@@ -225,54 +250,71 @@ def state_word(status: Status, index: int, busy: bool) -> int:
     return int(status) | (BUSY if busy else 0) | (index << 16 if status is not Status.OK else 0)
 
 
-def pack_lines(codes: ArrayLike) -> NDArray[np.uint8]:
-    """Weights of blocks as LOAD_WEIGHTS reads them: uint8 [blocks, lines * 8] of codes [blocks, lines, 4, 4].
+def line_bytes(bits: int) -> int:
+    """Bytes of a weight line: four depths of four filters of so many bits."""
+    return 2 * bits
 
-    The last axes are filter and depth: filter f's four codes are bits 16 f + 15 to 16 f of the line, the lowest depth
-    in the lowest bits.
+
+def pack_lines(codes: ArrayLike, bits: int = 4) -> NDArray[np.uint8]:
+    """Weights of blocks as LOAD_WEIGHTS reads them: uint8 [blocks, lines * line_bytes] of codes [blocks, lines, 4, 4].
+
+    The last axes are filter and depth: code d of filter f begins at bit (4 f + d) ``bits`` of the line. Two's
+    complement weights of 8 bits are their own codes, as bytes.
     """
-    fields = np.asarray(codes, np.uint64).reshape(*np.shape(codes)[:2], 16)
-    lines = (fields << np.arange(0, 64, 4, dtype=np.uint64)).sum(axis=-1, dtype=np.uint64)
-    return np.ascontiguousarray(lines).view(np.uint8)
+    fields = np.asarray(codes).astype(np.uint8).reshape(*np.shape(codes)[:2], 16)
+    if bits == 4:
+        fields = fields[..., 0::2] | np.left_shift(fields[..., 1::2], 4, dtype=np.uint8)
+    return np.ascontiguousarray(fields).reshape(len(fields), -1)
 
 
-def unpack_lines(data: ArrayLike) -> NDArray[np.uint8]:
+def unpack_lines(data: ArrayLike, bits: int = 4) -> NDArray[np.uint8]:
     """Codes uint8 [blocks, lines, 4, 4] of :func:`pack_lines`'s bytes."""
-    lines = np.ascontiguousarray(np.asarray(data, np.uint8)).view(np.uint64)
-    fields = lines[..., None] >> np.arange(0, 64, 4, dtype=np.uint64) & np.uint64(15)
-    return fields.astype(np.uint8).reshape(*lines.shape, 4, 4)
+    packed = np.ascontiguousarray(np.asarray(data, np.uint8))
+    if bits == 4:
+        packed = np.stack([packed & 15, packed >> 4], axis=-1)
+    return packed.reshape(len(packed), -1, 4, 4)
 
 
-def weight_data(codes: ArrayLike, parameters: ArrayLike) -> NDArray[np.uint8]:
+def weight_data(codes: ArrayLike, parameters: ArrayLike, bits: int = 4) -> NDArray[np.uint8]:
     """All that LOAD_WEIGHTS reads: each block's lines, then its parameters.
 
     Args:
         codes: [blocks, lines, 4, 4], see :func:`pack_lines`.
-        parameters: int32 [3, 4 blocks]: wsum, multiplier and shift of each filter.
+        parameters: int32 [3, 4 blocks]: wsum, multiplier (or the word of an FP32 factor) and shift of each filter.
+        bits: of a code.
     """
-    lines = pack_lines(codes)
+    lines = pack_lines(codes, bits)
     words = np.asarray(parameters, np.int32).reshape(3, len(lines), 4).transpose(1, 0, 2)
     return np.concatenate(
         [lines, np.ascontiguousarray(words).view(np.uint8).reshape(len(lines), -1)], axis=1
     ).ravel()
 
 
-def _planes() -> NDArray[np.uint8]:
-    """Four codes of ``pot_qkeras`` for each INT8 value, uint8 [256, 4] by value + 128.
-
-    Pairs of signed powers reach few sums, two pairs all: the first found, so the table never changes.
-    """
-    pairs: dict[int, tuple[int, int]] = {}
+def _planes() -> tuple[dict[int, tuple[int, ...]], ...]:
+    """Sums of signed powers of two, and the first codes found, so that the tables never change."""
     levels = [(code, (1 << (code & 7)) * (-1 if code & 8 else 1)) for code in range(16)]
-    for a, x in levels:
-        for b, y in levels:
-            pairs.setdefault(x + y, (a, b))
-    table = np.zeros((256, 4), np.uint8)
-    for value in range(-128, 128):
-        half = next(half for half in sorted(pairs, key=lambda v: (abs(v), v)) if value - half in pairs)
-        table[value + 128] = pairs[half] + pairs[value - half]
-    return table
+    tables: list[dict[int, tuple[int, ...]]] = [{0: ()}]
+    for _ in range(MOST_PLANES):
+        sums: dict[int, tuple[int, ...]] = {}
+        for total, codes in sorted(tables[-1].items(), key=lambda item: (abs(item[0]), item[0])):
+            for code, level in levels:
+                sums.setdefault(total + level, (*codes, code))
+        tables.append(sums)
+    return tuple(tables[1:])
 
 
-INT8_PLANES: Final = _planes()
-"""Codes of ``pot_qkeras`` whose sum is an INT8 value: ``INT8_PLANES[value + 128]``."""
+_PLANES: Final = _planes()
+
+
+def planes_of(weights: ArrayLike) -> NDArray[np.uint8] | None:
+    """Codes of ``pot_qkeras`` whose sums are integers, with a last axis of as few planes as hold all of them.
+
+    Two hold every INT4, four every INT8, five every integer of 9 bits. None: an integer is beyond five.
+    """
+    values = np.asarray(weights, np.int64)
+    wanted = np.unique(values)
+    for table in _PLANES:
+        if all(int(value) in table for value in wanted):
+            codes = np.array([table[int(value)] for value in wanted], np.uint8).reshape(len(wanted), -1)
+            return np.asarray(codes[np.searchsorted(wanted, values)])
+    return None

@@ -24,6 +24,11 @@ def run_reads(command: Decoded, fetch_bytes: int) -> int:
     return runs * -(-length // fetch_bytes)
 
 
+def post_cycles(command: Decoded, engine: PotEngine) -> int:
+    """Cycles of a unit's PPU for a block: FP32 outputs leave through a port of four bytes, too."""
+    return engine.post_cycles * command.out_bytes
+
+
 def compute_cycles(command: Decoded, pot: Pot, engine: PotEngine) -> int:
     """Cycles from the first read to the last result."""
     pixels, planes = command.pixels, command["planes"]
@@ -34,7 +39,7 @@ def compute_cycles(command: Decoded, pot: Pot, engine: PotEngine) -> int:
     reads = run_reads(command, engine.fetch_bytes)
     rounds = -(-command.weight_blocks // pot.units)
     feed, last_feed = max(ROWS * reads, lines), max(tail * reads, lines)
-    work = rounds * max(lines * planes, engine.post_cycles)
+    work = rounds * max(lines * planes, post_cycles(command, engine))
     first = feed if row_blocks > 1 else last_feed
     between = (row_blocks - 2) * max(feed, work) + max(last_feed, work) if row_blocks > 1 else 0
     return first + between + work + engine.fill_cycles
@@ -46,6 +51,6 @@ def _depthwise_cycles(command: Decoded, pot: Pot, engine: PotEngine, row_blocks:
     per_unit = engine.fetch_bytes // 4  # weight blocks that a unit's reads feed
     feed, total, work = ROWS * taps, 0, 0
     for start in range(0, blocks, per_unit * pot.units):
-        work = min(per_unit, blocks - start) * max(taps * command["planes"], engine.post_cycles)
+        work = min(per_unit, blocks - start) * max(taps * command["planes"], post_cycles(command, engine))
         total += row_blocks * max(feed, work)
     return feed + total - max(feed, work) + work + engine.fill_cycles

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from potluck.isa.errors import DataError
 from potluck.isa.machine import Machine
-from potluck.isa.pot_array import CodeSet, Requantizer, code_set, ppu
-from potluck.isa.pot_command import INT8_PLANES, Command, encode, weight_data
+from potluck.isa.pot_array import CodeSet, Requantizer, code_set
+from potluck.isa.pot_command import Command, encode, planes_of, weight_data
 from potluck.kernels.pot_tiling import Planner, PotConv, Span, Tile, Tiling, spans
 
 
@@ -42,7 +44,7 @@ def plan(
         conv: the layer.
         weights: codes [filters, kernel height, kernel width, channels], ([channels, kernel height, kernel width] if
             depthwise), with a last axis of planes if there are several.
-        requantizer: of each filter; its zero point, low and high are the layer's.
+        requantizer: of each filter; its law, zero point and bounds are the layer's.
         machine: with an accelerator.
         addresses: of input, packed weights and output, channels last, dense.
         tiling: how to cut it; by default as takes least time.
@@ -50,7 +52,11 @@ def plan(
     Raises:
         DataError: The machine has no accelerator, or the layer does not fit.
     """
-    conv = replace(conv, zero_point=requantizer.zero_point, low=requantizer.low, high=requantizer.high)
+    end = requantizer
+    conv = replace(
+        conv, zero_point=end.zero_point, low=end.low, high=end.high, law=end.law, float_low=end.float_low,
+        float_high=end.float_high,
+    )  # fmt: skip
     planner = Planner.of(conv, machine)
     tiling = tiling or planner.best()
     codes = np.asarray(weights, np.uint8).reshape(
@@ -86,11 +92,11 @@ def _packed(conv: PotConv, codes: NDArray[np.uint8], parameters: NDArray[np.int3
         )
         lines = np.zeros((blocks, lanes.shape[2], conv.planes, 4, 4), np.uint8)
         lines[:, :, :, 0] = lanes.transpose(0, 2, 3, 1)
-        return weight_data(lines.reshape(blocks, -1, 4, 4), padded)
+        return weight_data(lines.reshape(blocks, -1, 4, 4), padded, conv.kind.weight_bits)
     flat = codes.reshape(filters, -1, conv.planes)
     flat = np.pad(flat, [(0, 4 * blocks - filters), (0, -flat.shape[1] % 4), (0, 0)])
     grid = flat.reshape(blocks, 4, -1, 4, conv.planes).transpose(0, 2, 4, 1, 3)
-    return weight_data(grid.reshape(blocks, -1, 4, 4), padded)
+    return weight_data(grid.reshape(blocks, -1, 4, 4), padded, conv.kind.weight_bits)
 
 
 @dataclass
@@ -183,16 +189,17 @@ class _Emitter:
 
     def _store(self, tile: Tile, slot: int) -> None:
         conv = self.planner.conv
-        pitch = conv.out_width * conv.filters
+        pixel, part = conv.filters * conv.out_bytes, tile.filters.size * conv.out_bytes
+        pitch = conv.out_width * pixel
         start = (
             self.addresses[2]
             + tile.rows.start * pitch
-            + tile.columns.start * conv.filters
-            + tile.filters.start
+            + tile.columns.start * pixel
+            + tile.filters.start * conv.out_bytes
         )
         whole = tile.columns.size == conv.out_width
         if tile.filters.size == conv.filters:
-            count, size, stride = tile.rows.size, tile.columns.size * conv.filters, pitch
+            count, size, stride = tile.rows.size, tile.columns.size * pixel, pitch
             if whole:
                 count, size, stride = 1, tile.rows.size * pitch, 0
             self._out.append(
@@ -207,31 +214,47 @@ class _Emitter:
                     slot=slot,
                     address=start + row * pitch,
                     rows=pixels,
-                    row_bytes=tile.filters.size,
-                    stride=conv.filters,
-                    offset=row * tile.columns.size * tile.filters.size,
+                    row_bytes=part,
+                    stride=pixel,
+                    offset=row * tile.columns.size * part,
                 )
             )
 
 
-def int8_codes(weights: ArrayLike) -> tuple[CodeSet, NDArray[np.uint8]]:
-    """Any INT8 weights as four planes of codes: the code set and codes with a last axis of 4."""
-    return code_set("pot_qkeras"), INT8_PLANES[np.asarray(weights, np.int16) + 128]
+def integer_codes(weights: ArrayLike, multipliers: bool = False) -> tuple[CodeSet, NDArray[np.uint8]]:
+    """Integer weights for an array: the code set, and codes with a last axis of planes.
+
+    Args:
+        weights: of 9 bits at most; 8 for multipliers.
+        multipliers: the array has them, instead of shift-PEs.
+
+    Raises:
+        DataError: an integer that the array cannot have.
+    """
+    values = np.asarray(weights, np.int64)
+    if multipliers:
+        if values.size and (values.min() < -128 or values.max() > 127):
+            raise DataError("a weight has more than the 8 bits of the array's multipliers")
+        return code_set("int8"), values.astype(np.int8).view(np.uint8)[..., None]
+    codes = planes_of(values)
+    if codes is None:
+        raise DataError("a weight is no sum of five powers of two up to 128")
+    return code_set("pot_qkeras"), codes
 
 
 def evaluate(
     conv: PotConv, weights: NDArray[np.int64], requantizer: Requantizer, x: NDArray[np.int8]
-) -> NDArray[np.int8]:
+) -> NDArray[Any]:
     """What a layer computes, in NumPy: the contract of its commands.
 
     Args:
         conv: the layer.
         weights: integers [filters, kernel height, kernel width, channels] (channels: 1 if depthwise).
         requantizer: of each filter.
-        x: int8 [height, width, channels].
+        x: int8 [height, width, channels]; of UINT8 activations those less 128.
 
     Returns:
-        int8 [out height, out width, filters].
+        int8 (of UINT8 activations those less 128) or float32 [out height, out width, filters].
     """
     top, left, bottom, right = conv.pads
     padded = np.pad(x.astype(np.float64), ((top, bottom), (left, right), (0, 0)), constant_values=conv.zero)
@@ -242,6 +265,4 @@ def evaluate(
         columns = slice(x0, x0 + (conv.out_width - 1) * conv.stride[1] + 1, conv.stride[1])
         tap = weights[:, ky, kx].astype(np.float64)  # sums stay far below 2^53: exact in any order
         acc += padded[rows, columns] * tap[:, 0] if conv.depthwise else padded[rows, columns] @ tap.T
-    sums = (acc.astype(np.int64) + requantizer.wsum).astype(np.int32)
-    r = requantizer
-    return ppu(sums, r.multiplier, r.shift, r.zero_point, r.low, r.high)
+    return requantizer.finish((acc.astype(np.int64) + requantizer.wsum).astype(np.int32))

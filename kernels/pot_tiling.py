@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from potluck.isa.errors import DataError
 from potluck.isa.machine import Machine, Pot, PotEngine
-from potluck.isa.pot_array import CodeSet
-from potluck.isa.pot_command import LINE_BYTES, PARAMETER_BYTES, Command, decode, encode
+from potluck.isa.pot_array import LAWS, CodeSet, Law
+from potluck.isa.pot_command import PARAMETER_BYTES, Command, decode, encode, line_bytes
 from potluck.isa.pot_cycles import compute_cycles
 
-LATENCY = 150  # cycles of a first transfer, for comparing tiles
+LATENCY = 150
+"""Cycles of a transfer that nothing hides, about."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class PotConv:
         planes: codes per weight: 4 for INT8 weights, else 1.
         zero: zero point of the input.
         zero_point, low, high: of the output.
+        law: how sums end; FP32 outputs lie between ``float_low`` and ``float_high``.
+        unsigned_inputs, unsigned_outputs: activations are UINT8; zero points and bounds are those less 128.
     """
 
     height: int
@@ -54,6 +57,16 @@ class PotConv:
     zero_point: int = 0
     low: int = -128
     high: int = 127
+    law: Law = "tflite_single"
+    float_low: float = -np.inf
+    float_high: float = np.inf
+    unsigned_inputs: bool = False
+    unsigned_outputs: bool = False
+
+    @property
+    def out_bytes(self) -> int:
+        """Bytes of an output."""
+        return 4 if self.law == "float" else 1
 
     @property
     def out_height(self) -> int:
@@ -162,13 +175,15 @@ class Planner:
         """COMPUTE of a tile."""
         c = self.conv
         rows, columns, top, left = self.window(tile)
+        float_low, float_high = np.array([c.float_low, c.float_high], np.float32).view(np.uint32).tolist()
         return encode(
             Command.COMPUTE, depthwise=c.depthwise, code_set=c.kind.number, planes=c.planes, zero=c.zero,
             zero_point=c.zero_point, low=c.low, high=c.high, height=rows.size, width=columns.size, channels=channels,
             filters=tile.filters.size, out_height=tile.rows.size, out_width=tile.columns.size,
             kernel_height=c.kernel[0], kernel_width=c.kernel[1], stride_height=c.stride[0], stride_width=c.stride[1],
             dilation_height=c.dilation[0], dilation_width=c.dilation[1], pad_top=top, pad_left=left,
-            last=False, **fields,
+            law=LAWS.index(c.law), float_low=float_low, float_high=float_high, unsigned_inputs=c.unsigned_inputs,
+            unsigned_outputs=c.unsigned_outputs, last=False, **fields,
         )  # fmt: skip
 
     def fits(self, tiling: Tiling) -> bool:
@@ -185,7 +200,7 @@ class Planner:
             and local <= self.pot.parameter_slot_groups
             and (c.depthwise or -(-taps * tiling.channels // 4) <= self.pot.input_lines)
             and in_rows * in_columns * tiling.channels <= self.pot.input_slot_bytes
-            and pixels * tiling.filters <= self.engine.output_bytes
+            and pixels * tiling.filters * c.out_bytes <= self.engine.output_bytes
             and (
                 tiling.channels >= self._depth(tiling)
                 or -(-pixels // 4) * local <= self.engine.accumulator_groups
@@ -244,7 +259,11 @@ class Planner:
         groups = -(-c.filters // tiling.filters)
         blocks = -(-tiling.filters // 4)
         inputs = rows.size * columns.size * tiling.channels / self.bus_bytes
-        weights = blocks * (self.lines(tiling.channels) * LINE_BYTES + PARAMETER_BYTES) / self.bus_bytes
+        weights = (
+            blocks
+            * (self.lines(tiling.channels) * line_bytes(self.pot.weight_bits) + PARAMETER_BYTES)
+            / self.bus_bytes
+        )
         if parts > 1:
             input_loads = weight_loads = places * groups * parts
         elif c.depthwise:
@@ -258,10 +277,11 @@ class Planner:
             weight_loads, input_loads = groups, places if places <= 2 else places * groups
         tiles = places * groups
         work = float(compute_cycles(command, self.pot, self.engine) * tiles * parts)
-        store = first.rows.size * first.columns.size * tiling.filters / self.bus_bytes
+        store = first.rows.size * first.columns.size * tiling.filters * c.out_bytes / self.bus_bytes
         loads = input_loads * inputs + weight_loads * weights
         steady = max(work, loads + 4 * (input_loads + weight_loads), store * tiles)
-        return 2 * LATENCY + inputs + weights + store + steady + tiles * 2
+        ends = 3 * LATENCY  # of the commands, the first loads and the last store
+        return ends + inputs + weights + store + steady + tiles * 2
 
     def best(self) -> Tiling:
         """The tiling of the smallest estimate.

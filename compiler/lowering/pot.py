@@ -1,13 +1,14 @@
 """Layers on the cluster's PoT accelerator: from DRAM to DRAM, by commands that hart 0 starts.
 
 The commands lie in DRAM beside the weights and come into L1 in pieces, the next one while the accelerator works. The
-PPU rounds once (``tflite_single``), so only layers whose requantization is that law can go there.
+PPU ends sums by `potluck.isa.pot_array.LAWS`: layers of another requantization (``tflite_double``) stay on the cores.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +22,20 @@ from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile
 from potluck.isa.assembler import Assembler
 from potluck.isa.errors import DataError
+from potluck.isa.machine import Pot
 from potluck.isa.pot import POT_FORMATS
-from potluck.isa.pot_array import CodeSet, Requantizer, code_set
+from potluck.isa.pot_array import LAWS, CodeSet, Requantizer, code_set
 from potluck.isa.pot_command import COMMAND_BYTES
-from potluck.kernels.pot_conv import evaluate, int8_codes, plan
+from potluck.kernels.pot_conv import evaluate, integer_codes, plan
 from potluck.kernels.pot_queue import PotQueue
 from potluck.kernels.pot_tiling import Planner, PotConv, Tiling
 
+CODES = ("int8", "uint8")
+"""Activations of the array."""
 PIECE = 256
 """Commands in L1 at once."""
+SIGN = 128
+"""The bit that UINT8 and INT8 codes of the same activation do not share; their difference, too."""
 LAST = np.uint32(1 << 8)
 """TLAST in a command's first word."""
 
@@ -66,9 +72,10 @@ class PotTile:
             return
         c = self.conv
         for source, target in self.images:
-            x = memory.view(source, c.height * c.width * c.channels).view(np.int8)
-            y = evaluate(c, self.weights, self.requantizer, x.reshape(c.height, c.width, c.channels))
-            memory.view(target, y.size)[:] = y.view(np.uint8).ravel()
+            x = memory.view(source, c.height * c.width * c.channels) ^ np.uint8(SIGN * c.unsigned_inputs)
+            shaped = x.view(np.int8).reshape(c.height, c.width, c.channels)
+            y = evaluate(c, self.weights, self.requantizer, shaped).view(np.uint8).ravel()
+            memory.view(target, y.size)[:] = y ^ np.uint8(SIGN * c.unsigned_outputs)
 
 
 @dataclass(eq=False)
@@ -175,14 +182,16 @@ def array_format(weights: str, planes: int) -> str:
     return f"{weights} on array" if planes == 1 else f"{weights} on array x{planes}"
 
 
-def coded(weights: IntegerWeights) -> tuple[CodeSet, NDArray[np.uint8]] | None:
-    """The code set of integer weights, and codes [Cout, KH, KW, C, planes]; None if the array cannot have them."""
+def coded(weights: IntegerWeights, pot: Pot) -> tuple[CodeSet, NDArray[np.uint8]]:
+    """The code set of integer weights, and codes [Cout, KH, KW, C, planes].
+
+    Raises:
+        DataError: The array cannot have them.
+    """
     levels = weights.levels.transpose(0, 2, 3, 1)
-    if weights.format in POT_FORMATS:
+    if weights.format in POT_FORMATS and not pot.multipliers:
         return code_set(weights.format), POT_FORMATS[weights.format].encode(levels)[..., None]
-    if weights.group or levels.min(initial=0) < -128 or levels.max(initial=0) > 127:
-        return None
-    return int8_codes(levels)
+    return integer_codes(levels, pot.multipliers)
 
 
 def cheaper(plan: ConvPlan | DepthwisePlan, geometry: Geometry | None = None) -> LayerPlan:
@@ -193,26 +202,24 @@ def cheaper(plan: ConvPlan | DepthwisePlan, geometry: Geometry | None = None) ->
         geometry: If the accelerator has another view of the image, of the same values in memory.
     """
     weights, target = plan.weights, plan.target
-    if not isinstance(weights, IntegerWeights) or weights.finish.law != "tflite_single" or target.flat:
+    if not isinstance(weights, IntegerWeights) or weights.finish.law not in LAWS or target.flat:
         return plan
-    if target.machine.pot is None or target.machine.pot.engine is None:
+    pot = target.machine.pot
+    if pot is None or pot.engine is None or plan.x.dtype not in CODES:
         return plan
-    if plan.x.dtype != "int8" or plan.y.dtype != "int8" or (found := coded(weights)) is None:
-        return plan
-    kind, codes = found
     images = plan.images if isinstance(plan, ConvPlan) else plan.x.shape[0]
-    conv = _conv(plan, geometry or plan.geometry, kind, codes.shape[-1])
-    if max(conv.height, conv.width, conv.channels, conv.filters) >= 1 << 16:
-        return plan
-    planner = Planner.of(conv, target.machine)
     try:
+        kind, codes = coded(weights, pot)
+        conv = _conv(plan, geometry or plan.geometry, kind, codes.shape[-1])
+        if max(conv.height, conv.width, conv.channels, conv.filters) >= 1 << 16:
+            return plan
+        planner = Planner.of(conv, target.machine)
         tiling = planner.best()
-    except DataError:  # no tiling fits
+    except DataError:  # weights that are no codes, or no tiling fits
         return plan
     if images * planner.estimate(tiling) > plan.estimate:
         return plan
-    wsum, multiplier, shift = weights.constants
-    requantizer = Requantizer(wsum, multiplier, shift, conv.zero_point, conv.low, conv.high)
+    requantizer = _requantizer(conv, weights)
     return PotPlan(
         plan.name, plan.op, plan.x, plan.y, images, conv, codes, weights, plan.weights_name, requantizer, tiling, target
     )  # fmt: skip
@@ -223,9 +230,31 @@ def _conv(plan: ConvPlan | DepthwisePlan, g: Geometry, kind: CodeSet, planes: in
     weights, zero = plan.weights, plan.x.affine
     assert isinstance(weights, IntegerWeights) and zero is not None
     finish, (filters, channels) = weights.finish, weights.levels.shape[:2]
-    assert finish.low is not None and finish.high is not None
-    depthwise = isinstance(plan, DepthwisePlan)
-    return PotConv(
+    depthwise, law = isinstance(plan, DepthwisePlan), finish.law
+    assert law != "float_bias" and law != "tflite_double"
+    low = -math.inf if finish.low is None else finish.low
+    high = math.inf if finish.high is None else finish.high
+    unsigned = plan.x.dtype == "uint8", plan.y.dtype == "uint8"
+    less_in, less_out = (SIGN * value for value in unsigned)
+    ends = (
+        (0, -SIGN, SIGN - 1, law, low, high)
+        if law == "float"
+        else (finish.zero_point - less_out, int(low) - less_out, int(high) - less_out, law)
+    )
+    conv = PotConv(
         g.height, g.width, filters if depthwise else channels, filters, kind, g.kernel, g.stride, g.dilation, g.pads,
-        depthwise, planes, zero.zero_point, finish.zero_point, int(finish.low), int(finish.high),
+        depthwise, planes, zero.zero_point - less_in, *ends,
+    )  # fmt: skip
+    return replace(conv, unsigned_inputs=unsigned[0], unsigned_outputs=unsigned[1])
+
+
+def _requantizer(conv: PotConv, weights: IntegerWeights) -> Requantizer:
+    """The PPU's parameters."""
+    wsum, multiplier, *shift = weights.constants
+    if conv.unsigned_inputs:  # the PEs see activations less 128
+        sums = weights.levels.reshape(conv.filters, -1).sum(axis=1, dtype=np.int64)
+        wsum = (wsum + SIGN * sums).astype(np.int32)
+    return Requantizer(
+        wsum, multiplier, shift[0] if shift else np.zeros_like(wsum), conv.zero_point, conv.low, conv.high, conv.law,
+        conv.float_low, conv.float_high,
     )  # fmt: skip

@@ -24,7 +24,7 @@ from potluck.compiler.calibration import observed
 from potluck.compiler.functions import require
 from potluck.compiler.graph import DOMAIN, add_constant, constant, drop_unused, integer, label, real, shape_of
 from potluck.compiler.passes.base import GraphPass
-from potluck.compiler.passes.quantize_integer import CONVS, output_axis, prepare_gemm
+from potluck.compiler.passes.quantize_integer import CONVS, output_axis, prepare_gemm, quantizable
 from potluck.compiler.quantizers.bbq import forward
 from potluck.compiler.quantizers.bbq_inference import (
     BbqActivation,
@@ -96,11 +96,10 @@ class QuantizeBbq(GraphPass):
         return len(nodes)
 
     def _wanted(self, node: ir.Node) -> bool:
-        axis, weight = output_axis(node), node.inputs[1] if len(node.inputs) > 1 else None
-        if axis is None or weight is None or constant(weight) is None:
+        if not quantizable(node, self.exclude):
             return False
-        if weight.dtype is not ir.DataType.FLOAT or {label(node), weight.name} & set(self.exclude):
-            return False
+        axis, weight = output_axis(node), node.inputs[1]
+        assert axis is not None and weight is not None
         image = node.op_type in CONVS
         channels = shape_of(weight, node)[1 if image else 1 - axis]
         whole = integer(node, "group", 1) == 1 and channels % BLOCKS[-1] == 0

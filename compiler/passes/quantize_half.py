@@ -13,10 +13,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from potluck.compiler.graph import add_constant, constant, drop_unused, label
+from potluck.compiler.graph import add_constant, constant, drop_unused
 from potluck.compiler.mx_nodes import WIDENED_KEY
 from potluck.compiler.passes.base import GraphPass
-from potluck.compiler.passes.quantize_integer import output_axis, prepare_gemm
+from potluck.compiler.passes.quantize_integer import prepare_gemm, quantizable
 from potluck.compiler.passes.quantize_mx import check_exclude
 from potluck.isa.errors import DataError
 from potluck.isa.formats import FORMATS, ElementFormat
@@ -39,7 +39,7 @@ class QuantizeHalf(GraphPass):
     def run(self, model: ir.Model) -> int:
         """See `GraphPass.run`; counts the products."""
         check_exclude(model, self.exclude)
-        nodes = [node for node in model.graph if self._wanted(node)]
+        nodes = [node for node in model.graph if quantizable(node, self.exclude)]
         made: dict[ir.Value, ir.Value] = {}
         for node in nodes:
             prepare_gemm(model, node)
@@ -50,15 +50,6 @@ class QuantizeHalf(GraphPass):
             node.replace_input_with(1, made[source])
         drop_unused(model.graph)
         return len(nodes)
-
-    def _wanted(self, node: ir.Node) -> bool:
-        if output_axis(node) is None:
-            return False
-        weight = node.inputs[1]
-        assert weight is not None
-        if constant(weight) is None or weight.dtype is not ir.DataType.FLOAT:
-            return False
-        return label(node) not in self.exclude and weight.name not in self.exclude
 
     def _widened(self, model: ir.Model, node: ir.Node, source: ir.Value) -> ir.Value:
         array, name = np.asarray(constant(source), np.float32), source.name or ""

@@ -11,7 +11,7 @@ Products that contract fewer than ``min_channels`` elements, and depthwise convo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -100,16 +100,7 @@ class QuantizeInteger(GraphPass):
 
     def _part(self, node: ir.Node) -> QuantizeInteger | None:
         """Which of these options a node has; None if it stays."""
-        return next((part for part in (self, *self.others) if part._wanted(node)), None)
-
-    def _wanted(self, node: ir.Node) -> bool:
-        if output_axis(node) is None:
-            return False
-        weight = node.inputs[1]
-        assert weight is not None
-        if constant(weight) is None or weight.dtype is not ir.DataType.FLOAT:
-            return False
-        return label(node) not in self.exclude and weight.name not in self.exclude
+        return next((part for part in (self, *self.others) if quantizable(node, part.exclude)), None)
 
     def _with_activations(self, model: ir.Model, nodes: Mapping[ir.Node, QuantizeInteger]) -> None:
         if self.requantization not in REQUANTIZATIONS:
@@ -222,6 +213,17 @@ def output_axis(node: ir.Node) -> int | None:
     if node.op_type in GEMMS:
         return None if integer(node, "transA", 0) else 0 if integer(node, "transB", 0) else 1
     return 1 if len(weight.shape) == 2 and len(data.shape) >= 2 else None
+
+
+def quantizable(node: ir.Node, exclude: Sequence[str]) -> bool:
+    """Whether a node is a product with constant FP32 weights that is not excluded, by its name or its weights'."""
+    if output_axis(node) is None:
+        return False
+    weight = node.inputs[1]
+    assert weight is not None
+    if constant(weight) is None or weight.dtype is not ir.DataType.FLOAT:
+        return False
+    return label(node) not in exclude and weight.name not in exclude
 
 
 def _activations(model: ir.Model, nodes: list[ir.Node]) -> list[ir.Value]:

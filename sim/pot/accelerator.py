@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.machine import Machine, Pot, PotEngine
+from potluck.isa.pot_array import CODE_SETS
 from potluck.isa.pot_command import (
     BUSY,
     COMMAND_BYTES,
     DOORBELL,
-    LINE_BYTES,
     MOST_COMMANDS,
     PARAMETER_BYTES,
     QUEUE,
@@ -27,6 +27,7 @@ from potluck.isa.pot_command import (
     Command,
     Decoded,
     decode,
+    line_bytes,
     state_word,
 )
 from potluck.isa.pot_cycles import compute_cycles
@@ -52,7 +53,9 @@ class Use(NamedTuple):
 
     def picojoules(self, machine: Machine) -> float:
         """Energy by the machine's table."""
-        entries = ("pot_mac", self.products), ("pot_post", self.outputs), ("pot_static", self.cycles)
+        assert machine.pot is not None
+        mac = "pot_mac8" if machine.pot.multipliers else "pot_mac"
+        entries = (mac, self.products), ("pot_post", self.outputs), ("pot_static", self.cycles)
         return sum(machine.pj(name) * count for name, count in entries)
 
 
@@ -221,10 +224,11 @@ class Accelerator:
         local = -(-blocks // self.pot.units)
         if local * lines > self.pot.weight_slot_lines or local > self.pot.parameter_slot_groups:
             raise _Refused(Status.BAD_SIZE)
-        size = blocks * (lines * LINE_BYTES + PARAMETER_BYTES)
+        bits = self.pot.weight_bits
+        size = blocks * (lines * line_bytes(bits) + PARAMETER_BYTES)
         source = self._range(command["address"], 0, 1, size)
         assert source.view is not None
-        slot.weights = Weights(source.view[0].copy(), blocks, lines)
+        slot.weights = Weights(source.view[0].copy(), blocks, lines, bits)
         return self._loaded(slot, Transfer(size, 1, source, NOWHERE))
 
     def _loaded(self, slot: _Slot, transfer: Transfer) -> Work:
@@ -235,6 +239,8 @@ class Accelerator:
     def _compute(self, command: Decoded) -> Work:
         inputs, weights = self._inputs[command["inputs"]], self._weights[command["weights"]]
         output, held = self._outputs[command["outputs"]], weights.weights
+        if (CODE_SETS[command["code_set"]].pot is None) is not self.pot.multipliers:
+            raise _Refused(Status.BAD_MODE)
         size = command["height"] * command["width"] * command["channels"]
         filters = 4 * command.weight_blocks
         if size > inputs.filled or held is None:
@@ -245,7 +251,7 @@ class Accelerator:
         parts = not (command["first"] and command["final"])
         if (
             -(-command.depth // 4) > self.pot.input_lines
-            or (command["final"] and command.pixels * command["filters"] > output.data.size)
+            or (command["final"] and command.out_size > output.data.size)
             or (parts and tiles > self.engine.accumulator_groups)
         ):
             raise _Refused(Status.BAD_SIZE)

@@ -8,8 +8,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.isa.pot_array import CODE_SETS, ppu
-from potluck.isa.pot_command import LINE_BYTES, Decoded, unpack_lines
+from potluck.isa.pot_array import CODE_SETS, Requantizer
+from potluck.isa.pot_command import Decoded, line_bytes, unpack_lines
 from potluck.sim.cache import configure_numba
 
 configure_numba()
@@ -55,7 +55,8 @@ def windows(command: Decoded, inputs: NDArray[np.uint8]) -> NDArray[np.int8]:
     sizes = np.array([command[name] for name in _SIZES], np.int64)
     taps = command["kernel_height"] * command["kernel_width"]
     out = np.empty((command.pixels, taps * command["channels"]), np.int8)
-    _gather(inputs.view(np.int8), sizes, command["zero"], out)
+    pixels = inputs ^ 0x80 if command["unsigned_inputs"] else inputs
+    _gather(pixels.view(np.int8), sizes, command["zero"], out)
     return out
 
 
@@ -66,19 +67,22 @@ class Weights:
         data: its bytes.
         blocks: how many weight blocks.
         lines: of each.
+        bits: of a weight's code.
     """
 
-    def __init__(self, data: NDArray[np.uint8], blocks: int, lines: int) -> None:
+    def __init__(self, data: NDArray[np.uint8], blocks: int, lines: int, bits: int) -> None:
         rows = data.reshape(blocks, -1)
         self.blocks, self.lines = blocks, lines
-        self._codes = unpack_lines(rows[:, : lines * LINE_BYTES])  # [blocks, lines, filter, depth]
-        words = np.ascontiguousarray(rows[:, lines * LINE_BYTES :]).view(np.int32)
+        end = lines * line_bytes(bits)
+        self._codes = unpack_lines(rows[:, :end], bits)  # [blocks, lines, filter, depth]
+        words = np.ascontiguousarray(rows[:, end:]).view(np.int32)
         self.parameters = words.reshape(blocks, 3, 4).transpose(1, 0, 2).reshape(3, -1)
 
     def values(self, command: Decoded) -> NDArray[np.int64]:
         """Sums over planes: [filters, depth filled up to lines], or [channels, taps] if depthwise."""
         kind, planes, blocks = CODE_SETS[command["code_set"]], command["planes"], command.weight_blocks
-        levels = kind.weights(self._codes[:blocks]).astype(np.int64)
+        codes = self._codes[:blocks]
+        levels = kind.weights(codes if kind.pot else codes.view(np.int8)).astype(np.int64)
         levels = levels.reshape(blocks, self.lines // planes, planes, 4, 4).sum(axis=2)
         if command["depthwise"]:
             return np.ascontiguousarray(levels[:, :, 0].transpose(0, 2, 1).reshape(4 * blocks, -1))
@@ -102,7 +106,7 @@ def sums(command: Decoded, inputs: NDArray[np.uint8], weights: Weights) -> NDArr
 
 
 def outputs(command: Decoded, acc: NDArray[np.int64], weights: Weights) -> NDArray[np.uint8]:
-    """Bytes of the output slot: pixels after each other, ``filters`` bytes each.
+    """Bytes of the output slot: pixels after each other, ``filters`` outputs each.
 
     Args:
         command: the computation.
@@ -111,5 +115,12 @@ def outputs(command: Decoded, acc: NDArray[np.int64], weights: Weights) -> NDArr
     """
     wsum, multiplier, shift = weights.parameters[:, : acc.shape[1]]
     word = np.asarray(acc + wsum, np.int64).astype(np.int32)
-    found = ppu(word, multiplier, shift, command["zero_point"], command["low"], command["high"])
-    return np.ascontiguousarray(found[:, : command["filters"]]).view(np.uint8).ravel()
+    bounds = np.array([command["float_low"], command["float_high"]], np.uint32).view(np.float32)
+    end = Requantizer(
+        wsum, multiplier, shift, command["zero_point"], command["low"], command["high"], command.law,
+        float(bounds[0]), float(bounds[1]),
+    )  # fmt: skip
+    found = np.ascontiguousarray(end.finish(word)[:, : command["filters"]]).view(np.uint8).ravel()
+    if command["unsigned_outputs"] and command.out_bytes == 1:
+        found ^= np.uint8(0x80)
+    return found

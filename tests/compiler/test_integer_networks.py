@@ -5,6 +5,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 import pytest
+from integer_chain import FOREIGN, agree, chain, qdq_network, samples
 from networks import network, residual
 from onnx.reference import ReferenceEvaluator
 from running import by_reference, by_schedule, by_simulator, feeds, same_bits
@@ -22,44 +23,11 @@ from potluck.isa.requantize import REQUANTIZATIONS
 SPATZ, GENERIC = load_machine("spatz-mx"), load_machine("rvv-generic")
 
 
-def samples(shape, count=8, seed=3):
-    return {"x": np.random.default_rng(seed).standard_normal((count, *shape[1:])).astype(np.float32)}
-
-
-def agree(model, machine=SPATZ, outputs=True):
-    """Builds, and compares schedule, simulator and evaluator; returns the schedule."""
-    schedule = build(model, machine)
-    given = feeds(schedule)
-    expected = by_schedule(schedule, given)
-    assert same_bits(by_simulator(schedule, given), expected)
-    if outputs:
-        assert same_bits(expected, by_reference(schedule, given))
-    assert np.ptp(expected[0]) > 0
-    return schedule
-
-
-CHAIN = """g (float[2, 3, 9, 10] x) => (float[2, 20, 5, 5] y) {
-  a = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w0, b0)
-  b = Relu (a)
-  c = Conv <kernel_shape = [3, 3], pads = [1, 0, 1, 2], group = 24> (b, w1, b1)
-  low = Constant <value_float = 0.0> ()
-  high = Constant <value_float = 1.25> ()
-  d = Clip (c, low, high)
-  e = Conv <kernel_shape = [3, 3], pads = [2, 2, 2, 2], dilations = [2, 2], strides = [2, 2]> (d, w2)
-  y = Conv <kernel_shape = [1, 1]> (e, w3, b3)
-}"""
-
-
-def chain():
-    shapes = {"w0": (24, 3, 3, 3), "b0": (24,), "w1": (24, 1, 3, 3), "b1": (24,), "w2": (17, 24, 3, 3)}
-    return network(CHAIN, 4, w3=(20, 17, 1, 1), b3=(20,), **shapes)
-
-
 @pytest.mark.parametrize("law", REQUANTIZATIONS)
 @pytest.mark.parametrize("scheme", ["int8", "int4", "pot_qkeras"])
 def test_convolutions_dense_and_depthwise_stay_in_codes(scheme, law):
     model = prepare(chain(), scheme, calibration=samples((2, 3, 9, 10)), requantization=law)
-    schedule = agree(model)
+    schedule = agree(model, SPATZ)
     assert [op.op for op in schedule.ops] == ["QuantizeLinear", "Conv", "Conv", "Conv", "Conv"]
     stored = [operand.format for op in schedule.ops for operand in op.operands if operand.role == "output"]
     assert stored == ["INT8"] * 4 + ["FP32"]
@@ -68,7 +36,7 @@ def test_convolutions_dense_and_depthwise_stay_in_codes(scheme, law):
 @pytest.mark.parametrize("scheme", ["int8", "int4", *POT_FORMATS])
 def test_residual_networks_keep_sums_in_codes(scheme):
     model = prepare(residual(size=12), scheme, calibration=samples((1, 3, 12, 12)))
-    schedule = agree(model, outputs=False)  # the mean over 36 pixels rounds
+    schedule = agree(model, SPATZ, outputs=False)  # the mean over 36 pixels rounds
     assert [op.op for op in schedule.ops].count("Add") == 1
     assert {op.format for op in schedule.ops if op.op == "Add"} == {"int8"}
 
@@ -76,7 +44,7 @@ def test_residual_networks_keep_sums_in_codes(scheme):
 @pytest.mark.parametrize("scheme", ["int8", "int4"])
 def test_machines_without_l1_run_the_same_bits(scheme):
     model = prepare(chain(), scheme, calibration=samples((2, 3, 9, 10)))
-    wide, flat = agree(model), agree(model, GENERIC)
+    wide, flat = agree(model, SPATZ), agree(model, GENERIC)
     given = feeds(wide)
     assert same_bits(by_schedule(wide, given), by_schedule(flat, given))
 
@@ -88,51 +56,19 @@ def test_products_of_tensors_and_rows():
       y = MatMul (b, w1)
     }"""
     model = prepare(network(body, 2, w0=(40, 33), w1=(33, 12)), "int8", calibration=samples((2, 7, 40)))
-    agree(model)
+    agree(model, SPATZ)
     gemm = """g (float[1, 300] x) => (float[1, 50] y) {
       y = Gemm <alpha = 0.5, beta = 2.0, transB = 1> (x, w, b)
     }"""
-    agree(prepare(network(gemm, 3, w=(50, 300), b=(50,)), "int8", calibration=samples((1, 300))))
+    agree(prepare(network(gemm, 3, w=(50, 300), b=(50,)), "int8", calibration=samples((1, 300))), SPATZ)
 
 
-def qdq_network(x_type, w_type, w_zero):
-    """A convolution as other tools write it: unsigned or asymmetric, float bias, Relu before the quantization."""
-    rng = np.random.default_rng(6)
-    low = {"int8": -128, "uint8": 0}
-    codes = rng.integers(low[w_type], low[w_type] + 256, (10, 5, 3, 3)).astype(w_type)
-    initializers = {
-        "sx": np.float32(0.037), "zx": np.array(low[x_type] + 100, x_type), "w": codes,
-        "sw": rng.uniform(0.001, 0.01, 10).astype(np.float32), "zw": np.full(10, w_zero, w_type),
-        "b": (rng.standard_normal(10) * 0.2).astype(np.float32),
-        "sy": np.float32(0.05), "zy": np.array(low[x_type] + 20, x_type),
-    }  # fmt: skip
-    nodes = [
-        onnx.helper.make_node("QuantizeLinear", ["x", "sx", "zx"], ["q"]),
-        onnx.helper.make_node("DequantizeLinear", ["q", "sx", "zx"], ["v"]),
-        onnx.helper.make_node("DequantizeLinear", ["w", "sw", "zw"], ["wv"], axis=0),
-        onnx.helper.make_node("Conv", ["v", "wv", "b"], ["c"], pads=[1, 1, 1, 1]),
-        onnx.helper.make_node("Relu", ["c"], ["r"]),
-        onnx.helper.make_node("QuantizeLinear", ["r", "sy", "zy"], ["k"]),
-        onnx.helper.make_node("DequantizeLinear", ["k", "sy", "zy"], ["y"]),
-    ]
-    info = onnx.helper.make_tensor_value_info
-    graph = onnx.helper.make_graph(
-        nodes, "g", [info("x", onnx.TensorProto.FLOAT, [1, 5, 8, 8])],
-        [info("y", onnx.TensorProto.FLOAT, [1, 10, 8, 8])],
-        [onnx.numpy_helper.from_array(value, name) for name, value in initializers.items()],
-    )  # fmt: skip
-    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)], ir_version=10)
-
-
-@pytest.mark.parametrize(
-    ("x_type", "w_type", "w_zero"),
-    [("int8", "int8", 0), ("uint8", "int8", 0), ("int8", "int8", -17), ("uint8", "uint8", 130)],
-)
+@pytest.mark.parametrize(("x_type", "w_type", "w_zero"), FOREIGN)
 def test_foreign_qdq_networks_run_as_integers(x_type, w_type, w_zero):
     proto = qdq_network(x_type, w_type, w_zero)
     model = prepare(proto)
     assert [node.op_type for node in model.graph] == ["QuantizeLinear", "IntegerConvOrt", "DequantizeLinear"]
-    schedule = agree(model)
+    schedule = agree(model, SPATZ)
     # The reals that QDQ states, rounded once more at the end: at most one step away, and seldom.
     given = feeds(schedule)
     (stated,) = ReferenceEvaluator(proto).run(None, given)
@@ -210,7 +146,7 @@ def test_unknown_laws_and_names_are_errors():
 
 @pytest.mark.parametrize("scheme", ["int4", "pot_qkeras", "pot_msq"])
 def test_four_bit_weights_lie_in_memory_as_codes(scheme):
-    schedule = agree(prepare(chain(), scheme, calibration=samples((2, 3, 9, 10))))
+    schedule = agree(prepare(chain(), scheme, calibration=samples((2, 3, 9, 10))), SPATZ)
     packed = [o for op in schedule.ops for o in op.operands if o.layout.endswith("HWIO halves")]
     assert {operand.format for operand in packed} == {scheme.upper()}
     # w2: 9 taps, 24 channels, 17 outputs filled up to 20, behind a table of 16 levels. w3: 17 channels, 20 outputs.
@@ -241,7 +177,7 @@ def test_pot_weights_are_recovered_from_int8_networks(name):
     (node,) = [node for node in made.graph if node.op_type == "PotDequantize"]
     codes, table = (np.asarray(value.const_value.numpy()) for value in node.inputs[:2])
     np.testing.assert_array_equal(table[codes.astype(int)], levels)
-    agree(prepare(made))
+    agree(prepare(made), SPATZ)
     with pytest.raises(ModelError, match="none of its INT8 weights"):
         quantize_model(quantize_model(chain(), "int8", calibration=samples((2, 3, 9, 10))), "pot_recover")
 
@@ -271,7 +207,7 @@ def test_grouped_weights_are_integer_products(law):
     """W4A8 in groups of 32: codes and multiples in DRAM, INT8 levels in L1, the sums of whole channels."""
     given = samples((1, 3, 12, 12))
     model = prepare(residual(channels=32, size=12), "int4_groups", calibration=given, requantization=law)
-    schedule = agree(model, outputs=False)
+    schedule = agree(model, SPATZ, outputs=False)
     products = [op for op in schedule.ops if op.op in ("Conv", "Gemm")]
     assert {op.format for op in products} == {"int8"}
     parts = [o for op in products for o in op.operands if o.role == "weights" and o.format == "INT4"]
@@ -288,7 +224,7 @@ def test_grouped_products_of_rows_keep_their_bits():
     body = "g (float[1, 6, 70] x) => (float[1, 6, 45] y) { y = MatMul (x, w0) }"
     source = network(body, 2, w0=(70, 45))
     made = quantize_model(source, "int4_groups", calibration=samples((1, 6, 70)))
-    agree(prepare(source, "int4_groups", calibration=samples((1, 6, 70))))
+    agree(prepare(source, "int4_groups", calibration=samples((1, 6, 70))), SPATZ)
     (stated,) = ReferenceEvaluator(ir.to_proto(made)).run(None, feeds(build(prepare(made), SPATZ)))
     (ours,) = by_schedule(build(prepare(made), SPATZ), feeds(build(prepare(made), SPATZ)))
     np.testing.assert_allclose(ours, stated, rtol=1e-5, atol=1e-5)
@@ -317,4 +253,4 @@ def test_foreign_groups_run_in_fp32_unless_their_scales_are_multiples():
     scales.const_value = ir.tensor(shifted, name=scales.name)
     model = prepare(made)
     assert not any(node.op_type.startswith("IntegerMatMul") for node in model.graph)
-    agree(model, outputs=False)
+    agree(model, SPATZ, outputs=False)

@@ -1,40 +1,22 @@
 """Networks on the PoT accelerator: schedule, simulator and onnx's evaluator agree to the bit; cost decides."""
 
-import numpy as np
 import pytest
+from integer_chain import FOREIGN, agree, chain, qdq_network, samples
 from networks import network, residual
-from running import by_reference, by_schedule, by_simulator, feeds, same_bits
+from running import by_simulator, feeds, same_bits
 
 from potluck.compiler.build import build, prepare
 from potluck.compiler.compile import generate
 from potluck.isa.machine import load_machine
 from potluck.isa.pot import POT_FORMATS
+from potluck.isa.pot_array import LAWS
 from potluck.sim.simulate import simulate
 
 POT = load_machine("spatz-mx-pot", {"dram.kind": "simple"})
 SPATZ = load_machine("spatz-mx", {"dram.kind": "simple"})
+EIGHT = load_machine("spatz-mx-pot", {"dram.kind": "simple", "pot.multipliers": True})
 SINGLE = "tflite_single"
-
-
-def samples(shape, count=8, seed=3):
-    return {"x": np.random.default_rng(seed).standard_normal((count, *shape[1:])).astype(np.float32)}
-
-
-CHAIN = """g (float[2, 3, 25, 26] x) => (float[2, 20, 13, 13] y) {
-  a = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w0, b0)
-  b = Relu (a)
-  c = Conv <kernel_shape = [3, 3], pads = [1, 0, 1, 2], group = 24> (b, w1, b1)
-  low = Constant <value_float = 0.0> ()
-  high = Constant <value_float = 1.25> ()
-  d = Clip (c, low, high)
-  e = Conv <kernel_shape = [3, 3], pads = [2, 2, 2, 2], dilations = [2, 2], strides = [2, 2]> (d, w2)
-  y = Conv <kernel_shape = [1, 1]> (e, w3, b3)
-}"""
-
-
-def chain():
-    shapes = {"w0": (24, 3, 3, 3), "b0": (24,), "w1": (24, 1, 3, 3), "b1": (24,), "w2": (17, 24, 3, 3)}
-    return network(CHAIN, 4, w3=(20, 17, 1, 1), b3=(20,), **shapes)
+SCHEMES = ("int8", "int4", *POT_FORMATS)
 
 
 def on_array(schedule):
@@ -42,25 +24,13 @@ def on_array(schedule):
     return [(op.op, op.format) for op in schedule.ops if " on array" in op.format]
 
 
-def agree(model, machine=POT, outputs=True):
-    """Builds, and compares schedule, simulator and evaluator; returns the schedule."""
-    schedule = build(model, machine)
-    given = feeds(schedule)
-    expected = by_schedule(schedule, given)
-    assert same_bits(by_simulator(schedule, given), expected)
-    if outputs:
-        assert same_bits(expected, by_reference(schedule, given))
-    assert np.ptp(expected[0]) > 0
-    return schedule
-
-
-@pytest.mark.parametrize("scheme", ["int8", "int4", *POT_FORMATS])
-def test_convolutions_run_on_the_array_to_the_bit(scheme):
-    model = prepare(chain(), scheme, calibration=samples((2, 3, 25, 26)), requantization=SINGLE)
-    schedule = agree(model)
+@pytest.mark.parametrize(("scheme", "law"), [(scheme, law) for law in LAWS[:2] for scheme in SCHEMES])
+def test_convolutions_run_on_the_array_to_the_bit(scheme, law):
+    model = prepare(chain(25, 26), scheme, calibration=samples((2, 3, 25, 26)), requantization=law)
+    schedule = agree(model, POT)
     found = on_array(schedule)
     kinds = {name for _, name in found}
-    assert len(found) >= 2
+    assert len(found) == 4
     if scheme in POT_FORMATS:
         assert f"{scheme} on array" in kinds
     assert same_bits(
@@ -68,11 +38,24 @@ def test_convolutions_run_on_the_array_to_the_bit(scheme):
     )
 
 
-def test_only_its_own_law_goes_to_the_array():
-    model = prepare(chain(), "pot_apot", calibration=samples((2, 3, 25, 26)))
-    assert not on_array(build(model, POT))
-    single = prepare(chain(), "pot_apot", calibration=samples((2, 3, 25, 26)), requantization=SINGLE)
-    assert on_array(build(single, POT)) and not on_array(build(single, SPATZ))
+def test_laws_that_the_ppu_lacks_stay_on_the_cores():
+    model = prepare(
+        chain(25, 26), "pot_apot", calibration=samples((2, 3, 25, 26)), requantization="tflite_double"
+    )
+    assert len(on_array(agree(model, POT))) == 1  # the last one, whose outputs are FP32
+    assert not on_array(build(model, SPATZ))
+
+
+def test_multipliers_take_the_same_layers():
+    model = prepare(chain(25, 26), "int8", calibration=samples((2, 3, 25, 26)))
+    schedule = agree(model, EIGHT)
+    assert on_array(schedule) == [("Conv", "int8 on array")] * 4
+
+
+@pytest.mark.parametrize("kinds", FOREIGN)
+def test_networks_of_other_tools_run_on_the_array(kinds):
+    """Unsigned codes: the bit of the sign is turned over. Asymmetric weights: those of 9 bits are up to five codes."""
+    assert len(on_array(agree(prepare(qdq_network(*kinds)), POT))) == 1
 
 
 def test_cost_decides():
@@ -86,7 +69,7 @@ def test_cost_decides():
     model = prepare(small, "pot_apot", calibration=samples((1, 16)), requantization=SINGLE)
     slow = load_machine("spatz-mx-pot", {"dram.kind": "simple", "pot.engine.fill_cycles": "10000"})
     assert not on_array(agree(model, slow))
-    schedule = agree(model)
+    schedule = agree(model, POT)
     assert on_array(schedule)
     first = [op.name for op in schedule.ops if " on array" in op.format]
     cycles = [
@@ -107,12 +90,12 @@ def test_products_with_biases_run_on_the_array():
     shapes = {"w0": (33, 40), "b0": (33,), "w1": (33, 65), "b1": (65,), "w2": (65, 12), "b2": (12,)}
     calibration = samples((140, 40), count=140)
     model = prepare(network(body, 2, **shapes), "pot_msq", calibration=calibration, requantization=SINGLE)
-    assert len(on_array(agree(model))) == 2  # the last one's outputs are FP32
+    assert len(on_array(agree(model, POT))) == 3
 
 
 def test_a_residual_network_takes_fewer_cycles_than_on_the_cores():
     model = prepare(residual(size=24), "pot_apot", calibration=samples((1, 3, 24, 24)), requantization=SINGLE)
-    schedule = agree(model, outputs=False)
+    schedule = agree(model, POT, outputs=False)
     assert on_array(schedule)
     results = [
         simulate(generate(build(model, machine)), feeds(schedule), machine) for machine in (POT, SPATZ)

@@ -23,9 +23,13 @@ from potluck.isa.pot_array import (
     output_sum,
     pe_product,
     ppu,
+    ppu_float,
+    ppu_ort,
+    scaled,
     terms,
     tile,
 )
+from potluck.isa.requantize import ort_float_rne
 
 SHIFT_SETS = [kind for kind in CODE_SETS if kind.pot]
 
@@ -145,3 +149,43 @@ def test_a_tile_is_onnx_matmulinteger_and_one_rounding(kind: CodeSet) -> None:
     exact = [[math.floor(Fraction(int(v) * int(k), 1 << int(s)) + Fraction(1, 2)) for v, k, s in
               zip(row, m, t, strict=True)] for row in acc]  # fmt: skip
     np.testing.assert_array_equal(tile(kind, codes, x, parameters), np.clip(np.add(exact, 3), -100, 90))
+
+
+WORDS = st.lists(st.integers(-(1 << 31), (1 << 31) - 1), min_size=1, max_size=40)
+
+
+@given(WORDS, st.integers(1, 253), st.integers(0, (1 << 23) - 1), st.booleans())
+def test_fp32_outputs_are_fp32s_product(acc: list[int], exponent: int, fraction: int, negative: bool) -> None:
+    """NumPy's own FP32 product of the rounded sum, for every normal factor, signs of zeros included."""
+    word = np.int64(exponent << 23 | fraction | negative << 31).astype(np.uint32)
+    sums = np.array(acc, np.int32)
+    with np.errstate(over="ignore"):
+        expected = sums.astype(np.float32) * word.view(np.float32)
+    np.testing.assert_array_equal(scaled(sums, word.view(np.int32)).view(np.uint32), expected.view(np.uint32))
+
+
+def test_factors_that_no_network_has() -> None:
+    subnormal, infinity = np.int32(0x007F_FFFF), np.int32(0x7F80_0000)
+    assert scaled([5, -5], subnormal).tolist() == [0.0, 0.0]
+    assert scaled([1, 0, -3], infinity).tolist() == [math.inf, 0.0, -math.inf]
+
+
+@given(
+    WORDS,
+    st.floats(2.0**-30, 4.0, width=32),
+    st.integers(-128, 127),
+    st.integers(-128, 127),
+    st.integers(0, 255),
+)
+def test_the_second_law_is_onnxruntimes(
+    acc: list[int], factor: float, zero: int, low: int, room: int
+) -> None:
+    high, word = min(127, low + room), np.float32(factor).view(np.int32)
+    expected = ort_float_rne(acc, np.float32(factor), zero, low, high)
+    np.testing.assert_array_equal(ppu_ort(acc, word, zero, low, high), expected)
+
+
+def test_fp32_outputs_are_clipped_with_signs_of_zeros() -> None:
+    one, minus = np.float32(1).view(np.int32), np.float32(-1).view(np.int32)
+    assert ppu_float([-7, 3, 9], one, -2.5, 6.0).tolist() == [-2.5, 3.0, 6.0]
+    assert not np.signbit(ppu_float([0], minus, 0.0)).any() and np.signbit(ppu_float([0], minus)).all()

@@ -14,13 +14,15 @@ from potluck.isa.pot import QKERAS
 from potluck.isa.pot_command import (
     BUSY,
     FIELDS,
-    INT8_PLANES,
+    FLOAT_BOUNDS,
+    INFINITY,
     WORDS,
     Command,
     Field,
     decode,
     encode,
     pack_lines,
+    planes_of,
     state_word,
     unpack_lines,
     weight_data,
@@ -50,6 +52,8 @@ def test_legal_commands_survive(command: Command, last: bool, data: st.DataObjec
     values = {name: data.draw(st.integers(f.least, f.highest), name) for name, f in FIELDS[command].items()}
     if command is Command.COMPUTE:
         values["low"], values["high"] = sorted((values["low"], values["high"]))
+        for name in FLOAT_BOUNDS:
+            values[name] = min(values[name] & 0x7FFF_FFFF, INFINITY) | values[name] & 1 << 31
         values["depthwise"] = 0
     found, status, _ = decode(encode(command, last=last, **values))
     assert status is Status.OK and found is not None
@@ -60,10 +64,12 @@ def test_legal_commands_survive(command: Command, last: bool, data: st.DataObjec
     ("words", "status", "field"),
     [
         (np.full(16, 0x77, np.uint32), Status.BAD_OPCODE, "opcode"),
-        (encode(Command.COMPUTE, planes=5), Status.BAD_MODE, "planes"),
+        (encode(Command.COMPUTE, planes=6), Status.BAD_MODE, "planes"),
         (encode(Command.COMPUTE, planes=0), Status.BAD_MODE, "planes"),
-        (encode(Command.COMPUTE, code_set=4), Status.BAD_MODE, "code_set"),
+        (encode(Command.COMPUTE, code_set=5), Status.BAD_MODE, "code_set"),
         (encode(Command.COMPUTE, low=3, high=2), Status.BAD_MODE, "low"),
+        (encode(Command.COMPUTE, law=3), Status.BAD_MODE, "law"),
+        (encode(Command.COMPUTE, float_high=0x7F80_0001), Status.BAD_MODE, "float_high"),
         (encode(Command.COMPUTE, width=0, high=2), Status.BAD_SIZE, "width"),
         (encode(Command.COMPUTE, depthwise=1, channels=8, filters=4), Status.BAD_SIZE, "filters"),
         (encode(Command.COMPUTE, depthwise=1, final=1), Status.BAD_SIZE, "final"),
@@ -108,9 +114,31 @@ def test_lines_are_those_of_the_weight_buffers() -> None:
     assert data.size == 3 * (7 * 8 + 48)
     assert data[56:104].view(np.int32).tolist() == [0, 1, 2, 3, 12, 13, 14, 15, 24, 25, 26, 27]
 
+    bytes_ = np.arange(-48, 48).reshape(3, 2, 4, 4)
+    packed = pack_lines(bytes_, 8)
+    assert packed.shape == (3, 32) and packed[0, :2].tolist() == [0xD0, 0xD1]
+    np.testing.assert_array_equal(unpack_lines(packed, 8).view(np.int8), bytes_)
 
-def test_every_int8_is_the_sum_of_four_codes() -> None:
-    np.testing.assert_array_equal(QKERAS.decode(INT8_PLANES).sum(axis=1), np.arange(-128, 128))
+
+@pytest.mark.parametrize(
+    ("values", "planes"),
+    [
+        (np.arange(-255, 256), 5),
+        (np.arange(-128, 128), 4),
+        (np.arange(-8, 8), 2),
+        (np.array([1, -128]), 1),
+        (np.array([0]), 2),
+        (np.array([[85, 0]]), 4),
+    ],
+)
+def test_integers_are_sums_of_as_few_codes_as_hold_all(values: np.ndarray, planes: int) -> None:
+    found = planes_of(values)
+    assert found is not None and found.shape == (*values.shape, planes)
+    np.testing.assert_array_equal(QKERAS.decode(found).sum(axis=-1), values)
+
+
+def test_an_integer_beyond_five_codes_has_none() -> None:
+    assert planes_of(np.array([641])) is None
 
 
 def test_the_state_word_says_what_and_where() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -12,8 +12,9 @@ from potluck.isa.assembler import Assembler
 from potluck.isa.elf import Program, Section
 from potluck.isa.machine import Machine
 from potluck.isa.manifest import Manifest, Tensor
-from potluck.isa.pot_array import CodeSet, Requantizer, ppu
-from potluck.kernels.pot_conv import PotLayer, int8_codes, plan
+from potluck.isa.pot_array import LAWS, CodeSet, Requantizer, ppu
+from potluck.isa.requantize import ort_float_rne
+from potluck.kernels.pot_conv import PotLayer, integer_codes, plan
 from potluck.kernels.pot_tiling import PotConv
 from potluck.sim.cluster import Cluster
 
@@ -64,21 +65,30 @@ class Case:
     requantizer: Requantizer
 
     def run(self, machine: Machine, timed: bool = True) -> tuple[Cluster, np.ndarray]:
-        """Outputs int8 [height, width, filters] of the machine."""
+        """Outputs [height, width, filters] of the machine."""
         c = self.conv
         shape = [c.out_height, c.out_width, c.filters]
-        manifest = Manifest(outputs=[Tensor("y", "int8", shape, "row", OUTPUT, int(np.prod(shape)))])
+        dtype = "float32" if self.requantizer.law == "float" else "uint8" if c.unsigned_outputs else "int8"
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        manifest = Manifest(outputs=[Tensor("y", dtype, shape, "row", OUTPUT, size)])
         memory = {INPUT: self.x, WEIGHTS: self.layer.weights}
         cluster = Cluster(ring(self.layer.commands, memory, manifest), machine, timed=timed)
         return cluster, cluster.run()["y"]
 
     def expected(self) -> np.ndarray:
-        """ONNX's Conv on float64, where these sums are exact, and the PPU's contract."""
-        c = self.conv
-        acc = convolution(c, self.x.astype(np.float64) - c.zero, self.weights.astype(np.float64))
+        """ONNX's Conv on float64, where these sums are exact, and the requantization's contract."""
+        c, r = self.conv, self.requantizer
+        values = self.x.astype(np.float64) - 128 * c.unsigned_inputs
+        acc = convolution(c, values - c.zero, self.weights.astype(np.float64))
         sums = (np.rint(acc).astype(np.int64) + bias_of(self)).astype(np.int32)
-        r = self.requantizer
-        return ppu(sums, r.multiplier, r.shift, r.zero_point, r.low, r.high)
+        if r.law == "float":
+            real = sums.astype(np.float32) * r.multiplier.view(np.float32)
+            return np.minimum(np.maximum(real, np.float32(r.float_low)), np.float32(r.float_high))
+        if r.law == "ort_float_rne":
+            codes = ort_float_rne(sums, r.multiplier.view(np.float32), r.zero_point, r.low, r.high)
+        else:
+            codes = ppu(sums, r.multiplier, r.shift, r.zero_point, r.low, r.high).astype(np.int32)
+        return (codes + 128).astype(np.uint8) if c.unsigned_outputs else codes.astype(np.int8)
 
 
 def bias_of(case: Case) -> np.ndarray:
@@ -104,9 +114,10 @@ def make(conv: PotConv, machine: Machine, seed: int, int8: bool = False) -> Case
     """Random values for a layer; ``int8``: weights of 8 bits in four planes."""
     rng = np.random.default_rng(seed)
     shape = (conv.filters, *conv.kernel, 1 if conv.depthwise else conv.channels)
-    if int8:
+    if int8 or conv.kind.pot is None:
         weights = rng.integers(-128, 128, shape)
-        _, codes = int8_codes(weights)
+        _, codes = integer_codes(weights, multipliers=not int8)
+        conv = replace(conv, planes=codes.shape[-1])
     else:
         codes = rng.integers(0, 16, shape)
         weights = conv.kind.weights(codes)
@@ -118,8 +129,18 @@ def make(conv: PotConv, machine: Machine, seed: int, int8: bool = False) -> Case
         rng.integers(1 << 30, 1 << 31, conv.filters).astype(np.int32),
         shift.astype(np.int32), int(rng.integers(-20, 20)), min(low, -60), max(high, 60),
     )  # fmt: skip
+    requantizer = replace(requantizer, law=LAWS[rng.integers(len(LAWS))])
+    if requantizer.law != "tflite_single":  # the same factors in FP32
+        factor = np.ldexp(requantizer.multiplier.astype(np.float64), -shift).astype(np.float32)
+        bounds = (-50.0, 70.0) if rng.random() < 0.5 else (-np.inf, np.inf)
+        requantizer = replace(
+            requantizer, multiplier=factor.view(np.int32), float_low=bounds[0], float_high=bounds[1]
+        )
+    unsigned = rng.random(2) < 0.3
+    conv = replace(conv, unsigned_inputs=bool(unsigned[0]), unsigned_outputs=bool(unsigned[1]))
     layer = plan(conv, codes, requantizer, machine, (INPUT, WEIGHTS, OUTPUT))
     x = rng.integers(-128, 128, (conv.height, conv.width, conv.channels)).astype(np.int8)
+    x = (x.view(np.uint8) ^ 0x80) if conv.unsigned_inputs else x
     return Case(conv, layer, x, weights, requantizer)
 
 

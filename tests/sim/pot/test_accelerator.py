@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ SMALL = {
     "dram.kind": "simple", "pot.weight_lines": 256, "pot.global_lines": 256, "pot.parameter_groups": 8,
     "pot.engine.output_bytes": 256, "pot.engine.accumulator_groups": 16,
 }  # fmt: skip
+EIGHT = load_machine("spatz-mx-pot", {"dram.kind": "simple", "pot.multipliers": True})
 SHIFTS = [kind for kind in CODE_SETS if kind.pot]
 APOT = code_set("pot_apot")
 
@@ -45,6 +47,25 @@ def test_small_buffers_cut_layers_into_tiles_of_the_same_values(seed: int) -> No
     case = make(conv, machine, seed, int8)
     _, found = case.run(machine)
     np.testing.assert_array_equal(found, case.expected())
+
+
+@pytest.mark.parametrize("seed", range(200, 220))
+def test_multipliers_take_int8_weights_as_they_are(seed: int) -> None:
+    """The same array with multipliers: lines of twice the bytes, half as many in a slot, and no planes."""
+    conv, _ = random_conv(seed, [code_set("int8")])
+    case = make(replace(conv, planes=1), EIGHT, seed)
+    assert case.conv.planes == 1
+    np.testing.assert_array_equal(case.run(EIGHT)[1], case.expected())
+
+
+def test_an_array_takes_the_weights_of_its_own_build() -> None:
+    for machine, number, status in (
+        (MACHINE, 4, Status.BAD_MODE),
+        (EIGHT, 0, Status.BAD_MODE),
+        (EIGHT, 4, 0),
+    ):
+        commands = {**GOOD, "compute": changed("compute", code_set=number)}
+        assert run_commands(commands, machine=machine)[0] == status
 
 
 def test_a_deep_product_is_computed_in_parts() -> None:
@@ -142,13 +163,15 @@ def changed(name: str, **values: int) -> np.ndarray:
 GOOD = {name: changed(name) for name in COMMANDS}
 
 
-def run_commands(names: dict[str, np.ndarray], last: int | None = -1) -> tuple[int, Cluster]:
+def run_commands(
+    names: dict[str, np.ndarray], last: int | None = -1, machine: Machine = MACHINE
+) -> tuple[int, Cluster]:
     """Exit code of a queue; ``last``: which command has TLAST."""
     commands = np.stack(list(names.values()))
     if last is not None:
         commands[last, 0] |= 1 << 8
     program = ring(commands, {INPUT: np.arange(4096, dtype=np.uint8)}, Manifest())
-    cluster = Cluster(program, MACHINE)
+    cluster = Cluster(program, machine)
     try:
         cluster.run()
     except ExitError as error:
@@ -166,6 +189,8 @@ def test_a_queue_of_good_commands_is_carried_out() -> None:
         ("load", np.full(16, 9, np.uint32), Status.BAD_OPCODE),
         ("compute", changed("compute", planes=7), Status.BAD_MODE),
         ("compute", changed("compute", low=5, high=-5), Status.BAD_MODE),
+        ("compute", changed("compute", law=3), Status.BAD_MODE),
+        ("compute", changed("compute", float_low=0xFFC0_0000), Status.BAD_MODE),
         ("load", changed("load", row_bytes=65537), Status.BAD_SIZE),
         ("load", changed("load", offset=65530), Status.BAD_SIZE),
         ("load", changed("load", address=0x7000_0000), Status.BAD_ADDRESS),
@@ -179,6 +204,7 @@ def test_a_queue_of_good_commands_is_carried_out() -> None:
         ("compute", changed("compute", inputs=1), Status.NOT_LOADED),
         ("compute", changed("compute", first=0), Status.NOT_LOADED),
         ("compute", changed("compute", out_height=4097), Status.BAD_SIZE),
+        ("compute", changed("compute", out_height=1025, law=2), Status.BAD_SIZE),
         ("compute", changed("compute", final=0, out_height=300), Status.BAD_SIZE),
         ("store", changed("store", row_bytes=17), Status.NOT_LOADED),
         ("store", changed("store", slot=1), Status.NOT_LOADED),
@@ -263,7 +289,7 @@ def test_energy_and_traffic_are_the_layers() -> None:
     result = summarize(cluster, {}, "timed")
     joules = use.products * MACHINE.pj("pot_mac") + use.outputs * MACHINE.pj("pot_post")
     assert result.energy["pot"] == pytest.approx(1e-12 * (joules + use.cycles * MACHINE.pj("pot_static")))
-    assert result.dram["write_bytes"] == 8 * 8 * 16
+    assert result.dram["write_bytes"] == case.expected().nbytes
     assert result.dram["read_bytes"] >= 8 * 8 * 32 + 4 * (72 * 8 + 48)
     assert result.stalls["pot"] == cluster.harts[0].causes["pot"]
 
