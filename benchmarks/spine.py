@@ -142,7 +142,9 @@ def simulator_speed(report: Report) -> None:
     report("iss_speed irregular scalar code", count / seconds / 1e6, "MIPS", "prototype 200-490", ">= 150",
            count / seconds / 1e6 >= 150)  # fmt: skip
     two = load_machine("spatz-mx", {"memory.l1_bytes": 1 << 23})
-    program = standalone.build(GemmInt8(n=size, k=4 * size), 8 * size, granule=8, l1_bytes=1 << 23)
+    program = standalone.build(
+        GemmInt8(n=size, k=4 * size), 8 * size, granule=8, repeat=repeat, l1_bytes=1 << 23
+    )
     serial, parallel = rate(program, two, 1)[0], rate(program, two, 2)[0]
     report("iss_speed two cores on two threads", serial / parallel, "x one thread",
            f"{os.cpu_count()} host cores, wall time", ">= 1.7", serial / parallel >= 1.7)  # fmt: skip

@@ -23,9 +23,9 @@ from potluck.sim.transfers import (
     BURST,
     BUSY,
     COUNT,
+    DRAM_ARRAYS,
     DRAM_BASE,
     DRAM_BYTES,
-    DRAM_DIMENSIONS,
     DRAM_HOST,
     FIXED,
     HEAD,
@@ -130,7 +130,7 @@ class Dma:
             fixed[word] = value
         channels = self.dram.channels if self.dram else 0
         if self.dram is None:
-            dram = tuple(np.zeros((0,) * dimensions, np.int64) for dimensions in DRAM_DIMENSIONS)
+            dram = tuple(np.zeros((0,) * axes, kind) for axes, kind in DRAM_ARRAYS)
         else:
             fixed[MODELED], fixed[BURST] = 1, self.dram.kind.organization.burst_bytes
             fixed[PIECE : PIECE + 2] = self.dram.limits

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.sim.cache import configure_numba
-from potluck.sim.raw import call_block, peek, poke
+from potluck.sim.raw import call_block, peek, poke, through
 from potluck.sim.state import CODES, DYNAMIC, IN_DRAM, MAX_CODES, TAKEN, WORD
 
 configure_numba()
 
-from potluck.sim.timing import time_block  # noqa: E402  (Numba reads its cache folder at decoration)
+from potluck.sim.timing import TIME_BLOCK  # noqa: E402  (Numba reads its cache folder at decoration)
 
 NEED_BLOCK, TABLE_FULL, BUDGET = 10, 11, 12
 WAYS = 1 << 12  # entries of the cache of dynamic jump targets: pc, facts (see jump_key), block
@@ -32,8 +32,9 @@ KEY1, KEY2, CYCLES, NEXT, COUNT, ENTRY_BLOCK, ENTRY_VL, ENTRY_FAR = range(8)
 (
     R_BLOCK, R_STATE, R_CYCLES, R_INSTRUCTIONS, R_ENTRIES, R_STATES, R_BUDGET, R_VL,
     R_LOGGED, R_FROM, R_UNTIL,  # lines of the log, and the cycles that it covers
-) = range(11)  # fmt: skip
-RECORD = 11
+    R_TIMER,  # address of time_block
+) = range(12)  # fmt: skip
+RECORD = 12
 STATE_BITS, VL_BITS = 20, 17  # of a memo key's first word, from the lowest
 TAKEN_BIT = STATE_BITS + VL_BITS
 
@@ -42,6 +43,7 @@ _VTYPE = WORD["vtype"]
 _FCSR = WORD["fcsr"]
 _NEXT_PC = WORD["next_pc"]
 _CODE_KEY = WORD["code_key"]
+_time_block = through(TIME_BLOCK)
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
@@ -148,9 +150,12 @@ def account(
         for k in range(count):
             slot = code_slots[start + k]
             row_codes[k] = state_codes[slot] if slot >= 0 else 0
-        record[R_CYCLES] += time_block(
-            timing_rows[start : start + count], np.int64(vl), row_codes[:count], taken, scratch, causes[0]
-        )
+        record[R_CYCLES] += _time_block(
+            record[R_TIMER],
+            (
+                timing_rows[start : start + count], np.int64(vl), row_codes[:count], taken, scratch, causes[0], None,
+            ),
+        )  # fmt: skip
         return 0
     if log.shape[0] > 0 and record[R_LOGGED] == log.shape[0]:
         return TABLE_FULL
@@ -174,9 +179,12 @@ def account(
             far |= np.int64(1) << np.int64(slot)
     _copy(states[record[R_STATE]], scratch)
     causes[place, :] = 0
-    cycles = time_block(
-        timing_rows[start : start + count], np.int64(vl), row_codes[:count], taken, scratch, causes[place]
-    )
+    cycles = _time_block(
+        record[R_TIMER],
+        (
+            timing_rows[start : start + count], np.int64(vl), row_codes[:count], taken, scratch, causes[place], None,
+        ),
+    )  # fmt: skip
     following = intern(scratch, states, state_index, record)
     if following < 0:
         return TABLE_FULL

@@ -29,6 +29,7 @@ from potluck.sim.driver import (
     R_CYCLES,
     R_INSTRUCTIONS,
     R_STATE,
+    R_TIMER,
     R_VL,
     RECORD,
     TABLE_FULL,
@@ -40,6 +41,7 @@ from potluck.sim.driver import (
     run_logged,
 )
 from potluck.sim.observe import Observer, Watch
+from potluck.sim.raw import address_of
 from potluck.sim.rounds import (
     LAST_CYCLE,
     T_BLOCKS,
@@ -67,7 +69,7 @@ from potluck.sim.rounds import (
     T_WAITED,
     WAITED,
 )
-from potluck.sim.timing import CAUSES, STATE_SIZE, wait
+from potluck.sim.timing import CAUSES, STATE_SIZE, TIME_BLOCK, time_block, wait
 
 POLL_INTERVAL = 1 << 20  # instructions between looks at tohost
 KEPT_FLUSHES = 16  # harvests of the memo until they are summed up, so that a long run takes no more memory
@@ -119,6 +121,7 @@ class Hart:
         self.record = np.zeros(RECORD, np.int64)
         self.budget = budget
         self.record[R_BUDGET] = min(budget, POLL_INTERVAL)
+        self.record[R_TIMER] = address_of(time_block, TIME_BLOCK) if timed else 0
         self.memory: ExecutableMemory | None = None  # where code may be besides the program's text
         self.ended: Callable[[], bool] = lambda: False  # whether the program has written tohost
         self._single = False  # pause after one block

@@ -68,3 +68,38 @@ def pointer(typing: Any, address: Any) -> Any:
         return builder.inttoptr(arguments[0], cgutils.voidptr_t)
 
     return types.voidptr(types.int64), generate
+
+
+def through(signature: Any) -> Any:
+    """A function for compiled code that calls another one at an address, ``call(address, arguments as a tuple)``.
+
+    Numba links whatever a function calls into it and optimizes all of it again, at every level of a chain of calls. A
+    large function that is called through its address (:func:`address_of`) is optimized once.
+    """
+
+    @intrinsic
+    def call(typing: Any, address: Any, arguments: Any) -> Any:
+        def generate(context: Any, builder: Any, _: Any, given: Any) -> Any:
+            convention = context.call_conv
+            kind = convention.get_function_type(signature.return_type, signature.args)
+            function = builder.inttoptr(given[0], kind.as_pointer())
+            values = [builder.extract_value(given[1], k) for k in range(len(signature.args))]
+            status, result = convention.call_function(
+                builder, function, signature.return_type, signature.args, values
+            )
+            with cgutils.if_unlikely(builder, status.is_error):
+                convention.return_status_propagate(builder, status)
+            return result
+
+        return signature.return_type(types.int64, types.Tuple(signature.args)), generate
+
+    return call
+
+
+def address_of(function: Any, signature: Any) -> int:
+    """Where a function begins, compiled (or loaded) for the signature that :func:`through` was given."""
+    function.compile(signature.args)
+    compiled = function.overloads[signature.args]
+    if compiled.signature.return_type != signature.return_type:
+        raise TypeError(f"{function.__name__} returns {compiled.signature.return_type}")
+    return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))

@@ -309,7 +309,7 @@ def _share(table: NDArray[Any]) -> bool:
     for number in range(table.shape[0]):
         hart = table[number]
         length = _words(hart[T_LENGTHS], hart[T_BLOCKS])[_record(hart)[R_BLOCK]]
-        long += 1 if hart[T_PHASE] == RUNS and length >= LONG else 0
+        long += 1 if hart[T_PHASE] == RUNS and (length == 0 or length >= LONG) else 0
     return long > 1
 
 
@@ -351,6 +351,15 @@ def run_rounds(
                 control[ASKS] = REASON
                 return number
         if control[AT] < 0:
+            for number in range(
+                harts
+            ):  # all, before one goes on alone: those that stopped for Python may go on together
+                if (
+                    table[number, T_PHASE] == STOPPED
+                    and _asked(table[number], table[number, T_REASON], control[REGISTERS]) == NOTHING
+                ):
+                    control[ASKS] = REASON
+                    return number
             events, parked = 0, 0
             if dma.board[HELPERS] != 0 and _share(table):
                 post(dma.board, HART, ZERO, ZERO, harts)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
 
 from potluck.sim.cache import configure_numba
@@ -429,4 +430,15 @@ def _issue_vector(
             times[V_DONE + r] = done
 
 
-__all__ = ["CAUSES", "MOMENTS", "ROW", "STATE_SIZE", "time_block", "timing_row", "wait"]
+# What :func:`potluck.sim.raw.through` takes for time_block without moments.
+TIME_BLOCK = types.int64(
+    types.int32[:, ::1],
+    types.int64,
+    types.uint8[::1],
+    types.int64,
+    types.int64[::1],
+    types.int64[::1],
+    types.none,
+)
+
+__all__ = ["CAUSES", "MOMENTS", "ROW", "STATE_SIZE", "TIME_BLOCK", "time_block", "timing_row", "wait"]

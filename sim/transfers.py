@@ -43,7 +43,10 @@ FIXED = 15
 MOVED, MOVED_DRAM = 0, 1  # columns of ``moved``
 CHANNEL, HART = np.int64(0), np.int64(1)  # kinds of tasks
 WORTH = 4096  # bytes of DRAM that are worth a second thread
-DRAM_DIMENSIONS = (1, 2, 1, 1, 2, 3, 3, 3, 2, 3)  # of the arrays of a DRAM's state
+# Of the arrays of a DRAM's state: axes and kinds of numbers.
+DRAM_ARRAYS = tuple(
+    zip((1, 2, 1, 1, 2, 3, 3, 3, 2, 3), [np.int64] * 3 + [np.int32] * 2 + [np.int64] * 5, strict=True)
+)
 
 _SOURCE, _TARGET = WORD["dma_source"], WORD["dma_target"]
 _SOURCE_STRIDE, _TARGET_STRIDE = WORD["dma_source_stride"], WORD["dma_target_stride"]
@@ -81,7 +84,7 @@ class DmaArrays(NamedTuple):
     dram: tuple[NDArray[np.int64], ...]
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, inline="always")
 def beats_of(size: Any, rows: Any, source: Any, step: Any, width: Any, rate: Any) -> Any:
     """Cycles on the bus: whole beats of each row, or ``rate`` bytes per cycle if that is slower.
 
@@ -156,7 +159,7 @@ def queue_copy(hart: int, size: int, two_dimensional: bool, request: int, dma: D
     return True
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, inline="always")
 def enter(
     size: int, rows: int, source: int, step_in: int, far_in: bool, target: int, step_out: int, far_out: bool,
     rate: float, now: int, request: int, dma: DmaArrays,
@@ -180,7 +183,7 @@ def enter(
     record[COUNT] += 1
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, inline="always")
 def serve_channel(channel: int, at: int, end: int, dma: DmaArrays) -> None:
     """A channel's part of planned transfers."""
     fixed = dma.fixed
@@ -191,7 +194,7 @@ def serve_channel(channel: int, at: int, end: int, dma: DmaArrays) -> None:
     )  # fmt: skip
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, inline="always")
 def _serve(at: int, end: int, dma: DmaArrays) -> None:
     """All channels' parts of planned transfers, on two threads if there is much to do."""
     channels, size = dma.served.shape[0], np.int64(0)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
 
 from potluck.sim.cache import configure_numba
@@ -46,10 +47,10 @@ BANK_RECORD = 16
 ARRIVAL, BANK, REQUESTED, WRITES, STATE = range(5)
 REQUEST = 5
 SERVED = 3  # STATE: 0 as it came, 1 a row was opened for it, 2 and another closed before, 3 served
-# Words of the parameters.
+# Words of the parameters; the last is the address of run_channel.
 BANKS, RANKS, PER_RANK, RANKS_PER_PC, QUEUE, CLOSED_PAGE, PER_BANK, INTERVAL, WINDOW_CYCLES, READ_DONE, WRITE_DONE, \
-    GROUP, CAP = range(13)  # fmt: skip
-PARAMETERS = 13
+    GROUP, CAP, ENGINE = range(14)  # fmt: skip
+PARAMETERS = 14
 
 
 @numba.njit(nogil=True, cache=True, forceinline=True)
@@ -448,3 +449,10 @@ def _needed(request: int, bank: int, banks: NDArray[Any], requests: NDArray[Any]
 def _refreshed(rank: int, which: int, ranks: NDArray[Any], p: NDArray[Any]) -> Any:
     """The banks of a rank's next REFpb: ``which`` of the group that it refreshes together."""
     return rank * p[PER_RANK] + ranks[rank, TARGET] + which * (p[PER_RANK] // p[GROUP])
+
+
+# What :func:`potluck.sim.raw.through` takes for run_channel.
+RUN_CHANNEL = types.int64(
+    types.int64[::1], types.int32[::1], types.int32[:, ::1], types.int64[:, ::1], types.int64[:, ::1],
+    types.int64[:, ::1], types.int64[::1], types.int64[:, ::1], types.int64[::1], types.int64, types.int64[:, ::1],
+)  # fmt: skip

@@ -13,12 +13,24 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.sim.dram.engine import ARRIVAL, BANK, REQUEST, REQUESTED, STATE, WRITES, ZERO, run_channel
+from potluck.sim.dram.engine import (
+    ARRIVAL,
+    BANK,
+    ENGINE,
+    REQUEST,
+    REQUESTED,
+    RUN_CHANNEL,
+    STATE,
+    WRITES,
+    ZERO,
+)
+from potluck.sim.raw import through
 
 # Words of a transfer that waits for its times.
 QUEUED, BEATS, SIZE, ROWS, TALLY, SOURCE, TARGET = 0, 1, 2, 3, 4, 5, 8
 END = 3  # words of an end: whether it lies in DRAM, bytes from DRAM's start, bytes from row to row
 TRANSFER = TARGET + END
+_run_channel = through(RUN_CHANNEL)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -68,8 +80,9 @@ def run_all(
     latest = np.int64(0)
     for c in range(channels):
         a, b = begin[c], begin[c + 1]
-        logged[c] = run_channel(
-            p, first, entries, allowed[c], banks[c], ranks[c], record[c], requests[a:b], end[a:b], until, log[c]
+        logged[c] = _run_channel(
+            p[ENGINE],
+            (p, first, entries, allowed[c], banks[c], ranks[c], record[c], requests[a:b], end[a:b], until, log[c]),
         )  # fmt: skip
     for place in range(n):
         done[order[place]] = end[place]
@@ -180,9 +193,12 @@ def serve_range(
             asked += beats
             if count == 0:
                 continue
-            run_channel(
-                p, first, entries, allowed[channel], banks[channel], ranks[channel], counts, requests[:count],
-                done[:count], ZERO, log[channel],
+            _run_channel(
+                p[ENGINE],
+                (
+                    p, first, entries, allowed[channel], banks[channel], ranks[channel], counts, requests[:count],
+                    done[:count], ZERO, log[channel],
+                ),
             )  # fmt: skip
             if mine and earliest < 0:
                 earliest = (done[0] * ratio[1] + ratio[0] - 1) // ratio[0]
@@ -195,7 +211,7 @@ def serve_range(
     return int(earliest), int(latest)
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, inline="always")
 def plan_transfers(
     queue: NDArray[Any], at: int, count: int, clocks: NDArray[Any], costs: NDArray[Any], width: int, burst: int,
     limits: NDArray[Any], begins: NDArray[Any],
@@ -241,7 +257,7 @@ def plan_transfers(
     return n
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, inline="always")
 def serve_transfers(
     channel: int, at: int, end: int, queue: NDArray[Any], begins: NDArray[Any], served: NDArray[Any],
     tallies: NDArray[Any], width: int, burst: int, limits: NDArray[Any], ratio: NDArray[Any], shifts: NDArray[Any],
@@ -265,7 +281,7 @@ def serve_transfers(
                 )  # fmt: skip
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, inline="always")
 def serve_copy(
     n: int, queue: NDArray[Any], begins: NDArray[Any], served: NDArray[Any], tallies: NDArray[Any],
     clocks: NDArray[Any], costs: NDArray[Any], width: int, burst: int, limits: NDArray[Any], ratio: NDArray[Any],
@@ -289,7 +305,7 @@ def serve_copy(
         begin = first_data
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, inline="always")
 def finish_transfers(
     at: int, end: int, queue: NDArray[Any], begins: NDArray[Any], served: NDArray[Any], clocks: NDArray[Any],
     costs: NDArray[Any], ends: NDArray[Any],

@@ -15,6 +15,7 @@ from potluck.sim.dram.kind import Kind
 from potluck.sim.dram.mapping import FIELDS, Mapping
 from potluck.sim.dram.requests import range_beats, run_all, serve_range
 from potluck.sim.dram.rules import COMMANDS, compile_rules
+from potluck.sim.raw import address_of
 
 Page = Literal["open", "closed"]
 Refresh = Literal["all-bank", "per-bank", "none"]
@@ -113,6 +114,7 @@ class System:
             (engine.INTERVAL, interval), (engine.WINDOW_CYCLES, self._tables.window[1]),
             (engine.READ_DONE, t["nCL"] + t["nBL"]), (engine.WRITE_DONE, t["nCWL"] + t["nBL"]),
             (engine.GROUP, group), (engine.CAP, BYPASS_LIMIT * queue * o.pseudochannels),
+            (engine.ENGINE, address_of(engine.run_channel, engine.RUN_CHANNEL)),
         ):  # fmt: skip
             p[word] = value
         self._ranks[:, :, engine.RING : engine.RING + 4] = -(1 << 40)
