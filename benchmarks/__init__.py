@@ -30,6 +30,7 @@ BENCHMARKS = (
     "formats",
     "networks",
     "pot",
+    "campaigns",
 )
 
 

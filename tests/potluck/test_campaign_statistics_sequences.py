@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, optimize, special
 
-from potluck.campaign.statistics import Binary, Bounded, Interval, Stratified, portfolio
+from potluck.campaign.statistics import Binary, Bounded, Interval, Pooled, Stratified, portfolio
 from potluck.campaign.statistics.bounded import rounded
 from potluck.isa.errors import CampaignError
 
@@ -22,7 +22,7 @@ def test_binary_solves_the_mixture_equation(s: int, n: int) -> None:
         ratio = special.betaln(0.5 + s, 0.5 + n - s) - special.betaln(0.5, 0.5)
         return float(ratio - special.xlogy(s, p) - special.xlog1py(n - s, -p) - np.log(20))
 
-    interval = Binary().update(s, n)
+    interval = Binary(prior=(0.5, 0.5)).update(s, n)
     for end, limit in ((interval.low, 0.0), (interval.high, 1.0)):
         if end != limit:
             expected = optimize.brentq(excess, *sorted((s / n, limit)), xtol=1e-15)
@@ -53,22 +53,27 @@ def test_binary_holds_at_all_times_exactly(p: float) -> None:
     assert 0 < _crossing(p, 0.2, 120) <= 0.2
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.sampled_from([0.0, 0.01, 0.25, 0.5, 0.9, 1.0]), min_size=1, max_size=30),
     st.floats(0.001, 0.999),
+    st.sampled_from([(0.5, 0.5), (0.2, 0.5), (0.5, 0.2), (1.0, 0.7)]),
 )
-def test_wealth_is_below_the_mixture_integral_and_near_it(values: list[float], mean: float) -> None:
-    """The bets above the mean, integrated by SciPy in the angle in which the arcsine law is uniform."""
+def test_wealth_is_below_the_mixture_integral_and_near_it(
+    values: list[float], mean: float, prior: tuple[float, float]
+) -> None:
+    """The bets above the mean, integrated by SciPy; the density's pole at 1 is the weight of the second integral."""
     x = np.array(values)
 
-    def fortune(angle: float) -> float:
-        b = np.sin(angle) ** 2
-        return float(np.prod(b * x / mean + (1 - b) * (1 - x) / (1 - mean)))
+    def fortune(b: float) -> float:
+        return float(np.prod(b * x / mean + (1 - b) * (1 - x) / (1 - mean)) * b ** (prior[0] - 1))
 
-    exact = integrate.quad(fortune, np.arcsin(np.sqrt(mean)), np.pi / 2, limit=200)[0] * 2 / np.pi
+    middle = (1 + mean) / 2
+    exact = integrate.quad(lambda b: fortune(b) * (1 - b) ** (prior[1] - 1), mean, middle, limit=200)[0]
+    exact += integrate.quad(fortune, middle, 1, weight="alg", wvar=(0, prior[1] - 1), limit=200)[0]
+    exact /= special.beta(*prior)
     different, counts = np.unique(x, return_counts=True)
-    ours = np.exp(portfolio.log_wealth(different, counts.astype(float), mean))
+    ours = np.exp(portfolio.log_wealth(different, counts.astype(float), mean, prior))
     assert ours <= exact * (1 + 1e-9) + 1e-12
     assert ours >= 0.85 * exact or exact < 1
 
@@ -80,9 +85,9 @@ def test_wealth_is_fair(mean: float) -> None:
     total = 0.0
     for row in product(range(3), repeat=5):
         values, counts = np.unique(support[list(row)], return_counts=True)
-        above = portfolio.log_wealth(values, counts.astype(float), mean)
+        above = portfolio.log_wealth(values, counts.astype(float), mean, (0.2, 0.5))
         values, counts = np.unique(1 - support[list(row)], return_counts=True)
-        below = portfolio.log_wealth(values, counts.astype(float), 1 - mean)
+        below = portfolio.log_wealth(values, counts.astype(float), 1 - mean, (0.5, 0.2))
         total += float(np.prod(chance[list(row)])) * (np.exp(above) + np.exp(below))
     assert 0.9 < total <= 1
 
@@ -184,6 +189,68 @@ def test_neyman_shares() -> None:
     expected = 0.9 * product / product.sum() + 0.1 / 3
     assert np.array(list(given.values())) / 1e7 == pytest.approx(expected, abs=2e-3)
     assert sum(given.values()) == 10**7 and sum(strata.allocate(7).values()) == 7
+
+
+def test_a_pooled_batch_is_fair() -> None:
+    """Strata of unlike means in one batch: the fortune against the true sum is at most 1 on average, by enumeration."""
+    weights, chance, trials = (0.6, 0.4), (0.1, 0.9), (3, 4)
+    truth, size = 0.6 * 0.1 + 0.4 * 0.9, 7
+    total = 0.0
+    for first, second in product(range(4), range(5)):
+        mass = 1.0
+        values, counts = [0.0], [float(size - first - second)]
+        for events, n, p, w in zip((first, second), trials, chance, weights, strict=True):
+            mass *= special.comb(n, events) * p**events * (1 - p) ** (n - events)
+            values.append(w * size / n / 2)
+            counts.append(float(events))
+        x, c = np.array(values)[np.array(counts) > 0], np.array(counts)[np.array(counts) > 0]
+        above = portfolio.log_wealth(x, c, truth / 2, (0.2, 0.5))
+        below = portfolio.log_wealth(1 - x, c, 1 - truth / 2, (0.5, 0.2))
+        total += mass * (np.exp(above) + np.exp(below))
+    assert 0.7 < total <= 1
+
+
+@pytest.mark.parametrize("allocation", ["neyman", "proportional"])
+def test_pooled_resumes_and_counts_as_it_says(allocation: str) -> None:
+    """Two thirds of the weight, half of the outcomes at most; outcomes between -1 and 1."""
+    rng = np.random.default_rng(11)
+    whole = Pooled({"a": 4.0, "b": 2.0, "no": 0.0}, allocation=allocation, low=-1.0, high=1.0)  # type: ignore[arg-type]
+    for batch in (20, 400, 41):
+        given = whole.allocate(batch)
+        assert sum(given.values()) == batch and given["no"] == 0
+        assert given["a"] >= batch / 3 and given["b"] >= batch / 6
+        again = Pooled.from_state(json.loads(json.dumps(whole.state())))
+        outcomes = {"a": rng.uniform(-0.2, 0.4, given["a"]), "b": rng.uniform(-1, 0, given["b"]), "no": []}
+        interval = whole.update(outcomes)
+        assert again.update(outcomes) == interval and again.allocate(99) == whole.allocate(99)
+    assert whole.trials == 461 and 4 * 0.1 - 2 * 0.5 in interval and interval.half_width < 0.6
+    share = whole.allocate(100_000)["a"] / 100_000
+    root = [whole.deviations()[name] for name in "ab"]
+    expected = 2 * root[0] / (2 * root[0] + root[1]) if allocation == "neyman" else 2 / 3
+    assert share == pytest.approx((2 / 3 + expected) / 2, abs=1e-4)
+
+
+def test_pooled_estimates_without_bias() -> None:
+    """The estimate is the stratified mean of each batch, whatever the allocation."""
+    pooled = Pooled({"a": 0.9, "b": 0.1})
+    assert pooled.update_binary({"a": (2, 50), "b": (25, 50)}).estimate == pytest.approx(
+        0.9 * 0.04 + 0.1 * 0.5
+    )
+    alone = Pooled({"a": 2.0}, defence=1.0).update_binary({"a": (3, 100)})
+    assert alone.high == pytest.approx(2 * Bounded().update(np.arange(100) < 3).high)
+
+
+def test_pooled_refuses_parts_of_batches() -> None:
+    pooled = Pooled({"a": 0.5, "b": 0.5})
+    for wrong in (
+        lambda: pooled.allocate(1), lambda: pooled.update_binary({"a": (1, 10)}),
+        lambda: pooled.update({"a": [0.5], "b": [1.5]}), lambda: pooled.update({"a": [0.5], "c": [0.5]}),
+        lambda: pooled.update_binary({"a": (2, 1), "b": (0, 1)}), lambda: Pooled({"a": 0.0}),
+        lambda: Pooled({"a": 1.0}, defence=0.0), lambda: Pooled({"a": 1.0}, allocation="x"),  # type: ignore[arg-type]
+    ):  # fmt: skip
+        with pytest.raises(CampaignError):
+            wrong()
+    assert pooled.trials == 0 and pooled.update({}).high == 1
 
 
 def test_what_means_nothing_is_refused() -> None:

@@ -9,6 +9,7 @@ from potluck.campaign.statistics.fixed import bootstrap, clopper_pearson, leveug
 from potluck.campaign.statistics.forced import Curve, FaultCount
 from potluck.campaign.statistics.interval import LEVEL, Interval
 from potluck.campaign.statistics.paired import holm, mcnemar, paired_bootstrap, sign_flip
+from potluck.campaign.statistics.pooled import Pooled
 from potluck.campaign.statistics.stopping import Stop
 from potluck.campaign.statistics.strata import Stratified
 
@@ -19,6 +20,7 @@ __all__ = [
     "Curve",
     "FaultCount",
     "Interval",
+    "Pooled",
     "Stop",
     "Stratified",
     "bootstrap",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf, log, log1p, sqrt
 from typing import Any, Self
 
-from potluck.campaign.statistics.interval import Interval, check_alpha
+from potluck.campaign.statistics.interval import RARE, Interval, check_alpha
 from potluck.campaign.statistics.special import log_beta
 from potluck.isa.errors import CampaignError
 
@@ -20,13 +20,13 @@ class Binary:
 
     Args:
         alpha: probability that any interval of the sequence misses p, at most.
-        prior: a and b, chosen before the first trial.
+        prior: a and b, chosen before the first trial; any is valid.
 
     Raises:
         CampaignError: alpha or prior out of range.
     """
 
-    def __init__(self, alpha: float = 0.05, prior: tuple[float, float] = (0.5, 0.5)) -> None:
+    def __init__(self, alpha: float = 0.05, prior: tuple[float, float] = RARE) -> None:
         check_alpha(alpha)
         if not min(prior) > 0:
             raise CampaignError(f"a beta prior has two positive parameters, not {prior}", key="prior")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from potluck.campaign.statistics import portfolio
-from potluck.campaign.statistics.interval import Interval, check_alpha
+from potluck.campaign.statistics.interval import RARE, Interval, check_alpha
 from potluck.isa.errors import CampaignError
 
 MANTISSA = 9
@@ -53,18 +53,26 @@ class Bounded:
         alpha: probability that any interval of the sequence misses the mean, at most.
         low: least possible value.
         high: greatest possible value.
+        prior: of the bets, see `Binary`; at most 1.
 
     Raises:
-        CampaignError: alpha out of range, or no room between the bounds.
+        CampaignError: alpha or prior out of range, or no room between the bounds.
     """
 
-    def __init__(self, alpha: float = 0.05, low: float = 0.0, high: float = 1.0) -> None:
+    def __init__(
+        self, alpha: float = 0.05, low: float = 0.0, high: float = 1.0, prior: tuple[float, float] = RARE
+    ) -> None:
         check_alpha(alpha)
+        if not (min(prior) > 0 and max(prior) <= 1):
+            raise CampaignError(
+                f"the law of bets has two parameters above 0 and at most 1, not {prior}", key="prior"
+            )
         if not -inf < low < high < inf:
             raise CampaignError(f"values are bounded by two finite numbers, not {low} and {high}")
         self.alpha = alpha
         self.low = float(low)
         self.high = float(high)
+        self.prior = prior
         self._below = _Histogram()  # values rounded down, for the lower end
         self._above = _Histogram()  # 1 - value rounded down, for the upper one
         self._trials = 0
@@ -99,9 +107,15 @@ class Bounded:
         self.add(values)
         return self.interval
 
-    def add(self, values: ArrayLike) -> None:
-        """As `update`, but leaves the interval to be computed when it is asked for."""
+    def add(self, values: ArrayLike, counts: ArrayLike | None = None) -> None:
+        """As `update`, but leaves the interval to be computed when it is asked for.
+
+        Args:
+            values: one per trial, or different ones.
+            counts: how often each came, positive; once if not given.
+        """
         array = np.atleast_1d(np.asarray(values, np.float64)).ravel()
+        times = np.ones(array.size) if counts is None else np.asarray(counts, np.float64).ravel()
         if not array.size:
             return
         if not (array.min() >= self.low and array.max() <= self.high):
@@ -111,12 +125,16 @@ class Bounded:
                 hint="Clip it, and say so in the report",
             )
         scaled = np.clip((array - self.low) / (self.high - self.low), 0.0, 1.0)
-        different, counts = np.unique(scaled, return_counts=True)
-        weights = counts.astype(np.float64)
+        different, places = np.unique(scaled, return_inverse=True)
+        weights = np.zeros(different.size)
+        np.add.at(weights, places, times)
         self._below.add(rounded(different, False), weights)
         self._above.add(1 - rounded(different, True), weights)
-        self._trials += array.size
-        self._sums = self._sums[0] + float(scaled.sum()), self._sums[1] + float(scaled @ scaled)
+        self._trials += int(times.sum())
+        self._sums = (
+            self._sums[0] + float(weights @ different),
+            self._sums[1] + float(weights @ (different * different)),
+        )
         self._current = False
 
     @property
@@ -134,8 +152,8 @@ class Bounded:
         if self._current:
             return
         threshold = -log(self.alpha)
-        low = portfolio.lower_bound(self._below.values, self._below.counts, threshold)
-        high = 1 - portfolio.lower_bound(self._above.values, self._above.counts, threshold)
+        low = portfolio.lower_bound(self._below.values, self._below.counts, threshold, self.prior)
+        high = 1 - portfolio.lower_bound(self._above.values, self._above.counts, threshold, self.prior[::-1])
         if max(low, self._ends[0]) <= min(high, self._ends[1]):
             self._ends = max(low, self._ends[0]), min(high, self._ends[1])
         self._current = True
@@ -144,7 +162,7 @@ class Bounded:
         """All that `from_state` needs, as plain JSON values."""
         self._solve()
         return {
-            "alpha": self.alpha, "low": self.low, "high": self.high, "trials": self._trials,
+            "alpha": self.alpha, "low": self.low, "high": self.high, "prior": list(self.prior), "trials": self._trials,
             "sums": list(self._sums), "ends": list(self._ends),
             "below": [self._below.values.tolist(), self._below.counts.tolist()],
             "above": [self._above.values.tolist(), self._above.counts.tolist()],
@@ -153,7 +171,7 @@ class Bounded:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         """Go on where `state` was taken."""
-        made = cls(state["alpha"], state["low"], state["high"])
+        made = cls(state["alpha"], state["low"], state["high"], (state["prior"][0], state["prior"][1]))
         made._trials, made._sums = state["trials"], (state["sums"][0], state["sums"][1])
         made._ends = state["ends"][0], state["ends"][1]
         for histogram, saved in ((made._below, state["below"]), (made._above, state["above"])):

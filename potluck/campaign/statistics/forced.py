@@ -184,10 +184,12 @@ class Curve:
     @property
     def intervals(self) -> list[Interval]:
         """Of each rate, at this moment."""
-        return [
-            Interval(i.low + c.tail * self.low, i.high + c.tail * self.high, i.estimate)
-            for i, c in zip((mean.interval for mean in self.means), self.counts, strict=True)
-        ]
+        return [self.interval(place) for place in range(len(self.rates))]
+
+    def interval(self, place: int) -> Interval:
+        """Of one rate, by its place among them."""
+        inner, tail = self.means[place].interval, self.counts[place].tail
+        return Interval(inner.low + tail * self.low, inner.high + tail * self.high, inner.estimate)
 
     def state(self) -> dict[str, Any]:
         """All that `from_state` needs, as plain JSON values."""

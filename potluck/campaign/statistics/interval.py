@@ -8,6 +8,11 @@ from typing import Any, Protocol, Self
 from potluck.isa.errors import CampaignError
 
 LEVEL = 0.95
+RARE = (0.2, 0.5)
+"""Beta law that mixtures weigh shares with: closer to 0 than Jeffreys' (1/2, 1/2), as outcomes of interest are rare. At
+0.001 it saves 15 % of the trials, at 0.5 it costs 8 %; after 1,000 trials without any event the upper end is 5 / n
+instead of 7 / n.
+"""
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 Whoever holds a share b of a fortune on "above m" and 1 - b on "below m" is paid b x / m + (1 - b) (1 - x) / (1 - m) for
 a value x: 1 on average if m is the mean of x given the past, whatever b is. This is the betting of Waudby-Smith and
-Ramdas (JRSS B 86, 2024) with lambda = (b - m) / (m (1 - m)). A mixture over b under the arcsine law (Cover and
-Ordentlich 1996; Orabona and Jun, IEEE Trans. Inf. Theory 70, 2024) is a martingale under m, loses little more than half
-a logarithm of the number of values against the best b in hindsight, and depends on the values but not on their order.
+Ramdas (JRSS B 86, 2024) with lambda = (b - m) / (m (1 - m)). A mixture over b under a beta law (Cover and Ordentlich
+1996; Orabona and Jun, IEEE Trans. Inf. Theory 70, 2024) is a martingale under m, loses little more than half a
+logarithm of the number of values against the best b in hindsight, and depends on the values but not on their order.
 Its logarithm is convex in m, as a logarithm of sums of exponentials of convex functions, and not positive at the
 observed mean: the means that it has not ruled out are an interval around that one.
 
@@ -13,10 +13,12 @@ Only bets on values above m are made here, b > m: they find the lower bound, and
 
 from __future__ import annotations
 
-from math import inf, log, pi, sqrt
+from math import inf, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
+
+from potluck.campaign.statistics.special import log_beta
 
 Floats = NDArray[np.float64]
 _STEPS = np.concatenate([np.arange(-8.0, -4.0, 0.5), np.arange(-4.0, 4.0, 0.125), np.arange(4.0, 8.1, 0.5)])
@@ -49,7 +51,21 @@ def _best(excess: Floats, counts: Floats, limit: float) -> tuple[float, float]:
         bet = following
 
 
-def log_wealth(values: Floats, counts: Floats, mean: float) -> float:
+def _mass(nodes: Floats, mean: float, prior: tuple[float, float]) -> Floats:
+    """Beta law's mass between neighbouring b = mean + nodes, or a little less.
+
+    Of the density b^(p - 1) (1 - b)^(q - 1) / B(p, q), p and q at most 1, one factor is integrated and the other,
+    which falls or rises, is taken where it is least; the better of both ways counts.
+    """
+    p, q = prior
+    share, rest = np.minimum(mean + nodes, 1.0), np.maximum((1 - mean) - nodes, 0.0)
+    with np.errstate(divide="ignore"):
+        one = share[1:] ** (p - 1) * np.diff(-(rest**q)) / q
+        other = rest[:-1] ** (q - 1) * np.diff(share**p) / p
+        return np.log(np.maximum(one, other)) - log_beta(p, q)
+
+
+def log_wealth(values: Floats, counts: Floats, mean: float, prior: tuple[float, float]) -> float:
     """Logarithm of the fortune, or a little less, that the bets above `mean` make of 1.
 
     The integral over b is bounded from below: on each piece the integrand, which is logarithmically concave, is at
@@ -59,6 +75,7 @@ def log_wealth(values: Floats, counts: Floats, mean: float) -> float:
         values: in [0, 1], float64 (d,).
         counts: how often each came, float64 (d,), not 0.
         mean: the hypothesis m, between 0 and 1.
+        prior: parameters of the beta law of b, at most 1.
     """
     limit = 1 - mean
     excess = (values - mean) / (mean * limit)
@@ -70,19 +87,19 @@ def log_wealth(values: Floats, counts: Floats, mean: float) -> float:
     nodes = np.concatenate([[0.0], near[(near > 0) & (near < limit)], [limit]])
     with np.errstate(divide="ignore"):  # ruin: minus infinity
         total = counts @ np.log(np.maximum(1 + excess[:, None] * nodes, 0.0))
-        mass = np.log(np.diff(2 / pi * np.arcsin(np.sqrt(np.minimum(mean + nodes, 1.0)))))
-    pieces = mass + np.minimum(total[1:], total[:-1])
+    pieces = _mass(nodes, mean, prior) + np.minimum(total[1:], total[:-1])
     top = float(pieces.max())
     return top + log(float(np.exp(pieces - top).sum())) if top > -inf else -inf
 
 
-def lower_bound(values: Floats, counts: Floats, threshold: float) -> float:
+def lower_bound(values: Floats, counts: Floats, threshold: float, prior: tuple[float, float]) -> float:
     """A mean that the fortune has ruled out, just below those that it has not; 0 if there is none.
 
     Args:
         values: in [0, 1], float64 (d,).
         counts: how often each came, float64 (d,), not 0.
         threshold: logarithm of the fortune that rules a mean out.
+        prior: parameters of the beta law of b, at most 1.
     """
     n = float(counts.sum())
     observed = float(counts @ values) / n
@@ -96,7 +113,7 @@ def lower_bound(values: Floats, counts: Floats, threshold: float) -> float:
     while outside == 0:
         if observed - distance < 1e-300:
             return 0.0
-        over = log_wealth(values, counts, observed - distance) - threshold
+        over = log_wealth(values, counts, observed - distance, prior) - threshold
         if over >= 0:
             outside, at_outside = distance, over
         else:
@@ -107,7 +124,7 @@ def lower_bound(values: Floats, counts: Floats, threshold: float) -> float:
         step = TOLERANCE / 2 * outside
         middle = (inside * at_outside - outside * at_inside) / (at_outside - at_inside)
         middle = min(max(middle, inside + step), outside - step)
-        over = log_wealth(values, counts, observed - middle) - threshold
+        over = log_wealth(values, counts, observed - middle, prior) - threshold
         if over >= 0:
             outside, at_outside = middle, over
             at_inside, last = (at_inside / 2 if last > 0 else at_inside), 1

@@ -16,6 +16,18 @@ from potluck.isa.errors import CampaignError
 Allocation = Literal["neyman", "narrowing", "proportional"]
 
 
+def check_weights(weights: Mapping[str, float]) -> dict[str, float]:
+    """Weights by name.
+
+    Raises:
+        CampaignError: one is negative, or none is positive.
+    """
+    known = {name: float(weight) for name, weight in weights.items()}
+    if not all(0 <= weight < float("inf") for weight in known.values()) or not any(known.values()):
+        raise CampaignError(f"strata need weights that are not negative, not {known}", key="weights")
+    return known
+
+
 def spread(goal: NDArray[np.float64], done: NDArray[np.int64], batch: int) -> NDArray[np.int64]:
     """Trials per stratum that bring those done closest to the goal shares; none is taken back.
 
@@ -68,10 +80,6 @@ class Stratified:
         allocation: Allocation = "neyman", floor: float = 0.1, low: float = 0.0, high: float = 1.0,
     ) -> None:  # fmt: skip
         check_alpha(alpha)
-        if not weights or not all(0 <= weight < float("inf") for weight in weights.values()):
-            raise CampaignError(
-                f"strata need weights that are not negative, not {dict(weights)}", key="weights"
-            )
         if allocation not in get_args(Allocation):
             raise CampaignError(
                 f"no allocation {allocation!r}; there are: {', '.join(get_args(Allocation))}",
@@ -82,7 +90,7 @@ class Stratified:
         if kind not in ("binary", "bounded"):
             raise CampaignError(f"no kind {kind!r}; there are: binary, bounded", key="kind")
         self.alpha = alpha
-        self.weights = {name: float(weight) for name, weight in weights.items()}
+        self.weights = check_weights(weights)
         self.allocation = allocation
         self.floor = floor
         self.kind = kind
