@@ -90,6 +90,10 @@ class ProgramError(PotluckError):
         self.pc = pc
 
 
+class EndlessError(ProgramError):
+    """A program that does not come to its end: its budget of instructions is used up, or nothing runs any more."""
+
+
 class ExitError(ProgramError):
     """A program that ran to its end and gave an exit status other than 0.
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.elf import Program
-from potluck.isa.errors import DataError, ExitError, PotluckError, ProgramError, TrapError
+from potluck.isa.errors import DataError, EndlessError, ExitError, PotluckError, ProgramError, TrapError
 from potluck.isa.host import HOST_CALL, Engine, Host
 from potluck.isa.insn import Kind
 from potluck.isa.machine import Machine
@@ -112,7 +112,7 @@ class Cluster:
             DataError: an input is missing, unknown, or of the wrong shape.
             TrapError: the program did something illegal; names pc, symbol, layer and address.
             ExitError: an exit code other than 0.
-            ProgramError: a deadlock, or no end within the budget.
+            EndlessError: a deadlock, or no end within the budget.
         """
         _require_ieee_host()
         self._write_inputs(inputs or {})
@@ -182,7 +182,7 @@ class Cluster:
             if asks == ROUND_OVER:
                 return
             if asks == NOBODY:
-                raise ProgramError("every hart has stopped and hart 0 did not exit")
+                raise EndlessError("every hart has stopped and hart 0 did not exit")
             if asks == REASON:
                 links = line[T_PHASE] == LINKS
                 try:
@@ -223,7 +223,7 @@ class Cluster:
                 if waiting:
                     self._release(waiting)
                     continue
-                raise ProgramError("every hart has stopped and hart 0 did not exit")
+                raise EndlessError("every hart has stopped and hart 0 did not exit")
             events = [_run_or_error(hart) for hart in running]
             for hart, event in zip(
                 running, events, strict=True
@@ -251,7 +251,7 @@ class Cluster:
                 if waiting:
                     self._release(waiting)
                     continue
-                raise ProgramError("every hart has stopped and hart 0 did not exit")
+                raise EndlessError("every hart has stopped and hart 0 did not exit")
             hart = min(running, key=lambda h: (h.cycles if self.timed else h.instructions, h.number))
             if last is not None and last is not hart:  # others may store now: the reservation is lost
                 last.state["turn"], last.state["reserved"] = 0, NOTHING
@@ -374,7 +374,7 @@ class Cluster:
         if value:
             self.exit_code = value >> 1 & 0xFF
         elif hart.number == 0:
-            raise ProgramError(
+            raise EndlessError(
                 "hart 0 jumps to itself: endless loop, and tohost was not written", pc=event.pc
             )
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.context import PARTWAY, VILL, Context
-from potluck.isa.errors import ProgramError, TrapError
+from potluck.isa.errors import EndlessError, TrapError
 from potluck.isa.insn import Insn
 from potluck.sim import state as st
 from potluck.sim.blocks import BlockArrays, BlockStore
@@ -228,7 +228,7 @@ class Hart:
                 return replace(self.here(), tohost=True)
             return replace(self.here(), paused=True) if self.stretch or self._single else None
         if why == BUDGET:
-            raise ProgramError(
+            raise EndlessError(
                 f"hart {self.number} retired {self.instructions} instructions without an end: endless loop? "
                 "(raise the instruction budget if the program is that long)",
                 pc=self.store.blocks[number].pc,
@@ -395,7 +395,7 @@ class Hart:
         if not self.timed or cycles <= 0:
             return
         if self.cycles + cycles > LAST_CYCLE:
-            raise ProgramError(f"the clock passes cycle {LAST_CYCLE}: DMA transfers without end?", pc=pc)
+            raise EndlessError(f"the clock passes cycle {LAST_CYCLE}: DMA transfers without end?", pc=pc)
         if self._observer:
             self._observer.wait(self.cycles, cycles, cause, pc)
         if not self.memoized:

@@ -10,16 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.campaign.statistics import bootstrap, clopper_pearson
-from potluck.inject.target import Target
+from potluck.inject.target import Target, top_share
+from potluck.inject.trial import ROLES, Arm, DramArm, Tally
 from potluck.sim.ecc.interface import Status
 from potluck.sim.ecc.outcomes import Data, Outcome
 from potluck.sim.ecc.stack import Policy
 from potluck.sim.faults.faultset import FaultSet
 from potluck.sim.faults.models import Model
-from potluck.sim.faults.protected import Protected, Uncorrectable, bit_errors, cells_used
-from potluck.sim.faults.recipes import recipe
-
-ROLES = ("elements", "scales", "other")
 
 
 @dataclass(frozen=True)
@@ -139,43 +136,28 @@ def inject(
     Raises:
         DataError: an impossible stack, see `Protected`.
     """
-    protected = Protected(target.parts, recipe(stack), target.mapping)
-    region = protected.region
-    counts = np.zeros((len(ROLES), len(Status), len(Data)), np.int64)
-    outcomes = np.zeros((len(ROLES), len(Outcome)), np.int64)
-    golden, done = target.metric(target.golden), []
+    return report(DramArm(target, stack, model, seed, policy), trials, step, keep)
+
+
+def report(
+    arm: Arm, trials: int | Sequence[int], step: Callable[[], object] = lambda: None,
+    keep: dict[int, FaultSet] | None = None,
+) -> Report:  # fmt: skip
+    """Observe trials and sum them up; arguments as of `inject`."""
+    wanted = np.asarray(arm.golden.argmax(axis=-1) if arm.labels is None else arm.labels)
+    golden, total, done = top_share(arm.golden, wanted), Tally(), []
     for number in range(trials) if isinstance(trials, int) else trials:
-        faults = model.draw(region, (seed, number))
-        errors = bit_errors(protected, faults)
-        try:
-            reads = protected.read(faults, policy, faults if policy == "retry" else None)
-        except Uncorrectable:
-            done.append(
-                Trial(number, len(faults), errors.raw, errors.after_on_die, False, True, float("nan"))
-            )
-            step()
-            continue
-        for read in reads:
-            role = ROLES.index(target.parts[read.part].role)
-            np.add.at(counts[role], (read.status, read.state), 1)
-            np.add.at(outcomes[role], read.outcome, 1)
-        changed = any((read.state != Data.EXACT).any() for read in reads)
-        metric = target.metric(target.answers(protected.words(reads))) if changed else golden
-        done.append(Trial(number, len(faults), errors.raw, errors.after_on_die, changed, False, metric))
-        if keep is not None:
-            keep[number] = faults
-        step()
-    applied = zip(target.parts, protected.applied, strict=True)
-    notes = sorted({a.note for _, a in applied if a.note})
-    lookup = protected.lookup
-    if lookup.entries:
-        notes.append(
-            f"range table: {lookup.entries} entries, {lookup.stored_bits} bits with their own code, "
-            f"{lookup.area_um2:.0f} um2 of SRAM at 28 nm"
+        seen = arm.observe(number)
+        total.merge(seen.tally)
+        metric = golden if seen.answers is None else top_share(seen.answers.values, wanted)
+        metric = float("nan") if seen.stopped else metric
+        done.append(
+            Trial(number, seen.faults, seen.raw, seen.after_on_die, seen.changed, seen.stopped, metric)
         )
-    first = next((a for p, a in zip(target.parts, protected.applied, strict=True) if p.role == "elements"),
-                 protected.applied[0])  # fmt: skip
+        if keep is not None and not seen.stopped:
+            keep[number] = seen.struck
+        step()
     return Report(
-        stack, first.stack.check_bits, model.name, seed, model.raw_ber(region), cells_used(protected), counts,
-        outcomes, golden, tuple(done), tuple(notes),
+        arm.stack, arm.check_bits, arm.model.name, arm.seed, arm.expected_ber, arm.bits, total.counts, total.outcomes,
+        golden, tuple(done), tuple(arm.notes),
     )  # fmt: skip

@@ -11,8 +11,9 @@ import onnx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from potluck.inject.campaign import ROLES, Report, inject
+from potluck.inject.campaign import Report, inject
 from potluck.inject.target import Target, samples_of
+from potluck.inject.trial import ROLES
 from potluck.isa.errors import DataError, MachineError
 from potluck.isa.machine import Machine
 from potluck.sim.dram.attach import mapping_of

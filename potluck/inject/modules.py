@@ -17,14 +17,15 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from potluck.inject.campaign import ROLES, Report, Trial
+from potluck.inject.campaign import Report, report
 from potluck.inject.decode import Array
-from potluck.inject.target import top_share
+from potluck.inject.target import Answers
+from potluck.inject.trial import Observation, Tally
 from potluck.isa.errors import DataError
 from potluck.isa.formats import BF16, FP16, FP32, ElementFormat
 from potluck.sim.dram.mapping import Mapping as DramMapping
-from potluck.sim.ecc.interface import Status, Words, as_bytes, as_words
-from potluck.sim.ecc.outcomes import Data, Outcome
+from potluck.sim.ecc.interface import Words, as_bytes, as_words
+from potluck.sim.ecc.outcomes import Data
 from potluck.sim.ecc.stack import Policy
 from potluck.sim.faults.faultset import FaultSet
 from potluck.sim.faults.models import Model, Uniform
@@ -111,6 +112,7 @@ class Modules:
         self.output = model.graph.output[0].name
         self._sessions = [self._session(node, model) for node in model.graph.node]
         self.layers: dict[str, Layer] = {}
+        self.golden: Array = np.zeros(0, np.float32)
 
     def _session(
         self, node: onnx.NodeProto, model: onnx.ModelProto
@@ -249,6 +251,89 @@ def struck_parameters(
     return out, seen
 
 
+@dataclass(frozen=True, eq=False)
+class ModulesArm:
+    """Faults at the artifact's site; arguments as of `inject_modules`, members as of `trial.Arm`."""
+
+    network: onnx.ModelProto
+    inputs: Mapping[str, Array]
+    labels: Array | None
+    stored: str
+    stack: str
+    model: Model
+    seed: int
+    mapping: DramMapping
+    policy: Policy = "pass"
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The stack."""
+        return recipe(self.stack)
+
+    @cached_property
+    def clean(self) -> Modules:
+        """After its fault-free run."""
+        made = Modules(self.network, self.stored, self.recipe, self.mapping)
+        made.golden = made.run(self.inputs)[0]
+        return made
+
+    @property
+    def golden(self) -> Array:
+        """Answers without faults."""
+        return self.clean.golden
+
+    @property
+    def check_bits(self) -> int:
+        """Stored per 256 bits of data."""
+        return self._first.applied[0].stack.check_bits
+
+    @property
+    def bits(self) -> tuple[int, int]:
+        """Cells used, and those of them outside the devices' own code."""
+        cells = [cells_used(layer.protected) for layer in self.clean.layers.values()]
+        parameters = self._struck(Uniform(0.0), 0)[1].cells
+        return parameters[0] + sum(c[0] for c in cells), parameters[1] + sum(c[1] for c in cells)
+
+    @property
+    def expected_ber(self) -> float:
+        """Raw, of the model."""
+        return self.model.raw_ber(self._first.region)
+
+    @property
+    def notes(self) -> list[str]:
+        """What differs from the stack's name."""
+        layers = self.clean.layers.values()
+        return sorted({a.note for layer in layers for a in layer.protected.applied if a.note})
+
+    @property
+    def _first(self) -> Protected:
+        return next(iter(self.clean.layers.values())).protected
+
+    def _struck(self, faults: Model, number: int) -> tuple[onnx.ModelProto, Seen]:
+        key = self.seed, number
+        return struck_parameters(
+            self.network, STORED[self.stored], self.recipe, self.mapping, faults, key, self.policy
+        )
+
+    def observe(self, number: int) -> Observation:
+        """Run a trial."""
+        clean = self.clean
+        try:
+            faulty, seen = self._struck(self.model, number)
+            run = Modules(faulty, self.stored, self.recipe, self.mapping)
+            run.layers = clean.layers
+            given, later = run.run(self.inputs, self.model, (self.seed, number), self.policy)
+        except Uncorrectable:
+            return Observation(number, 0, 0, 0, Tally(), False, True, None)
+        seen.add(later)
+        tally = Tally()
+        for read in seen.reads:
+            tally.add("elements", read)
+        changed = any((read.state != Data.EXACT).any() for read in seen.reads)
+        answers = Answers(given, np.zeros(len(given), np.uint8))
+        return Observation(number, seen.faults, seen.raw, seen.after, tally, changed, False, answers)
+
+
 def inject_modules(
     model: onnx.ModelProto, inputs: Mapping[str, Array], labels: Array | None, stored: str, stack: str,
     faults: Model, trials: int | Sequence[int], seed: int, mapping: DramMapping, policy: Policy = "pass",
@@ -269,40 +354,5 @@ def inject_modules(
         policy: on DUE.
         step: called after each trial.
     """
-    one = recipe(stack)
-    clean = Modules(model, stored, one, mapping)
-    answers = clean.run(inputs)[0]
-    wanted = answers.argmax(axis=-1) if labels is None else np.asarray(labels)
-    counts = np.zeros((len(ROLES), len(Status), len(Data)), np.int64)
-    outcomes = np.zeros((len(ROLES), len(Outcome)), np.int64)
-    done = []
-    for number in range(trials) if isinstance(trials, int) else trials:
-        key = seed, number
-        try:
-            faulty, seen = struck_parameters(model, STORED[stored], one, mapping, faults, key, policy)
-            run = Modules(faulty, stored, one, mapping)
-            run.layers = clean.layers
-            given, later = run.run(inputs, faults, key, policy)
-        except Uncorrectable:
-            done.append(Trial(number, 0, 0, 0, False, True, float("nan")))
-            step()
-            continue
-        seen.add(later)
-        for read in seen.reads:
-            np.add.at(counts[0], (read.status, read.state), 1)
-            np.add.at(outcomes[0], read.outcome, 1)
-        changed = any((read.state != Data.EXACT).any() for read in seen.reads)
-        metric = top_share(given, wanted)
-        done.append(Trial(number, seen.faults, seen.raw, seen.after, changed, False, metric))
-        step()
-    cells = [cells_used(layer.protected) for layer in clean.layers.values()]
-    stored_parameters = struck_parameters(model, STORED[stored], one, mapping, Uniform(0.0), (seed, 0))[
-        1
-    ].cells
-    bits = tuple(stored_parameters[k] + sum(c[k] for c in cells) for k in (0, 1))
-    first = next(iter(clean.layers.values())).protected
-    notes = sorted({a.note for layer in clean.layers.values() for a in layer.protected.applied if a.note})
-    return Report(
-        stack, first.applied[0].stack.check_bits, faults.name, seed, faults.raw_ber(first.region),
-        (bits[0], bits[1]), counts, outcomes, top_share(answers, wanted), tuple(done), tuple(notes),
-    )  # fmt: skip
+    arm = ModulesArm(model, inputs, labels, stored, stack, faults, seed, mapping, policy)
+    return report(arm, trials, step)

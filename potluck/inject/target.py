@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from potluck import api
 from potluck.inject.decode import Array
 from potluck.inject.reference import NotExact, Reference, reference
 from potluck.isa.elf import Program
-from potluck.isa.errors import DataError, MachineError, TrapError
+from potluck.isa.errors import DataError, EndlessError, ExitError, MachineError, TrapError
 from potluck.isa.machine import Machine
 from potluck.sim.dram.attach import mapping_of
 from potluck.sim.dram.mapping import Mapping as DramMapping
@@ -23,6 +25,29 @@ from potluck.sim.faults.parts import Part, constants, patched
 
 Engine = Literal["auto", "onnx", "sim"]
 BATCH = 50
+PATIENCE = 10
+"""A run that takes so many times the fault-free run's instructions hangs."""
+
+
+class End(IntEnum):
+    """How the run of a sample ended."""
+
+    WHOLE = 0
+    CRASH = 1
+    HANG = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a network gave.
+
+    Attributes:
+        values: first output, the first axis counting samples; NaN of a run that did not come to its end.
+        ends: uint8 (samples,), an `End` each.
+    """
+
+    values: Array
+    ends: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,35 +97,56 @@ class Target:
         """Number of samples."""
         return len(next(iter(self.inputs.values())))
 
-    def answers(self, words: Sequence[Words]) -> Array:
-        """First output of every sample with constants as read; NaN where the machine traps.
+    @cached_property
+    def budget(self) -> int:
+        """Instructions after which a run with faults hangs."""
+        one = {key: value[:1] for key, value in self.inputs.items()}
+        result = api.simulate(self.program, one, mode="functional", machine=self.machine)
+        return PATIENCE * int(result.instructions)
+
+    def run(self, words: Sequence[Words]) -> Answers:
+        """The network on every sample with constants as read.
 
         Raises:
             DataError: engine ``onnx``, and this trial is only exact on the machine.
         """
         if self.fast is not None:
             try:
-                return self.fast.run(self.inputs, words)
+                return Answers(self.fast.run(self.inputs, words), np.zeros(self.samples, np.uint8))
             except NotExact as problem:
                 if self.strict:
                     raise DataError("its faults have no exact meaning in ONNX", tensor=str(problem),
                                     hint="Use engine auto or sim") from None  # fmt: skip
-        return self.simulated(words)
+        return self.executed(words)
+
+    def answers(self, words: Sequence[Words]) -> Array:
+        """First output of every sample with constants as read; see `run`."""
+        return self.run(words).values
 
     def simulated(self, words: Sequence[Words]) -> Array:
-        """The same on the machine, from the faulty bytes in its DRAM."""
+        """First output of every sample, on the machine; see `executed`."""
+        return self.executed(words).values
+
+    def executed(self, words: Sequence[Words]) -> Answers:
+        """The program on the machine, from the faulty bytes in its DRAM."""
         program = patched(self.program, list(self.parts), list(words), self.machine.memory.dram_base)
         name = program.manifest.outputs[0].name
         shape = program.manifest.outputs[0].shape
-        found = []
+        found, ends = [], np.zeros(self.samples, np.uint8)
         for k in range(self.samples):
             one = {key: value[k : k + 1] for key, value in self.inputs.items()}
             try:
-                result = api.simulate(program, one, mode="functional", machine=self.machine)
+                result = api.simulate(
+                    program, one, mode="functional", machine=self.machine, budget=self.budget
+                )
                 found.append(result.outputs[name])
-            except TrapError:
-                found.append(np.full(shape, np.nan, np.float32))
-        return np.concatenate(found)
+                continue
+            except (TrapError, ExitError):
+                ends[k] = End.CRASH
+            except EndlessError:
+                ends[k] = End.HANG
+            found.append(np.full(shape, np.nan, np.float32))
+        return Answers(np.concatenate(found), ends)
 
     def metric(self, answers: Array) -> float:
         """Share of samples whose largest output is the label's (without labels: the fault-free run's)."""
@@ -117,7 +163,7 @@ def top_share(answers: Array, wanted: Array) -> float:
 
 def load_target(
     source: str | Path, scheme: str | None, machine: Machine, data: Mapping[str, Any] | None = None,
-    samples: int = 100, engine: str = "auto", **options: Any,
+    samples: int = 100, engine: str = "auto", sizes: Mapping[str, int] | None = None, **options: Any,
 ) -> Target:  # fmt: skip
     """Make a target.
 
@@ -129,6 +175,7 @@ def load_target(
         samples: how many of them to use, from the first.
         engine: ``onnx`` (onnxruntime, only where that is exact), ``sim`` (the machine), or ``auto``: onnxruntime, and
             the machine for trials that need it.
+        sizes: of dynamic dimensions other than the number of samples.
         options: of `potluck.quantize`; calibration defaults to the samples.
 
     Raises:
@@ -145,14 +192,17 @@ def load_target(
 
     if scheme and options.get("calibration") is None:
         options["calibration"] = arrays
-    quantized = api.quantize(source, scheme, **options) if scheme else source
-    target = Target(api.compile(quantized, machine), machine, arrays, labels, None)
+    if scheme:
+        program = api.compile(api.quantize(source, scheme, dims=sizes, **options), machine)
+    else:
+        program = api.compile(source, machine, dims=sizes)
+    target = Target(program, machine, arrays, labels, None)
     if engine == "sim":
         return target
     try:
         dims = {name: min(BATCH, target.samples) for name in _batch_names(source)}
         batch = next(iter(dims.values()), 1)
-        model = prepare(source, scheme, dims=dims, **options)
+        model = prepare(source, scheme, dims={**(sizes or {}), **dims}, **options)
         fast = reference(model, target.program, target.parts, machine.memory.dram_base, batch)
     except DataError:
         if engine == "onnx":

@@ -169,6 +169,16 @@ class Footprints:
             return [word[k : k + 2] for word in words for k in range(len(word) - 1)]
         return words
 
+    def bits_hit(self, mode: str, region: Region) -> float:
+        """Mean number of a region's bits in the footprint of a fault that touches it; of each, as if it were wrong."""
+        granules = max(1, len(self.granules(mode, region)))
+        per = self.mapping.kind.organization.burst_bytes // SECTOR
+        some = self.choices(mode, 0)
+        size = sum(len(c) for c in some) / len(some)
+        size *= float((FEW * [1, 2, 3, 4]).sum() / FEW.sum()) if _mode(mode).bits == "few" else 1.0
+        size *= 1.0 if _mode(mode).certain else 0.5
+        return region.count / per / granules * size * _mode(mode).share
+
     def draw(self, mode: str, number: int, permanent: bool, key: tuple[int, int], region: Region | None = None,
              hours: float = 0.0) -> Fault:  # fmt: skip
         """A fault at a random place.
@@ -346,15 +356,9 @@ class Correlated:
 
     def raw_ber(self, region: Region) -> float:
         """Expected share of struck bits, an upper bound: overlaps count twice, stuck cells as if all were wrong."""
-        bits = 0.0
-        for (mode, _), mean in self.expected(region).items():
-            granules = max(1, len(self.footprints.granules(mode, region)))
-            per = self.mapping.kind.organization.burst_bytes // SECTOR
-            some = self.footprints.choices(mode, 0)
-            size = sum(len(c) for c in some) / len(some)
-            size *= float((FEW * [1, 2, 3, 4]).sum() / FEW.sum()) if _mode(mode).bits == "few" else 1.0
-            size *= 1.0 if _mode(mode).certain else 0.5
-            bits += mean * region.count / per / granules * size * _mode(mode).share
+        bits = sum(
+            mean * self.footprints.bits_hit(mode, region) for (mode, _), mean in self.expected(region).items()
+        )
         return bits / max(1, region.stored_bits)
 
 

@@ -50,10 +50,10 @@ class Model(Protocol):
         ...
 
 
-def _struck_keys(
+def struck_keys(
     region: Region, key: Key, name: str, rate: float
 ) -> Iterator[tuple[Keys, NDArray[np.float64]]]:
-    """Keys and marks of bits struck at a rate, sort by sort."""
+    """Keys and marks of the stored bits struck at a rate, sort by sort; `name` is of the stream of marks."""
     for sort in CELLS:
         slots = SLOTS[sort]
         for first, count in region.stretches(sort):
@@ -83,7 +83,7 @@ class Uniform:
 
     def draw(self, region: Region, key: Key) -> FaultSet:
         """See `Model.draw`."""
-        return union(fault_set(keys) for keys, _ in _struck_keys(region, key, "bit", self.ber))
+        return union(fault_set(keys) for keys, _ in struck_keys(region, key, "bit", self.ber))
 
     def raw_ber(self, region: Region) -> float:
         """See `Model.raw_ber`."""
@@ -112,7 +112,7 @@ class DataDependent:
     def draw(self, region: Region, key: Key) -> FaultSet:
         """See `Model.draw`."""
         parts = []
-        for keys, marks in _struck_keys(region, key, "bit", max(self.zero_to_one, self.one_to_zero)):
+        for keys, marks in struck_keys(region, key, "bit", max(self.zero_to_one, self.one_to_zero)):
             up, down = marks < self.zero_to_one, marks < self.one_to_zero
             actions = np.where(up & down, Action.FLIP, np.where(up, Action.SET1, Action.SET0))
             parts.append(fault_set(keys, actions))
@@ -159,7 +159,7 @@ class WeakCells:
             return np.unique(self.cells[np.logical_or.reduce(inside)]) if inside else self.cells[:0]
         # -1 is no trial: the map is common to all of them
         return union(
-            fault_set(keys) for keys, _ in _struck_keys(region, (seed, -1), "weakmap", self.density)
+            fault_set(keys) for keys, _ in struck_keys(region, (seed, -1), "weakmap", self.density)
         ).keys
 
     def draw(self, region: Region, key: Key) -> FaultSet:

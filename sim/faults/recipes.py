@@ -31,7 +31,10 @@ from potluck.sim.ecc.registry import CODES, code
 from potluck.sim.ecc.stack import Stack, on_die_sec_over
 from potluck.sim.faults.parts import Part
 
-ALIASES = {"crc": "crc16", "top4": "top4_rs_12_8", "top8": "top8_rs_10_8", "hsiao": "hsiao_272_256"}
+ALIASES = {
+    "crc": "crc16", "top4": "top4_rs_12_8", "top8": "top8_rs_10_8", "hsiao": "hsiao_272_256",
+    "rangeguard": "rg", "rangeguard-dsc": "rg-dsc", "rangeguard-ssc": "rg-ssc",
+}  # fmt: skip
 GUARDS: dict[str, tuple[Scheme, Objective]] = {
     "rg": ("dsc", "mae"), "rg-dsc": ("dsc", "mae"), "rg-ssc": ("ssc", "mae"),
     "rgf": ("dsc", "fault_aware"), "rgf-dsc": ("dsc", "fault_aware"), "rgf-ssc": ("ssc", "fault_aware"),
