@@ -14,8 +14,8 @@ from typing import Any
 
 __version__ = "0.1.0"
 __all__ = [
-    "Assignment", "Environment", "PotluckError", "Program", "compile", "load_program", "quantize", "run", "simulate",
-    "write_trace",
+    "Assignment", "Campaign", "Environment", "PotluckError", "Program", "compile", "load_program", "quantize", "run",
+    "simulate", "write_trace",
 ]  # fmt: skip
 
 _HOME = {
@@ -26,6 +26,7 @@ _HOME = {
     "load_program": "potluck.api",
     "write_trace": "potluck.api",
     "Assignment": "potluck.compiler.schemes.assignment",
+    "Campaign": "potluck.campaign.api",
     "Environment": "potluck.sim.process",
     "Program": "potluck.isa.elf",
     "PotluckError": "potluck.isa.errors",

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from potluck.campaign.command import campaign
 from potluck.cli_formats import allocate, formats
 from potluck.cli_options import (
     AllowHost,
@@ -541,6 +542,9 @@ def doctor(
     report = tools.examine(console, required or [])
     write_json(json_path, report)
     tools.check(report)
+
+
+app.add_typer(campaign, name="campaign")
 
 
 def main() -> None:

@@ -15,18 +15,19 @@ import onnx
 
 from potluck.campaign.cells import Cell, cells, model_of, rates_of
 from potluck.campaign.outcomes import Judge
-from potluck.campaign.spec import Modes, Spec
+from potluck.campaign.spec import FaultList, Mission, Modes, Spec
 from potluck.inject.decode import Array
 from potluck.inject.modules import ModulesArm
 from potluck.inject.target import Target, load_target, samples_of
 from potluck.inject.trial import Arm, DramArm
-from potluck.isa.errors import CampaignError, DataError, MachineError
+from potluck.isa.errors import CampaignError, DataError, MachineError, PotluckError
 from potluck.isa.machine import Machine, load_machine
 from potluck.sim.dram.attach import mapping_of
 from potluck.sim.dram.mapping import Mapping as DramMapping
 from potluck.sim.faults.conditioned import OneFault
 from potluck.sim.faults.footprints import Correlated
 from potluck.sim.faults.models import Listed
+from potluck.sim.faults.tables import rate_tables
 
 AS_IS = "as-is"
 
@@ -58,11 +59,13 @@ class Bench:
         spec: of the campaign.
         base: folder that the spec's paths count from.
         folder: of the campaign, where a network of the zoo is kept as ONNX.
+        expected: digests of each cell's fault-free answers, if another process registered them.
     """
 
     spec: Spec
     base: Path
     folder: Path
+    expected: list[str] | None = None
     _targets: dict[str, Target] = field(default_factory=dict, repr=False)
     _arms: dict[int, Arm] = field(default_factory=dict, repr=False)
     _judges: dict[tuple[str, str], Judge] = field(default_factory=dict, repr=False)
@@ -156,6 +159,8 @@ class Bench:
             if chosen and Path(source.model).suffix == ".elf":
                 raise CampaignError("an ELF file is compiled already", key="network.schemes",
                                     hint=f'Leave out the key, or give ["{AS_IS}"]')  # fmt: skip
+            if chosen:
+                _check_scheme(chosen)
             options = dict(source.options.get(scheme, {}))
             if chosen and source.calibration is not None:
                 options["calibration"] = source.calibration
@@ -176,7 +181,9 @@ class Bench:
             model = model_of(cell.source, self.mapping, self.machine.memory.dram_base, self.base)
             policy = spec.protection.policy
             if spec.network.site == "dram":
-                self._arms[cell.index] = DramArm(self.target(cell.scheme), cell.stack, model, spec.seed, policy)
+                self._arms[cell.index] = DramArm(
+                    self.target(cell.scheme), cell.stack, model, spec.seed, policy
+                )
             else:
                 network, inputs, labels = self._graph(cell)
                 self._arms[cell.index] = ModulesArm(
@@ -197,10 +204,19 @@ class Bench:
             raise DataError(f"cannot read {path} as ONNX: {text}") from None
 
     def judge(self, cell: Cell) -> Judge:
-        """What a cell's answers are compared by."""
+        """What a cell's answers are compared by.
+
+        Raises:
+            CampaignError: the fault-free answers are not those that were registered.
+        """
         key = cell.scheme, "" if self.spec.network.site == "dram" else cell.stack
         if key not in self._judges:
             arm = self.arm(cell)
+            if self.expected is not None and digest(arm.golden) != self.expected[cell.index]:
+                raise CampaignError(
+                    f"this host computes other fault-free answers for {cell.scheme} than the one that began",
+                    hint="Run all of a campaign with the same versions on hosts of one kind",
+                )  # fmt: skip
             self._judges[key] = Judge(arm.golden, arm.labels, self.spec.metrics)
         return self._judges[key]
 
@@ -210,6 +226,28 @@ class Bench:
         if not isinstance(model, Listed):
             return None
         return sorted(model.trials)
+
+    def files(self) -> dict[str, str]:
+        """SHA-256 of every file that the spec names, by key."""
+        from potluck.zoo import registry
+
+        spec, named = self.spec, {"data.path": self.spec.data.path}
+        if spec.network.model != "demo" and spec.network.model not in registry.PLACES:
+            named["network.model"] = spec.network.model
+        if spec.network.machine.endswith(".toml"):
+            named["network.machine"] = spec.network.machine
+        for index, entry in enumerate(spec.faults):
+            if isinstance(entry, FaultList):
+                named[f"faults.{index}.path"] = entry.path
+            elif isinstance(entry, Modes | Mission) and entry.rates not in rate_tables():
+                named[f"faults.{index}.rates"] = entry.rates
+        found: dict[str, str] = {}
+        for key, name in named.items():
+            try:
+                found |= {key: hashlib.sha256((self.base / name).read_bytes()).hexdigest()} if name else {}
+            except OSError as problem:
+                raise CampaignError(f"cannot read {self.base / name}: {problem.strerror}", key=key) from None
+        return found
 
     def facts(self, cell: Cell) -> dict[str, Any]:
         """What reports have to know of a cell, as plain JSON values.
@@ -236,6 +274,15 @@ class Bench:
         elif isinstance(model, Correlated) and isinstance(arm, DramArm):
             found |= {"probability": model.probability(arm.protected.region) if model.forced else 1.0}
         return found
+
+
+def _check_scheme(name: str) -> None:
+    from potluck.compiler.schemes import find
+
+    try:
+        find(name)
+    except PotluckError as problem:
+        raise CampaignError(problem.message, key="network.schemes", hint=problem.hint) from None
 
 
 def digest(array: Array) -> str:

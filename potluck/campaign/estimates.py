@@ -1,12 +1,12 @@
-"""Where a campaign meets `potluck.campaign.statistics`: which share is watched, and what is said of shares and means."""
+"""Where a running campaign meets `potluck.campaign.statistics`: the share that is watched."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from potluck.campaign import spec as keys
 from potluck.campaign.outcomes import TrialOutcome
-from potluck.campaign.spec import Stop
-from potluck.campaign.statistics import Binary, Interval
+from potluck.campaign.statistics import Binary, Stop
 
 
 class Watched:
@@ -14,19 +14,15 @@ class Watched:
 
     Args:
         stop: the rule.
+        limit: trials at most.
     """
 
-    def __init__(self, stop: Stop) -> None:
-        self._stop = stop
+    def __init__(self, stop: keys.Stop, limit: int) -> None:
+        self._rule = Stop(limit, stop.half_width, stop.relative, stop.threshold, stop.least)
         self._sequence = Binary(1 - stop.confidence)
         self._outcome = TrialOutcome(stop.watch).value
 
-    def enough(self, outcomes: Sequence[str]) -> bool:
-        """Look at further trials; whether the interval is as narrow as the rule asks for."""
-        interval = self._sequence.update(sum(o == self._outcome for o in outcomes), len(outcomes))
-        return self._stop.half_width is not None and interval.half_width <= self._stop.half_width
-
-
-def share(successes: int, trials: int, confidence: float) -> Interval:
-    """A share of independent trials, by a sequence: it holds however often somebody looked before."""
-    return Binary(1 - confidence).update(successes, trials)
+    def reason(self, outcomes: Sequence[str]) -> str | None:
+        """Look at further trials; why they are enough, None if they are not."""
+        self._sequence.update(sum(o == self._outcome for o in outcomes), len(outcomes))
+        return self._rule.check(self._sequence.interval, self._sequence.trials)

@@ -1,8 +1,8 @@
 """Records that survive a kill: appended to a file per worker, each in a frame with its length and a checksum.
 
-A frame is ``PLJ1``, the payload's length (little-endian, 4 bytes), the first 8 bytes of BLAKE2b over length and payload,
-and the payload, JSON. One ``write`` appends it, so a killed process leaves whole frames and at most one torn one, at the
-end. Whatever does not verify is left out and counted: its trial is missing, and will be run again.
+A frame is ``PLJ1``, the payload's length (little-endian, 4 bytes), 8 bytes of BLAKE2b over length and payload, and the
+payload, JSON. One ``write`` appends it, so a killed process leaves whole frames and at most one torn one, at the end.
+Whatever does not verify is left out and counted: its trial is missing, and will be run again.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """What became of a trial: one outcome, and how far the answers on its inputs are from the fault-free ones.
 
-SDC-1, SDC-5, SDC-10 % and SDC-20 % are those of Li et al., SC 2017: the top-1 differs; the golden top-1 is not among the
-top five; the confidence of the golden top-1 moves by more than a tenth or a fifth of itself.
+SDC-1, SDC-5, SDC-10 % and SDC-20 % are those of Li et al., SC 2017: the top-1 differs; the golden top-1 is not among
+the top five; the confidence of the golden top-1 moves by more than a tenth or a fifth of itself.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,12 @@ CRITERIA = ("sdc1", "sdc5", "sdc10", "sdc20", "critical", "difference")
 Rows = NDArray[np.float64]
 
 
-class TrialOutcome(str, Enum):
-    """One of a trial, the first that applies; in this order they are told apart by a real system.
+class TrialOutcome(StrEnum):
+    """One of a trial, the first that applies: a real system meets them in this order.
 
-    DUE: a decoder found what it could not correct. CRASH, HANG: the machine trapped, or did not come to its end, on some
-    input. NONFINITE: NaN or infinity among the answers. SDC: the spec's criterion is met. TOLERABLE: answers differ, but
-    not so. MASKED: answers are the fault-free ones, to the bit.
+    DUE: a decoder found what it could not correct. CRASH, HANG: the machine trapped, or did not come to its end, on
+    some input. NONFINITE: NaN or infinity among the answers. SDC: the spec's criterion is met. TOLERABLE: answers
+    differ, but not so. MASKED: answers are the fault-free ones, to the bit.
     """
 
     DUE = "due"
@@ -84,13 +84,16 @@ class Judge:
                 )  # fmt: skip
         elif self.labels is not None and np.asarray(self.labels).size != golden[..., 0].size:
             raise CampaignError(
-                f"has {np.asarray(self.labels).size} labels for {golden[..., 0].size} answers", key="data.path"
+                f"has {np.asarray(self.labels).size} labels for {golden[..., 0].size} answers",
+                key="data.path",
             )
 
     def measures(self, answers: Array) -> Measures:
         """Of answers with the golden ones' shape."""
         count = len(self.golden)
-        golden, given = (np.asarray(a, np.float64).reshape(count, -1, np.shape(a)[-1]) for a in (self.golden, answers))
+        golden, given = (
+            np.asarray(a, np.float64).reshape(count, -1, np.shape(a)[-1]) for a in (self.golden, answers)
+        )
         bad = ~np.isfinite(given) & np.isfinite(golden)
         spoiled = bad.any(axis=(1, 2))
         alike = np.ascontiguousarray(self.golden).tobytes() == np.ascontiguousarray(answers).tobytes()
@@ -107,7 +110,9 @@ class Judge:
         chosen = np.where(lost, -1, clean.argmax(-1))
         rank = (clean > np.take_along_axis(clean, top[..., None], -1)).sum(-1)
         before, after = self._logs(golden), self._logs(given)
-        confidence = np.exp([np.take_along_axis(logs, top[..., None], -1)[..., 0] for logs in (before, after)])
+        confidence = np.exp(
+            [np.take_along_axis(logs, top[..., None], -1)[..., 0] for logs in (before, after)]
+        )
         shift = np.abs(confidence[1] - confidence[0]) / np.maximum(confidence[0], np.finfo(np.float64).tiny)
         met = {
             "sdc1": chosen != top,
@@ -117,7 +122,9 @@ class Judge:
             "critical": (top == labels) & (chosen != labels),
         }
         hits |= {name: int(which.any(-1).sum()) for name, which in met.items()}
-        losses = [-np.take_along_axis(logs, labels[..., None], -1)[..., 0].mean(-1) for logs in (before, after)]
+        losses = [
+            -np.take_along_axis(logs, labels[..., None], -1)[..., 0].mean(-1) for logs in (before, after)
+        ]
         with np.errstate(invalid="ignore"):
             change = losses[1] - losses[0]
         clip = self.metrics.nll_clip

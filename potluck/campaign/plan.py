@@ -48,6 +48,11 @@ class Progress:
         return [cell.final for cell in self._cells]
 
     @property
+    def reasons(self) -> list[str | None]:
+        """Why each cell has enough; None: it has not."""
+        return [cell.reason for cell in self._cells]
+
+    @property
     def done(self) -> int:
         """Trials that ran."""
         return sum(cell.known for cell in self._cells)
@@ -74,9 +79,9 @@ class CellProgress:
     def __init__(self, stop: Stop, limit: int) -> None:
         self._stop, self._limit = stop, limit
         self._outcomes: dict[int, str] = {}
-        self._watched = Watched(stop)
+        self._watched = Watched(stop, limit)
         self._looked = 0
-        self._stopped = False
+        self.reason: str | None = None
 
     def add(self, number: int, outcome: str) -> None:
         """Take a trial in."""
@@ -85,24 +90,24 @@ class CellProgress:
 
     def missing(self) -> list[int]:
         """Numbers of the trials that come next."""
-        while not self._stopped and self._looked < self._limit:
+        while self.reason is None and self._looked < self._limit:
             end = self._next_look()
             missing = [number for number in range(self._looked, end) if number not in self._outcomes]
             if missing:
                 return missing
-            self._stopped = self._watched.enough([self._outcomes[n] for n in range(self._looked, end)])
+            self.reason = self._watched.reason([self._outcomes[n] for n in range(self._looked, end)])
             self._looked = end
         return []
 
     def _next_look(self) -> int:
-        step = self._stop.every if self._stop.half_width is not None else LARGEST_ROUND
+        step = self._stop.every if self._stop.looks else LARGEST_ROUND
         return min(self._looked + step, self._limit)
 
     @property
     def final(self) -> int:
         """Trials that count: up to the last look, all in order, none of the later ones."""
         self.missing()
-        if self._stopped or self._looked == self._limit:
+        if self.reason is not None:
             return self._looked
         number = self._looked
         while number in self._outcomes:
@@ -117,4 +122,4 @@ class CellProgress:
     @property
     def most_yet(self) -> int:
         """Trials that ran or may be run yet."""
-        return self._looked if self._stopped else self._limit
+        return self._looked if self.reason is not None else self._limit

@@ -1,4 +1,4 @@
-"""A trial as it is written down: plain values, a pure function of (spec, trial), beside who computed it and how long."""
+"""A trial as it is written down: plain values, a pure function of (spec, trial), beside who computed it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ def record_of(bench: Bench, cell: Cell, number: int, seen: Observation) -> Recor
     return {
         "id": trial_id(cell.index, number, len(bench.cells)), "cell": cell.index, "number": number,
         "outcome": outcome.value, "faults": seen.faults, "raw": seen.raw, "after_on_die": seen.after_on_die,
-        "changed": seen.changed, **found.hits, "nonfinite": found.nonfinite, "crashed": int((ends == End.CRASH).sum()),
+        "changed": seen.changed, "stopped": seen.stopped, **found.hits, "nonfinite": found.nonfinite,
+        "crashed": int((ends == End.CRASH).sum()),
         "hung": int((ends == End.HANG).sum()), "accuracy": found.accuracy if labelled else None,
         "delta_nll": found.delta_nll if labelled else None, "clipped": found.clipped,
         "sectors": sectors(seen), "tensors": tensors, "fields": fields,
@@ -75,7 +76,9 @@ def record_of(bench: Bench, cell: Cell, number: int, seen: Observation) -> Recor
 def sectors(seen: Observation) -> dict[str, int]:
     """Sectors that faults touched, by ``role status outcome``, such as ``elements DUE DUE``; none that are 0."""
     found: dict[str, int] = {}
-    for role, statuses, outcomes in zip(ROLES, seen.tally.counts.sum(axis=2), seen.tally.outcomes, strict=True):
+    for role, statuses, outcomes in zip(
+        ROLES, seen.tally.counts.sum(axis=2), seen.tally.outcomes, strict=True
+    ):
         found |= {f"{role} status {Status(k).name}": int(n) for k, n in enumerate(statuses) if n}
         found |= {f"{role} {Outcome(k).name}": int(n) for k, n in enumerate(outcomes) if n}
     return found
@@ -96,7 +99,9 @@ def strikes(protected: Protected, faults: FaultSet) -> tuple[dict[str, int], dic
         data = mine.where(mine.sorts == Sort.DATA)
         width = width_of(part)
         bits, counts = np.unique((data.sectors * 256 + data.bits) % width, return_counts=True)
-        _count(fields, {field_name(part, bit): n for bit, n in zip(bits.tolist(), counts.tolist(), strict=True)})
+        _count(
+            fields, {field_name(part, bit): n for bit, n in zip(bits.tolist(), counts.tolist(), strict=True)}
+        )
         for sort, name in ELSEWHERE.items():
             _count(fields, {name: int((mine.sorts == sort).sum())})
     return tensors, fields

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from potluck.campaign.record import Record
-from potluck.campaign.worker import run_chunk
+from potluck.campaign.worker import leave, run_chunk
 from potluck.isa.errors import CampaignError, ToolError
 
 Chunk = list[int]
@@ -44,8 +45,11 @@ class Here:
 
     def run(self, folder: str, expected: str, chunks: Sequence[Chunk]) -> Iterator[list[Record]]:
         """See `Scheduler.run`."""
-        for chunk in chunks:
-            yield run_chunk(folder, expected, chunk)
+        try:
+            for chunk in chunks:
+                yield run_chunk(folder, expected, chunk)
+        finally:
+            leave(Path(folder))
 
     def close(self) -> None:
         """Nothing to let go."""

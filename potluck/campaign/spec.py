@@ -101,7 +101,7 @@ class Flips(_Faults):
 
 
 class Modes(_Faults):
-    """One fault of each mode of a table of FIT rates, at a place that touches the network: rates become FIT_SDC, FIT_DUE.
+    """One fault of each mode of a table of FIT rates, where it touches the network: rates become FIT_SDC and FIT_DUE.
 
     ``residency``: share of time for which what lies there is going to be read, which weighs transient faults; permanent
     ones stay for the rest of ``hours``, the mission.
@@ -162,15 +162,25 @@ class Metrics(_Group):
 class Stop(_Group):
     """When a cell (a scheme under a stack and a fault model) has enough trials.
 
-    At most ``trials``. With a ``half_width`` it stops earlier, at the first look, taken every so many trials (``every``),
-    at which the confidence sequence of the share ``watch`` is that narrow; it holds at all looks at once.
+    At most ``trials``. It stops earlier, but not before ``least``, at the first look, taken after every so many trials
+    (``every``), at which the interval of the share ``watch`` has a ``half_width``, a half-width ``relative`` to the
+    estimate, or lies on one side of a ``threshold``. The interval is a confidence sequence: it holds at all looks at
+    once. Without such a goal all trials run.
     """
 
     trials: Annotated[int, Field(ge=1, le=10**8)] = 200
     half_width: Share | None = None
+    relative: Annotated[float, Field(gt=0)] | None = None
+    threshold: Share | None = None
+    least: Annotated[int, Field(ge=0)] = 0
     watch: Literal["sdc", "due", "masked"] = "sdc"
     every: Annotated[int, Field(ge=1)] = 50
     confidence: Share = 0.95
+
+    @property
+    def looks(self) -> bool:
+        """Whether there is anything to look for."""
+        return (self.half_width, self.relative, self.threshold) != (None, None, None)
 
 
 class Spec(_Group):
@@ -225,7 +235,9 @@ def load_spec(path: str | Path) -> Spec:
     try:
         data = tomllib.loads(Path(path).read_text())
     except OSError as problem:
-        raise CampaignError(f"cannot read {path}: {problem.strerror}", hint="Give a campaign's TOML file") from None
+        raise CampaignError(
+            f"cannot read {path}: {problem.strerror}", hint="Give a campaign's TOML file"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise CampaignError(f"{path} is not TOML: {problem}") from None
     return validated(data)

@@ -62,9 +62,13 @@ class Store:
         try:
             found = json.loads(path.read_text())
         except OSError:
-            raise CampaignError(f"no campaign in {self.folder}", hint="Begin it: potluck campaign run SPEC") from None
+            raise CampaignError(
+                f"no campaign in {self.folder}", hint="Begin it: potluck campaign run SPEC"
+            ) from None
         except json.JSONDecodeError as problem:
-            raise CampaignError(f"{path} is damaged: {problem}", hint="Delete the folder and run again") from None
+            raise CampaignError(
+                f"{path} is damaged: {problem}", hint="Delete the folder and run again"
+            ) from None
         if found.get("format") != FORMAT:
             raise CampaignError(f"{path} has format {found.get('format')!r}, not {FORMAT}",
                                 hint="Report it with the version that made it")  # fmt: skip
@@ -145,7 +149,9 @@ class Store:
                     fresh.setdefault(record["id"], record)
         if fresh:
             parts = [int(path.stem) for path in self.tables.glob("*.parquet")]
-            _write_table(self.tables / f"{max(parts, default=-1) + 1:06}.parquet", [fresh[k] for k in sorted(fresh)])
+            _write_table(
+                self.tables / f"{max(parts, default=-1) + 1:06}.parquet", [fresh[k] for k in sorted(fresh)]
+            )
         for path in paths:
             path.unlink(missing_ok=True)
         return len(fresh)
@@ -189,4 +195,6 @@ def _read_table(path: Path, columns: list[str] | None = None) -> Iterator[Record
                     yield record | {name: json.loads(record[name]) for name in NESTED if name in record}
     except (OSError, pyarrow.ArrowException) as problem:
         text = str(problem).splitlines()[0]
-        raise CampaignError(f"{path} is damaged: {text}", hint="Delete it: resume runs its trials again") from None
+        raise CampaignError(
+            f"{path} is damaged: {text}", hint="Delete it: resume runs its trials again"
+        ) from None

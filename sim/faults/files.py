@@ -223,6 +223,6 @@ def _pyarrow() -> tuple[Any, Any]:
         from pyarrow import parquet
     except ImportError:
         raise ToolError(
-            "Parquet files need pyarrow", tool="pyarrow", hint="pip install 'potluck[parquet]', or use .csv"
+            "Parquet files need pyarrow", tool="pyarrow", hint="pip install pyarrow, or use .csv"
         ) from None
     return pyarrow, parquet

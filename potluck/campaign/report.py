@@ -1,0 +1,251 @@
+"""A campaign's results for people: on the terminal, and as a page that needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from importlib.util import find_spec
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from potluck.campaign.figures import draw_png, shares_svg
+from potluck.campaign.store import replace_text
+from potluck.isa.errors import DataError
+
+Row = tuple[str, ...]
+MOST_NAMES = 12
+"""Tensors and fields of a cell that a page shows: those most often struck."""
+STYLE = """body{font:15px/1.5 system-ui,sans-serif;color:#1c1c1c;max-width:76rem;margin:2rem auto;padding:0 1rem}
+table{border-collapse:collapse;margin:.6rem 0 1.6rem;font-size:13px}th,td{padding:.2rem .6rem;text-align:right}
+th{border-bottom:2px solid #888}td{border-bottom:1px solid #ddd}th:first-child,td:first-child{text-align:left}
+h2{margin-top:2.2rem}code{font-size:12px}.note{color:#555;max-width:60rem}svg{max-width:100%;height:auto}"""
+
+
+def percent(interval: Mapping[str, float] | None) -> str:
+    """A share with its interval, in %."""
+    if interval is None:
+        return "-"
+    return f"{100 * interval['estimate']:.3g} [{100 * interval['low']:.3g}, {100 * interval['high']:.3g}]"
+
+
+def number(interval: Mapping[str, float] | None) -> str:
+    """A number with its interval."""
+    if interval is None:
+        return "-"
+    return f"{interval['estimate']:.4g} [{interval['low']:.4g}, {interval['high']:.4g}]"
+
+
+def grouped(cells: Sequence[dict[str, Any]]) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Cells by the check bits that their stacks store per 256."""
+    ordered = sorted(cells, key=lambda c: (c["check_bits"], c["cell"]))
+    for bits, members in groupby(ordered, key=lambda c: int(c["check_bits"])):
+        yield bits, list(members)
+
+
+HEAD: Row = (
+    "stack",
+    "bits/256",
+    "scheme",
+    "faults",
+    "trials",
+    "SDC, %",
+    "DUE, %",
+    "masked, %",
+    "other",
+    "accuracy, %",
+)
+
+
+def outcome_rows(data: Mapping[str, Any]) -> list[Row]:
+    """A row per cell, by stored check bits."""
+    rows: list[Row] = []
+    for bits, members in grouped(data["cells"]):
+        for cell in members:
+            counts = cell["outcomes"]
+            other = [
+                f"{counts[name]} {name}"
+                for name in ("tolerable", "non-finite", "crash", "hang")
+                if counts[name]
+            ]
+            rows.append((
+                cell["stack"], str(bits), cell["scheme"], cell["faults"], str(cell["trials"]),
+                percent(cell["shares"]["sdc"]), percent(cell["shares"]["due"]), percent(cell["shares"]["masked"]),
+                ", ".join(other) or "-", percent(cell.get("accuracy")),
+            ))  # fmt: skip
+    return rows
+
+
+MEASURE_HEAD: Row = (
+    "stack", "scheme", "faults", "AVF, %", "SDC-1, % of inputs", "SDC-5", "SDC-10 %", "SDC-20 %", "critical",
+    "accuracy drop, points", "delta NLL, nats", "perplexity ratio", "raw BER", "after on-die",
+)  # fmt: skip
+
+
+def measure_rows(data: Mapping[str, Any]) -> list[Row]:
+    """A row per cell: what its answers were."""
+    rows: list[Row] = []
+    for _, members in grouped(data["cells"]):
+        for cell in members:
+            inputs = cell["inputs"]
+            rows.append((
+                cell["stack"], cell["scheme"], cell["faults"], percent(cell["avf"]),
+                *(percent(inputs.get(name)) for name in ("sdc1", "sdc5", "sdc10", "sdc20", "critical")),
+                percent(cell.get("accuracy_drop")), number(cell.get("delta_nll")), number(cell.get("perplexity_ratio")),
+                f"{cell['observed_raw_ber']:.2g}", f"{cell['observed_ber_after_on_die']:.2g}",
+            ))  # fmt: skip
+    return rows
+
+
+FIT_HEAD: Row = (
+    "stack",
+    "bits/256",
+    "scheme",
+    "FIT touching",
+    "FIT_SDC",
+    "FIT_DUE",
+    "SDC in mission, %",
+    "DUE in mission, %",
+)
+
+
+def fit_rows(data: Mapping[str, Any]) -> list[Row]:
+    """A row per scheme and stack, by stored check bits."""
+    return [
+        (row["stack"], str(row["check_bits"]), row["scheme"], f"{row['fit_touching']:.4g}", number(row["fit_sdc"]),
+         number(row["fit_due"]), percent(row["mission_sdc"]), percent(row["mission_due"]))
+        for row in sorted(data["fit"], key=lambda r: (r["check_bits"], r["scheme"]))
+    ]  # fmt: skip
+
+
+def share_rows(cell: Mapping[str, Any], key: str) -> list[Row]:
+    """Tensors or fields that faults struck most often, with the share of such trials that were SDC or DUE."""
+    found = sorted(cell[key].items(), key=lambda item: -item[1]["trials"])
+    return [
+        (name, str(one["trials"]), percent(one["shares"]["sdc"]), percent(one["shares"]["due"]))
+        for name, one in found[:MOST_NAMES]
+    ]
+
+
+def comparison_rows(data: Mapping[str, Any]) -> list[Row]:
+    """Stacks beside the first one, on the same faults."""
+    return [
+        (row["stack"], row["against"], row["scheme"], row["faults"], str(row["pairs"]), str(row["only_stack"]),
+         str(row["only_against"]), f"{row['p']:.3g}", f"{row['p_holm']:.3g}")
+        for row in data["comparisons"]
+    ]  # fmt: skip
+
+
+COMPARISON_HEAD: Row = (
+    "stack", "against", "scheme", "faults", "pairs", "SDC here only", "SDC there only", "McNemar p", "Holm's p",
+)  # fmt: skip
+
+
+def print_summary(data: Mapping[str, Any], console: Console) -> None:
+    """Tables of outcomes, answers and rates."""
+    state = "" if data["complete"] else ", NOT COMPLETE"
+    level = f"{100 * data['confidence']:g} %"
+    console.print(
+        f"{data['name']}: {data['trials']} trials of {data['samples']} inputs{state}; intervals of {level}; "
+        f"registered as {data['hash'][:12]}", highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    tables = [
+        (HEAD, outcome_rows(data)),
+        (FIT_HEAD, fit_rows(data)),
+        (COMPARISON_HEAD, comparison_rows(data)),
+    ]
+    for head, rows in tables:
+        if rows:
+            _aligned([head, *rows], console)
+    for note in sorted({note for cell in data["cells"] for note in cell["notes"]}):
+        console.print(f"note: {note}", highlight=False, soft_wrap=True)
+
+
+def _aligned(lines: Sequence[Row], console: Console) -> None:
+    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
+    for line in lines:
+        rest = (text.rjust(width) for text, width in zip(line[1:], widths[1:], strict=True))
+        console.print(
+            "  ".join([line[0].ljust(widths[0]), *rest]), soft_wrap=True, markup=False, highlight=False
+        )
+    console.print()
+
+
+def write_report(data: Mapping[str, Any], path: Path) -> Path:
+    """Write a page with tables and figures; beside it, with matplotlib, the figure as PNG.
+
+    Args:
+        data: see `potluck.campaign.summary.summarize`.
+        path: ``.html``.
+
+    Raises:
+        DataError: another suffix, or it cannot be written.
+    """
+    if path.suffix != ".html":
+        raise DataError(f"a report is a page, not {path.name!r}", hint="Give a name that ends in .html")
+    try:
+        replace_text(path, page(data))
+        if find_spec("matplotlib") is not None:
+            draw_png(data["cells"], path.with_suffix(".png"))
+    except OSError as problem:
+        raise DataError(f"cannot write {path}: {problem.strerror}") from None
+    return path
+
+
+def page(data: Mapping[str, Any]) -> str:
+    """The page as HTML; it loads nothing."""
+    level = f"{100 * data['confidence']:g} %"
+    state = "" if data["complete"] else "<p><strong>The campaign is not complete.</strong></p>"
+    parts = [
+        f"<h1>{escape(data['name'])}</h1>{state}",
+        f"<p>{data['trials']} trials of {data['samples']} inputs each. Registered as <code>{data['hash']}</code>. "
+        f"A trial is an SDC if at least {data['sdc_inputs']} of its inputs meet <code>{data['sdc']}</code>.</p>",
+        f"<p class=note>Intervals are confidence sequences of level {level}: they hold at any time, also at the "
+        "trial at which a campaign stopped. Faults, not inputs, are what is counted.</p>",
+        "<h2>Outcomes</h2>", shares_svg(data["cells"]), table(HEAD, outcome_rows(data)),
+    ]  # fmt: skip
+    if data["fit"]:
+        parts += [
+            "<h2>Failure rates</h2><p class=note>FIT: failures in 10<sup>9</sup> hours of the whole memory; transient "
+            "faults weighted by residency, permanent ones by the rest of the mission.</p>",
+            table(FIT_HEAD, fit_rows(data)),
+        ]  # fmt: skip
+    if data["comparisons"]:
+        parts += [
+            "<h2>Stacks on the same faults</h2><p class=note>Trials that are an SDC under one stack "
+            "only. Exact McNemar tests for the numbers of pairs shown, adjusted over all rows.</p>",
+            table(COMPARISON_HEAD, comparison_rows(data)),
+        ]  # fmt: skip
+    parts += ["<h2>Answers</h2>", table(MEASURE_HEAD, measure_rows(data))]
+    for title, key, what in (("Tensors", "by_tensor", "tensor"), ("Bit fields", "by_field", "field")):
+        parts.append(f"<h2>{title}</h2><p class=note>Trials whose faults struck it, among others; the {MOST_NAMES} "
+                     "struck most often.</p>")  # fmt: skip
+        for cell in data["cells"]:
+            rows = share_rows(cell, key)
+            if rows:
+                parts.append(f"<h3>{escape(_title(cell))}</h3>")
+                parts.append(table((what, "trials", "SDC, %", "DUE, %"), rows))
+    notes = sorted({note for cell in data["cells"] for note in cell["notes"]})
+    parts += [f"<p class=note>{escape(note)}</p>" for note in notes]
+    versions = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
+    parts.append(f"<p class=note>{escape(versions)}</p>")
+    title = escape(data["name"])
+    body = "\n".join(parts)
+    return (
+        "<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
+        f"<title>{title}</title><style>{STYLE}</style></head>\n"
+        f"<body>\n{body}\n</body></html>\n"
+    )
+
+
+def _title(cell: Mapping[str, Any]) -> str:
+    return f"{cell['scheme']}, {cell['faults']}, {cell['stack']}"
+
+
+def table(head: Row, rows: Sequence[Row]) -> str:
+    """An HTML table."""
+    top = "".join(f"<th>{escape(text)}</th>" for text in head)
+    body = "\n".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{top}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"

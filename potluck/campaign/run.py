@@ -1,0 +1,138 @@
+"""Beginning, continuing and ending a campaign."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from potluck import api
+from potluck.campaign.bench import Bench
+from potluck.campaign.plan import Progress
+from potluck.campaign.schedulers import Chunk, LostWorkers, Scheduler
+from potluck.campaign.spec import Spec
+from potluck.campaign.store import FORMAT, Store
+from potluck.isa.errors import CampaignError
+
+CHUNK = 25
+"""Trials of a worker between two messages at most."""
+JOURNAL_LIMIT = 1 << 26
+"""Bytes of journals that are compacted while the campaign goes on."""
+PATIENCE = 3
+"""Times that workers may die in a row without a single new trial."""
+
+Step = Callable[[int, int], object]
+"""Called with the trials that ran, and those that may run at most."""
+
+
+def folder_of(path: Path) -> Path:
+    """Where the campaign of a spec file lies unless told: ``x.toml`` in ``x.campaign``."""
+    return path.with_suffix(".campaign")
+
+
+def begin(spec: Spec, base: Path, store: Store) -> None:
+    """Register a campaign.
+
+    Args:
+        spec: what is asked.
+        base: folder that its paths count from.
+        store: a folder without a campaign.
+
+    Raises:
+        CampaignError: there is one already, or the spec names something that is not there.
+    """
+    if store.registered:
+        raise CampaignError(
+            f"a campaign was begun in {store.folder}",
+            hint="Continue it with resume, or give another folder with --out",
+        )
+    store.folder.mkdir(parents=True, exist_ok=True)
+    bench = Bench(spec, base.resolve(), store.folder)
+    assert bench.cells and bench.source  # what is wrong with the spec is said before anything is read
+    store.register({
+        "format": FORMAT, "hash": spec.hash, "spec": spec.model_dump(mode="json"), "base": str(bench.base),
+        "files": bench.files(), "versions": api.versions(), "cells": [bench.facts(cell) for cell in bench.cells],
+    })  # fmt: skip
+
+
+def check_unchanged(spec: Spec, base: Path, store: Store) -> None:
+    """Whether a spec and its files are those that were registered.
+
+    Raises:
+        CampaignError: they are not; names what differs.
+    """
+    held = store.registration()
+    if spec.hash != held["hash"]:
+        old, new = flat(held["spec"]), flat(spec.model_dump(mode="json"))
+        different = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+        key = different[0] if different else None
+        was = f"it was {old[key]!r}" if key in old else "it was not there"
+        raise CampaignError(
+            f"the spec differs from the one that was registered: {was}", key=key,
+            hint="Undo the change, or begin another campaign with --out",
+        )  # fmt: skip
+    files = Bench(spec, base.resolve(), store.folder).files()
+    for key, digest in held["files"].items():
+        if files.get(key) != digest:
+            raise CampaignError("the file is not the one that was registered", key=key,
+                                hint="Restore it, or begin another campaign with --out")  # fmt: skip
+
+
+def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Values by dotted key."""
+    if isinstance(values, dict | list) and values:
+        items = values.items() if isinstance(values, dict) else enumerate(values)
+        return {
+            k: v
+            for key, value in items
+            for k, v in flat(value, f"{prefix}.{key}" if prefix else str(key)).items()
+        }
+    return {prefix: values}
+
+
+def work(store: Store, scheduler: Scheduler, step: Step = lambda done, most: None) -> Progress:
+    """Run what is missing of a registered campaign, and compact it.
+
+    Args:
+        store: its folder.
+        scheduler: that runs trials.
+        step: told of progress.
+
+    Returns:
+        How far it came: to the end.
+
+    Raises:
+        CampaignError: workers die over and over, or whatever a trial raises.
+    """
+    held, spec = store.registration(), store.spec()
+    progress = Progress(spec, held["cells"])
+    progress.add(store.records(columns=["id", "outcome"]))
+    losses, before = 0, progress.done
+    while ids := progress.due():
+        step(progress.done, progress.most)
+        try:
+            for records in scheduler.run(
+                str(store.folder.resolve()), spec.hash, chunked(ids, scheduler.width)
+            ):
+                progress.add(records)
+                step(progress.done, progress.most)
+        except LostWorkers:
+            progress.add(store.records(columns=["id", "outcome"]))
+            losses = losses + 1 if progress.done == before else 0
+            before = progress.done
+            if losses >= PATIENCE:
+                raise CampaignError(
+                    f"workers died {PATIENCE} times in a row without a trial between",
+                    hint="Is there enough memory? Try fewer --jobs; what ran is kept, and resume goes on",
+                ) from None  # fmt: skip
+            continue
+        if store.journal_bytes > JOURNAL_LIMIT:
+            store.compact()
+    store.compact()
+    return progress
+
+
+def chunked(ids: list[int], width: int) -> list[Chunk]:
+    """Trials in pieces of neighbours, several for each worker."""
+    size = max(1, min(CHUNK, len(ids) // (4 * width)))
+    return [ids[k : k + size] for k in range(0, len(ids), size)]
