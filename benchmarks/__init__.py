@@ -23,6 +23,7 @@ BENCHMARKS = (
     "rtl_area",
     "rtl_ecc",
     "rtl_pot",
+    "pot_energy",
     "isa",
     "dram",
     "memory",

@@ -8,7 +8,8 @@ A computation is a convolution whose windows the array's address generator takes
 ``channels`` bytes, row after row, and ``zero`` beyond the border. The depth of a window is kernel row, kernel column,
 channel, cut into lines of four depths, the last one filled up with activations of 0. With ``planes`` P each line meets
 P lines of weights: an INT8 weight is the sum of four codes. In a depthwise computation, a weight block is four channels
-instead of four filters: lane l of its first filter is channel 4 b + l, and the lanes are not summed.
+instead of four filters: lane l is channel 4 b + l, the four filters are four planes of its weights, and sums run over
+filters instead of lanes. So a line holds one depth (a tap) of up to four planes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from potluck.isa.errors import DataError
-from potluck.isa.pot_array import CODE_SETS, LAWS, Law
+from potluck.isa.pot_array import CODE_SETS, FILTERS, LANES, LAWS, Law
 from potluck.isa.pot_stream import Status
 
 WORDS: Final = 16
@@ -173,7 +174,7 @@ class Decoded:
     @property
     def weight_lines(self) -> int:
         """Lines of each weight block."""
-        return self["planes"] * (self.depth if self["depthwise"] else -(-self.depth // 4))
+        return weight_lines(self.depth, self["planes"], bool(self["depthwise"]))
 
     @property
     def weight_blocks(self) -> int:
@@ -248,6 +249,11 @@ MOST_COMMANDS: Final = 65535
 def state_word(status: Status, index: int, busy: bool) -> int:
     """What a load of STATE or WAIT returns."""
     return int(status) | (BUSY if busy else 0) | (index << 16 if status is not Status.OK else 0)
+
+
+def weight_lines(depth: int, planes: int, depthwise: bool) -> int:
+    """Lines of a weight block: of four depths and one plane, or of one depth and four planes."""
+    return depth * -(-planes // FILTERS) if depthwise else planes * -(-depth // LANES)
 
 
 def line_bytes(bits: int) -> int:

@@ -51,6 +51,6 @@ def _depthwise_cycles(command: Decoded, pot: Pot, engine: PotEngine, row_blocks:
     per_unit = engine.fetch_bytes // 4  # weight blocks that a unit's reads feed
     feed, total, work = ROWS * taps, 0, 0
     for start in range(0, blocks, per_unit * pot.units):
-        work = min(per_unit, blocks - start) * max(taps * command["planes"], post_cycles(command, engine))
+        work = min(per_unit, blocks - start) * max(command.weight_lines, post_cycles(command, engine))
         total += row_blocks * max(feed, work)
     return feed + total - max(feed, work) + work + engine.fill_cycles

@@ -86,12 +86,10 @@ def _packed(conv: PotConv, codes: NDArray[np.uint8], parameters: NDArray[np.int3
     """LOAD_WEIGHTS's bytes of codes [filters, taps, channels, planes]."""
     filters, blocks = len(codes), -(-len(codes) // 4)
     padded = np.pad(parameters, [(0, 0), (0, 4 * blocks - filters)])
-    if conv.depthwise:  # lanes of the first filter are channels
-        lanes = np.pad(codes[:, :, 0], [(0, 4 * blocks - filters), (0, 0), (0, 0)]).reshape(
-            blocks, 4, -1, conv.planes
-        )
-        lines = np.zeros((blocks, lanes.shape[2], conv.planes, 4, 4), np.uint8)
-        lines[:, :, :, 0] = lanes.transpose(0, 2, 3, 1)
+    if conv.depthwise:  # lanes are channels, filters are planes
+        rest = [(0, 4 * blocks - filters), (0, 0), (0, -conv.planes % 4)]
+        lanes = np.pad(codes[:, :, 0], rest).reshape(blocks, 4, codes.shape[1], -1)
+        lines = np.ascontiguousarray(lanes.transpose(0, 2, 3, 1))
         return weight_data(lines.reshape(blocks, -1, 4, 4), padded, conv.kind.weight_bits)
     flat = codes.reshape(filters, -1, conv.planes)
     flat = np.pad(flat, [(0, 4 * blocks - filters), (0, -flat.shape[1] % 4), (0, 0)])

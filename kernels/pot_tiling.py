@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from potluck.isa.errors import DataError
 from potluck.isa.machine import Machine, Pot, PotEngine
 from potluck.isa.pot_array import LAWS, CodeSet, Law
-from potluck.isa.pot_command import PARAMETER_BYTES, Command, decode, encode, line_bytes
+from potluck.isa.pot_command import PARAMETER_BYTES, Command, decode, encode, line_bytes, weight_lines
 from potluck.isa.pot_cycles import compute_cycles
 
 LATENCY = 150
@@ -35,7 +35,7 @@ class PotConv:
         kernel, stride, dilation: vertical and horizontal.
         pads: top, left, bottom, right.
         depthwise: each channel has a filter of its own.
-        planes: codes per weight: 4 for INT8 weights, else 1.
+        planes: codes per weight, several for integers.
         zero: zero point of the input.
         zero_point, low, high: of the output.
         law: how sums end; FP32 outputs lie between ``float_low`` and ``float_high``.
@@ -168,8 +168,8 @@ class Planner:
 
     def lines(self, channels: int) -> int:
         """Weight lines of a block for a part of the depth."""
-        taps = self.conv.kernel[0] * self.conv.kernel[1]
-        return self.conv.planes * (taps if self.conv.depthwise else -(-taps * channels // 4))
+        c, taps = self.conv, self.conv.kernel[0] * self.conv.kernel[1]
+        return weight_lines(taps if c.depthwise else taps * channels, c.planes, c.depthwise)
 
     def compute(self, tile: Tile, channels: int, **fields: int) -> NDArray[np.uint32]:
         """COMPUTE of a tile."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.machine import Machine, Pot, PotEngine
-from potluck.isa.pot_array import CODE_SETS
+from potluck.isa.pot_array import CODE_SETS, ROWS
 from potluck.isa.pot_command import (
     BUSY,
     COMMAND_BYTES,
@@ -44,18 +44,22 @@ POT_REGISTERS = (QUEUE, DOORBELL, STATE, WAIT, RESET)
 class Use(NamedTuple):
     """Work of the array.
 
-    ``products`` of PEs, idle ones and those of padding left out; ``outputs`` of the PPUs; ``cycles`` of computing.
+    ``products`` of PEs, idle ones and those of padding left out; ``lines`` of weights and activations that units read;
+    ``outputs`` of the PPUs; ``cycles`` of computing.
     """
 
     products: int = 0
+    lines: int = 0
     outputs: int = 0
     cycles: int = 0
 
     def picojoules(self, machine: Machine) -> float:
         """Energy by the machine's table."""
         assert machine.pot is not None
-        mac = "pot_mac8" if machine.pot.multipliers else "pot_mac"
-        entries = (mac, self.products), ("pot_post", self.outputs), ("pot_static", self.cycles)
+        mac, line = ("pot_mac8", "pot_line8") if machine.pot.multipliers else ("pot_mac", "pot_line")
+        entries = (
+            (mac, self.products), (line, self.lines), ("pot_post", self.outputs), ("pot_static", self.cycles)
+        )  # fmt: skip
         return sum(machine.pj(name) * count for name, count in entries)
 
 
@@ -297,7 +301,12 @@ class Accelerator:
 
     def _count(self, command: Decoded, cycles: int, pc: int) -> None:
         outputs = command.pixels * command["filters"]
-        use = Use(outputs * command.depth * command["planes"], outputs if command["final"] else 0, cycles)
+        products, lines = (
+            outputs * command.depth * command["planes"],
+            command.weight_blocks * command.weight_lines,
+        )
+        lines *= -(-command.pixels // ROWS)
+        use = Use(products, lines, outputs if command["final"] else 0, cycles)
         self.use[pc] = Use(*map(sum, zip(self.use.get(pc, Use()), use, strict=True)))
 
 

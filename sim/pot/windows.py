@@ -83,9 +83,10 @@ class Weights:
         kind, planes, blocks = CODE_SETS[command["code_set"]], command["planes"], command.weight_blocks
         codes = self._codes[:blocks]
         levels = kind.weights(codes if kind.pot else codes.view(np.int8)).astype(np.int64)
+        if command["depthwise"]:  # what lies in filters beyond the planes does not count
+            held = levels.reshape(blocks, command.depth, -1, 4)[:, :, :planes].sum(axis=2)
+            return np.ascontiguousarray(held.transpose(0, 2, 1).reshape(4 * blocks, -1))
         levels = levels.reshape(blocks, self.lines // planes, planes, 4, 4).sum(axis=2)
-        if command["depthwise"]:
-            return np.ascontiguousarray(levels[:, :, 0].transpose(0, 2, 1).reshape(4 * blocks, -1))
         return np.ascontiguousarray(levels.transpose(0, 2, 1, 3).reshape(4 * blocks, -1))
 
 

@@ -100,7 +100,9 @@ def test_derived_sizes() -> None:
     values |= {"depthwise": 1, "filters": 5, "first": 1, "final": 1}
     found, _, _ = decode(encode(Command.COMPUTE, **values))
     assert found is not None
-    assert (found.depth, found.weight_lines, found.weight_blocks) == (9, 18, 2)
+    assert (found.depth, found.weight_lines, found.weight_blocks) == (9, 9, 2)
+    found, _, _ = decode(encode(Command.COMPUTE, **(values | {"planes": 5})))
+    assert found is not None and found.weight_lines == 18
 
 
 def test_lines_are_those_of_the_weight_buffers() -> None:

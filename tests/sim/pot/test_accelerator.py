@@ -287,7 +287,11 @@ def test_energy_and_traffic_are_the_layers() -> None:
     (use,) = cluster.pot.use.values()
     assert (use.products, use.outputs) == (case.conv.macs, 8 * 8 * 16)
     result = summarize(cluster, {}, "timed")
-    joules = use.products * MACHINE.pj("pot_mac") + use.outputs * MACHINE.pj("pot_post")
+    assert use.lines == 16 * 4 * 72  # row blocks, weight blocks, lines
+    joules = sum(
+        count * MACHINE.pj(f"pot_{name}")
+        for name, count in (("mac", use.products), ("line", use.lines), ("post", use.outputs))
+    )
     assert result.energy["pot"] == pytest.approx(1e-12 * (joules + use.cycles * MACHINE.pj("pot_static")))
     assert result.dram["write_bytes"] == case.expected().nbytes
     assert result.dram["read_bytes"] >= 8 * 8 * 32 + 4 * (72 * 8 + 48)
