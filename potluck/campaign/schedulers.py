@@ -102,7 +102,7 @@ class Cluster:
             raise ToolError("--scheduler needs dask.distributed", tool="distributed",
                             hint="pip install 'potluck[cluster]'") from None  # fmt: skip
         try:
-            self._client = Client(address, timeout=20, set_as_default=False)
+            self._client = Client(address, timeout=20)
         except (OSError, ValueError) as problem:
             raise CampaignError(f"no Dask scheduler answers at {address}: {problem}",
                                 hint="Give the address that dask scheduler prints") from None  # fmt: skip
