@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 
 from potluck.campaign.cells import Cell, cells, model_of, rates_of
+from potluck.campaign.forced import Forced
 from potluck.campaign.outcomes import Judge
 from potluck.campaign.spec import FaultList, Mission, Modes, Spec
 from potluck.inject.decode import Array
@@ -271,6 +272,8 @@ class Bench:
                 "mode": model.mode, "permanent": model.permanent, "fit": fit,
                 "exposure": 1.0 if model.permanent else keys.residency, "hours": keys.hours,
             }  # fmt: skip
+        elif isinstance(model, Forced) and isinstance(arm, DramArm):
+            found |= {"curve": list(model.rates), "stored_bits": arm.protected.region.stored_bits}
         elif isinstance(model, Correlated) and isinstance(arm, DramArm):
             found |= {"probability": model.probability(arm.protected.region) if model.forced else 1.0}
         return found

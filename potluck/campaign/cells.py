@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from potluck.campaign import spec as keys
+from potluck.campaign.forced import Forced
 from potluck.isa.errors import CampaignError, DataError
 from potluck.sim.dram.mapping import Mapping as DramMapping
 from potluck.sim.faults.conditioned import Flips, OneFault
@@ -82,7 +83,7 @@ def sources(spec: keys.Spec, base: Path) -> list[Source]:
             case keys.Mission():
                 rates_of(entry, base)
                 found.append(Source(index, prefix, entry))
-            case keys.DataDependent() | keys.FaultList():
+            case keys.DataDependent() | keys.Curve() | keys.FaultList():
                 found.append(Source(index, prefix, entry))
     labels = [source.label for source in found]
     for source in found:
@@ -157,6 +158,8 @@ def model_of(source: Source, mapping: DramMapping, dram_base: int, base: Path) -
             return WeakCells(density, source.rate, layout)
         case keys.Flips():
             return Flips(int(source.rate))
+        case keys.Curve(ber=rates):
+            return Forced(tuple(rates))
         case keys.Mission() as mission:
             return Correlated(mapping, rates_of(mission, base).rates, mission.hours, mission.forced)
         case keys.Modes():

@@ -120,6 +120,28 @@ def fit_rows(data: Mapping[str, Any]) -> list[Row]:
     ]  # fmt: skip
 
 
+CURVE_HEAD: Row = (
+    "stack",
+    "bits/256",
+    "scheme",
+    "faults",
+    "raw BER",
+    "SDC, % of all trials",
+    "DUE, % of all trials",
+)
+
+
+def curve_rows(data: Mapping[str, Any]) -> list[Row]:
+    """A row for each rate of a curve, by stored check bits."""
+    return [
+        (cell["stack"], str(bits), cell["scheme"], cell["faults"], f"{row['ber']:g}", percent(row["sdc"]),
+         percent(row["due"]))
+        for bits, members in grouped(data["cells"])
+        for cell in members
+        for row in cell.get("curve", [])
+    ]  # fmt: skip
+
+
 def share_rows(cell: Mapping[str, Any], key: str) -> list[Row]:
     """Tensors or fields that faults struck most often, with the share of such trials that were SDC or DUE."""
     found = sorted(cell[key].items(), key=lambda item: -item[1]["trials"])
@@ -211,6 +233,12 @@ def page(data: Mapping[str, Any]) -> str:
             "<h2>Failure rates</h2><p class=note>FIT: failures in 10<sup>9</sup> hours of the whole memory; transient "
             "faults weighted by residency, permanent ones by the rest of the mission.</p>",
             table(FIT_HEAD, fit_rows(data)),
+        ]  # fmt: skip
+    if curve_rows(data):
+        parts += [
+            "<h2>Over the bit error rate</h2><p class=note>From trials that all have a fault, weighed by how probable "
+            "their number of faults is at each rate; each row holds with its own level.</p>",
+            table(CURVE_HEAD, curve_rows(data)),
         ]  # fmt: skip
     if data["comparisons"]:
         parts += [

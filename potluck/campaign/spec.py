@@ -100,6 +100,16 @@ class Flips(_Faults):
     count: Counts = [1]
 
 
+class Curve(_Faults):
+    """At least one flipped bit in every trial, and from the same trials the shares at each rate ``ber``.
+
+    What ``uniform`` would give at each of them, for outcomes that a trial without faults does not have (SDC, DUE).
+    """
+
+    kind: Literal["curve"]
+    ber: Rates
+
+
 class Modes(_Faults):
     """One fault of each mode of a table of FIT rates, where it touches the network: rates become FIT_SDC and FIT_DUE.
 
@@ -131,7 +141,8 @@ class FaultList(_Faults):
 
 
 AnyFaults = Annotated[
-    Uniform | Events | DataDependent | Weak | Flips | Modes | Mission | FaultList, Field(discriminator="kind")
+    Uniform | Events | DataDependent | Weak | Flips | Curve | Modes | Mission | FaultList,
+    Field(discriminator="kind"),
 ]
 
 

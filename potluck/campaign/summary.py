@@ -15,7 +15,7 @@ from potluck.campaign.outcomes import CRITERIA, TrialOutcome
 from potluck.campaign.plan import Progress
 from potluck.campaign.record import Record
 from potluck.campaign.spec import Spec
-from potluck.campaign.statistics import Binary, Bounded, Interval, Stratified, holm, mcnemar
+from potluck.campaign.statistics import Binary, Bounded, Curve, Interval, Stratified, holm, mcnemar
 from potluck.campaign.store import Store
 
 OUTCOMES = tuple(outcome.value for outcome in TrialOutcome)
@@ -62,7 +62,7 @@ class CellSummary:
         self.tensors: dict[str, Tally] = defaultdict(Tally)
         self.fields: dict[str, Tally] = defaultdict(Tally)
         self.sectors: dict[str, int] = defaultdict(int)
-        self._outcomes: list[tuple[int, str]] = []
+        self._outcomes: list[tuple[int, str, int]] = []
         self._answers: list[tuple[int, list[float], float | None, float | None]] = []
         self._bits = [0, 0, 0]
         self.clipped = self.changed = 0
@@ -72,7 +72,7 @@ class CellSummary:
         """Take a trial in."""
         outcome = record["outcome"]
         self.tally.add(outcome)
-        self._outcomes.append((record["number"], outcome))
+        self._outcomes.append((record["number"], outcome, record["faults"]))
         if outcome == TrialOutcome.SDC.value:
             self.silent.add(record["number"])
         if record["faults"]:
@@ -93,12 +93,23 @@ class CellSummary:
 
     def _watched(self) -> Interval:
         """The share that was looked at, as it was seen: what an earlier look excluded stays so."""
-        stop, outcomes = self._spec.stop, [outcome for _, outcome in sorted(self._outcomes)]
+        stop, outcomes = self._spec.stop, [outcome for _, outcome, _ in sorted(self._outcomes)]
         sequence, step = Binary(self.alpha), stop.every if stop.looks else max(1, len(outcomes))
         for first in range(0, len(outcomes), step):
             part = outcomes[first : first + step]
             sequence.update(part.count(stop.watch), len(part))
         return sequence.interval
+
+    def _curve(self) -> list[Json]:
+        """SDC and DUE at each bit error rate, over all trials, with and without faults."""
+        rows: list[Json] = [{"ber": rate} for rate in self.facts["curve"]]
+        ordered = sorted(self._outcomes)
+        for name in (TrialOutcome.SDC.value, TrialOutcome.DUE.value):
+            curve = Curve(self.facts["stored_bits"], self.facts["curve"], self.alpha)
+            curve.update([k for _, _, k in ordered], [float(outcome == name) for _, outcome, _ in ordered])
+            for row, interval in zip(rows, curve.intervals, strict=True):
+                row[name] = interval.to_json()
+        return rows
 
     def to_json(self) -> Json:
         """All of it as plain JSON values."""
@@ -152,6 +163,8 @@ class CellSummary:
         for key in ("mode", "permanent", "fit", "exposure", "probability"):
             if key in facts:
                 found[key] = facts[key]
+        if "curve" in facts:
+            found["curve"] = self._curve()
         if facts.get("probability", 1.0) < 1:
             shares = found["shares"]
             found["unconditional"] = {
