@@ -10,32 +10,14 @@ import pytest
 
 from potluck.isa.pot_array import tile
 from potluck.isa.pot_stream import END, Opcode, Status, header, unpack_outputs
-from potluck.sim.pot.product import Tile
-from potluck.sim.pot.v12 import tile_events
 from tests.rtl.bench.bins import Coverage
+from tests.rtl.bench.pot_builds import Build, program
 from tests.rtl.bench.pot_cases import ANY, INT8
-from tests.rtl.bench.pot_programs import (
-    FAULTS,
-    FORM,
-    ArrayLibrary,
-    Layer,
-    bad_program,
-    buffers,
-    expected,
-    kinds,
-    limit_programs,
-    random_layer,
-    shortened,
-    with_last,
-)
+from tests.rtl.bench.pot_programs import FAULTS, FORM, Layer, bad_program, kinds, shortened, with_last
 from tests.rtl.bench.running import run_bench
 
 pytestmark = pytest.mark.usefixtures("rtl_tools")
 
-POST = {0: 29, 1: 16}
-"""Cycles between a unit's blocks in the PPU, without and with Overlap."""
-DRAIN = {0: 0, 1: 13}
-"""Cycles of the last results that an overlapped PPU does not hide, once a COMPUTE; v12's events know no drain."""
 BUILDS = [  # units, code set, overlap; the first ones in every run
     (2, ANY, 0),
     *(pytest.param(*build, marks=pytest.mark.slow) for build in (
@@ -51,14 +33,14 @@ def layer_bins(code_set: int) -> list[str]:
     return [*bins, "full inputs", "least depth", "one row block", "many row blocks"]
 
 
-def cover(coverage: Coverage, layer: Layer, units: int, code_set: int) -> None:
+def cover(coverage: Coverage, layer: Layer, build: Build) -> None:
     rows, filters = len(layer.activations), len(layer.codes)
     ragged = {"rows": rows % 4, "filters": filters % 4, "depth": layer.codes.shape[1] % 16}
     coverage.hit(f"{layer.kind}, {'ragged' if any(ragged.values()) else 'whole'}")
     for what, rest in ragged.items():
         coverage.hit(f"ragged {what}", int(rest > 0))
-    row_blocks, blocks = layer.blocks
-    room, lines, local = buffers(units, code_set), layer.depth // 4, -(-blocks // units)
+    (row_blocks, blocks), room, units = layer.blocks, build.room, build.units
+    lines, local = layer.depth // 4, -(-blocks // units)
     coverage.hit("one block", int(blocks == 1))
     coverage.hit("fewer blocks than units", int(blocks < units or units == 1))
     coverage.hit("blocks left over", int(blocks % units > 0 or units == 1))
@@ -73,15 +55,13 @@ def cover(coverage: Coverage, layer: Layer, units: int, code_set: int) -> None:
 @pytest.mark.parametrize(("units", "code_set", "overlap"), BUILDS)
 def test_layers(units: int, code_set: int, overlap: int) -> None:
     """Random layers, bit by bit; the cycles of loads and of COMPUTE, exactly; every bin is hit."""
-    array = ArrayLibrary({"Units": units, "CodeSet": code_set, "Overlap": overlap})
-    room, coverage = buffers(units, code_set), Coverage(layer_bins(code_set))
+    build, coverage = Build(units, code_set, overlap), Coverage(layer_bins(code_set))
     rng = np.random.Generator(np.random.Philox(units + 16 * code_set))
-    sets = kinds(code_set)
     for number in range(220):
-        layer = random_layer(rng, sets[number % len(sets)], room)
-        cover(coverage, layer, units, code_set)
-        beats = with_last([*layer.packets(), header(Opcode.NOP)])
-        run = array.run(beats)
+        layer = build.layer(rng, number)
+        cover(coverage, layer, build)
+        beats = program(layer)
+        run = build.array.run(beats)
         assert run.status is Status.OK
         assert (run.out[-1] == [*[END] * 4, 1]).all()
         assert not run.out[:-1, 4].any()
@@ -89,52 +69,39 @@ def test_layers(units: int, code_set: int, overlap: int) -> None:
         assert (unpack_outputs(run.out[:-1, :4], *wanted.shape) == wanted).all(), f"layer {number}: {layer}"
         # A beat a cycle until COMPUTE; the NOP waits for its end.
         assert run.taken[-2] - run.taken[0] == len(beats) - 2
-        row_blocks, blocks = layer.blocks
-        events = tile_events(Tile(row_blocks, blocks, layer.depth // 4, True, True), units, 1, POST[overlap])
-        assert run.taken[-1] - run.taken[-2] == events + DRAIN[overlap], layer.blocks
+        assert run.taken[-1] - run.taken[-2] == build.events(layer), layer.blocks
     assert not coverage.missing(), coverage.missing()
 
 
 @pytest.mark.parametrize(("units", "code_set", "overlap"), BUILDS)
 def test_many_layers_in_a_row(units: int, code_set: int, overlap: int) -> None:
     """One program of several layers, some with parts of the loads of others, under gaps and stalls."""
-    array = ArrayLibrary({"Units": units, "CodeSet": code_set, "Overlap": overlap})
-    room = buffers(units, code_set)
-    rng = np.random.Generator(np.random.Philox(77))
+    build, rng = Build(units, code_set, overlap), np.random.Generator(np.random.Philox(77))
     for gaps, stalls in ((0.0, 0.0), (0.5, 0.0), (0.0, 0.9), (0.3, 0.5), (0.0, 0.98)):
         packets = []
         for number in range(6):
-            layer = random_layer(rng, kinds(code_set)[number % len(kinds(code_set))], room)
+            layer = build.layer(rng, number)
             packets += layer.packets()
             rows, blocks = layer.blocks  # again, with less of what is loaded, and with other rows
             packets.append(
                 header(Opcode.COMPUTE, int(rng.integers(1, rows + 1)), int(rng.integers(1, blocks + 1)))
             )
             packets += [layer.packets()[2], layer.packets()[3]]
-        beats = with_last(packets)
-        run = array.run(beats, gaps=gaps, stalls=stalls, limit=2_000_000)
-        wanted, status = expected(room, beats)
-        assert run.status is status is Status.OK
-        assert run.out.shape == wanted.shape
-        assert (run.out == wanted).all()
+        _, status, differs = build.run(with_last(packets), gaps=gaps, stalls=stalls, limit=2_000_000)
+        assert status is Status.OK and not differs, differs
 
 
 def test_bad_programs() -> None:
     """Whatever is wrong, the array says what the contract says, takes every beat and hangs at none."""
-    units = 2
-    array, room = ArrayLibrary({"Units": units, "CodeSet": ANY, "Overlap": 0}), buffers(units)
-    rng = np.random.Generator(np.random.Philox(5))
+    build, rng = Build(2), np.random.Generator(np.random.Philox(5))
     found: Counter[tuple[str, Status]] = Counter()
     for number in range(495):
-        layers = [random_layer(rng, kinds(ANY)[int(rng.integers(4))], room) for _ in range(2)]
+        layers = [build.layer(rng, int(rng.integers(4))) for _ in range(2)]
         layers = [shortened(layer, rng) for layer in layers]
         what = FAULTS[number % len(FAULTS)]
         beats = bad_program(rng, layers, what)
-        wanted, status = expected(room, beats)
-        run = array.run(beats, gaps=0.2 * (number % 3), stalls=0.2 * (number % 2))
-        assert run.status is status, f"{what}: {run.status!r}, not {status!r}"
-        assert run.out.shape == wanted.shape, what
-        assert (run.out == wanted).all(), what
+        _, status, differs = build.run(beats, gaps=0.2 * (number % 3), stalls=0.2 * (number % 2))
+        assert not differs, f"{what}: {differs}"
         found[what, status] += 1
     assert {status for _, status in found} == set(Status) - {Status.BAD_ADDRESS}  # streams carry no addresses
     bins = [("none", Status.OK), ("opcode", Status.BAD_OPCODE), ("argument", Status.BAD_SIZE),
@@ -149,13 +116,10 @@ def test_bad_programs() -> None:
 @pytest.mark.parametrize(("units", "code_set", "overlap"), BUILDS)
 def test_limits(units: int, code_set: int, overlap: int) -> None:
     """Depths and loads that just fit, and those that just do not."""
-    array = ArrayLibrary({"Units": units, "CodeSet": code_set, "Overlap": overlap})
-    room, found = buffers(units, code_set), Counter[Status]()
-    for beats in limit_programs(room, kinds(code_set)[0]):
-        wanted, status = expected(room, beats)
-        run = array.run(beats, quiet=20)
-        assert run.status is status, beats.tolist()
-        assert (run.out == wanted).all()
+    build, found = Build(units, code_set, overlap), Counter[Status]()
+    for beats in build.limits():
+        _, status, differs = build.run(beats, quiet=20)
+        assert not differs, (differs, beats.tolist())
         found[status] += 1
     assert found[Status.OK] > 2
     assert min(found[Status.BAD_SIZE], found[Status.EARLY_LAST]) > 20

@@ -9,24 +9,10 @@ import numpy as np
 import pytest
 
 from potluck.isa.errors import RtlError
-from potluck.isa.pot_stream import Opcode, header
-from potluck.sim.pot.product import Tile
-from potluck.sim.pot.v12 import tile_events
 from tests.rtl.bench.mutants import mutated
+from tests.rtl.bench.pot_builds import Build, program
 from tests.rtl.bench.pot_cases import ANY, INT8
-from tests.rtl.bench.pot_programs import (
-    FAULTS,
-    FORM,
-    ArrayLibrary,
-    bad_program,
-    buffers,
-    expected,
-    kinds,
-    limit_programs,
-    random_layer,
-    shortened,
-    with_last,
-)
+from tests.rtl.bench.pot_programs import FAULTS, FORM, bad_program, shortened
 from tests.rtl.bench.running import run_bench
 
 pytestmark = pytest.mark.usefixtures("rtl_tools")
@@ -41,30 +27,22 @@ Replaced = Mapping[str, Path]
 
 def wrong_in_array(replaced: Replaced | None) -> str:
     """What a thinned run of the array's tests notices; empty if nothing."""
-    array, room = ArrayLibrary({"Units": UNITS, "CodeSet": ANY}, "-O0", replaced), buffers(UNITS)
+    build = Build(UNITS, optimize="-O0", replaced=replaced)
     rng = np.random.Generator(np.random.Philox(11))
     for number in range(40):
-        layer = random_layer(rng, kinds(ANY)[number % 4], room)
-        beats = with_last([*layer.packets(), header(Opcode.NOP)])
-        run = array.run(beats, stalls=0.95 * (number % 2))
-        wanted, status = expected(room, beats)
-        if run.status is not status or run.out.shape != wanted.shape or (run.out != wanted).any():
-            return f"layer {number}"
-        events = tile_events(Tile(*layer.blocks, layer.depth // 4, True, True), UNITS, 1, 29)
-        if number % 2 == 0 and run.taken[-1] - run.taken[-2] != events:
+        layer = build.layer(rng, number)
+        run, _, differs = build.run(program(layer), stalls=0.95 * (number % 2))
+        if differs:
+            return f"layer {number}: {differs}"
+        if number % 2 == 0 and run.taken[-1] - run.taken[-2] != build.events(layer):
             return f"cycles of layer {number}"
-    for number, beats in enumerate(limit_programs(room, kinds(ANY)[0])):
-        wanted, status = expected(room, beats)
-        run = array.run(beats, quiet=20)
-        if run.status is not status or run.out.shape != wanted.shape or (run.out != wanted).any():
-            return f"limit {number}"
+    for number, beats in enumerate(build.limits()):
+        if differs := build.run(beats, quiet=20)[2]:
+            return f"limit {number}: {differs}"
     for number in range(330):
-        layers = [shortened(random_layer(rng, kinds(ANY)[number % 4], room), rng) for _ in range(2)]
-        beats = bad_program(rng, layers, FAULTS[number % len(FAULTS)])
-        wanted, status = expected(room, beats)
-        run = array.run(beats)
-        if run.status is not status or run.out.shape != wanted.shape or (run.out != wanted).any():
-            return f"program {number}"
+        layers = [shortened(build.layer(rng, number), rng) for _ in range(2)]
+        if differs := build.run(bad_program(rng, layers, FAULTS[number % len(FAULTS)]))[2]:
+            return f"program {number}: {differs}"
     return ""
 
 
