@@ -62,6 +62,8 @@ def catch(patch: Path, folder: Path) -> str:
                     "pot_bench", unit, folder / str(overlap), {"Overlap": overlap}, simulator="icarus",
                     replaced=replaced,
                 )  # fmt: skip
+        elif unit == "pot_requantizer":
+            run_bench("pot_requantizer_bench", unit, folder / "laws", simulator="icarus", replaced=replaced)
         elif unit == "pot_accelerator":
             parameters = {**FORM, "Units": 1, "CodeSet": ANY}
             run_bench("pot_axis_bench", unit, folder / "streams", parameters, replaced=replaced)
