@@ -29,7 +29,7 @@ def _words(*numbers: int) -> Any:
 
 
 ACT, PRE, PREA, RD, WR, RDA, WRA, REF_AB, REF_PB = _words(*range(9))
-NONE, ZERO, ONE, ALL_LEVELS, RANK_LEVELS, NEVER = _words(-1, 0, 1, 5, 3, 1 << 60)
+NONE, ZERO, ONE, NEVER = _words(-1, 0, 1, 1 << 60)
 # Words of a channel's record.
 CLOCK, HITS, CLOSED, CONFLICTS = range(4)
 COUNTS = 8  # + command
@@ -84,24 +84,14 @@ def _first_column(p: NDArray[Any], banks: NDArray[Any], allowed: NDArray[Any], n
 
 @numba.njit(nogil=True, cache=True, forceinline=True)
 def _issue(
-    command: int, bank: int, t: int, depth: int, p: NDArray[Any], first: NDArray[Any], entries: NDArray[Any],
+    command: int, bank: int, t: int, p: NDArray[Any], first: NDArray[Any], entries: NDArray[Any],
     allowed: NDArray[Any], banks: NDArray[Any], ranks: NDArray[Any], record: NDArray[Any],
 ) -> None:  # fmt: skip
-    """Raise the clocks of everything that has to wait for a command; ``depth`` is 5, or 3 for a whole rank's."""
-    for k in range(first[command], first[command + 1]):
-        scope, then = entries[k, 0], entries[k, 1]
-        until = t + entries[k, 2]
-        if scope < depth:
-            node = banks[bank, scope]
-            if allowed[node, then] < until:
-                allowed[node, then] = until
-        elif scope == 5:
-            begin = banks[bank, SIBLINGS]
-            for rank in range(begin, begin + p[RANKS_PER_PC]):
-                if rank != banks[bank, RANK]:
-                    node = banks[rank * p[PER_RANK], 2]
-                    if allowed[node, then] < until:
-                        allowed[node, then] = until
+    """Raise the clocks of everything that has to wait for a command; one to a whole rank is given any of its banks."""
+    place = command * p[BANKS] + bank
+    for k in range(first[place], first[place + 1]):
+        node, then = entries[k, 0], entries[k, 1]
+        allowed[node, then] = max(allowed[node, then], t + entries[k, 2])
     record[COUNTS + command] += 1
     record[CLOCK] = t
     if command == ACT and p[WINDOW_CYCLES] > 0:
@@ -205,7 +195,7 @@ def run_channel(
 
     Args:
         p: int64 [PARAMETERS].
-        first, entries: tables of rules.
+        first, entries: rules by command and bank, see :class:`potluck.sim.dram.rules.Waits`.
         allowed: int64 [nodes, commands], clock from which a command is allowed; updated.
         banks: int64 [banks, BANK_RECORD]; updated.
         ranks: int64 [ranks, RANK_RECORD]; updated.
@@ -241,7 +231,7 @@ def run_channel(
                 t = max(_earliest(command, bank, banks, allowed), now, requests[incoming, ARRIVAL])
                 follows = incoming + 1 == n or requests[incoming + 1, ARRIVAL] > t
                 if follows and t < next_due:
-                    _issue(command, bank, t, ALL_LEVELS, p, first, entries, allowed, banks, ranks, record)
+                    _issue(command, bank, t, p, first, entries, allowed, banks, ranks, record)
                     record[HITS] += 1
                     requests[incoming, STATE] = SERVED
                     done[incoming] = t + (p[READ_DONE] if command == RD else p[WRITE_DONE])
@@ -266,7 +256,9 @@ def run_channel(
             bank = requests[oldest, BANK]
             if banks[bank, WANT] >= RD and slots[banks[bank, PICK], 1] == oldest:
                 t = max(_earliest(banks[bank, WANT], bank, banks, allowed), now)
-                if t < banks[bank, LIMIT] and t <= _first_column(p, banks, allowed, now):
+                bus = banks[bank, 0]  # of commands: often what all wait for, and quickly looked at
+                soon = max(now, min(allowed[bus, RD], allowed[bus, WR]))
+                if t < banks[bank, LIMIT] and (t <= soon or t <= _first_column(p, banks, allowed, now)):
                     best, kind, order, chosen = t, 1, oldest, bank
         columns = chosen < 0  # whether there may be a better column command
         if columns or row_wants > 0:
@@ -337,7 +329,7 @@ def run_channel(
             r = refreshing
             base = r * p[PER_RANK]
             if per_bank == 0 and ranks[r, OPEN] > 0:
-                _issue(PREA, base, best, RANK_LEVELS, p, first, entries, allowed, banks, ranks, record)
+                _issue(PREA, base, best, p, first, entries, allowed, banks, ranks, record)
                 logged = _note(log, logged, best, PREA, base, NONE, NONE)
                 _closed(r, ranks, best, ranks[r, OPEN])
                 for bank in range(base, base + p[PER_RANK]):
@@ -346,7 +338,7 @@ def run_channel(
                         row_wants += _choose(bank, closed_page, banks, slots, requests)
                 continue
             if per_bank == 0:
-                _issue(REF_AB, base, best, RANK_LEVELS, p, first, entries, allowed, banks, ranks, record)
+                _issue(REF_AB, base, best, p, first, entries, allowed, banks, ranks, record)
                 logged = _note(log, logged, best, REF_AB, base, NONE, NONE)
                 ranks[r, DUE] += p[INTERVAL]
                 for bank in range(base, base + p[PER_RANK]):
@@ -359,7 +351,7 @@ def run_channel(
                         closing = bank
                         break
                 if closing >= 0:
-                    _issue(PRE, closing, best, ALL_LEVELS, p, first, entries, allowed, banks, ranks, record)
+                    _issue(PRE, closing, best, p, first, entries, allowed, banks, ranks, record)
                     logged = _note(log, logged, best, PRE, closing, NONE, NONE)
                     _closed(r, ranks, best, ONE)
                     banks[closing, ROW] = -1
@@ -368,7 +360,7 @@ def run_channel(
                     continue
                 for g in range(group):
                     bank = _refreshed(r, g, ranks, p)
-                    _issue(REF_PB, bank, best, ALL_LEVELS, p, first, entries, allowed, banks, ranks, record)
+                    _issue(REF_PB, bank, best, p, first, entries, allowed, banks, ranks, record)
                     banks[bank, LIMIT] = NEVER
                 record[COUNTS + REF_PB] -= group - 1  # one command
                 logged = _note(log, logged, best, REF_PB, _refreshed(r, ZERO, ranks, p), NONE, NONE)
@@ -388,7 +380,7 @@ def run_channel(
             while slots[slot, 1] != request:
                 previous, slot = slot, slots[slot, 0]
             banks[bank, PICK], banks[bank, BEFORE] = slot, previous
-        _issue(command, bank, best, ALL_LEVELS, p, first, entries, allowed, banks, ranks, record)
+        _issue(command, bank, best, p, first, entries, allowed, banks, ranks, record)
         logged = _note(log, logged, best, command, bank, requests[request, REQUESTED], request)
         rank = banks[bank, RANK]
         if command == ACT:

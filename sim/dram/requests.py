@@ -127,31 +127,35 @@ def _fill(
     Returns:
         Requests, and beats of all channels.
     """
-    channel_shift, channel_mask = shifts[0, 0], (np.int64(1) << shifts[0, 1]) - 1
-    row_shift, row_mask = shifts[5, 0], (np.int64(1) << shifts[5, 1]) - 1
+    one = np.int64(1)
+    block, channels = shifts[0, 0], one << shifts[0, 1]
+    row_shift, row_mask = shifts[5, 0], (one << shifts[5, 1]) - 1
+    pc_shift, rank_shift, group_shift, bank_shift = shifts[1, 0], shifts[2, 0], shifts[3, 0], shifts[4, 0]
+    pc_mask, rank_mask, group_mask, bank_mask = (
+        (one << shifts[1, 1]) - 1, (one << shifts[2, 1]) - 1, (one << shifts[3, 1]) - 1, (one << shifts[4, 1]) - 1,
+    )  # fmt: skip
     cycle, n = begin, 0
     clock, clock_of = np.int64(0), np.int64(-1)
     for row in range(rows):
         low = start + row * step
-        offset = low // burst * burst
-        next_beat = (low // width + 1) * width  # where the beat after the present one begins
-        while offset < low + size:
-            while offset >= next_beat:
-                cycle += 1
-                next_beat += width
-            if (offset >> channel_shift) & channel_mask == channel:
-                if cycle != clock_of:
-                    clock, clock_of = (cycle * ratio[0] + ratio[1] - 1) // ratio[1], cycle
-                bank = np.int64(0)
-                for field in range(1, 5):
-                    bank = (bank << shifts[field, 1]) | (
-                        (offset >> shifts[field, 0]) & ((np.int64(1) << shifts[field, 1]) - 1)
-                    )
+        end, beat = low + size, low // width
+        begin_here = low // burst * burst
+        number = begin_here >> block  # of the pieces that lie in one channel each
+        number += (channel - number) & (channels - 1)
+        while number << block < end:
+            for offset in range(max(begin_here, number << block), min(end, (number + 1) << block), burst):
+                now = cycle + max(offset, low) // width - beat
+                if now != clock_of:
+                    clock, clock_of = (now * ratio[0] + ratio[1] - 1) // ratio[1], now
+                bank = (offset >> pc_shift) & pc_mask
+                bank = bank << shifts[2, 1] | (offset >> rank_shift) & rank_mask
+                bank = bank << shifts[3, 1] | (offset >> group_shift) & group_mask
+                bank = bank << shifts[4, 1] | (offset >> bank_shift) & bank_mask
                 requests[n, ARRIVAL], requests[n, BANK], requests[n, WRITES] = clock, bank, write
                 requests[n, REQUESTED], requests[n, STATE] = (offset >> row_shift) & row_mask, 0
                 n += 1
-            offset += burst
-        cycle += (low + size - 1) // width - (next_beat - width) // width + 1
+            number += channels
+        cycle += (end - 1) // width - beat + 1
     return n, cycle - begin
 
 

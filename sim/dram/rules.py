@@ -142,3 +142,49 @@ def compile_rules(rules: Iterable[Rule], refresh: str = "", ranks: int = 2) -> T
     )
     starts = np.searchsorted([key[0] for key in ordered], range(len(COMMANDS) + 1)).astype(np.int32)
     return Tables(starts, entries.reshape(-1, 3), window)
+
+
+@dataclass(frozen=True)
+class Waits:
+    """The clocks that a command to a bank raises.
+
+    Attributes:
+        first: int32 [commands * banks + 1], where the entries of (command, bank) begin.
+        entries: int32 [n, 3]: node, command that waits there, cycles.
+    """
+
+    first: NDArray[np.int32]
+    entries: NDArray[np.int32]
+
+
+def waits(tables: Tables, nodes: NDArray[np.int64], per_rank: int, ranks: int) -> Waits:
+    """Rules spread over the banks of a channel.
+
+    Args:
+        tables: the rules.
+        nodes: int64 [banks, levels], the node of each bank at each level.
+        per_rank: banks of a rank.
+        ranks: of a pseudochannel.
+    """
+    own = np.arange(len(nodes)) // per_rank
+    begin = own // ranks * ranks
+    others = [nodes[(begin + (own - begin + k) % ranks) * per_rank, RANK] for k in range(1, ranks)]
+    found, counts = [], []
+    for command in range(len(COMMANDS)):
+        rows = tables.entries[tables.first[command] : tables.first[command + 1]]
+        whole = command in (PREA, REF_AB)
+        columns = [
+            (node, row)
+            for row in rows
+            for node in (
+                others if row[0] == SIBLINGS else [nodes[:, row[0]]] if not whole or row[0] <= RANK else []
+            )
+        ]
+        part = np.zeros((len(nodes), len(columns), 3), np.int32)
+        for k, (node, row) in enumerate(columns):
+            part[:, k, 0], part[:, k, 1:] = node, row[1:]
+        found.append(part.reshape(-1, 3))
+        counts.append(np.full(len(nodes), len(columns)))
+    return Waits(
+        np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int32), np.concatenate(found)
+    )

@@ -14,7 +14,7 @@ from potluck.sim.dram import engine
 from potluck.sim.dram.kind import Kind
 from potluck.sim.dram.mapping import FIELDS, Mapping
 from potluck.sim.dram.requests import range_beats, run_all, serve_range
-from potluck.sim.dram.rules import COMMANDS, compile_rules
+from potluck.sim.dram.rules import COMMANDS, LEVELS, compile_rules, waits
 from potluck.sim.raw import address_of
 
 Page = Literal["open", "closed"]
@@ -99,8 +99,9 @@ class System:
             )
         o, t = kind.organization, kind.timing
         banks = o.ranks_per_channel * o.banks_per_rank
-        self._tables = compile_rules(kind.rules, refresh, kind.organization.ranks)
-        self._banks = np.repeat(_bank_records(kind)[None], channels, axis=0)
+        tables, records = compile_rules(kind.rules, refresh, o.ranks), bank_records(kind)
+        self._waits = waits(tables, records[:, : len(LEVELS)], o.banks_per_rank, o.ranks)
+        self._banks = np.repeat(records[None], channels, axis=0)
         self._allowed = np.zeros((channels, int(self._banks[:, :, :5].max()) + 1, len(COMMANDS)), np.int64)
         self._ranks = np.zeros((channels, o.ranks_per_channel, engine.RANK_RECORD), np.int64)
         self._record = np.zeros((channels, engine.RECORD), np.int64)
@@ -111,7 +112,7 @@ class System:
             (engine.BANKS, banks), (engine.RANKS, o.ranks_per_channel), (engine.PER_RANK, o.banks_per_rank),
             (engine.RANKS_PER_PC, o.ranks), (engine.QUEUE, queue * o.pseudochannels),
             (engine.CLOSED_PAGE, page == "closed"), (engine.PER_BANK, refresh == "per-bank"),
-            (engine.INTERVAL, interval), (engine.WINDOW_CYCLES, self._tables.window[1]),
+            (engine.INTERVAL, interval), (engine.WINDOW_CYCLES, tables.window[1]),
             (engine.READ_DONE, t["nCL"] + t["nBL"]), (engine.WRITE_DONE, t["nCWL"] + t["nBL"]),
             (engine.GROUP, group), (engine.CAP, BYPASS_LIMIT * queue * o.pseudochannels),
             (engine.ENGINE, address_of(engine.run_channel, engine.RUN_CHANNEL)),
@@ -221,7 +222,7 @@ class System:
     def state(self) -> tuple[NDArray[Any], ...]:
         """What :func:`potluck.sim.dram.requests.serve_range` takes as ``ratio`` and what follows it."""
         return (
-            self._ratio, self.mapping.shifts, self._parameters, self._tables.first, self._tables.entries, self._allowed,
+            self._ratio, self.mapping.shifts, self._parameters, self._waits.first, self._waits.entries, self._allowed,
             self._banks, self._ranks, self._record, self._nothing,
         )  # fmt: skip
 
@@ -236,8 +237,8 @@ class System:
     ) -> NDArray[np.int64]:  # fmt: skip
         logged = np.zeros(self.channels, np.int64)
         run_all(
-            offsets, arrivals, writes, done, self.mapping.shifts, self._parameters, self._tables.first,
-            self._tables.entries, self._allowed, self._banks, self._ranks, self._record, until, log, logged,
+            offsets, arrivals, writes, done, self.mapping.shifts, self._parameters, self._waits.first,
+            self._waits.entries, self._allowed, self._banks, self._ranks, self._record, until, log, logged,
         )  # fmt: skip
         return logged
 
@@ -281,7 +282,7 @@ class System:
         return {"dram_standby": standby * nanoseconds, "dram_refresh": refresh}
 
 
-def _bank_records(kind: Kind) -> NDArray[np.int64]:
+def bank_records(kind: Kind) -> NDArray[np.int64]:
     """int64 [banks, BANK_RECORD] of a channel at rest; the nodes of all levels are numbered together."""
     o = kind.organization
     bank = np.arange(o.ranks_per_channel * o.banks_per_rank)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 
 from potluck.sim.dram import engine
 from potluck.sim.dram.kind import Kind, kinds, load_kind
-from potluck.sim.dram.rules import COMMANDS, SIBLINGS, compile_rules
-from potluck.sim.dram.system import System
+from potluck.sim.dram.rules import COMMANDS, LEVELS, SIBLINGS, Rule, Waits, compile_rules, waits
+from potluck.sim.dram.system import System, bank_records
 from tests.reference.dram_checker import NUMBERS, violations
 
 RULES = [(key, rule.text) for key in kinds() for rule in load_kind(key).rules]
@@ -24,6 +25,12 @@ def _partner(kind: Kind, scope: int) -> int | None:
     steps = (o.ranks * o.banks_per_rank, o.banks_per_rank, o.banks, 1, 0, o.banks_per_rank)
     sizes = (o.pseudochannels, o.ranks, o.bank_groups, o.banks, 2, o.ranks)
     return steps[scope] if sizes[scope] > 1 else None
+
+
+def _waits(kind: Kind, rules: Iterable[Rule]) -> Waits:
+    o = kind.organization
+    nodes = bank_records(kind)[:, : len(LEVELS)]
+    return waits(compile_rules(rules, ranks=o.ranks), nodes, o.banks_per_rank, o.ranks)
 
 
 def _state(kind: Kind) -> dict[str, np.ndarray]:
@@ -39,17 +46,16 @@ def test_rule_holds_at_t_and_not_before(key: str, text: str) -> None:
     partner = _partner(kind, rule.scope)
     if partner is None:
         pytest.skip("the part has one node there")
-    tables = compile_rules([rule], ranks=kind.organization.ranks)
+    tables = _waits(kind, [rule])
     for first in rule.first:
         for then in rule.then:
             if then in (engine.RDA, engine.WRA):
                 continue  # judged as RD and WR, which compile_rules checks
             s = _state(kind)
-            whole_rank = first in (engine.PREA, engine.REF_AB)
             start = 1000
             for number in range(rule.window):
                 bank = number * kind.organization.banks % kind.organization.banks_per_rank
-                engine._issue(first, bank, start + number, 3 if whole_rank else 5, s["p"], tables.first, tables.entries,
+                engine._issue(first, bank, start + number, s["p"], tables.first, tables.entries,
                               s["allowed"], s["banks"], s["ranks"], s["record"])  # fmt: skip
             if rule.window > 1:
                 s["p"][engine.WINDOW_CYCLES] = 0
@@ -63,13 +69,13 @@ def test_rule_holds_at_t_and_not_before(key: str, text: str) -> None:
             assert earliest <= at, f"{COMMANDS[first]} -> {COMMANDS[then]} is not allowed in time"
 
 
-def _windowed(kind: Kind, cycles: int, start: int, tables: object) -> dict[str, np.ndarray]:
+def _windowed(kind: Kind, cycles: int, start: int, tables: Waits) -> dict[str, np.ndarray]:
     s = _state(kind)
     s["p"][engine.WINDOW_CYCLES] = cycles
     for number in range(4):
         bank = number * kind.organization.banks % kind.organization.banks_per_rank
         assert engine._earliest(engine.ACT, bank, s["banks"], s["allowed"]) <= start + number
-        engine._issue(engine.ACT, bank, start + number, 5, s["p"], tables.first, tables.entries, s["allowed"],
+        engine._issue(engine.ACT, bank, start + number, s["p"], tables.first, tables.entries, s["allowed"],
                       s["banks"], s["ranks"], s["record"])  # fmt: skip
     return s
 
@@ -78,7 +84,7 @@ def _windowed(kind: Kind, cycles: int, start: int, tables: object) -> dict[str, 
 def test_all_rules_together_are_the_longest_of_each(key: str) -> None:
     """With all rules in the table, a pair of commands waits for the longest rule that relates their banks."""
     kind = load_kind(key)
-    tables = compile_rules(kind.rules, ranks=kind.organization.ranks)
+    tables = _waits(kind, kind.rules)
     o = kind.organization
     for scope in (*range(5), SIBLINGS):
         partner = _partner(kind, scope)
@@ -102,7 +108,7 @@ def test_all_rules_together_are_the_longest_of_each(key: str) -> None:
                 ]  # fmt: skip
                 s = _state(kind)
                 s["p"][engine.WINDOW_CYCLES] = 0
-                engine._issue(first, 0, 1000, 3 if whole else 5, s["p"], tables.first, tables.entries, s["allowed"],
+                engine._issue(first, 0, 1000, s["p"], tables.first, tables.entries, s["allowed"],
                               s["banks"], s["ranks"], s["record"])  # fmt: skip
                 expected = 1000 + max(cycles) if cycles else 0
                 assert engine._earliest(then, partner, s["banks"], s["allowed"]) == expected
