@@ -1,21 +1,50 @@
 """Which trials come next: a function of the spec and of the outcomes so far, whoever found them and when.
 
-A cell is looked at after every so many trials, always at the same numbers. So it stops after the same trial whether the
-campaign ran on one process or on many, in one piece or in a hundred.
+A cell is looked at after every so many trials, always at the same numbers; fault modes that are allocated together,
+after every batch. So they stop after the same trials whether the campaign ran on one process or on many, in one piece
+or in a hundred.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 from potluck.campaign.cells import place_of, trial_id
-from potluck.campaign.estimates import Watched
+from potluck.campaign.estimates import Watched, WatchedRate
 from potluck.campaign.record import Record
 from potluck.campaign.spec import Spec, Stop
 
 LARGEST_ROUND = 20_000
 """Trials between two compactions at most."""
+
+Facts = Mapping[str, Any]
+Place = tuple[int, int]
+"""Cell, and number in it."""
+
+
+class Unit(Protocol):
+    """Cells that stop together."""
+
+    reason: str | None
+    """Why they have enough trials; None: they have not."""
+
+    def missing(self) -> list[Place]:
+        """The trials that come next; none if there are enough."""
+        ...
+
+    def final(self, cell: int) -> int:
+        """Trials of a cell that count."""
+        ...
+
+    @property
+    def most(self) -> int:
+        """Trials that ran or may be run yet."""
+        ...
+
+    def batches(self, cell: int) -> list[int]:
+        """Trials of a cell in each batch that was looked at."""
+        ...
 
 
 class Progress:
@@ -26,100 +55,165 @@ class Progress:
         facts: of its cells.
     """
 
-    def __init__(self, spec: Spec, facts: list[dict[str, Any]]) -> None:
-        self._cells = [CellProgress(spec.stop, most(spec.stop, one)) for one in facts]
+    def __init__(self, spec: Spec, facts: Sequence[Facts]) -> None:
+        self._outcomes: list[dict[int, str]] = [{} for _ in facts]
+        self._units: list[Unit] = []
+        together: dict[tuple[Any, ...], list[Facts]] = {}
+        for one in facts:
+            if spec.stop.allocation == "neyman" and "fit" in one:
+                together.setdefault(group_of(one), []).append(one)
+            else:
+                self._units.append(Alone(spec.stop, one, self._outcomes[one["cell"]]))
+        for members in together.values():
+            self._units.append(Together(spec.stop, members, self._outcomes))
+        owner = {cell: unit for unit in self._units for cell in unit_cells(unit)}
+        self._owner = [owner[one["cell"]] for one in facts]
 
     def add(self, records: Iterable[Record]) -> None:
         """Take trials in, in any order; a trial that is known already changes nothing."""
         for record in records:
-            cell, number = place_of(record["id"], len(self._cells))
-            self._cells[cell].add(number, record["outcome"])
+            cell, number = place_of(record["id"], len(self._owner))
+            self._outcomes[cell].setdefault(number, record["outcome"])
 
     def due(self) -> list[int]:
-        """Ids of the trials that come next, cell by cell; none if all cells have enough."""
-        found: list[int] = []
-        for index, cell in enumerate(self._cells):
-            found += [trial_id(index, number, len(self._cells)) for number in cell.missing()]
-        return found[:LARGEST_ROUND]
+        """Ids of the trials that come next, unit by unit; none if all have enough."""
+        places = [place for unit in self._units for place in unit.missing()]
+        return [trial_id(cell, number, len(self._owner)) for cell, number in places[:LARGEST_ROUND]]
 
     @property
     def final(self) -> list[int]:
         """How many trials of each cell count, of those that ran."""
-        return [cell.final for cell in self._cells]
+        return [unit.final(cell) for cell, unit in enumerate(self._owner)]
 
     @property
     def reasons(self) -> list[str | None]:
         """Why each cell has enough; None: it has not."""
-        return [cell.reason for cell in self._cells]
+        return [unit.reason for unit in self._owner]
+
+    def batches(self, cell: int) -> list[int]:
+        """Trials of a cell in each batch of those that are allocated together; none elsewhere."""
+        return self._owner[cell].batches(cell)
 
     @property
     def done(self) -> int:
         """Trials that ran."""
-        return sum(cell.known for cell in self._cells)
+        return sum(len(found) for found in self._outcomes)
 
     @property
     def most(self) -> int:
-        """Trials that may be run yet, and those that ran."""
-        return sum(cell.most_yet for cell in self._cells)
+        """Trials that ran or may be run yet."""
+        return sum(unit.most for unit in self._units)
 
 
-def most(stop: Stop, facts: dict[str, Any]) -> int:
-    """Trials of a cell at most: a fault list may have fewer."""
-    return min(stop.trials, len(facts["numbers"])) if facts["numbers"] is not None else stop.trials
+def group_of(facts: Facts) -> tuple[Any, ...]:
+    """What the modes of one rate have in common."""
+    return facts["scheme"], facts["entry"], facts["stack"]
 
 
-class CellProgress:
-    """How far one cell is.
+def unit_cells(unit: Unit) -> list[int]:
+    """Cells of a unit."""
+    return (
+        [unit.cell] if isinstance(unit, Alone) else list(unit.weights) if isinstance(unit, Together) else []
+    )
+
+
+class Alone:
+    """A cell that stops by itself.
 
     Args:
         stop: the rule.
-        limit: trials at most.
+        facts: of the cell.
+        outcomes: of its trials, filled by others.
     """
 
-    def __init__(self, stop: Stop, limit: int) -> None:
-        self._stop, self._limit = stop, limit
-        self._outcomes: dict[int, str] = {}
-        self._watched = Watched(stop, limit)
+    def __init__(self, stop: Stop, facts: Facts, outcomes: dict[int, str]) -> None:
+        self.cell: int = facts["cell"]
+        listed = facts["numbers"]
+        self._limit = min(stop.trials, len(listed)) if listed is not None else stop.trials
+        self._stop, self._outcomes = stop, outcomes
+        self._watched = Watched(stop, self._limit)
         self._looked = 0
         self.reason: str | None = None
 
-    def add(self, number: int, outcome: str) -> None:
-        """Take a trial in."""
-        if number < self._limit:
-            self._outcomes.setdefault(number, outcome)
-
-    def missing(self) -> list[int]:
-        """Numbers of the trials that come next."""
-        while self.reason is None and self._looked < self._limit:
-            end = self._next_look()
-            missing = [number for number in range(self._looked, end) if number not in self._outcomes]
+    def missing(self) -> list[Place]:
+        """See `Unit.missing`."""
+        while self.reason is None:
+            step = self._stop.every if self._stop.looks else LARGEST_ROUND
+            new = range(self._looked, min(self._looked + step, self._limit))
+            missing = [(self.cell, number) for number in new if number not in self._outcomes]
             if missing:
                 return missing
-            self.reason = self._watched.reason([self._outcomes[n] for n in range(self._looked, end)])
-            self._looked = end
+            self.reason = self._watched.reason([self._outcomes[number] for number in new])
+            self._looked = new.stop
         return []
 
-    def _next_look(self) -> int:
-        step = self._stop.every if self._stop.looks else LARGEST_ROUND
-        return min(self._looked + step, self._limit)
-
-    @property
-    def final(self) -> int:
-        """Trials that count: up to the last look, all in order, none of the later ones."""
+    def final(self, cell: int) -> int:
+        """Up to the last look, or all in order if there are more to come."""
         self.missing()
-        if self.reason is not None:
-            return self._looked
         number = self._looked
-        while number in self._outcomes:
+        while self.reason is None and number in self._outcomes:
             number += 1
         return number
 
     @property
-    def known(self) -> int:
-        """Trials that ran."""
-        return len(self._outcomes)
+    def most(self) -> int:
+        """See `Unit.most`."""
+        return self._looked if self.reason is not None else self._limit
+
+    def batches(self, cell: int) -> list[int]:
+        """None: a cell is looked at alone."""
+        return []
+
+
+class Together:
+    """Fault modes of one rate, which get trials by what each adds to the rate's uncertainty.
+
+    Args:
+        stop: the rule; it is about the rate.
+        members: facts of the cells.
+        outcomes: of all cells' trials, filled by others.
+    """
+
+    def __init__(self, stop: Stop, members: Sequence[Facts], outcomes: Sequence[dict[int, str]]) -> None:
+        self.weights = {int(one["cell"]): one["fit"] * one["exposure"] for one in members}
+        self._watched = WatchedRate(stop, {str(cell): weight for cell, weight in self.weights.items()})
+        self._outcomes = outcomes
+        self._done = dict.fromkeys(self.weights, 0)
+        self._batches: list[dict[int, int]] = []
+        self._next: dict[int, int] = {}
+        self.reason: str | None = None
+
+    def missing(self) -> list[Place]:
+        """See `Unit.missing`."""
+        while self.reason is None:
+            if not self._next:
+                self._next = {int(cell): count for cell, count in self._watched.allocate().items()}
+            new = {
+                cell: range(self._done[cell], self._done[cell] + count) for cell, count in self._next.items()
+            }
+            missing = [
+                (cell, k) for cell, numbers in new.items() for k in numbers if k not in self._outcomes[cell]
+            ]
+            if missing:
+                return missing
+            self.reason = self._watched.reason(
+                {str(cell): [self._outcomes[cell][k] for k in numbers] for cell, numbers in new.items()}
+            )
+            self._done = {cell: numbers.stop for cell, numbers in new.items()}
+            self._batches.append(self._next)
+            self._next = {}
+        return []
+
+    def final(self, cell: int) -> int:
+        """Up to the last whole batch: within one, nothing can be said."""
+        self.missing()
+        return self._done[cell]
 
     @property
-    def most_yet(self) -> int:
-        """Trials that ran or may be run yet."""
-        return self._looked if self.reason is not None else self._limit
+    def most(self) -> int:
+        """See `Unit.most`."""
+        return sum(self._done.values()) if self.reason is not None else self._watched.limit
+
+    def batches(self, cell: int) -> list[int]:
+        """See `Unit.batches`."""
+        return [batch[cell] for batch in self._batches]

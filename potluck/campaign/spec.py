@@ -177,15 +177,19 @@ class Stop(_Group):
     (``every``), at which the interval of the share ``watch`` has a ``half_width``, a half-width ``relative`` to the
     estimate, or lies on one side of a ``threshold``. The interval is a confidence sequence: it holds at all looks at
     once. Without such a goal all trials run.
+
+    ``allocation = "neyman"``: the cells of kind ``modes`` of a scheme and stack are one question, the FIT rate of
+    ``watch``, to which goals refer. Trials go, in batches of ``every`` for each mode, where they narrow it most.
     """
 
     trials: Annotated[int, Field(ge=1, le=10**8)] = 200
-    half_width: Share | None = None
+    half_width: Annotated[float, Field(gt=0)] | None = None
     relative: Annotated[float, Field(gt=0)] | None = None
-    threshold: Share | None = None
+    threshold: Annotated[float, Field(gt=0)] | None = None
     least: Annotated[int, Field(ge=0)] = 0
     watch: Literal["sdc", "due", "masked"] = "sdc"
     every: Annotated[int, Field(ge=1)] = 50
+    allocation: Literal["equal", "neyman"] = "equal"
     confidence: Share = 0.95
 
     @property

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from math import exp, expm1
 from typing import Any
 
+from potluck.campaign.estimates import counts_of
 from potluck.campaign.outcomes import CRITERIA, TrialOutcome
-from potluck.campaign.plan import Progress
+from potluck.campaign.plan import Progress, group_of
 from potluck.campaign.record import Record
 from potluck.campaign.spec import Spec
-from potluck.campaign.statistics import Binary, Bounded, Curve, Interval, Stratified, holm, mcnemar
+from potluck.campaign.statistics import Binary, Bounded, Curve, Interval, Pooled, Stratified, holm, mcnemar
 from potluck.campaign.store import Store
 
 OUTCOMES = tuple(outcome.value for outcome in TrialOutcome)
@@ -91,10 +93,17 @@ class CellSummary:
         self._answers.append((record["number"], hits, record["accuracy"], record["delta_nll"]))
         self.clipped += record["clipped"]
 
+    def parts(self, sizes: Sequence[int]) -> list[list[str]]:
+        """Outcomes in the order of trials, in parts of these sizes."""
+        ordered = [outcome for _, outcome, _ in sorted(self._outcomes)]
+        ends = list(accumulate(sizes, initial=0))
+        return [ordered[first:end] for first, end in pairwise(ends)]
+
     def _watched(self) -> Interval:
         """The share that was looked at, as it was seen: what an earlier look excluded stays so."""
         stop, outcomes = self._spec.stop, [outcome for _, outcome, _ in sorted(self._outcomes)]
-        sequence, step = Binary(self.alpha), stop.every if stop.looks else max(1, len(outcomes))
+        alone = stop.looks and not (stop.allocation == "neyman" and "fit" in self.facts)
+        sequence, step = Binary(self.alpha), stop.every if alone else max(1, len(outcomes))
         for first in range(0, len(outcomes), step):
             part = outcomes[first : first + step]
             sequence.update(part.count(stop.watch), len(part))
@@ -174,7 +183,7 @@ class CellSummary:
         return found
 
 
-def fit_rates(cells: Iterable[CellSummary], spec: Spec) -> list[Json]:
+def fit_rates(cells: Iterable[CellSummary], spec: Spec, progress: Progress) -> list[Json]:
     """FIT_SDC and FIT_DUE of each scheme under each stack, over the modes of a table of rates.
 
     FIT_outcome is the sum over modes of FIT per device x devices x P(touches the network) x exposure x
@@ -182,10 +191,10 @@ def fit_rates(cells: Iterable[CellSummary], spec: Spec) -> list[Json]:
     ones, which stay for the rest of the mission; over the mission at least one such fault comes with probability
     ``1 - exp(-FIT hours 1e-9)``.
     """
-    groups: dict[tuple[str, int, str], list[CellSummary]] = defaultdict(list)
+    groups: dict[tuple[Any, ...], list[CellSummary]] = defaultdict(list)
     for cell in cells:
         if "fit" in cell.facts:
-            groups[cell.facts["scheme"], cell.facts["entry"], cell.facts["stack"]].append(cell)
+            groups[group_of(cell.facts)].append(cell)
     found = []
     for (scheme, entry, stack), members in groups.items():
         weights = {one.facts["faults"]: one.facts["fit"] * one.facts["exposure"] for one in members}
@@ -195,19 +204,31 @@ def fit_rates(cells: Iterable[CellSummary], spec: Spec) -> list[Json]:
             "hours": hours, "fit_touching": sum(one.facts["fit"] for one in members),
         }  # fmt: skip
         for outcome in (TrialOutcome.SDC, TrialOutcome.DUE):
-            strata = Stratified(weights, 1 - spec.stop.confidence)
-            for one in members:
-                if one.tally.trials:
-                    strata.update_binary(
-                        one.facts["faults"], one.tally.outcomes[outcome.value], one.tally.trials
-                    )
-            rate = strata.interval
+            rate = _rate(members, weights, outcome.value, spec, progress)
             row[f"fit_{outcome.value}"] = rate.to_json()
             row[f"mission_{outcome.value}"] = {
                 end: -expm1(-getattr(rate, end) * hours * 1e-9) for end in ("low", "high", "estimate")
             }
         found.append(row)
     return found
+
+
+def _rate(
+    members: Sequence[CellSummary], weights: Mapping[str, float], outcome: str, spec: Spec, progress: Progress
+) -> Interval:
+    """The weighted sum of the modes' shares of an outcome, by how they were allocated."""
+    alpha = 1 - spec.stop.confidence
+    if spec.stop.allocation == "neyman":
+        pooled = Pooled(weights, alpha)
+        split = {one.facts["faults"]: one.parts(progress.batches(one.facts["cell"])) for one in members}
+        for batch in zip(*split.values(), strict=True):
+            pooled.update_binary(counts_of(dict(zip(split, batch, strict=True)), outcome))
+        return pooled.interval
+    strata = Stratified(weights, alpha)
+    for one in members:
+        if one.tally.trials:
+            strata.update_binary(one.facts["faults"], one.tally.outcomes[outcome], one.tally.trials)
+    return strata.interval
 
 
 def comparisons(cells: Sequence[CellSummary]) -> list[Json]:
@@ -251,5 +272,5 @@ def summarize(store: Store) -> Json:
         "name": spec.name, "hash": spec.hash, "complete": not due, "confidence": spec.stop.confidence,
         "sdc": spec.metrics.sdc, "sdc_inputs": spec.metrics.inputs, "samples": spec.data.samples,
         "trials": sum(final), "trial_seconds": seconds, "versions": held["versions"], "cells": rows,
-        "fit": fit_rates(cells, spec), "comparisons": comparisons(cells),
+        "fit": fit_rates(cells, spec, progress), "comparisons": comparisons(cells),
     }  # fmt: skip

@@ -173,9 +173,9 @@ def rapid(tmp_path: Path, trials: int, kills: int, seed: int) -> None:
 
 
 def test_many_kills(tmp_path: Path) -> None:
-    rapid(tmp_path, 120, 30, 2)
+    rapid(tmp_path, 80, 25, 2)
 
 
 @pytest.mark.slow
 def test_two_hundred_kills(tmp_path: Path) -> None:
-    rapid(tmp_path, 800, 200, 3)
+    rapid(tmp_path, 400, 200, 3)
