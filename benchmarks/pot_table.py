@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -70,11 +70,13 @@ class Ran:
     Attributes:
         schedule: The program's.
         result: Of the first input.
+        joules: Its energy with every entry of the machine's table at the lower, at the upper end of its band.
         outputs: Of every input that was run.
     """
 
     schedule: Schedule
     result: Result
+    joules: tuple[float, float]
     outputs: NDArray[Any]
 
 
@@ -103,7 +105,13 @@ def _network(report: Report, network: Network) -> None:
         ran = found[way.title] = on_machine(model, load_machine(way.machine, dict(way.settings)), samples)
         name = f"{network.name}, {way.title}"
         report(f"{name}: cycles", ran.result.cycles, "cycles", f"{way.scheme} on {way.machine}")
-        report(f"{name}: energy", 1e6 * ran.result.energy_joules, "µJ", "static energy included")
+        low, high = (1e6 * joules for joules in ran.joules)
+        report(
+            f"{name}: energy",
+            1e6 * ran.result.energy_joules,
+            "µJ",
+            f"bands of all entries: {low:,.0f} to {high:,.0f}",
+        )
         if judged.agreement is not None:
             share = 100 * judged.agreement.value
             report(
@@ -119,9 +127,18 @@ def _network(report: Report, network: Network) -> None:
     ratio = cores.result.cycles / ours.result.cycles
     target = f">= {OVER_CORES}"
     report(f"{network.name}: over the cores alone", ratio, "x", "end to end", target, ratio >= OVER_CORES)
-    energy = cores.result.energy_joules / ours.result.energy_joules
-    report(f"{network.name}: energy of the cores alone", energy, "x", "of the accelerator's, end to end")
+    for way in WAYS:
+        if way is not ARRAY and (text := _ranking(ours, found[way.title])):
+            energy = found[way.title].result.energy_joules / ours.result.energy_joules
+            report(f"{network.name}, {way.title}: energy to the first row's", energy, "x", text)
     _beside_v12(report, network.name, ours, cores)
+
+
+def _ranking(one: Ran, other: Ran) -> str:
+    """Bands of two energies, if they do not overlap: else neither is the smaller."""
+    apart = one.joules[1] < other.joules[0] or other.joules[1] < one.joules[0]
+    bands = (f"{1e6 * low:,.0f} to {1e6 * high:,.0f}" for low, high in (one.joules, other.joules))
+    return f"bands in µJ: {' and '.join(bands)}" if apart else ""
 
 
 def _judged(bench: Bench, text: str, samples: Samples, metric: str) -> tuple[ir.Model, Score, NDArray[Any]]:
@@ -144,13 +161,27 @@ def on_machine(graph: ir.Model, machine: Machine, samples: Samples) -> Ran:
     """A prepared network, for one input at a time, on a machine."""
     schedule = build(graph, machine)
     program = generate(schedule)
-    results = []
-    for index in range(RUN):
-        inputs = {name: array[index : index + 1] for name, array in samples.inputs.items()}
-        mode = "timed" if index == 0 else "functional"
-        results.append(api.simulate(program, inputs, mode, machine))
-    outputs = np.concatenate([next(iter(result.outputs.values())) for result in results])
-    return Ran(schedule, results[0], outputs)
+    feeds = [
+        {name: array[index : index + 1] for name, array in samples.inputs.items()} for index in range(RUN)
+    ]
+    first, *rest = (
+        api.simulate(program, inputs, mode, machine)
+        for inputs, mode in zip(feeds, ("timed", *["functional"] * (RUN - 1)), strict=True)
+    )
+    low, high = (
+        api.simulate(program, feeds[0], "timed", at_end(machine, end)).energy_joules
+        for end in ("low", "high")
+    )
+    outputs = np.concatenate([next(iter(result.outputs.values())) for result in (first, *rest)])
+    return Ran(schedule, first, (low, high), outputs)
+
+
+def at_end(machine: Machine, end: Literal["low", "high"]) -> Machine:
+    """The machine with every energy at one end of its band."""
+    entries = {
+        name: entry.model_copy(update={"pj": getattr(entry, end)}) for name, entry in machine.energy.items()
+    }
+    return machine.model_copy(update={"energy": entries})
 
 
 def _beside_v12(report: Report, name: str, ours: Ran, cores: Ran) -> None:
