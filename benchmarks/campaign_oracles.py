@@ -1,11 +1,12 @@
-"""Trials that somebody who knows all probabilities would plan beforehand."""
+"""What others would do: planners who know all probabilities, and the betting sequence as published."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
+from math import log, sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 
 from potluck.campaign.statistics.fixed import normal_quantile
 
@@ -39,3 +40,28 @@ def stratified_wilson_size(
         low, high = ((low + high) / 2, high) if reached else (low, (low + high) / 2)
     price = np.exp(low)
     return float(sum(sizes[int(np.argmin(square + price * sizes))] for square in squares))
+
+
+def hedged_capital(values: NDArray[np.float64], alpha: float) -> tuple[float, float]:
+    """Interval after all values in [0, 1], in their order, by the hedged capital process.
+
+    Waudby-Smith and Ramdas, JRSS B 86, 2024, section 4.4: bets lambda_t = sqrt(2 ln(2 / alpha) / (v t ln(1 + t))) on
+    either side, v the regularized variance of the values before t, at most 1 / (2 m) and 1 / (2 (1 - m)).
+    """
+    t = np.arange(1, values.size + 1)
+    mean = (0.5 + np.cumsum(values)) / (t + 1)
+    variance = (0.25 + np.cumsum((values - mean) ** 2)) / (t + 1)
+    before = np.concatenate([[0.25], variance[:-1]])
+    bets = np.sqrt(2 * log(2 / alpha) / (before * t * np.log1p(t)))
+
+    def lower(x: NDArray[np.float64]) -> float:
+        outside, inside = 0.0, float(x.mean())
+        for _ in range(40):
+            middle = (outside + inside) / 2
+            if middle <= 0:
+                return 0.0
+            wealth = float(np.log1p(np.minimum(bets, 0.5 / middle) * (x - middle)).sum())
+            outside, inside = (middle, inside) if wealth >= log(2 / alpha) else (outside, middle)
+        return outside
+
+    return lower(values), 1 - lower(1 - values)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.benchmarks.campaign_oracles import neyman_size, stratified_wilson_size
+from potluck.benchmarks.campaign_oracles import hedged_capital, neyman_size, stratified_wilson_size
 from potluck.campaign.statistics import (
     Binary,
     Bounded,
@@ -18,6 +18,7 @@ from potluck.campaign.statistics import (
     Pooled,
     Stop,
     Stratified,
+    bootstrap,
     clopper_pearson,
     leveugle,
     wilson,
@@ -127,7 +128,7 @@ def bounded(draw: Callable[[np.random.Generator, int], Floats], low: float, high
 
     def path(rng: np.random.Generator) -> Looks:
         sequence = Bounded(1 - LEVEL, low, high)
-        for batch in looks(0.1, 20):
+        for batch in looks(0.2, 40):
             yield sequence.update(draw(rng, batch)), sequence.trials
 
     return path
@@ -138,7 +139,7 @@ def stratified(of: Strata) -> Path:
 
     def path(rng: np.random.Generator) -> Looks:
         sequence = Stratified(of.named, 1 - LEVEL)
-        for batch in looks(0.1, 10 * len(of.weights)):
+        for batch in looks(0.2, 10 * len(of.weights)):
             for name, (events, trials) in of.strike(rng, sequence.allocate(batch)).items():
                 sequence.update_binary(name, events, trials)
             yield sequence.interval, sequence.trials
@@ -151,7 +152,7 @@ def pooled(of: Strata) -> Path:
 
     def path(rng: np.random.Generator) -> Looks:
         sequence = Pooled(of.named, 1 - LEVEL)
-        for batch in looks(0.1, 10 * len(of.weights)):
+        for batch in looks(0.2, 10 * len(of.weights)):
             interval = sequence.update_binary(of.strike(rng, sequence.allocate(batch)))
             yield interval, sequence.trials
 
@@ -169,7 +170,7 @@ def curve(place: int) -> Path:
 
     def path(rng: np.random.Generator) -> Looks:
         sequence = Curve(BITS, RATES, 1 - LEVEL)
-        for batch in looks(0.25, 100):
+        for batch in looks(0.4, 200):
             counts = sequence.draw(rng.random(batch))
             sequence.update(counts, rng.random(batch) < 1 - (1 - DEADLY) ** counts)
             yield sequence.interval(place), sequence.trials
@@ -195,7 +196,7 @@ def difference(first: float, second: float) -> Path:
 
     def path(rng: np.random.Generator) -> Looks:
         sequence = Bounded(1 - LEVEL, -1, 1)
-        for batch in looks(0.1, 20):
+        for batch in looks(0.2, 40):
             mark = rng.random(batch)
             interval = sequence.update((mark < first) * 1.0 - (mark < second))
             yield interval, sequence.trials
@@ -285,6 +286,40 @@ def _trials(path: Path, truth: float, seed: int) -> float:
     return campaigns(path, truth, Stop(MOST, half_width=GOAL * truth), REPEATS, seed)[2]
 
 
+def resampling(report: Report, count: int = CAMPAIGNS) -> None:
+    """The bootstrap of a number of trials fixed beforehand, where few of them carry the mean."""
+    for size in (100, 1000):
+        held = [
+            LOSSES
+            in bootstrap(losses(np.random.Generator(np.random.Philox(key=[8, number])), size), number, LEVEL)
+            for number in range(count)
+        ]
+        report(
+            f"coverage fixed-n bootstrap, dNLL, n {size}",
+            100 * float(np.mean(held)),
+            "%",
+            "approximate by nature",
+        )
+
+
+def published(report: Report) -> None:
+    """Half-widths of the hedged capital process over ours, on the same values."""
+    draws: dict[str, Callable[[np.random.Generator, int], Floats]] = {
+        "share of images": images,
+        "uniform": lambda rng, n: rng.random(n),
+        "events, p 0.01": lambda rng, n: np.where(rng.random(n) < 0.01, 1.0, 0.0),
+    }
+    for name, draw in draws.items():
+        for size in (1000, 10_000):
+            ratios = []
+            for number in range(REPEATS):
+                values = draw(np.random.Generator(np.random.Philox(key=[9, number])), size)
+                low, high = hedged_capital(values, 1 - LEVEL)
+                ratios.append((high - low) / 2 / Bounded(1 - LEVEL).update(values).half_width)
+            report(f"hedged capital over ours, {name}, n {size}", float(np.mean(ratios)), "x half-width",
+                   "Waudby-Smith and Ramdas 2024, one look at the end")  # fmt: skip
+
+
 def oracles(report: Report) -> None:
     """Trials of a sequence over those of somebody who knows p and fixes their number."""
     for p in (0.5, 0.01, 0.001):
@@ -332,6 +367,8 @@ def run(report: Report) -> None:
     """All figures."""
     coverage(report)
     fixed(report)
+    resampling(report)
+    published(report)
     oracles(report)
     strata(report)
     forcing(report)

@@ -15,11 +15,13 @@ from potluck.campaign.statistics import (
     Interval,
     Stop,
     bootstrap,
+    clipped_change,
     clopper_pearson,
     holm,
     leveugle,
     mcnemar,
     paired_bootstrap,
+    perplexity_ratio,
     sign_flip,
     wilson,
 )
@@ -99,6 +101,20 @@ def test_holm_by_hand() -> None:
     """0.01 x 4, 0.02 x 3, 0.03 x 2 (kept from falling), 0.5."""
     assert holm([0.5, 0.01, 0.03, 0.02]) == pytest.approx([0.5, 0.04, 0.06, 0.06])
     assert holm([0.9, 0.8]) == [1.0, 1.0] and holm([]) == []
+
+
+def test_perplexity() -> None:
+    """Changes of 0, ln 2, far out, not a number: two of four are clipped."""
+    change = clipped_change([1.0, 1.0 + np.log(2), 50.0, np.nan], 1.0, bound=2.0)
+    assert change.values.tolist() == pytest.approx([0, np.log(2), 2, 2]) and change.clipped == 0.5
+    assert clipped_change([-np.inf, np.inf], [0.0, 0.0]).values.tolist() == pytest.approx(
+        [-np.log(1000), np.log(1000)]
+    )
+    ratio = perplexity_ratio(Interval(0.0, np.log(4), np.log(2)))
+    assert (ratio.low, ratio.estimate, ratio.high) == pytest.approx((1, 2, 4))
+    for wrong in (lambda: clipped_change([1.0], np.nan), lambda: clipped_change([1.0], 1.0, 0.0)):
+        with pytest.raises(CampaignError):
+            wrong()
 
 
 def test_stopping() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from potluck.benchmarks.campaign_oracles import neyman_size, stratified_wilson_size
+from potluck.benchmarks.campaign_oracles import hedged_capital, neyman_size, stratified_wilson_size
 from potluck.benchmarks.campaign_statistics import (
     FIELDS,
     GOAL,
@@ -15,7 +16,7 @@ from potluck.benchmarks.campaign_statistics import (
     peeking,
     pooled,
 )
-from potluck.campaign.statistics import Stop, wilson
+from potluck.campaign.statistics import Bounded, Stop, wilson
 
 
 def _held(name: str, count: int) -> float:
@@ -55,3 +56,12 @@ def test_oracles() -> None:
     size = stratified_wilson_size([1.0], [0.25], 0.01)
     assert wilson(round(size / 4), round(size)).half_width == pytest.approx(0.01, rel=1e-2)
     assert stratified_wilson_size([0.5, 0.5], [0.1, 0.0], 0.01) > neyman_size([0.5, 0.5], [0.1, 0.0], 0.01)
+
+
+def test_bets_held_at_once_are_no_worse_than_chosen_ones() -> None:
+    """The published process is an interval around the mean, too; ours is about as wide."""
+    rng = np.random.default_rng(12)
+    for values, factor in ((rng.random(2000), 1.0), ((rng.random(2000) < 0.01) * 1.0, 1.15)):
+        low, high = hedged_capital(values, 0.05)
+        assert low < values.mean() < high
+        assert Bounded().update(values).half_width < factor * (high - low) / 2

@@ -8,6 +8,7 @@ from potluck.campaign.statistics.bounded import Bounded
 from potluck.campaign.statistics.fixed import bootstrap, clopper_pearson, leveugle, wilson
 from potluck.campaign.statistics.forced import Curve, FaultCount
 from potluck.campaign.statistics.interval import LEVEL, Interval
+from potluck.campaign.statistics.loss import clipped_change, perplexity_ratio
 from potluck.campaign.statistics.paired import holm, mcnemar, paired_bootstrap, sign_flip
 from potluck.campaign.statistics.pooled import Pooled
 from potluck.campaign.statistics.stopping import Stop
@@ -24,11 +25,13 @@ __all__ = [
     "Stop",
     "Stratified",
     "bootstrap",
+    "clipped_change",
     "clopper_pearson",
     "holm",
     "leveugle",
     "mcnemar",
     "paired_bootstrap",
+    "perplexity_ratio",
     "sign_flip",
     "wilson",
 ]

@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from potluck.campaign.statistics import portfolio
-from potluck.campaign.statistics.interval import RARE, Interval, check_alpha
+from potluck.campaign.statistics import betting
+from potluck.campaign.statistics.interval import Interval, check_alpha
 from potluck.isa.errors import CampaignError
 
 MANTISSA = 9
@@ -46,33 +46,25 @@ class Bounded:
     """A confidence sequence of a mean from values between two bounds, one per fault.
 
     Valid for any values whose mean given the past is the one asked for: neither independence of the images of one
-    fault (their mean is the fault's value) nor any distribution is assumed. See `portfolio` for the method; for values
-    0 and 1 it gives what `Binary` gives. Ends only ever move inwards, as all intervals hold at once.
+    fault (their mean is the fault's value) nor any distribution is assumed. See `betting` for the method; for values
+    0 and 1 it takes about as many trials as `Binary`. Ends only ever move inwards, as all intervals hold at once.
 
     Args:
         alpha: probability that any interval of the sequence misses the mean, at most.
         low: least possible value.
         high: greatest possible value.
-        prior: of the bets, see `Binary`; at most 1.
 
     Raises:
-        CampaignError: alpha or prior out of range, or no room between the bounds.
+        CampaignError: alpha out of range, or no room between the bounds.
     """
 
-    def __init__(
-        self, alpha: float = 0.05, low: float = 0.0, high: float = 1.0, prior: tuple[float, float] = RARE
-    ) -> None:
+    def __init__(self, alpha: float = 0.05, low: float = 0.0, high: float = 1.0) -> None:
         check_alpha(alpha)
-        if not (min(prior) > 0 and max(prior) <= 1):
-            raise CampaignError(
-                f"the law of bets has two parameters above 0 and at most 1, not {prior}", key="prior"
-            )
         if not -inf < low < high < inf:
             raise CampaignError(f"values are bounded by two finite numbers, not {low} and {high}")
         self.alpha = alpha
         self.low = float(low)
         self.high = float(high)
-        self.prior = prior
         self._below = _Histogram()  # values rounded down, for the lower end
         self._above = _Histogram()  # 1 - value rounded down, for the upper one
         self._trials = 0
@@ -152,8 +144,8 @@ class Bounded:
         if self._current:
             return
         threshold = -log(self.alpha)
-        low = portfolio.lower_bound(self._below.values, self._below.counts, threshold, self.prior)
-        high = 1 - portfolio.lower_bound(self._above.values, self._above.counts, threshold, self.prior[::-1])
+        low = betting.lower_bound(self._below.values, self._below.counts, threshold)
+        high = 1 - betting.lower_bound(self._above.values, self._above.counts, threshold)
         if max(low, self._ends[0]) <= min(high, self._ends[1]):
             self._ends = max(low, self._ends[0]), min(high, self._ends[1])
         self._current = True
@@ -162,7 +154,7 @@ class Bounded:
         """All that `from_state` needs, as plain JSON values."""
         self._solve()
         return {
-            "alpha": self.alpha, "low": self.low, "high": self.high, "prior": list(self.prior), "trials": self._trials,
+            "alpha": self.alpha, "low": self.low, "high": self.high, "trials": self._trials,
             "sums": list(self._sums), "ends": list(self._ends),
             "below": [self._below.values.tolist(), self._below.counts.tolist()],
             "above": [self._above.values.tolist(), self._above.counts.tolist()],
@@ -171,7 +163,7 @@ class Bounded:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         """Go on where `state` was taken."""
-        made = cls(state["alpha"], state["low"], state["high"], (state["prior"][0], state["prior"][1]))
+        made = cls(state["alpha"], state["low"], state["high"])
         made._trials, made._sums = state["trials"], (state["sums"][0], state["sums"][1])
         made._ends = state["ends"][0], state["ends"][1]
         for histogram, saved in ((made._below, state["below"]), (made._above, state["above"])):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from potluck.campaign.statistics.bounded import Bounded
-from potluck.campaign.statistics.interval import RARE, Interval
+from potluck.campaign.statistics.interval import Interval
 from potluck.campaign.statistics.strata import check_weights, spread
 from potluck.isa.errors import CampaignError
 
@@ -37,7 +37,6 @@ class Pooled:
         defence: share of a batch that goes as W_h. 1 / defence bounds what a trial can count for.
         low: least possible outcome.
         high: greatest possible outcome.
-        prior: of the bets, see `Bounded`.
 
     Raises:
         CampaignError: no strata, a negative weight, an unknown word, a defence outside (0, 1].
@@ -45,7 +44,7 @@ class Pooled:
 
     def __init__(
         self, weights: Mapping[str, float], alpha: float = 0.05, allocation: Allocation = "neyman",
-        defence: float = 0.5, low: float = 0.0, high: float = 1.0, prior: tuple[float, float] = RARE,
+        defence: float = 0.5, low: float = 0.0, high: float = 1.0,
     ) -> None:  # fmt: skip
         self.weights = check_weights(weights)
         if allocation not in get_args(Allocation):
@@ -64,7 +63,7 @@ class Pooled:
         self._share: NDArray[np.float64] = np.array(list(self.weights.values())) / self._total
         self._squares: NDArray[np.float64] = np.zeros(len(weights))  # of outcomes scaled to [0, 1]
         self._done: NDArray[np.int64] = np.zeros(len(weights), np.int64)
-        self._sequence = Bounded(alpha, 0.0, 1 / defence, prior)
+        self._sequence = Bounded(alpha, 0.0, 1 / defence)
 
     @property
     def trials(self) -> int:
