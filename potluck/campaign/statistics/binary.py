@@ -67,8 +67,8 @@ class Binary:
             self.successes += int(successes)
             self._trials += int(trials)
             low, high = self._solve()
-            if max(low, self._ends[0]) <= min(high, self._ends[1]):
-                self._ends = max(low, self._ends[0]), min(high, self._ends[1])
+            if low <= high:  # or the truth has been missed before
+                self._ends = low, high
         return self.interval
 
     @property
@@ -87,23 +87,22 @@ class Binary:
         return log_beta(a + s, b + n - s) - log_beta(a, b) - likelihood
 
     def _solve(self) -> tuple[float, float]:
-        """Both ends, rounded outwards."""
-        mean = self.successes / self._trials
-        ends = []
-        for limit in (0.0, 1.0):
-            inside, outside = mean, limit
-            if self.log_wealth(limit) < self._threshold:
-                ends.append(limit)
+        """Both ends, rounded outwards; one that is not ruled out by now stays where it is."""
+        s, n, (a, b) = self.successes, self._trials, self.prior
+        level = log_beta(a + s, b + n - s) - log_beta(a, b) - self._threshold
+        mean = s / n
+        ends = list(self._ends)
+        for place, end in enumerate(self._ends):
+            inside, outside = mean, end
+            if (mean <= end if place == 0 else mean >= end) or self.log_wealth(end) < self._threshold:
                 continue
-            while abs(outside - inside) > 1e-9 * abs(outside - mean):
-                middle = (inside + outside) / 2
-                if middle in (inside, outside):
-                    break
-                if self.log_wealth(middle) < self._threshold:
-                    inside = middle
+            while abs(outside - inside) > 1e-7 * abs(outside - mean):
+                p = (inside + outside) / 2
+                if s * log(p) + (n - s) * log1p(-p) > level:
+                    inside = p
                 else:
-                    outside = middle
-            ends.append(outside)
+                    outside = p
+            ends[place] = outside
         return ends[0], ends[1]
 
     def state(self) -> dict[str, Any]:
