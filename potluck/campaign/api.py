@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from potluck.campaign.bench import AS_IS
+from potluck.campaign.journal import Damage
 from potluck.campaign.report import print_summary, write_report
 from potluck.campaign.run import Step, begin, check_unchanged, work
 from potluck.campaign.schedulers import scheduler_of
@@ -30,11 +31,13 @@ class Result:
     Attributes:
         store: its folder.
         data: plain JSON values, see `potluck.campaign.summary.summarize`.
+        damage: what the run that gave this could not read of earlier ones' journals, and so did again.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, damage: Damage | None = None) -> None:
         self.store = store
         self.data = summarize(store)
+        self.damage = damage or Damage()
 
     @property
     def cells(self) -> list[dict[str, Any]]:
@@ -57,7 +60,12 @@ class Result:
 
     def print(self) -> None:
         """As ``potluck campaign report`` prints it."""
-        print_summary(self.data, Console())
+        console = Console()
+        print_summary(self.data, console)
+        torn, corrupt = self.damage.torn, self.damage.corrupt
+        if torn or corrupt:
+            console.print(f"journals: {torn} torn and {corrupt} damaged bytes, whose trials ran again",
+                          highlight=False, soft_wrap=True)  # fmt: skip
 
     def report(self, path: str | Path) -> Path:
         """Write an HTML page."""
@@ -72,7 +80,7 @@ class Campaign:
         faults: one or several fault models with the keys of the spec, such as ``{"kind": "uniform", "ber": 1e-4}``.
         protection: one or several stacks.
         data: arrays by input, and ``labels``, or the path of an .npz file; None where the network brings its own.
-        folder: where trials are kept; None: a temporary one, gone with this object.
+        folder: where trials are kept; None: a temporary one, gone with this object and its results.
         seed: of the faults.
         trials: of each cell at most.
         samples: inputs of a trial; 64, or all if there are fewer.
@@ -87,10 +95,10 @@ class Campaign:
         protection: str | Sequence[str] = "none", data: Mapping[str, Any] | str | Path | None = None,
         folder: str | Path | None = None, seed: int = 1, trials: int = 200, samples: int | None = None, **options: Any,
     ) -> None:  # fmt: skip
-        self._temporary = tempfile.TemporaryDirectory(prefix="potluck-campaign-") if folder is None else None
-        place = Path(self._temporary.name if self._temporary else folder or "")
+        temporary = tempfile.TemporaryDirectory(prefix="potluck-campaign-") if folder is None else None
+        place = Path(temporary.name if temporary else folder or "")
         place.mkdir(parents=True, exist_ok=True)
-        self.store = Store(place)
+        self.store = Store(place, temporary)
         given = {"model": _stored(program, place), "schemes": [AS_IS]} | dict(options.pop("network", {}))
         found = _data(data, place)
         if isinstance(program, Program):
@@ -150,12 +158,12 @@ def run(
             check_unchanged(spec, base, store)
         else:
             begin(spec, base, store)
-        workers = scheduler_of(scheduler, jobs)
+        workers, damage = scheduler_of(scheduler, jobs), Damage()
         try:
-            work(store, workers, step)
+            work(store, workers, step, damage)
         finally:
             workers.close()
-    return Result(store)
+    return Result(store, damage)
 
 
 def _stored(network: Any, place: Path) -> str:

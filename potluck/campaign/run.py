@@ -8,6 +8,7 @@ from typing import Any
 
 from potluck import api
 from potluck.campaign.bench import Bench
+from potluck.campaign.journal import Damage
 from potluck.campaign.plan import Progress
 from potluck.campaign.schedulers import Chunk, LostWorkers, Scheduler
 from potluck.campaign.spec import Spec
@@ -90,13 +91,16 @@ def flat(values: Any, prefix: str = "") -> dict[str, Any]:
     return {prefix: values}
 
 
-def work(store: Store, scheduler: Scheduler, step: Step = lambda done, most: None) -> Progress:
+def work(
+    store: Store, scheduler: Scheduler, step: Step = lambda done, most: None, damage: Damage | None = None
+) -> Progress:
     """Run what is missing of a registered campaign, and compact it.
 
     Args:
         store: its folder.
         scheduler: that runs trials.
         step: told of progress.
+        damage: to which bytes of journals are added that could not be read before; their trials run again.
 
     Returns:
         How far it came: to the end.
@@ -106,7 +110,7 @@ def work(store: Store, scheduler: Scheduler, step: Step = lambda done, most: Non
     """
     held, spec = store.registration(), store.spec()
     progress = Progress(spec, held["cells"])
-    progress.add(store.records(columns=["id", "outcome"]))
+    progress.add(store.records(damage, ["id", "outcome"]))
     losses, before = 0, progress.done
     while ids := progress.due():
         step(progress.done, progress.most)

@@ -34,10 +34,11 @@ class Store:
 
     Args:
         folder: exists if the campaign is registered.
+        owner: what deletes the folder when it is gone itself, if it is a temporary one.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path, owner: object = None) -> None:
+        self.folder, self.owner = Path(folder), owner
         self.journals = self.folder / "journal"
         self.tables = self.folder / "trials"
 

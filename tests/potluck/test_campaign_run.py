@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -169,6 +170,8 @@ def test_resume_does_what_is_missing(done: Path, tmp_path: Path) -> None:
     result = call("resume", path, "-j", "1")
     assert result.exit_code == 0, said(result)
     assert trials(path) == trials(done)
+    torn, corrupt = re.search(r"journals: (\d+) torn and (\d+) damaged bytes", result.output).groups()
+    assert int(torn) > 100 and int(corrupt) > 100
 
 
 @pytest.mark.parametrize(
