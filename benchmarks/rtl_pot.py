@@ -34,6 +34,7 @@ ROWS = (*SETS, ANY, BOOTH)
 OPERATOR = Design("multiplier_pe", {"Booth": 0})
 ACCUMULATOR = Design("pot_mac", {"CodeSet": 0}, {"control_i": "8'd0"})
 PPU = Design("pot_ppu")
+REQUANTIZER = Design("pot_requantizer")
 POST_ROUTE = {  # LUT and FF of a PE beyond QKeras's: (PYNQ-Z2, Kria)
     MSQ.name: ((4.1, 5.2), (14.9, 19.2)),
     APOT.name: ((10.8, 9.0), (17.1, 20.0)),
@@ -97,6 +98,8 @@ def run(report: Report) -> None:
             report(f"{row.name} / {name}: LUTs", ratio, "x", "issue 8", f"below {HALF}", ratio < HALF)
     post = fpga_resources(PPU)
     report("PPU: LUTs", post.lut, "LUT", f"with {post.dsp48} DSP48")
+    three = fpga_resources(REQUANTIZER)
+    report("requantizer of three laws: LUTs", three.lut, "LUT", f"with {three.dsp48} DSP48")
     for name, (luts, flip_flops) in POST_ROUTE.items():
         reference = f"post-route {luts[0]} (Z2), {luts[1]} (Kria)"
         report(f"{name} - {QKERAS}, PE: LUTs", macs[name].lut - macs[QKERAS.name].lut, "LUT", reference)
