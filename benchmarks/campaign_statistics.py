@@ -134,6 +134,20 @@ def bounded(draw: Callable[[np.random.Generator, int], Floats], low: float, high
     return path
 
 
+def simple(p: float) -> Path:
+    """Simple random sampling under the sequence that pooled strata and curves have."""
+
+    def path(rng: np.random.Generator) -> Looks:
+        sequence = Bounded(1 - LEVEL)
+        for batch in looks(0.2, 80):
+            events = int(rng.binomial(batch, p))
+            sequence.add([value for value, n in ((0, batch - events), (1, events)) if n],
+                         [n for n in (batch - events, events) if n])  # fmt: skip
+            yield sequence.interval, sequence.trials
+
+    return path
+
+
 def stratified(of: Strata) -> Path:
     """Strata at alpha / H under adaptive Neyman allocation."""
 
@@ -332,7 +346,7 @@ def oracles(report: Report) -> None:
 def strata(report: Report) -> None:
     """Trials with strata, without, and of oracles."""
     for of in (FIELDS, RARE, MODES, ALIKE):
-        plain = _trials(binary(of.truth), of.truth, 201)
+        plain = _trials(simple(of.truth), of.truth, 201)
         pool, union = _trials(pooled(of), of.truth, 202), _trials(stratified(of), of.truth, 203)
         normal = neyman_size(of.weights, of.events, GOAL * of.truth)
         score = stratified_wilson_size(of.weights, of.events, GOAL * of.truth)
@@ -357,7 +371,7 @@ def forcing(report: Report) -> None:
     report("forced faults: fewer", plain / force, "x",
            f"{force:,.0f}, simple random {plain:,.0f}; BER {rate:g}, P(K >= 1) {some:.3f}",
            ">= 3", plain / force >= 3)  # fmt: skip
-    each = sum(_trials(binary(deadly(r), 0.1), deadly(r), 206) for r in RATES)
+    each = sum(_trials(simple(deadly(r)), deadly(r), 206) for r in RATES)
     whole = max(_trials(curve(place), deadly(r), 207) for place, r in enumerate(RATES))
     report("one forced campaign for five BERs: fewer", each / whole, "x",
            f"{whole:,.0f}, simple random {each:,.0f}", ">= 3", each / whole >= 3)  # fmt: skip

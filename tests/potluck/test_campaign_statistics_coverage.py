@@ -11,10 +11,10 @@ from potluck.benchmarks.campaign_statistics import (
     GOAL,
     MOST,
     PATHS,
-    binary,
     campaigns,
     peeking,
     pooled,
+    simple,
 )
 from potluck.campaign.statistics import Bounded, Stop, wilson
 
@@ -45,7 +45,7 @@ def test_strata_save_trials() -> None:
     """A part of the campaigns that the benchmark's factor comes from."""
     stop = Stop(MOST, half_width=GOAL * FIELDS.truth)
     plain, strata = (
-        campaigns(p, FIELDS.truth, stop, 4, 9)[2] for p in (binary(FIELDS.truth), pooled(FIELDS))
+        campaigns(p, FIELDS.truth, stop, 4, 9)[2] for p in (simple(FIELDS.truth), pooled(FIELDS))
     )
     assert plain > 2.5 * strata
 
