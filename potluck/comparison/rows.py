@@ -95,7 +95,7 @@ class Comparison:
         Args:
             name: Of the row.
             scheme: What it is. A name may be followed by methods of `potluck.compiler.ptq.recipe`:
-                ``mxfp4:clip+gptq``.
+                ``mxfp4:clip+gptq``, and by the layers to keep higher: ``int4:better/first+last+sensitive=6``.
 
         Raises:
             ModelError: The scheme is unknown or does not fit the network.
@@ -104,7 +104,10 @@ class Comparison:
         methods: dict[str, Any] = {}
         if isinstance(scheme, str) and ":" in scheme:
             scheme, _, text = scheme.partition(":")
+            text, _, kept = text.partition("/")
             methods["ptq"] = text.replace("+", ",")
+            if kept:
+                methods["keep"] = tuple(kept.split("+"))
         plain = scheme in PLAIN
         used = recipe.parse(str(methods.get("ptq", self.bench.options.get("ptq", ""))))
         layers = not plain and MOVING.isdisjoint(used)

@@ -35,7 +35,8 @@ class Parameter:
         name: of the graph's value.
         clean: its values, in the type in which they are fed.
         buffers: of the program, in the order of addresses.
-        kind: ``values``, ``mx``, ``levels``, ``bias``, ``sums`` or ``factor`` (of an integer product).
+        kind: ``values``, ``mx``, ``levels``, ``bias``, ``sums`` or ``factor`` (of an integer product), or ``rows``: as
+            the graph has it, for operators that are no products.
         weights: of a bias or factor, the name of its product's weights.
         width: output channels of a slice.
         transposed: whether a matrix is [K, N].
@@ -162,9 +163,21 @@ def plain_values(p: Parameter, image: Image) -> Array:
     return _shaped(_join(found, _outputs(p.clean.shape, p.transposed), p.width), p.clean.shape, p.transposed)
 
 
+def row_values(p: Parameter, image: Image) -> Array:
+    """A tensor that lies in DRAM as it is in the graph."""
+    (buffer,) = p.buffers
+    return image.of(buffer).view(p.clean.dtype).reshape(p.clean.shape)
+
+
 def bias_values(p: Parameter, image: Image, slices: int) -> Array:
-    """FP32 biases; a slice's may be filled up."""
-    rows = [image.of(b).view(np.float32).reshape(slices // len(p.buffers), -1) for b in p.buffers]
+    """FP32 biases; a slice's may be filled up, and slices of zeros may share one place."""
+    rows = []
+    for buffer in p.buffers:
+        values = image.of(buffer).view(np.float32)
+        count = slices // len(p.buffers)
+        rows.append(
+            np.tile(values, (count, 1)) if values.size < count * p.width else values.reshape(count, -1)
+        )
     return _join(list(np.concatenate(rows)), p.clean.size, p.width).reshape(p.clean.shape)
 
 
@@ -177,7 +190,7 @@ def sums_and_factors(p: Parameter, image: Image, slices: int) -> tuple[Array, Ar
 
 
 DECODERS: dict[str, Callable[[Parameter, Image], Array]] = {
-    "mx": mx_values, "levels": level_values, "values": plain_values,
+    "mx": mx_values, "levels": level_values, "values": plain_values, "rows": row_values,
 }  # fmt: skip
 FILLED = 8
 """Slices are filled up to this many channels at most."""
@@ -189,6 +202,8 @@ def fitted(p: Parameter, image: Image) -> Parameter:
     Raises:
         DataError: none does; the layout is not one that can be taken back.
     """
+    if p.kind == "rows":
+        return p  # its caller compares
     outputs = {False: p.clean.shape[0], True: p.clean.shape[1] if p.clean.ndim == 2 else 0}
     count = sum(slices_of(b) for b in p.buffers if not b.layout.endswith("blocks"))
     for transposed, n in outputs.items():
@@ -217,14 +232,20 @@ def not_taken_back(name: str) -> DataError:
     )  # fmt: skip
 
 
-def buffers_by_tensor(manifest: Manifest, parts: Sequence[Part]) -> dict[str, tuple[Buffer, ...]]:
-    """The buffers that parts cover, by the tensor's name."""
+def buffers_by_tensor(
+    manifest: Manifest, parts: Sequence[Part], shared: bool = False
+) -> dict[str, tuple[Buffer, ...]]:
+    """The buffers that parts cover, by tensor; with ``shared`` also those of tensors that lie where another does."""
     names = {part.name.split("#")[0].removesuffix(".table") for part in parts}
+    places = {
+        buffer.address for buffer in manifest.buffers if buffer.name in names and buffer.region == "dram"
+    }
     found: dict[str, list[Buffer]] = {}
-    addresses = set()
+    taken = set()
     for buffer in sorted(manifest.buffers, key=lambda b: b.address):
-        if buffer.name in names and buffer.address not in addresses:
-            addresses.add(buffer.address)
+        place = (buffer.tensor if shared else "", buffer.address)
+        if (buffer.address in places if shared else buffer.name in names) and place not in taken:
+            taken.add(place)
             found.setdefault(buffer.tensor, []).append(buffer)
     return {name: tuple(buffers) for name, buffers in found.items()}
 

@@ -31,7 +31,7 @@ from potluck.inject.decode import (
     slices_of,
     sums_and_factors,
 )
-from potluck.inject.rewrite import runnable
+from potluck.inject.rewrite import runnable, with_biases
 from potluck.isa.elf import Program
 from potluck.isa.errors import DataError
 from potluck.isa.manifest import Buffer
@@ -151,12 +151,19 @@ def reference(model: ir.Model, program: Program, parts: Sequence[Part], base: in
     proto = ir.to_proto(model)
     constants, tensors = initializers(proto), buffers_by_tensor(program.manifest, parts)
     image = Image(parts, [part.clean for part in parts], base)
-    wanted, zeros = _parameters(proto, constants, tensors)
+    shared = buffers_by_tensor(program.manifest, parts, shared=True)
+    biases = with_biases(proto, shared)
+    known = {name: held for name, held in tensors.items() if name not in biases}
+    wanted, zeros = _parameters(proto, constants, known)
+    wanted += [
+        Parameter(name, zero, shared[name], "bias", weights) for name, (weights, zero) in biases.items()
+    ]
     weights = {p.name: fitted(p, image) for p in wanted if p.kind in DECODERS}
     made = [weights.get(p.name) or replace(p, width=weights[p.weights].width) for p in wanted]
     types = {"levels": TensorProto.INT16, "sums": TensorProto.INT32}
+    of_array = helper.np_dtype_to_tensor_dtype
     graph_inputs = [
-        helper.make_tensor_value_info(p.name, types.get(p.kind, TensorProto.FLOAT), p.clean.shape)
+        helper.make_tensor_value_info(p.name, types.get(p.kind) or of_array(p.clean.dtype), p.clean.shape)
         for p in made
     ]
     fed = {p.name for p in made}
@@ -208,9 +215,12 @@ def _parameters(
             if len(node.input) > 2 and node.input[2] in tensors:
                 name = node.input[2]
                 found[name] = Parameter(name, constants[name], tensors[name], "bias", weight)
-    for name in tensors:
-        if name not in found:
+    for name, buffers in tensors.items():
+        if name in found:
+            continue
+        if name not in constants or len(buffers) != 1 or buffers[0].bytes != constants[name].nbytes:
             raise not_taken_back(name)
+        found[name] = Parameter(name, constants[name], buffers, "rows")
     return list(found.values()), zeros
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import helper, numpy_helper, parser
 
 from potluck.compiler.functions.mx import BLOCKS
@@ -83,6 +84,35 @@ _MX = """
   y = Slice (flat, zero, length, along)
 }}
 """
+
+
+def with_biases(proto: onnx.ModelProto, names: Collection[str]) -> dict[str, tuple[str, NDArray[np.float32]]]:
+    """Let products add the biases of zeros that the program gives them, as faults may change those.
+
+    Args:
+        proto: rewritten in place.
+        names: tensors of the program.
+
+    Returns:
+        By a bias's name, its product's weights and its values, which the graph does not hold.
+    """
+    widths = {t.name: t.dims[-1] for t in proto.graph.initializer if t.dims}
+    for node in proto.graph.node:  # dequantized weights have the shape of their codes
+        if node.op_type == "DequantizeLinear" and node.input[0] in widths:
+            widths[node.output[0]] = widths[node.input[0]]
+    found, nodes = {}, []
+    for node in proto.graph.node:
+        nodes.append(node)
+        bias = f"{node.name or node.output[0]}_bias"
+        if node.op_type != "MatMul" or bias not in names or node.input[1] not in widths:
+            continue
+        found[bias] = node.input[1], np.zeros(widths[node.input[1]], np.float32)
+        result = node.output[0]
+        node.output[0] = f"{result}_product"
+        nodes.append(helper.make_node("Add", [node.output[0], bias], [result]))
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    return found
 
 
 def runnable(

@@ -7,7 +7,9 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 from typer.testing import CliRunner
 
 from potluck.cli import app
@@ -308,3 +310,50 @@ def test_words_of_parts_are_the_programs_bytes() -> None:
     at = buffer.address - section.address
     assert np.array_equal(as_words(section.data[at : at + 32 * part.count]), part.clean)
     assert set(NAMED) == {"ondie+CRC", "ondie+RG", "RG alone (compat_artifact)", "ondie+top4"}
+
+
+def _tokens_model(path: Path) -> None:
+    """A table of embeddings, a gain, and two products without biases: constants that are no product's weights."""
+    rng = np.random.Generator(np.random.Philox(3))
+    held = {"table": (50, 64), "gain": (64,), "first": (64, 96), "second": (96, 64)}
+    constants = [
+        numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name)
+        for name, shape in held.items()
+    ]
+    nodes = [
+        helper.make_node("Gather", ["table", "tokens"], ["rows"], "rows"),
+        helper.make_node("Mul", ["rows", "gain"], ["scaled"], "scaled"),
+        helper.make_node("MatMul", ["scaled", "first"], ["wide"], "wide"),
+        helper.make_node("Sigmoid", ["wide"], ["positive"], "positive"),
+        helper.make_node("MatMul", ["positive", "second"], ["answers"], "answers"),
+    ]
+    inputs = [helper.make_tensor_value_info("tokens", onnx.TensorProto.INT64, [1, 8])]
+    outputs = [helper.make_tensor_value_info("answers", onnx.TensorProto.FLOAT, [1, 8, 64])]
+    graph = helper.make_graph(nodes, "tokens", inputs, outputs, constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path)
+
+
+@pytest.mark.parametrize("scheme", [None, "mxfp8", "int8"])
+def test_constants_of_any_operator_come_back(scheme: str | None, tmp_path: Path) -> None:
+    """Embeddings, gains, and biases of zeros that the program adds and that products share."""
+    path = tmp_path / "tokens.onnx"
+    _tokens_model(path)
+    tokens = np.random.Generator(np.random.Philox(4)).integers(0, 50, (3, 8))
+    one = load_target(path, scheme, load_machine("spatz-mx"), {"tokens": tokens}, 3, "onnx")
+    assert one.fast is not None
+    clean = [part.clean for part in one.parts]
+    golden = one.simulated(clean)
+    near = (
+        1e-2 if scheme == "mxfp8" else 1e-4
+    )  # a sum that rounds otherwise may be quantized to the next code
+    assert np.abs(one.fast.run(one.inputs, clean) - golden).max() <= near * np.abs(golden).max()
+    for number, part in enumerate(one.parts):
+        if part.role != "elements":
+            continue
+        words = [w.copy() for w in clean]
+        raw = words[number].view(np.uint8).reshape(-1)
+        raw[3 : min(raw.size, part.clean.nbytes) : 64] ^= 0x40 if "bias" in part.name else 0x08
+        fast, exact = one.fast.run(one.inputs, words), one.simulated(words)
+        assert np.array_equal(np.isnan(fast), np.isnan(exact)), part.name
+        assert np.nanmean(np.abs(fast - exact)) <= near * np.nanmax(np.abs(exact)), part.name
+        assert not np.array_equal(exact, golden), part.name
