@@ -136,6 +136,13 @@ def test_two_sources_of_one_name_need_labels(tmp_path: Path) -> None:
     cells(spec(tmp_path, twice + 'label = "again"\n'), tmp_path)
 
 
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "examples/campaigns").glob("*.toml")), ids=lambda path: path.stem
+)
+def test_examples_are_specifications(path: Path) -> None:
+    assert cells(load_spec(path), path.parent)
+
+
 def test_the_published_schema_is_the_spec(tmp_path: Path) -> None:
     held = json.loads((ROOT / "docs" / "campaign.schema.json").read_text())
     assert held == schema(), "potluck campaign schema -o docs/campaign.schema.json"
