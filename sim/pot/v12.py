@@ -45,7 +45,7 @@ def tile_events(tile: Tile, units: int, broadcast: int, post: int) -> int:
 
 
 def tile_cycles(tile: Tile, units: int, broadcast: int, post: int) -> int:
-    """The same in closed form, exactly.
+    """The same, exactly, in closed form where units and not their scheduler are what blocks wait for.
 
     Events only wait for others, so the end is the longest of a few chains. A row block passes through the broadcast,
     its rounds of blocks (each as slow as the slowest of PPU, unit and dispatch) and the poll of the units that follow
@@ -53,8 +53,10 @@ def tile_cycles(tile: Tile, units: int, broadcast: int, post: int) -> int:
     """
     dispatch = FETCH + START + NEXT
     work = START + 1 + tile.lines + PIPELINE  # of a unit for one block
+    if dispatch * units > work + HANDOVER:  # many units and short blocks: PPU, dispatch and polls interleave
+        return tile_events(tile, units, broadcast, post)
     rounds, last = -(-tile.blocks // units), (tile.blocks - 1) % units
-    slowest, after = max(post, work + HANDOVER, dispatch * units), (units - last) * POLL
+    slowest, after = max(post, work + HANDOVER), (units - last) * POLL
     lead = (
         HEADER + broadcast * tile.lines + FETCH + dispatch * last + work
     )  # from poll to the last unit's first block

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from potluck.benchmarks.pot_networks import NETWORKS
@@ -34,6 +34,8 @@ TILES = st.builds(
 
 
 @given(TILES, st.sampled_from([1, 2, 4, 8, 16]), st.integers(1, 4), st.integers(1, 120))
+@example(Tile(1, 16, 4, True, True), 16, 1, 1)  # polls come to the last unit later than its result
+@example(Tile(6, 23, 4, True, True), 16, 1, 91)  # PPU and dispatch are as slow as each other
 def test_the_closed_form_is_exact(tile: Tile, units: int, broadcast: int, post: int) -> None:
     assert tile_cycles(tile, units, broadcast, post) == tile_events(tile, units, broadcast, post)
 
