@@ -33,6 +33,21 @@ TRANSFER = TARGET + END
 _run_channel = through(RUN_CHANNEL)
 
 
+@numba.njit(nogil=True, inline="always")
+def _field(offset: Any, which: Any, shifts: NDArray[Any]) -> Any:
+    """A field of an offset's address: 0 the channel, 5 the row."""
+    return offset >> shifts[which, 0] & (np.int64(1) << shifts[which, 1]) - 1
+
+
+@numba.njit(nogil=True, inline="always")
+def _bank(offset: Any, shifts: NDArray[Any]) -> Any:
+    """The number of an offset's bank in its channel."""
+    number = np.int64(0)
+    for which in range(1, 5):
+        number = number << shifts[which, 1] | _field(offset, which, shifts)
+    return number
+
+
 @numba.njit(nogil=True, cache=True)
 def run_all(
     offsets: NDArray[Any], arrivals: NDArray[Any], writes: NDArray[Any], done: NDArray[Any], shifts: NDArray[Any],
@@ -54,7 +69,7 @@ def run_all(
     channel_of = np.empty(n, np.int64)
     begin = np.zeros(channels + 1, np.int64)
     for k in range(n):
-        c = offsets[k] >> shifts[0, 0] & (1 << shifts[0, 1]) - 1
+        c = _field(offsets[k], 0, shifts)
         channel_of[k] = c
         begin[c + 1] += 1
     for c in range(channels):
@@ -66,17 +81,8 @@ def run_all(
         place = at[channel_of[k]]
         at[channel_of[k]] += 1
         order[place] = k
-        number = np.int64(0)
-        for field in range(1, 5):
-            number = (number << shifts[field, 1]) | (
-                offsets[k] >> shifts[field, 0] & (1 << shifts[field, 1]) - 1
-            )
-        requests[place, ARRIVAL], requests[place, BANK], requests[place, WRITES] = (
-            arrivals[k],
-            number,
-            writes[k],
-        )
-        requests[place, REQUESTED] = offsets[k] >> shifts[5, 0] & (1 << shifts[5, 1]) - 1
+        requests[place, ARRIVAL], requests[place, BANK] = arrivals[k], _bank(offsets[k], shifts)
+        requests[place, WRITES], requests[place, REQUESTED] = writes[k], _field(offsets[k], 5, shifts)
     latest = np.int64(0)
     for c in range(channels):
         a, b = begin[c], begin[c + 1]
@@ -127,13 +133,7 @@ def _fill(
     Returns:
         Requests, and beats of all channels.
     """
-    one = np.int64(1)
-    block, channels = shifts[0, 0], one << shifts[0, 1]
-    row_shift, row_mask = shifts[5, 0], (one << shifts[5, 1]) - 1
-    pc_shift, rank_shift, group_shift, bank_shift = shifts[1, 0], shifts[2, 0], shifts[3, 0], shifts[4, 0]
-    pc_mask, rank_mask, group_mask, bank_mask = (
-        (one << shifts[1, 1]) - 1, (one << shifts[2, 1]) - 1, (one << shifts[3, 1]) - 1, (one << shifts[4, 1]) - 1,
-    )  # fmt: skip
+    block, channels = shifts[0, 0], np.int64(1) << shifts[0, 1]
     cycle, n = begin, 0
     clock, clock_of = np.int64(0), np.int64(-1)
     for row in range(rows):
@@ -147,12 +147,12 @@ def _fill(
                 now = cycle + max(offset, low) // width - beat
                 if now != clock_of:
                     clock, clock_of = (now * ratio[0] + ratio[1] - 1) // ratio[1], now
-                bank = (offset >> pc_shift) & pc_mask
-                bank = bank << shifts[2, 1] | (offset >> rank_shift) & rank_mask
-                bank = bank << shifts[3, 1] | (offset >> group_shift) & group_mask
-                bank = bank << shifts[4, 1] | (offset >> bank_shift) & bank_mask
-                requests[n, ARRIVAL], requests[n, BANK], requests[n, WRITES] = clock, bank, write
-                requests[n, REQUESTED], requests[n, STATE] = (offset >> row_shift) & row_mask, 0
+                requests[n, ARRIVAL], requests[n, BANK], requests[n, WRITES] = (
+                    clock,
+                    _bank(offset, shifts),
+                    write,
+                )
+                requests[n, REQUESTED], requests[n, STATE] = _field(offset, 5, shifts), 0
                 n += 1
             number += channels
         cycle += (end - 1) // width - beat + 1
