@@ -226,6 +226,12 @@ def _asked(hart: NDArray[Any], reason: int, registers: int) -> int:
 
 
 @numba.njit(nogil=True, cache=True)
+def _stuck(hart: NDArray[Any], control: NDArray[Any]) -> bool:
+    """Whether a hart stopped for something that it does not ask of the cluster."""
+    return bool(hart[T_PHASE] == STOPPED and _asked(hart, hart[T_REASON], control[REGISTERS]) == NOTHING)
+
+
+@numba.njit(nogil=True, cache=True)
 def _carry_out(
     timed: bool, number: int, table: NDArray[Any], control: NDArray[Any], dma: DmaArrays, log: NDArray[Any]
 ) -> bool:
@@ -351,13 +357,8 @@ def run_rounds(
                 control[ASKS] = REASON
                 return number
         if control[AT] < 0:
-            for number in range(
-                harts
-            ):  # all, before one goes on alone: those that stopped for Python may go on together
-                if (
-                    table[number, T_PHASE] == STOPPED
-                    and _asked(table[number], table[number, T_REASON], control[REGISTERS]) == NOTHING
-                ):
+            for number in range(harts):  # all are answered before one goes on: they may go on together
+                if _stuck(table[number], control):
                     control[ASKS] = REASON
                     return number
             events, parked = 0, 0
@@ -371,10 +372,10 @@ def run_rounds(
             for number in range(harts):
                 hart = table[number]
                 _go_on(timed, hart, log)
+                if _stuck(hart, control):
+                    control[ASKS] = REASON
+                    return number
                 if hart[T_PHASE] == STOPPED:
-                    if _asked(hart, hart[T_REASON], control[REGISTERS]) == NOTHING:
-                        control[ASKS] = REASON
-                        return number
                     hart[T_PHASE] = HELD
                 events += 1 if hart[T_PHASE] == HELD or hart[T_PHASE] == TAKEN_OVER else 0
                 parked += 1 if hart[T_PHASE] == PARKED else 0
