@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,12 +89,35 @@ class Judge:
                 key="data.path",
             )
 
+    # What follows from the golden answers is the same for every trial.
+
+    @staticmethod
+    def _by_position(answers: Array) -> Rows:
+        """Float64 (n, positions, classes)."""
+        return np.asarray(answers, np.float64).reshape(len(answers), -1, np.shape(answers)[-1])
+
+    @cached_property
+    def _rows(self) -> Rows:
+        return self._by_position(self.golden)
+
+    @cached_property
+    def _top(self) -> NDArray[np.int64]:
+        return np.asarray(self._rows.argmax(-1))
+
+    @cached_property
+    def _golden_logs(self) -> Rows:
+        return self._logs(self._rows)
+
+    @cached_property
+    def _probabilities(self) -> bool:
+        if self.metrics.outputs != "auto":
+            return self.metrics.outputs == "probabilities"
+        sums = np.abs(self._rows.sum(-1) - 1)
+        return bool((self._rows >= 0).all() and (sums < 1e-3).all())
+
     def measures(self, answers: Array) -> Measures:
         """Of answers with the golden ones' shape."""
-        count = len(self.golden)
-        golden, given = (
-            np.asarray(a, np.float64).reshape(count, -1, np.shape(a)[-1]) for a in (self.golden, answers)
-        )
+        golden, given = self._rows, self._by_position(answers)
         bad = ~np.isfinite(given) & np.isfinite(golden)
         spoiled = bad.any(axis=(1, 2))
         alike = np.ascontiguousarray(self.golden).tobytes() == np.ascontiguousarray(answers).tobytes()
@@ -103,13 +127,13 @@ class Judge:
         hits = dict.fromkeys(CRITERIA, 0) | {"difference": int((~(moved <= limit)).sum())}
         if golden.shape[-1] < 2:
             return Measures(hits, int(spoiled.sum()), float("nan"), float("nan"), 0, alike)
-        top = golden.argmax(-1)
+        top = self._top
         labels = top if self.labels is None else np.asarray(self.labels, np.int64).reshape(top.shape)
         clean = np.where(np.isnan(given), -np.inf, given)
         lost = np.isnan(given).any(-1)  # as top_share has it: NaN among the outputs is a wrong answer
         chosen = np.where(lost, -1, clean.argmax(-1))
         rank = (clean > np.take_along_axis(clean, top[..., None], -1)).sum(-1)
-        before, after = self._logs(golden), self._logs(given)
+        before, after = self._golden_logs, self._logs(given)
         confidence = np.exp(
             [np.take_along_axis(logs, top[..., None], -1)[..., 0] for logs in (before, after)]
         )
@@ -136,13 +160,8 @@ class Judge:
 
     def _logs(self, values: Rows) -> Rows:
         """Logarithms of the classes' probabilities; NaN where a value is NaN."""
-        kind = self.metrics.outputs
-        if kind == "auto":
-            golden = np.asarray(self.golden, np.float64)
-            sums = np.abs(golden.sum(-1) - 1)
-            kind = "probabilities" if (golden >= 0).all() and (sums < 1e-3).all() else "logits"
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            if kind == "probabilities":
+            if self._probabilities:
                 return np.asarray(np.log(np.maximum(values, 0.0)))
             finite = np.nan_to_num(values, nan=np.nan, posinf=np.finfo(np.float64).max / 4)
             shifted = finite - finite.max(-1, keepdims=True)
