@@ -39,6 +39,8 @@ from potluck.sim.rounds import (
     LINKS,
     NOBODY,
     PARKED,
+    PAUSE,
+    PAUSED,
     REASON,
     REGISTERS,
     RELEASE,
@@ -100,6 +102,11 @@ class Cluster:
         self.threads = threads or 1
         self.exit_code: int | None = None
         self.host_seconds = 0.0
+        self.watches_transfers = False  # whether every transfer of the DMA comes to _handle
+        self.table = np.zeros((len(self.harts), TABLE), np.int64)
+        self.control = np.zeros(CONTROL, np.int64)
+        self.control[[AT, PAUSE]] = -1
+        self.control[REGISTERS] = -1 if self.kernel else machine.memory.registers_base
         for hart in self.harts:
             self.memory.attach(hart.state)
             hart.memory = self.memory
@@ -158,16 +165,16 @@ class Cluster:
             self.memory.write_tensor(tensor, np.asarray(inputs[name]))
 
     def _loop(self, helper: Helper, waiting: dict[int, Event]) -> None:
-        """Harts in rounds; ends also before the first atomic access, in code that was not loaded."""
+        """Harts in rounds, to the last one or to that before which ``control`` says to pause.
+
+        It ends also before the first atomic access, in code that was not loaded."""
         for hart in self.harts if len(self.harts) > 1 else []:
             hart.state["turn"] = 0
-        table, control = np.zeros((len(self.harts), TABLE), np.int64), np.zeros(CONTROL, np.int64)
-        control[[AT, REGISTERS]] = -1, -1 if self.kernel else self.machine.memory.registers_base
-        log = np.zeros((0, 2), np.int64)
+        table, control, log = self.table, self.control, np.zeros((0, 2), np.int64)
         taken: dict[int, Event | Exception] = {}  # events that are carried out here
         atomic = False
         while True:
-            control[SHARED] = self.pot is not None and self.pot.pending
+            control[SHARED] = self.watches_transfers or (self.pot is not None and self.pot.pending)
             control[LAST_ROUND] = atomic or self.exit_code is not None
             for hart, line in zip(self.harts, table, strict=True):
                 hart.fill(line)
@@ -179,7 +186,7 @@ class Cluster:
             waiting.clear()  # compiled code parks and releases harts, too: only the table knows who waits, and where
             for at in np.flatnonzero(table[:, T_PHASE] == PARKED).tolist():
                 waiting[at] = self.harts[at].here(self.machine.memory.registers_base + BARRIER)
-            if asks == ROUND_OVER:
+            if asks in (ROUND_OVER, PAUSED):
                 return
             if asks == NOBODY:
                 raise EndlessError("every hart has stopped and hart 0 did not exit")
@@ -191,6 +198,8 @@ class Cluster:
                     if links:
                         raise
                     event = error
+                if isinstance(event, Event) and event.address is not None and self._opened(event):
+                    event = None  # the instruction is executed again
                 if event is not None:
                     taken[number] = event
                 line[T_PHASE] = RUNS if event is None else TAKEN_OVER
@@ -214,6 +223,10 @@ class Cluster:
                     its[T_PHASE] = PARKED
                 elif its[T_PHASE] == PARKED:
                     its[T_PHASE] = RUNS
+
+    def _opened(self, event: Event) -> bool:
+        """Whether the access that a hart stopped for is possible now; see `potluck.sim.checkpoints.stage`."""
+        return False
 
     def _loop_traced(self, waiting: dict[int, Event]) -> None:
         """The same in Python, which sees every event: for runs whose every instruction is written down."""

@@ -44,6 +44,7 @@ from potluck.sim.transfers import (
     WAITING,
     WIDTH,
     WRITABLE,
+    WRITABLE_END,
     WRITTEN,
     DmaArrays,
     enter,
@@ -126,6 +127,7 @@ class Dma:
             (LATENCY, keys.dram.latency_cycles), (L1_BASE, layout.l1_base), (L1_BYTES, self.memory.l1.size),
             (L1_HOST, self.memory.l1.ctypes.data), (DRAM_BASE, layout.dram_base), (DRAM_BYTES, self.memory.dram.size),
             (DRAM_HOST, self.memory.dram.ctypes.data), (WRITABLE, self.memory.first_writable),
+            (WRITABLE_END, layout.dram_base + self.memory.dram.size),
         ):  # fmt: skip
             fixed[word] = value
         channels = self.dram.channels if self.dram else 0

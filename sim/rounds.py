@@ -73,12 +73,14 @@ TABLE = 25
 RUNS, HELD, TAKEN_OVER, PARKED, ENDED, LINKS, STOPPED = range(7)
 LONG = 3000  # instructions to the next event that are worth a second thread
 # Words of the control record: what Python is asked for, which hart's event is next (-1: harts run), whether to end with
-# this round, the address of the cluster's registers (-1: a process has none), and whether others use DRAM in the order
-# of time, so that Python has to queue the DMA's transfers.
-ASKS, AT, LAST_ROUND, REGISTERS, SHARED = range(5)
-CONTROL = 5
-# What Python is asked for: why a hart stopped, an event, to release the barrier, somebody that runs, nothing.
-REASON, CARRY_OUT, RELEASE, NOBODY, ROUND_OVER = range(5)
+# this round, the address of the cluster's registers (-1: a process has none), whether Python has to queue the DMA's
+# transfers (others use DRAM in the order of time, or somebody watches), how many rounds have begun, whether the last of
+# them is under way, and before which round to pause (-1: never).
+ASKS, AT, LAST_ROUND, REGISTERS, SHARED, ROUNDS, BEGUN, PAUSE = range(8)
+CONTROL = 8
+# What Python is asked for: why a hart stopped, an event, to release the barrier, somebody that runs; or nothing, as the
+# last round is over, or as that one comes before which to pause.
+REASON, CARRY_OUT, RELEASE, NOBODY, ROUND_OVER, PAUSED = range(6)
 
 _RECORD, _STATE_SIZE, _INFO, _TWO, _MEMO, _CAUSES, _WAYS, _JUMP = (
     np.int64(n) for n in (RECORD, STATE_SIZE, INFO, 2, 8, len(CAUSES), WAYS, JUMP_WORDS)
@@ -357,6 +359,12 @@ def run_rounds(
                 control[ASKS] = REASON
                 return number
         if control[AT] < 0:
+            if control[BEGUN] == 0:
+                if control[ROUNDS] == control[PAUSE]:
+                    control[ASKS] = PAUSED
+                    return 0
+                control[ROUNDS] += 1
+                control[BEGUN] = 1
             for number in range(harts):  # all are answered before one goes on: they may go on together
                 if _stuck(table[number], control):
                     control[ASKS] = REASON
@@ -380,6 +388,7 @@ def run_rounds(
                 events += 1 if hart[T_PHASE] == HELD or hart[T_PHASE] == TAKEN_OVER else 0
                 parked += 1 if hart[T_PHASE] == PARKED else 0
             if events == 0:
+                control[BEGUN] = 0
                 control[ASKS] = RELEASE if parked > 0 else NOBODY
                 if parked == 0 or not _release(timed, table, log):
                     return 0
@@ -405,7 +414,7 @@ def run_rounds(
                 if table[other, T_PHASE] == LINKS:
                     control[ASKS] = REASON
                     return other
-        control[AT] = -1
+        control[AT], control[BEGUN] = -1, 0
         if control[LAST_ROUND] != 0:
             control[ASKS] = ROUND_OVER
             return 0

@@ -38,8 +38,8 @@ COUNT, WAITING, HEAD, TAIL, BUSY, READ, WRITTEN, IN_L1 = range(8)
 RECORD = 8
 # Words of what is fixed: the bus in bytes, cycles of set-up, path and latency, memories, and what is write-protected.
 WIDTH, SETUP, PATH, LATENCY, L1_BASE, L1_BYTES, L1_HOST, DRAM_BASE, DRAM_BYTES, DRAM_HOST, WRITABLE, BURST, MODELED, \
-    PIECE, MODELED_IN_ALL = range(15)  # fmt: skip
-FIXED = 15
+    PIECE, MODELED_IN_ALL, WRITABLE_END = range(16)  # fmt: skip
+FIXED = 16
 MOVED, MOVED_DRAM = 0, 1  # columns of ``moved``
 CHANNEL, HART = np.int64(0), np.int64(1)  # kinds of tasks
 WORTH = 4096  # bytes of DRAM that are worth a second thread
@@ -145,9 +145,11 @@ def queue_copy(hart: int, size: int, two_dimensional: bool, request: int, dma: D
     here, far_in = _host(source, step_in, rows, size, fixed)
     there, far_out = _host(target, step_out, rows, size, fixed)
     low_in, low_out = min(np.int64(0), (rows - 1) * step_in), min(np.int64(0), (rows - 1) * step_out)
-    if here == 0 or there == 0 or (far_out and target + low_out < fixed[WRITABLE]):
-        return False
     long_in, long_out = abs(step_in) * (rows - 1) + size, abs(step_out) * (rows - 1) + size
+    if here == 0 or there == 0:
+        return False
+    if far_out and (target + low_out < fixed[WRITABLE] or target + low_out + long_out > fixed[WRITABLE_END]):
+        return False
     if here + low_in < there + low_out + long_out and there + low_out < here + low_in + long_in:
         return False
     for row in range(rows):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -172,7 +172,7 @@ class Bench:
             if made.samples < spec.data.samples:
                 raise CampaignError(f"asks for {spec.data.samples} inputs, there are {made.samples}",
                                     key="data.samples")  # fmt: skip
-            self._targets[scheme] = made
+            self._targets[scheme] = replace(made, folder=self.folder / "golden")
         return self._targets[scheme]
 
     def arm(self, cell: Cell) -> Arm:

@@ -18,6 +18,9 @@ from potluck.inject.reference import NotExact, Reference, reference
 from potluck.isa.elf import Program
 from potluck.isa.errors import DataError, EndlessError, ExitError, MachineError, TrapError
 from potluck.isa.machine import Machine
+from potluck.sim.checkpoints.replay import Patch
+from potluck.sim.checkpoints.runs import FaultyRuns
+from potluck.sim.checkpoints.stage import Outside, supported
 from potluck.sim.dram.attach import mapping_of
 from potluck.sim.dram.mapping import Mapping as DramMapping
 from potluck.sim.ecc.interface import Words
@@ -61,6 +64,9 @@ class Target:
         labels: class of each sample; None: answers are compared with the fault-free ones.
         fast: the same network on onnxruntime; None: the machine runs everything.
         strict: never leave onnxruntime (engine ``onnx``), but refuse what it cannot do.
+        folder: where processes share the machine's golden runs; None: this process keeps its own.
+        checkpoints: whether the machine begins at checkpoints of golden runs, and ends where it equals them; else all
+            runs go from start to end. Answers are the same.
     """
 
     program: Program
@@ -69,6 +75,8 @@ class Target:
     labels: Array | None
     fast: Reference | None
     strict: bool = False
+    folder: Path | None = None
+    checkpoints: bool = True
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
@@ -98,8 +106,24 @@ class Target:
         return len(next(iter(self.inputs.values())))
 
     @cached_property
+    def runs(self) -> FaultyRuns | None:
+        """Runs from checkpoints; None: the program cannot, is not to, or runs too rarely for golden runs to pay."""
+        rarely = self.fast is not None and self.folder is None
+        if not self.checkpoints or rarely or not supported(self.program, self.machine):
+            return None
+        first, end = self.parts[0].first, max(part.first + part.count for part in self.parts)
+        made = FaultyRuns(self.program, self.machine, self.inputs, first, end - first, PATIENCE, self.folder)
+        try:
+            made.golden(0)
+        except Outside:
+            return None
+        return made
+
+    @cached_property
     def budget(self) -> int:
         """Instructions after which a run with faults hangs."""
+        if self.runs is not None:
+            return self.runs.budget
         one = {key: value[:1] for key, value in self.inputs.items()}
         result = api.simulate(self.program, one, mode="functional", machine=self.machine)
         return PATIENCE * int(result.instructions)
@@ -129,17 +153,12 @@ class Target:
 
     def executed(self, words: Sequence[Words]) -> Answers:
         """The program on the machine, from the faulty bytes in its DRAM."""
-        program = patched(self.program, list(self.parts), list(words), self.machine.memory.dram_base)
-        name = program.manifest.outputs[0].name
-        shape = program.manifest.outputs[0].shape
-        found, ends = [], np.zeros(self.samples, np.uint8)
+        patch, found = self.patch(words), []
+        ends = np.zeros(self.samples, np.uint8)
+        shape = self.program.manifest.outputs[0].shape
         for k in range(self.samples):
-            one = {key: value[k : k + 1] for key, value in self.inputs.items()}
             try:
-                result = api.simulate(
-                    program, one, mode="functional", machine=self.machine, budget=self.budget
-                )
-                found.append(result.outputs[name])
+                found.append(self._output(k, patch, words))
                 continue
             except (TrapError, ExitError):
                 ends[k] = End.CRASH
@@ -147,6 +166,32 @@ class Target:
                 ends[k] = End.HANG
             found.append(np.full(shape, np.nan, np.float32))
         return Answers(np.concatenate(found), ends)
+
+    def _output(self, sample: int, patch: Patch, words: Sequence[Words]) -> Array:
+        """First output of a sample."""
+        name = self.program.manifest.outputs[0].name
+        if self.runs is not None:
+            try:
+                return np.asarray(self.runs.outputs(sample, patch)[name])
+            except Outside:
+                pass
+        one = {key: value[sample : sample + 1] for key, value in self.inputs.items()}
+        program = patched(self.program, list(self.parts), list(words), self.machine.memory.dram_base)
+        result = api.simulate(program, one, mode="functional", machine=self.machine, budget=self.budget)
+        return np.asarray(result.outputs[name])
+
+    def patch(self, words: Sequence[Words]) -> Patch:
+        """Where constants as read differ from clean ones."""
+        sectors, held = [], []
+        for part, read in zip(self.parts, words, strict=True):
+            if read is part.clean:
+                continue
+            rows = np.flatnonzero((read != part.clean).any(axis=1))
+            sectors.append(part.first + rows)
+            held.append(read[rows])
+        if not sectors:
+            return Patch(np.zeros(0, np.int64), np.zeros((0, 4), np.uint64))
+        return Patch(np.concatenate(sectors), np.concatenate(held))
 
     def metric(self, answers: Array) -> float:
         """Share of samples whose largest output is the label's (without labels: the fault-free run's)."""

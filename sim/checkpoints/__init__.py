@@ -1,0 +1,1 @@
+"""Golden runs kept as checkpoints, and faulty runs that begin at one: for fault-injection campaigns."""
