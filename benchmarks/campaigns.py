@@ -1,12 +1,13 @@
-"""Fault-injection campaigns: what their intervals are worth."""
+"""Fault-injection campaigns: how fast trials run, and what their intervals are worth."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from potluck.benchmarks import campaign_statistics
+from potluck.benchmarks import campaign_statistics, campaign_throughput
 
 
 def run(report: Callable[..., None]) -> None:
     """All figures of campaigns."""
+    campaign_throughput.run(report)
     campaign_statistics.run(report)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -51,18 +52,54 @@ class Effort:
     golden: int = 0
 
 
+@dataclass
+class Looks:
+    """Whether it pays to compare a run with the golden one: by what comparisons of the same number found before.
+
+    The first comparison of a run comes one checkpoint after its start, the next two later, then four, and so on. What
+    is decided changes how long a run takes, and nothing else.
+
+    Attributes:
+        first: comparisons of each number that are always made.
+        seconds, instructions: of execution so far.
+    """
+
+    first: int = 32
+    seconds: float = 1e-9
+    instructions: int = 0
+    _made: dict[int, list[float]] = field(default_factory=dict)
+
+    def pays(self, number: int) -> bool:
+        """Whether to make a run's comparison with this number: the first are, and every `AGAIN`-th."""
+        made = self._made.setdefault(number, [0, 0, 0.0, 0.0])
+        made[0] += 1
+        _, looks, cost, saved = made
+        return looks < self.first or saved * self.seconds >= cost * self.instructions or made[0] % AGAIN == 0
+
+    def told(self, number: int, cost: float, saved: int) -> None:
+        """What a comparison took, in seconds, and spared, in instructions."""
+        made = self._made[number]
+        made[1], made[2], made[3] = made[1] + 1, made[2] + cost, made[3] + saved
+
+
+AGAIN = 64
+PAUSING = 20e-6
+"""Seconds that a run takes longer if it pauses."""
+
+
 class Replay:
     """Faulty runs of one program.
 
     Args:
         stage: that has the arena of all golden runs.
         delayed: whether runs begin at the last checkpoint before a corrupted word is read; else at the first.
-        dropping: whether runs end at a checkpoint where nothing differs and no corrupted word is read again.
+        dropping: whether runs end at a checkpoint where nothing differs and no corrupted word is read again; it is
+            looked for where that pays.
     """
 
     def __init__(self, stage: Stage, delayed: bool = True, dropping: bool = True) -> None:
         self.stage, self.delayed, self.dropping = stage, delayed, dropping
-        self.effort = Effort()
+        self.effort, self.looks = Effort(), Looks()
         self._likely = 0
         self._sectors = stage.memory.dram.view(np.uint64).reshape(-1, SECTOR // 8)
 
@@ -96,22 +133,48 @@ class Replay:
     def _from(
         self, golden: Golden, patch: Patch, clean: NDArray[np.uint64], at: int, ahead: int
     ) -> Mapping[str, NDArray[Any]] | None:  # fmt: skip
-        stage, effort, count = self.stage, self.effort, len(golden.points)
-        begun, step = self._enter(golden, patch, at), 1
+        stage, effort, looks, count = self.stage, self.effort, self.looks, len(golden.points)
+        begun, begin, number = self._enter(golden, patch, at), at, 0
         while True:
-            look = at + step if self.dropping else count
+            look = begin + (2 << number) - 1 if self.dropping else count
+            number += 1
+            if look < count and not looks.pays(number):
+                continue
+            start = perf_counter()
             more = stage.advance(golden.points[look].rounds if look < count else -1)
             if not more or look >= count:
-                effort.instructions += sum(hart.instructions for hart in stage.harts) - begun
+                done = sum(hart.instructions for hart in stage.harts) - begun
+                effort.instructions, looks.instructions = (
+                    effort.instructions + done,
+                    looks.instructions + done,
+                )
+                looks.seconds += perf_counter() - start
                 return stage.outputs()
-            at, step = look, 2 * step  # what differs for long will not soon be equal
-            if self._equal(golden, patch, clean, at):
-                effort.instructions += golden.instructions_at(at) - begun
-                at = _lowest(ahead >> at << at)
-                if at < 0:
-                    effort.dropped += 1
-                    return None
-                begun, step = self._enter(golden, patch, at), 1
+            middle, done = perf_counter(), golden.instructions_at(look) - begun
+            looks.seconds += middle - start
+            following = self._following(golden, patch, clean, look, ahead)
+            spared = 0
+            if following is not None:
+                spared = (
+                    (golden.instructions if following < 0 else golden.instructions_at(following))
+                    - done
+                    - begun
+                )
+            looks.told(number, perf_counter() - middle + PAUSING, spared)
+            if following is None:
+                continue
+            effort.instructions, looks.instructions = effort.instructions + done, looks.instructions + done
+            if following < 0:
+                effort.dropped += 1
+                return None
+            begun, begin, number = self._enter(golden, patch, following), following, 0
+
+    def _following(
+        self, golden: Golden, patch: Patch, clean: NDArray[np.uint64], at: int, ahead: int
+    ) -> int | None:  # fmt: skip
+        """Of a run that equals the golden one: the checkpoint before the next read of a corrupted word, -1 if there
+        is none. None of other runs."""
+        return _lowest(ahead >> at << at) if self._equal(golden, patch, clean, at) else None
 
     def _enter(self, golden: Golden, patch: Patch, at: int) -> int:
         """Go to a checkpoint, with the corrupted words in memory; the instructions before it."""

@@ -19,7 +19,7 @@ from potluck.sim.checkpoints.pages import PageStore
 from potluck.sim.checkpoints.replay import Effort, Patch, Replay
 from potluck.sim.checkpoints.stage import Stage
 
-MOST_IN_ALL, MOST_OF_A_RUN = 4096, 32
+MOST_IN_ALL, MOST_OF_A_RUN = 4096, 64
 """Checkpoints over all inputs, which take a dozen pages each, and of one."""
 
 

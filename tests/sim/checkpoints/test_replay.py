@@ -16,7 +16,7 @@ from potluck.inject.target import PATIENCE, Target, load_target
 from potluck.isa.elf import Program
 from potluck.isa.errors import EndlessError, ExitError, TrapError
 from potluck.isa.machine import load_machine
-from potluck.sim.checkpoints.replay import Patch
+from potluck.sim.checkpoints.replay import AGAIN, Looks, Patch
 from potluck.sim.checkpoints.runs import FaultyRuns
 from potluck.sim.checkpoints.stage import Outside, supported
 from potluck.sim.dram.kind import SECTOR
@@ -126,6 +126,7 @@ def test_faulty_runs_end_like_whole_ones(scheme: str | None) -> None:
     """One flipped constant or many, and tables of the DMA: outputs bit by bit, or the same error."""
     target, rng = network(scheme), np.random.Generator(np.random.Philox(7))
     runs, base = runs_of(scheme), target.machine.memory.dram_base
+    runs.replay.looks.first = 1 << 30
     tiles = next(s for s in target.program.sections if s.name == ".tiles")
     kinds: list[object] = []
     for number in range(36):
@@ -148,6 +149,7 @@ def test_begin_and_end_change_nothing(delayed: bool, dropping: bool) -> None:
     """Delayed start and fault dropping, each alone and neither, give the same outputs."""
     target, rng = network("int8"), np.random.Generator(np.random.Philox(8))
     runs, others = runs_of("int8"), runs_of("int8", delayed, dropping)
+    others.replay.looks.first = 1 << 30  # always
     for number in range(12):
         chosen = np.sort(rng.choice(loaded(target), 2, replace=False))
         patch = struck(target.program, target.machine.memory.dram_base, chosen, rng.integers(0, 256, 2))
@@ -200,3 +202,18 @@ def test_processes_share_golden_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     other = FaultyRuns(target.program, target.machine, {k: -v for k, v in target.inputs.items()}, first, count,
                        PATIENCE, tmp_path)  # fmt: skip
     assert other.key != made[0].key
+
+
+def test_comparisons_are_made_where_they_pay() -> None:
+    """Those that never find anything are given up, but for one now and then; those that spare much are made."""
+    looks = Looks(first=4)
+    looks.seconds, looks.instructions = 1.0, 1_000_000
+    made = 0
+    for _ in range(2 * AGAIN):
+        if looks.pays(1):
+            made += 1
+            looks.told(1, 50e-6, 0)
+        if looks.pays(2):
+            looks.told(2, 50e-6, 100)
+    assert 4 <= made <= 4 + 2
+    assert looks.pays(2)
