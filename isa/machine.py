@@ -211,8 +211,8 @@ class PotEngine(_Group):
 
     Weights and inputs are loaded into one half of their buffers while the array computes from the other; two slots of
     ``output_bytes`` likewise. ``fetch_bytes`` of a window are read per unit and cycle, whatever their address;
-    ``post_cycles`` pass between two weight blocks of a PPU, ``fill_cycles`` from a computation's first line to its last
-    result beyond its lines; ``command_cycles`` per command; ``accumulator_groups`` tiles are kept per unit where a
+    ``post_cycles`` pass between two weight blocks of a PPU, ``fill_cycles`` of a computation beyond its reads and its
+    lines; ``command_cycles`` per command; ``accumulator_groups`` tiles are kept per unit where a
     depth is computed in parts.
     """
 

@@ -34,6 +34,8 @@ INFINITY: Final = 0x7F80_0000
 """The word of FP32's infinity; words above are no numbers."""
 PARAMETER_BYTES: Final = 48
 """Of a weight block: sums, multipliers and shifts of its four filters (or channels), int32 each."""
+BEAT_BYTES: Final = 16
+"""For each unit: what a beat of memory brings, and what an address of weights is a multiple of."""
 
 
 class Command(IntEnum):
@@ -112,7 +114,8 @@ FIELDS: Final[dict[Command, dict[str, Field]]] = {
 }  # fmt: skip
 """Every field of every command; bits that belong to none must be 0 (BAD_SIZE).
 
-Ranges: ``rows`` of ``row_bytes`` from ``address`` on, ``stride`` bytes apart, densely from ``offset`` on in the slot.
+Ranges: ``rows`` of ``row_bytes`` from ``address`` on, ``stride`` bytes apart, densely from ``offset`` on in the slot. A
+load that begins at 0 forgets what its slot held, others begin where that ends, or before.
 ``first``: accumulators start at 0, else at what the last computation that was not ``final`` left; ``final``: outputs
 leave through the PPU, else accumulators are kept. So a depth that no slot holds is computed in parts. ``law``: index
 in `potluck.isa.pot_array.LAWS`; FP32 outputs lie between ``float_low`` and ``float_high``, words of FP32 numbers. UINT8
@@ -175,6 +178,10 @@ class Decoded:
     def weight_lines(self) -> int:
         """Lines of each weight block."""
         return weight_lines(self.depth, self["planes"], bool(self["depthwise"]))
+
+    def window_lines(self, units: int) -> int:
+        """Lines of four bytes that a window takes; depthwise, a tap has the channels of four rounds."""
+        return 4 * units * self.depth if self["depthwise"] else -(-self.depth // LANES)
 
     @property
     def weight_blocks(self) -> int:
@@ -281,19 +288,49 @@ def unpack_lines(data: ArrayLike, bits: int = 4) -> NDArray[np.uint8]:
     return packed.reshape(len(packed), -1, 4, 4)
 
 
-def weight_data(codes: ArrayLike, parameters: ArrayLike, bits: int = 4) -> NDArray[np.uint8]:
-    """All that LOAD_WEIGHTS reads: each block's lines, then its parameters.
+def rounds_of(blocks: int, units: int) -> int:
+    """Rounds of weight blocks: a block for each unit."""
+    return -(-blocks // units)
+
+
+def weight_bytes(blocks: int, lines: int, units: int, bits: int = 4) -> int:
+    """Bytes that LOAD_WEIGHTS reads: whole rounds."""
+    return rounds_of(blocks, units) * units * (lines * line_bytes(bits) + PARAMETER_BYTES)
+
+
+def weight_data(codes: ArrayLike, parameters: ArrayLike, units: int, bits: int = 4) -> NDArray[np.uint8]:
+    """All that LOAD_WEIGHTS reads: of each round line by line those of all units, then their parameters.
+
+    So a beat of memory holds what all units need at once. Blocks that the last round lacks are 0.
 
     Args:
         codes: [blocks, lines, 4, 4], see :func:`pack_lines`.
         parameters: int32 [3, 4 blocks]: wsum, multiplier (or the word of an FP32 factor) and shift of each filter.
+        units: of the array.
         bits: of a code.
     """
     lines = pack_lines(codes, bits)
-    words = np.asarray(parameters, np.int32).reshape(3, len(lines), 4).transpose(1, 0, 2)
-    return np.concatenate(
-        [lines, np.ascontiguousarray(words).view(np.uint8).reshape(len(lines), -1)], axis=1
-    ).ravel()
+    lines = np.pad(lines, ((0, -len(lines) % units), (0, 0)))
+    rounds = len(lines) // units
+    lines = lines.reshape(rounds, units, -1, line_bytes(bits)).transpose(0, 2, 1, 3).reshape(rounds, -1)
+    words = np.asarray(parameters, np.int32)
+    words = np.pad(words, ((0, 0), (0, 4 * units * rounds - words.shape[1])))
+    words = np.ascontiguousarray(words.reshape(3, rounds, -1).transpose(1, 0, 2))
+    return np.concatenate([lines, words.view(np.uint8).reshape(rounds, -1)], axis=1).ravel()
+
+
+def unpack_weights(
+    data: ArrayLike, blocks: int, lines: int, units: int, bits: int = 4
+) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Codes uint8 [blocks, lines, 4, 4] and parameters int32 [3, 4 blocks] of :func:`weight_data`'s bytes."""
+    rows = np.asarray(data, np.uint8).reshape(rounds_of(blocks, units), -1)
+    end = units * lines * line_bytes(bits)
+    grid = rows[:, :end].reshape(len(rows), lines, units, -1).transpose(0, 2, 1, 3)
+    words = np.ascontiguousarray(rows[:, end:]).view(np.int32).reshape(len(rows), 3, -1).transpose(1, 0, 2)
+    return (
+        unpack_lines(grid.reshape(len(rows) * units, -1)[:blocks], bits),
+        np.ascontiguousarray(words.reshape(3, -1)[:, : 4 * blocks]),
+    )
 
 
 def _planes() -> tuple[dict[int, tuple[int, ...]], ...]:

@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import IntEnum
 
+from potluck.isa import pot_command
 from potluck.isa.pot import SIGN, Field, PotFormat
-from potluck.isa.pot_array import CODE_SETS, code_set
+from potluck.isa.pot_array import CODE_SETS, LAWS, code_set
+from potluck.isa.pot_command import FIELDS, FLOAT_BOUNDS, INFINITY, MODES, Command
 from potluck.isa.pot_stream import END, FAILED, Opcode, Status
 
 PACKAGE = "potluck_pot_pkg"
@@ -60,6 +62,107 @@ def pot_package() -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def command_package() -> str:
+    """Text of package ``potluck_pot_command_pkg``: the commands of the cluster's accelerator.
+
+    ``command_t``, the words; opcodes ``CMD_*``; laws ``LAW_*``; per command with fields a struct ``<command>_t`` and
+    a function ``<command>_of`` that takes it from the words. ``known``, ``bad_mode`` and ``bad_size`` find what
+    `potluck.isa.pot_command.decode` finds.
+    """
+    mode, size, reserved, lines = [], [], [], []
+    for command, fields in FIELDS.items():
+        name = command.name.lower()
+        if fields:
+            members = [f"    logic {_shape(field)}{_member(key)};" for key, field in fields.items()]
+            parts = [f"    found.{_member(key)} = {_bits(field)};" for key, field in fields.items()]
+            lines += ["  typedef struct packed {", *members, f"  }} {name}_t;",
+                      f"  function automatic {name}_t {name}_of(input command_t words);", f"    {name}_t found;",
+                      *parts, "    return found;", "  endfunction"]  # fmt: skip
+        for wanted, found in ((True, mode), (False, size)):
+            tests = [
+                test
+                for key, field in fields.items()
+                if (key in MODES) is wanted
+                for test in _illegal(key, field)
+            ]
+            if command is Command.COMPUTE:
+                tests += (
+                    [f"$signed({_bits(fields['low'])}) > $signed({_bits(fields['high'])})",
+                     *(f"words[{fields[key].word}][30:0] > 31'h{INFINITY:08x}" for key in FLOAT_BOUNDS)]
+                    if wanted
+                    else [f"(words[{fields['depthwise'].word}][{fields['depthwise'].low}] && ("
+                          f"{_bits(fields['filters'])} != {_bits(fields['channels'])} || !{_bits(fields['first'])}"
+                          f" || !{_bits(fields['final'])}))"]
+                )  # fmt: skip
+            if tests:
+                found.append(f"      CMD_{command.name}: return {' || '.join(tests)};")
+        words = ", ".join(f"32'h{mask:08x}" for mask in reversed(_unused(command)))
+        reserved.append(f"      CMD_{command.name}: return |(words & {{{words}}});")
+    known = " || ".join(f"opcode == CMD_{command.name}" for command in Command)
+    return "\n".join([
+        "// Generated from potluck.isa.pot_command; change it.",
+        "package potluck_pot_command_pkg;",
+        f"  typedef logic [{pot_command.WORDS - 1}:0][31:0] command_t;",
+        *(f"  localparam logic [7:0] CMD_{command.name} = 8'd{command.value};" for command in Command),
+        *(f"  localparam logic [1:0] LAW_{law.upper()} = 2'd{number};" for number, law in enumerate(LAWS)),
+        f"  localparam int unsigned MOST_COMMANDS = {pot_command.MOST_COMMANDS};",
+        *(f"  localparam logic [7:0] REGISTER_{name} = 8'd{getattr(pot_command, name)};" for name in
+          ("QUEUE", "DOORBELL", "STATE", "WAIT", "RESET")),
+        *lines,
+        f"  function automatic logic known(input logic [7:0] opcode);\n    return {known};\n  endfunction",
+        *_by_opcode("bad_mode", mode), *_by_opcode("bad_size", size), *_by_opcode("reserved", reserved),
+        "endpackage",
+        "",
+    ])  # fmt: skip
+
+
+def _member(key: str) -> str:
+    """A field's name in a struct; ``final`` is a word of the language."""
+    return f"{key}_part" if key in ("first", "final") else key
+
+
+def _shape(field: pot_command.Field) -> str:
+    """Sign and width of a member."""
+    sign = "signed " if field.least < 0 else ""
+    return f"{sign}[{field.bits - 1}:0] " if field.bits > 1 else sign
+
+
+def _bits(field: pot_command.Field) -> str:
+    """A field in ``words``."""
+    if field.bits > 32:
+        return f"{{words[{field.word + 1}], words[{field.word}]}}"
+    high = field.low + field.bits - 1
+    return (
+        f"words[{field.word}][{high}:{field.low}]" if field.bits > 1 else f"words[{field.word}][{field.low}]"
+    )
+
+
+def _illegal(key: str, field: pot_command.Field) -> list[str]:
+    """Conditions under which a field's value is illegal."""
+    found = [f"{_bits(field)} < {field.bits}'d{field.least}"] if field.least > 0 else []
+    if field.highest < (1 << field.bits) - 1 and field.least >= 0:
+        found.append(f"{_bits(field)} > {field.bits}'d{field.highest}")
+    return found
+
+
+def _unused(command: Command) -> list[int]:
+    """Masks of the bits that belong to no field."""
+    free = [0xFFFF_FFFF] * pot_command.WORDS
+    free[0] &= ~0x1FF
+    for field in FIELDS[command].values():
+        mask = (1 << field.bits) - 1 << field.low
+        free[field.word] &= ~mask
+        if field.bits > 32:
+            free[field.word + 1] &= ~(mask >> 32)
+    return free
+
+
+def _by_opcode(name: str, cases: Sequence[str]) -> list[str]:
+    """A function that tells of a command's words."""
+    return [f"  function automatic logic {name}(input command_t words);", "    case (words[0][7:0])", *cases,
+            "      default: return 1'b0;", "    endcase", "  endfunction"]  # fmt: skip
 
 
 def _enumeration(members: type[IntEnum]) -> list[str]:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from potluck.isa.errors import DataError
 from potluck.isa.machine import Machine
 from potluck.isa.pot_array import CodeSet, Requantizer, code_set
-from potluck.isa.pot_command import Command, encode, planes_of, weight_data
+from potluck.isa.pot_command import BEAT_BYTES, Command, encode, planes_of, weight_data
 from potluck.kernels.pot_tiling import Planner, PotConv, Span, Tile, Tiling, spans
 
 
@@ -46,7 +46,7 @@ def plan(
             depthwise), with a last axis of planes if there are several.
         requantizer: of each filter; its law, zero point and bounds are the layer's.
         machine: with an accelerator.
-        addresses: of input, packed weights and output, channels last, dense.
+        addresses: of input, packed weights (a multiple of 16 bytes a unit) and output, channels last, dense.
         tiling: how to cut it; by default as takes least time.
 
     Raises:
@@ -72,9 +72,11 @@ def plan(
                 conv,
                 codes[filters.start : filters.stop, :, part.start : part.stop],
                 parameters[:, filters.start : filters.stop],
+                planner.pot.units,
             )
             packed[filters, part] = at, data
-            at += -(-data.size // 64) * 64
+            beat = BEAT_BYTES * planner.pot.units
+            at += -(-data.size // beat) * beat
     out = np.zeros(at, np.uint8)
     for start, data in packed.values():
         out[start : start + data.size] = data
@@ -82,7 +84,9 @@ def plan(
     return PotLayer(emitted.commands(), out, tiling)
 
 
-def _packed(conv: PotConv, codes: NDArray[np.uint8], parameters: NDArray[np.int32]) -> NDArray[np.uint8]:
+def _packed(
+    conv: PotConv, codes: NDArray[np.uint8], parameters: NDArray[np.int32], units: int
+) -> NDArray[np.uint8]:
     """LOAD_WEIGHTS's bytes of codes [filters, taps, channels, planes]."""
     filters, blocks = len(codes), -(-len(codes) // 4)
     padded = np.pad(parameters, [(0, 0), (0, 4 * blocks - filters)])
@@ -90,11 +94,11 @@ def _packed(conv: PotConv, codes: NDArray[np.uint8], parameters: NDArray[np.int3
         rest = [(0, 4 * blocks - filters), (0, 0), (0, -conv.planes % 4)]
         lanes = np.pad(codes[:, :, 0], rest).reshape(blocks, 4, codes.shape[1], -1)
         lines = np.ascontiguousarray(lanes.transpose(0, 2, 3, 1))
-        return weight_data(lines.reshape(blocks, -1, 4, 4), padded, conv.kind.weight_bits)
+        return weight_data(lines.reshape(blocks, -1, 4, 4), padded, units, conv.kind.weight_bits)
     flat = codes.reshape(filters, -1, conv.planes)
     flat = np.pad(flat, [(0, 4 * blocks - filters), (0, -flat.shape[1] % 4), (0, 0)])
     grid = flat.reshape(blocks, 4, -1, 4, conv.planes).transpose(0, 2, 4, 1, 3)
-    return weight_data(grid.reshape(blocks, -1, 4, 4), padded, conv.kind.weight_bits)
+    return weight_data(grid.reshape(blocks, -1, 4, 4), padded, units, conv.kind.weight_bits)
 
 
 @dataclass

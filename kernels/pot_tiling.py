@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from potluck.isa.errors import DataError
 from potluck.isa.machine import Machine, Pot, PotEngine
 from potluck.isa.pot_array import LAWS, CodeSet, Law
-from potluck.isa.pot_command import PARAMETER_BYTES, Command, decode, encode, line_bytes, weight_lines
+from potluck.isa.pot_command import Command, decode, encode, rounds_of, weight_bytes, weight_lines
 from potluck.isa.pot_cycles import compute_cycles
 
 LATENCY = 150
@@ -189,16 +189,17 @@ class Planner:
     def fits(self, tiling: Tiling) -> bool:
         """Whether the largest tile fits into all buffers."""
         c, blocks = self.conv, -(-tiling.filters // 4)
-        local = -(-blocks // self.pot.units)
+        local = rounds_of(blocks, self.pot.units)
         lines = self.lines(tiling.channels)
         taps = c.kernel[0] * c.kernel[1]
+        window = 4 * self.pot.units * taps if c.depthwise else -(-taps * tiling.channels // 4)
         in_rows = min(c.height, (tiling.rows - 1) * c.stride[0] + c.dilation[0] * (c.kernel[0] - 1) + 1)
         in_columns = min(c.width, (tiling.columns - 1) * c.stride[1] + c.dilation[1] * (c.kernel[1] - 1) + 1)
         pixels = tiling.rows * tiling.columns
         return (
             local * lines <= self.pot.weight_slot_lines
             and local <= self.pot.parameter_slot_groups
-            and (c.depthwise or -(-taps * tiling.channels // 4) <= self.pot.input_lines)
+            and window <= self.pot.input_lines
             and in_rows * in_columns * tiling.channels <= self.pot.input_slot_bytes
             and pixels * tiling.filters * c.out_bytes <= self.engine.output_bytes
             and (
@@ -259,11 +260,8 @@ class Planner:
         groups = -(-c.filters // tiling.filters)
         blocks = -(-tiling.filters // 4)
         inputs = rows.size * columns.size * tiling.channels / self.bus_bytes
-        weights = (
-            blocks
-            * (self.lines(tiling.channels) * line_bytes(self.pot.weight_bits) + PARAMETER_BYTES)
-            / self.bus_bytes
-        )
+        lines = self.lines(tiling.channels)
+        weights = weight_bytes(blocks, lines, self.pot.units, self.pot.weight_bits) / self.bus_bytes
         if parts > 1:
             input_loads = weight_loads = places * groups * parts
         elif c.depthwise:

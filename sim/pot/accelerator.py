@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from potluck.isa.machine import Machine, Pot, PotEngine
 from potluck.isa.pot_array import CODE_SETS, ROWS
 from potluck.isa.pot_command import (
+    BEAT_BYTES,
     BUSY,
     COMMAND_BYTES,
     DOORBELL,
     MOST_COMMANDS,
-    PARAMETER_BYTES,
     QUEUE,
     RESET,
     STATE,
@@ -27,10 +27,11 @@ from potluck.isa.pot_command import (
     Command,
     Decoded,
     decode,
-    line_bytes,
+    rounds_of,
     state_word,
+    weight_bytes,
 )
-from potluck.isa.pot_cycles import compute_cycles
+from potluck.isa.pot_cycles import compute_cycles, decode_cycles
 from potluck.isa.pot_stream import Status
 from potluck.sim.dma import Dma, End, Transfer, end_in
 from potluck.sim.memory import Memory
@@ -174,13 +175,21 @@ class Accelerator:
             return
         _, data, at = found
         words = data[at : at + count * COMMAND_BYTES].copy().view(np.uint32).reshape(count, -1)
+        arrives = self._quiet(now)
         for index, row in enumerate(words):
-            arrives = now + (index + 1) * self.engine.command_cycles
+            arrives += decode_cycles(row, self.engine)
             try:
                 self._carry_out(row, index == count - 1, arrives, pc)
             except _Refused as refusal:
                 self.status, self.refused = refusal.status, index
                 return
+
+    def _quiet(self, now: int) -> int:
+        """A doorbell is heard when the queue before it is done."""
+        if not self.timed:
+            return now
+        self.finish()
+        return max(now, self.schedule.last_end)
 
     def _carry_out(self, words: NDArray[np.uint32], ends: bool, arrives: int, pc: int) -> None:
         command, status, _ = decode(words)
@@ -215,7 +224,7 @@ class Accelerator:
     def _load_inputs(self, command: Decoded) -> Work:
         slot, size, rows = self._inputs[command["slot"]], command["row_bytes"], command["rows"]
         begin, end = command["offset"], command["offset"] + rows * size
-        if end > slot.data.size:
+        if end > slot.data.size or begin > slot.filled:
             raise _Refused(Status.BAD_SIZE)
         source = self._range(command["address"], command["stride"] if rows > 1 else 0, rows, size)
         assert source.view is not None
@@ -225,14 +234,16 @@ class Accelerator:
 
     def _load_weights(self, command: Decoded) -> Work:
         slot, blocks, lines = self._weights[command["slot"]], command["blocks"], command["lines"]
-        local = -(-blocks // self.pot.units)
+        local = rounds_of(blocks, self.pot.units)
         if local * lines > self.pot.weight_slot_lines or local > self.pot.parameter_slot_groups:
             raise _Refused(Status.BAD_SIZE)
         bits = self.pot.weight_bits
-        size = blocks * (lines * line_bytes(bits) + PARAMETER_BYTES)
+        size = weight_bytes(blocks, lines, self.pot.units, bits)
+        if command["address"] % (BEAT_BYTES * self.pot.units):
+            raise _Refused(Status.BAD_ADDRESS)
         source = self._range(command["address"], 0, 1, size)
         assert source.view is not None
-        slot.weights = Weights(source.view[0].copy(), blocks, lines, bits)
+        slot.weights = Weights(source.view[0].copy(), blocks, lines, self.pot.units, bits)
         return self._loaded(slot, Transfer(size, 1, source, NOWHERE))
 
     def _loaded(self, slot: _Slot, transfer: Transfer) -> Work:
@@ -254,7 +265,7 @@ class Accelerator:
         tiles = -(-command.pixels // 4) * -(-command.weight_blocks // self.pot.units)
         parts = not (command["first"] and command["final"])
         if (
-            -(-command.depth // 4) > self.pot.input_lines
+            command.window_lines(self.pot.units) > self.pot.input_lines
             or (command["final"] and command.out_size > output.data.size)
             or (parts and tiles > self.engine.accumulator_groups)
         ):
@@ -294,7 +305,8 @@ class Accelerator:
             Engine.STORE,
             0,
             [slot.writer] if slot.writer else [],
-            transfer=Transfer(size, rows, NOWHERE, target),
+            # The bus has as many beats as the target's addresses make.
+            transfer=Transfer(size, rows, End(target.start, target.step, None, None), target),
         )
         slot.reader = work
         return work

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.pot_array import CODE_SETS, Requantizer
-from potluck.isa.pot_command import Decoded, line_bytes, unpack_lines
+from potluck.isa.pot_command import Decoded, unpack_weights
 from potluck.sim.cache import configure_numba
 
 configure_numba()
@@ -67,16 +67,13 @@ class Weights:
         data: its bytes.
         blocks: how many weight blocks.
         lines: of each.
+        units: of the array.
         bits: of a weight's code.
     """
 
-    def __init__(self, data: NDArray[np.uint8], blocks: int, lines: int, bits: int) -> None:
-        rows = data.reshape(blocks, -1)
+    def __init__(self, data: NDArray[np.uint8], blocks: int, lines: int, units: int, bits: int) -> None:
         self.blocks, self.lines = blocks, lines
-        end = lines * line_bytes(bits)
-        self._codes = unpack_lines(rows[:, :end], bits)  # [blocks, lines, filter, depth]
-        words = np.ascontiguousarray(rows[:, end:]).view(np.int32)
-        self.parameters = words.reshape(blocks, 3, 4).transpose(1, 0, 2).reshape(3, -1)
+        self._codes, self.parameters = unpack_weights(data, blocks, lines, units, bits)
 
     def values(self, command: Decoded) -> NDArray[np.int64]:
         """Sums over planes: [filters, depth filled up to lines], or [channels, taps] if depthwise."""

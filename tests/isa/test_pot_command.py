@@ -25,6 +25,8 @@ from potluck.isa.pot_command import (
     planes_of,
     state_word,
     unpack_lines,
+    unpack_weights,
+    weight_bytes,
     weight_data,
 )
 from potluck.isa.pot_stream import Opcode, Status
@@ -112,14 +114,30 @@ def test_lines_are_those_of_the_weight_buffers() -> None:
     assert pack_lines(codes).view(np.uint64).tolist() == [[0xA << 24, 0x5 << 60]]
     many = np.random.default_rng(0).integers(0, 16, (3, 7, 4, 4)).astype(np.uint8)
     np.testing.assert_array_equal(unpack_lines(pack_lines(many)), many)
-    data = weight_data(many, np.arange(36).reshape(3, 12))
-    assert data.size == 3 * (7 * 8 + 48)
-    assert data[56:104].view(np.int32).tolist() == [0, 1, 2, 3, 12, 13, 14, 15, 24, 25, 26, 27]
 
     bytes_ = np.arange(-48, 48).reshape(3, 2, 4, 4)
     packed = pack_lines(bytes_, 8)
     assert packed.shape == (3, 32) and packed[0, :2].tolist() == [0xD0, 0xD1]
     np.testing.assert_array_equal(unpack_lines(packed, 8).view(np.int8), bytes_)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_weights_come_in_rounds(bits: int) -> None:
+    """Line by line those of all units, then sums, multipliers and shifts of all their filters; whole rounds."""
+    many = np.random.default_rng(0).integers(0, 1 << bits, (3, 7, 4, 4)).astype(np.uint8)
+    parameters, size = np.arange(36).reshape(3, 12), 2 * bits
+    data = weight_data(many, parameters, 2, bits)
+    assert data.size == weight_bytes(3, 7, 2, bits) == 2 * 2 * (7 * size + 48)
+    lines = pack_lines(many, bits).reshape(3, 7, size)
+    first, second = data.reshape(2, -1)
+    np.testing.assert_array_equal(first[: 2 * size], lines[:2, 0].ravel())
+    np.testing.assert_array_equal(first[2 * size : 4 * size], lines[:2, 1].ravel())
+    assert first[14 * size :].view(np.int32).tolist() == [*range(8), *range(12, 20), *range(24, 32)]
+    np.testing.assert_array_equal(second[:size], lines[2, 0])
+    assert not second[size : 2 * size].any()
+    codes, words = unpack_weights(data, 3, 7, 2, bits)
+    np.testing.assert_array_equal(codes, many)
+    np.testing.assert_array_equal(words, parameters)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ CONFIGURATIONS = [
     *((unit, {"CodeSet": code_set}) for unit in ("pot_pe", "pot_mac") for code_set in range(5)),
     ("multiplier_pe", {"Booth": 0}),
     ("pot_ppu", {"Overlap": 1}),
+    ("pot_engine", {"CodeSet": 4}),
+    *(("pot_engine", {"Units": units}) for units in (1, 2, 8)),
     ("pot_array", {"CodeSet": 4, "Units": 1}),
     ("pot_array", {"CodeSet": 1, "Units": 8, "Groups": 64, "Overlap": 1}),
 ]

@@ -110,12 +110,12 @@ def convolution(c: PotConv, x: np.ndarray, w: np.ndarray) -> np.ndarray:
     return np.asarray(y)[0].transpose(1, 2, 0)
 
 
-def make(conv: PotConv, machine: Machine, seed: int, int8: bool = False) -> Case:
-    """Random values for a layer; ``int8``: weights of 8 bits in four planes."""
+def make(conv: PotConv, machine: Machine, seed: int, int8: bool = False, bits: int = 8) -> Case:
+    """Random values for a layer; ``int8``: weights of 8 (or ``bits``) bits in planes."""
     rng = np.random.default_rng(seed)
     shape = (conv.filters, *conv.kernel, 1 if conv.depthwise else conv.channels)
     if int8 or conv.kind.pot is None:
-        weights = rng.integers(-128, 128, shape)
+        weights = rng.integers(-(1 << bits - 1), 1 << bits - 1, shape)
         _, codes = integer_codes(weights, multipliers=not int8)
         conv = replace(conv, planes=codes.shape[-1])
     else:

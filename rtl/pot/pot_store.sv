@@ -1,0 +1,155 @@
+// Stores: rows of an output slot to memory, a beat of 16 bytes a unit each cycle. The next store begins when the beats
+// of the one before it have been given to memory; a store has ended when memory has answered for all of them.
+`include "assertions.svh"
+
+module pot_store
+  import pot_engine_pkg::*;
+#(
+  parameter int unsigned Units       = 4,
+  parameter int unsigned OutputBytes = 1024,  // of a slot
+  parameter int unsigned Waiting     = 4,     // stores whose answers have not all come
+  localparam int unsigned Beat        = 16 * Units,
+  localparam int unsigned BeatWidth   = $clog2(Beat),
+  localparam int unsigned OutputWidth = $clog2(OutputBytes)
+) (
+  input  logic                 clk_i,
+  input  logic                 rst_ni,
+
+  input  logic                 valid_i,
+  output logic                 ready_o,
+  input  transfer_t            transfer_i,
+  output logic                 done_o,  // for a cycle: a store has ended
+  output logic                 busy_o,
+
+  output logic                 read_o,
+  output logic [OutputWidth:0] read_address_o,  // slot and address of the first byte
+  input  logic [Beat-1:0][7:0] read_data_i,     // a cycle later, by lane
+
+  output logic                 write_valid_o,
+  output logic [63:0]          write_address_o,  // of a beat
+  output logic [Beat-1:0]      write_strobe_o,
+  output logic [Beat-1:0][7:0] write_data_o,
+  input  logic                 write_ready_i,
+  input  logic                 written_i         // memory answers for a beat
+);
+
+  // A beat is read in one cycle and given to memory in those that follow.
+  logic reading_q;
+  transfer_t t_q;
+  logic [63:0] row_q, at_q;
+  size_t rows_left_q, offset_q;
+  logic [31:0] left_q, here;
+  logic [BeatWidth-1:0] lane;
+  logic last_beat, last_row, step, begins, room;
+
+  assign lane      = at_q[BeatWidth-1:0];
+  assign here      = (left_q < Beat - 32'(lane)) ? left_q : Beat - 32'(lane);
+  assign last_beat = here == left_q;
+  assign last_row  = rows_left_q == 18'd1;
+
+  logic given_q, moves;
+  assign moves   = ~given_q | write_ready_i;
+  assign step    = reading_q & moves;
+  assign ready_o = (~reading_q | (step & last_beat & last_row)) & room;
+  assign begins  = valid_i & ready_o;
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      reading_q <= 1'b0;
+      given_q   <= 1'b0;
+    end else begin
+      if (begins) reading_q <= 1'b1;
+      else if (step && last_beat && last_row) reading_q <= 1'b0;
+      if (moves) given_q <= step;
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (begins) begin
+      t_q         <= transfer_i;
+      row_q       <= transfer_i.address;
+      at_q        <= transfer_i.address;
+      left_q      <= transfer_i.row_bytes;
+      rows_left_q <= transfer_i.rows;
+      offset_q    <= transfer_i.offset;
+    end else if (step) begin
+      offset_q <= offset_q + 18'(here);
+      left_q   <= left_q - here;
+      at_q     <= at_q + 64'(here);
+      if (last_beat) begin
+        rows_left_q <= rows_left_q - 18'd1;
+        left_q      <= t_q.row_bytes;
+        row_q       <= row_q + 64'(t_q.stride);
+        at_q        <= row_q + 64'(t_q.stride);
+      end
+    end
+  end
+
+  assign read_o         = step;
+  assign read_address_o = {t_q.slot, offset_q[OutputWidth-1:0]};
+
+  logic [BeatWidth-1:0] by_q, lane_q;
+  logic [BeatWidth:0] count_q;
+  logic [63:0] address_q;
+  always_ff @(posedge clk_i) begin
+    if (step) begin
+      by_q      <= lane - offset_q[BeatWidth-1:0];
+      lane_q    <= lane;
+      count_q   <= (BeatWidth + 1)'(here);
+      address_q <= {at_q[63:BeatWidth], {BeatWidth{1'b0}}};
+    end
+  end
+
+  logic [Beat-1:0] meant;
+  for (genvar i = 0; i < Beat; i++) begin : gen_meant
+    assign meant[i] = (BeatWidth + 1)'(i) < count_q;
+  end
+  assign write_strobe_o = meant << lane_q;
+  pot_rotator #(
+    .Items(Beat),
+    .Width(8)
+  ) u_data (
+    .items_i(read_data_i),
+    .by_i(by_q),
+    .items_o(write_data_o)
+  );
+  assign write_valid_o   = given_q;
+  assign write_address_o = address_q;
+
+  // Beats of each store that memory still owes an answer for. The first entry is the oldest store.
+  localparam int unsigned UsageWidth = $clog2(Waiting + 1);
+  logic counted, close;
+  logic [31:0] beats_q, total, answered_q;
+  logic [UsageWidth-1:0] usage;
+  assign close = step & last_beat & last_row;
+  fifo #(
+    .Width(32),
+    .Depth(Waiting)
+  ) u_totals (
+    .clk_i,
+    .rst_ni,
+    .valid_i(close),
+    .ready_o(room),
+    .data_i(beats_q + 32'd1),
+    .valid_o(counted),
+    .ready_i(done_o),
+    .data_o(total),
+    .usage_o(usage)
+  );
+  assign done_o = counted & (answered_q == total);
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      beats_q    <= '0;
+      answered_q <= '0;
+    end else begin
+      if (close) beats_q <= '0;
+      else if (step) beats_q <= beats_q + 32'd1;
+      answered_q <= (done_o ? 32'd0 : answered_q) + 32'(written_i);
+    end
+  end
+  assign busy_o = reading_q | given_q | counted;
+
+  logic unused;
+  assign unused = ^{usage, offset_q, t_q};
+
+endmodule
