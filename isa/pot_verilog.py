@@ -71,7 +71,10 @@ def command_package() -> str:
     a function ``<command>_of`` that takes it from the words. ``known``, ``bad_mode`` and ``bad_size`` find what
     `potluck.isa.pot_command.decode` finds.
     """
-    mode, size, reserved, lines = [], [], [], []
+    mode: list[str] = []
+    size: list[str] = []
+    reserved: list[str] = []
+    lines: list[str] = []
     for command, fields in FIELDS.items():
         name = command.name.lower()
         if fields:
