@@ -73,6 +73,7 @@ class Runner:
                 for arrays in self._inputs(node, values, len(feeds)):
                     for value, array in zip(_named(node), self.run(node, arrays), strict=True):
                         values.setdefault(value, []).append(_finite(array, value))
+                self._steps.pop(node, None)  # an onnxruntime session keeps the memory of all it gave out
             for used in node.inputs:
                 if used is None or used not in values:
                     continue

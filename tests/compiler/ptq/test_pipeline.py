@@ -1,10 +1,12 @@
 """The better path as a whole: accuracy, what it leaves in the file, and what it refuses."""
 
+import gc
 import json
 
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime
 import pytest
 from networks import network, residual
 from onnx.reference import ReferenceEvaluator
@@ -48,6 +50,18 @@ def test_half_of_the_gap_is_closed(scheme, exact):
     assert all(item["after"] < item["before"] for item in record["layers"].values())
     assert len(record["layers"]) == (9 if scheme == "mxfp4" else 10)
     assert record["data"]["calibration"]["samples"] == 100
+
+
+def test_a_walk_lets_go_of_the_nodes_behind_it():
+    """A session of onnxruntime keeps the memory of all that it gave out."""
+
+    def sessions():
+        gc.collect()
+        return sum(isinstance(held, onnxruntime.InferenceSession) for held in gc.get_objects())
+
+    before, model = sessions(), prepare(small(), "fp32")
+    held = [sessions() - before for _ in Runner(model).walk(few())]
+    assert len(held) > 5 and max(held) <= 1
 
 
 def small():
