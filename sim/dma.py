@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from potluck.isa.errors import TrapError
 from potluck.isa.machine import Machine
-from potluck.sim.dram.requests import BEATS, QUEUED, ROWS, SIZE, SOURCE, TARGET, TRANSFER
+from potluck.sim.dram.requests import BEATS, NO_DRAM, QUEUED, ROWS, SIZE, SOURCE, TARGET, TRANSFER
 from potluck.sim.dram.system import System
 from potluck.sim.memory import Memory
 from potluck.sim.state import HartState
@@ -23,7 +23,6 @@ from potluck.sim.transfers import (
     BURST,
     BUSY,
     COUNT,
-    DRAM_ARRAYS,
     DRAM_BASE,
     DRAM_BYTES,
     DRAM_HOST,
@@ -132,7 +131,7 @@ class Dma:
             fixed[word] = value
         channels = self.dram.channels if self.dram else 0
         if self.dram is None:
-            dram = tuple(np.zeros((0,) * axes, kind) for axes, kind in DRAM_ARRAYS)
+            dram = NO_DRAM
         else:
             fixed[MODELED], fixed[BURST] = 1, self.dram.kind.organization.burst_bytes
             fixed[PIECE : PIECE + 2] = self.dram.limits

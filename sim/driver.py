@@ -14,13 +14,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.sim.cache import configure_numba
+from potluck.sim.cache import compiled
 from potluck.sim.raw import call_block, peek, poke, through
 from potluck.sim.state import CODES, DYNAMIC, IN_DRAM, MAX_CODES, TAKEN, WORD
-
-configure_numba()
-
-from potluck.sim.timing import TIME_BLOCK  # noqa: E402  (Numba reads its cache folder at decoration)
+from potluck.sim.timing import TIME_BLOCK
 
 NEED_BLOCK, TABLE_FULL, BUDGET = 10, 11, 12
 WAYS = 1 << 12  # entries of the cache of dynamic jump targets: pc, facts (see jump_key), block
@@ -46,20 +43,20 @@ _CODE_KEY = WORD["code_key"]
 _time_block = through(TIME_BLOCK)
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@numba.njit(nogil=True, inline="always")
 def _mix(a: int, b: int) -> Any:
     h = (np.uint64(a) ^ (np.uint64(b) * np.uint64(0x9E3779B97F4A7C15))) * np.uint64(0xD6E8FEB86659FD93)
     return h ^ (h >> np.uint64(32))
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _copy(source: NDArray[Any], target: NDArray[Any]) -> None:
     """Element by element: the check of shapes in an assignment takes Numba two seconds to compile."""
     for k in range(target.size):
         target[k] = source[k]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def intern(times: NDArray[Any], states: NDArray[Any], index: NDArray[Any], record: NDArray[Any]) -> int:
     """The number of a timer state, entering it if new; -1 if the table is full."""
     h = np.uint64(1469598103934665603)
@@ -87,7 +84,7 @@ def intern(times: NDArray[Any], states: NDArray[Any], index: NDArray[Any], recor
     return number
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@numba.njit(nogil=True, inline="always")
 def _key(block: int, taken: int, vl: int, state: int) -> Any:
     """First word of a memo key; the second says which access classes were met."""
     return (
@@ -98,7 +95,7 @@ def _key(block: int, taken: int, vl: int, state: int) -> Any:
     )
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@numba.njit(nogil=True, inline="always")
 def _find(k1: int, k2: int, memo: NDArray[Any]) -> Any:
     """The place of an entry, or the free place where it belongs."""
     mask = np.uint64(memo.shape[0] - 1)
@@ -108,7 +105,7 @@ def _find(k1: int, k2: int, memo: NDArray[Any]) -> Any:
     return place
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@numba.njit(nogil=True, inline="always")
 def _write_log(place: int, cycles: int, record: NDArray[Any], log: NDArray[Any]) -> None:
     """Write an execution down that begins now, if any part of it is in the window."""
     begin = record[R_CYCLES]
@@ -117,7 +114,7 @@ def _write_log(place: int, cycles: int, record: NDArray[Any], log: NDArray[Any])
         record[R_LOGGED] += 1
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@numba.njit(nogil=True, inline="always")
 def _following(reason: int, block: int, hart: int, successors: NDArray[Any], jumps: NDArray[Any]) -> Any:
     """The block to run next; negative if it is not known here."""
     if reason != DYNAMIC:
@@ -130,7 +127,7 @@ def _following(reason: int, block: int, hart: int, successors: NDArray[Any], jum
     return jumps[way, 1] if jumps[way, 0] == key else -1
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def account(
     block: int, taken: int, vl: int, hart: int, record: NDArray[Any], memo: NDArray[Any],
     causes: NDArray[Any], states: NDArray[Any], state_index: NDArray[Any], block_info: NDArray[Any],
@@ -200,7 +197,7 @@ def account(
     return 0
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def run_blocks(
     timed: bool, hart: int, record: NDArray[Any], pointers: NDArray[Any], successors: NDArray[Any],
     jumps: NDArray[Any], counts: NDArray[Any], memo: NDArray[Any],
@@ -274,7 +271,7 @@ def run_blocks(
     return reason
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def run_logged(
     hart: int, record: NDArray[Any], pointers: NDArray[Any], successors: NDArray[Any], jumps: NDArray[Any],
     memo: NDArray[Any], causes: NDArray[Any], states: NDArray[Any], state_index: NDArray[Any],

@@ -11,6 +11,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 
 
 @intrinsic
@@ -61,13 +62,30 @@ def copy_bytes(typing: Any, target: Any, source: Any, count: Any) -> Any:
 
 
 @intrinsic
-def pointer(typing: Any, address: Any) -> Any:
-    """An address as what ``numba.carray`` takes."""
+def view(typing: Any, address: Any, shape: Any, kind: Any) -> Any:
+    """What lies at an address as an array of C order, ``view(address, (rows, columns), np.int64)``.
+
+    As ``numba.carray``, which is not to be had in functions without reference counts.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+        made = signature.return_type
+        array = context.make_array(made)(context, builder)
+        lengths = [
+            context.cast(builder, length, part, types.intp)
+            for length, part in zip(cgutils.unpack_tuple(builder, arguments[1]), shape.types, strict=True)
+        ]
+        item = context.get_abi_sizeof(context.get_data_type(made.dtype))
+        strides = [ir.Constant(cgutils.intp_t, item)]
+        for length in reversed(lengths[1:]):
+            strides.insert(0, builder.mul(strides[0], length))
+        place = context.cast(builder, arguments[0], signature.args[0], types.uintp)
+        data = builder.inttoptr(place, context.get_data_type(made.dtype).as_pointer())
+        populate_array(array, data=data, shape=lengths, strides=strides, itemsize=item, meminfo=None)
+        return array._getvalue()
 
-    return types.voidptr(types.int64), generate
+    made = types.Array(kind.dtype, len(shape.types), "C")
+    return made(types.int64, shape, kind), generate
 
 
 def through(signature: Any) -> Any:

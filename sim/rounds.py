@@ -14,14 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.sim.blocks import COPY, INFO, NOTHING, READ_REGISTER, STATUS
-from potluck.sim.cache import configure_numba
-from potluck.sim.raw import peek, pointer, poke
-from potluck.sim.state import CODES, EVENT, FALL, FAULT, MAX_CODES, ROW, WORD, X
-
-configure_numba()
-
-from potluck.sim.dram.requests import QUEUED  # noqa: E402  (Numba reads its cache folder at decoration)
-from potluck.sim.driver import (  # noqa: E402
+from potluck.sim.cache import compiled
+from potluck.sim.dram.requests import QUEUED
+from potluck.sim.driver import (
     JUMP_WORDS,
     NEED_BLOCK,
     R_BLOCK,
@@ -36,10 +31,12 @@ from potluck.sim.driver import (  # noqa: E402
     intern,
     run_blocks,
 )
-from potluck.sim.tasks import FROM, HELPERS, KIND, TO, finish, join, leave, post, take  # noqa: E402
-from potluck.sim.timing import CAUSES, STATE_SIZE, wait  # noqa: E402
-from potluck.sim.timing import ROW as TIMING_ROW  # noqa: E402
-from potluck.sim.transfers import (  # noqa: E402
+from potluck.sim.raw import peek, poke, view
+from potluck.sim.state import CODES, EVENT, FALL, FAULT, MAX_CODES, ROW, WORD, X
+from potluck.sim.tasks import FROM, HELPERS, KIND, TO, finish, join, leave, post, take
+from potluck.sim.timing import CAUSES, STATE_SIZE, wait
+from potluck.sim.timing import ROW as TIMING_ROW
+from potluck.sim.transfers import (
     CHANNEL,
     COUNT,
     HART,
@@ -90,35 +87,35 @@ _VL, _CODE_KEY = WORD["vl"], WORD["code_key"]
 _EVENT_ROW, _EVENT_ADDRESS = WORD["event_row"], WORD["event_address"]
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, inline="always")
 def _words(address: int, count: int) -> Any:
-    return numba.carray(pointer(address), (count,), np.int64)
+    return view(address, (count,), np.int64)
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, inline="always")
 def _lines(address: int, count: int, words: int) -> Any:
-    return numba.carray(pointer(address), (count, words), np.int64)
+    return view(address, (count, words), np.int64)
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, inline="always")
 def _record(hart: NDArray[Any]) -> Any:
     """The hart's run record."""
     return _words(hart[T_RECORD], _RECORD)
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, inline="always")
 def _info(hart: NDArray[Any]) -> Any:
     """What the store says of the hart's block."""
     return _words(hart[T_INFO] + _INFO * 8 * _record(hart)[R_BLOCK], _INFO)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _row(hart: NDArray[Any]) -> Any:
     """Address of the first row of the hart's block."""
     return _words(hart[T_POINTERS], hart[T_BLOCKS])[_record(hart)[R_BLOCK]]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _write(hart: NDArray[Any], value: int) -> None:
     """Write rd of the instruction that the hart's block begins with; x0 and the place that stands for it stay."""
     place = peek(np.uint64(_row(hart) + _RD)) & np.uint64(0xFFFFFFFF)
@@ -126,27 +123,27 @@ def _write(hart: NDArray[Any], value: int) -> None:
         poke(np.uint64(hart[T_STATE]) + place, np.uint64(value))
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _run(timed: bool, hart: NDArray[Any], log: NDArray[Any]) -> int:
     """:func:`run_blocks` for a line of the table."""
     blocks, rows, entries, states = hart[T_BLOCKS], hart[T_ROWS], hart[T_ENTRIES], hart[T_STATE_COUNT]
     return int(
         run_blocks(
-            timed, hart[T_STATE], _record(hart), numba.carray(pointer(hart[T_POINTERS]), (blocks,), np.uint64),
+            timed, hart[T_STATE], _record(hart), view(hart[T_POINTERS], (blocks,), np.uint64),
             _lines(hart[T_SUCCESSORS], blocks, _TWO), _lines(hart[T_JUMPS], _WAYS, _JUMP),
             _words(hart[T_COUNTS], blocks), _lines(hart[T_MEMO], entries, _MEMO),
             _lines(hart[T_CAUSES], entries, _CAUSES),
             _lines(hart[T_STATES], states, _STATE_SIZE), _words(hart[T_INDEX], 2 * states),
             _lines(hart[T_INFO], blocks, _INFO),
-            numba.carray(pointer(hart[T_TIMING]), (rows, TIMING_ROW), np.int32),
-            _words(hart[T_SLOTS], rows), numba.carray(pointer(hart[T_STATE] + CODES), (MAX_CODES,), np.uint8),
-            _words(hart[T_SCRATCH], _STATE_SIZE), numba.carray(pointer(hart[T_ROW_CODES]), (512,), np.uint8),
-            numba.carray(pointer(hart[T_KEPT]), (hart[T_KEPT_COUNT], MAX_CODES), np.uint8), log,
+            view(hart[T_TIMING], (rows, TIMING_ROW), np.int32),
+            _words(hart[T_SLOTS], rows), view(hart[T_STATE] + CODES, (MAX_CODES,), np.uint8),
+            _words(hart[T_SCRATCH], _STATE_SIZE), view(hart[T_ROW_CODES], (512,), np.uint8),
+            view(hart[T_KEPT], (hart[T_KEPT_COUNT], MAX_CODES), np.uint8), log,
         )
     )  # fmt: skip
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _charge(timed: bool, hart: NDArray[Any], log: NDArray[Any]) -> int:
     """Charge the instruction that stands alone in the hart's block; its clock after that. There is room for it."""
     blocks, rows, entries, states = hart[T_BLOCKS], hart[T_ROWS], hart[T_ENTRIES], hart[T_STATE_COUNT]
@@ -156,7 +153,7 @@ def _charge(timed: bool, hart: NDArray[Any], log: NDArray[Any]) -> int:
     if not timed:
         _words(hart[T_COUNTS], blocks)[block] += 1
         return 0
-    codes = numba.carray(pointer(hart[T_STATE] + CODES), (MAX_CODES,), np.uint8)
+    codes = view(hart[T_STATE] + CODES, (MAX_CODES,), np.uint8)
     codes[0] = 0
     poke(np.uint64(hart[T_STATE] + _CODE_KEY), np.uint64(0))
     account(
@@ -164,14 +161,14 @@ def _charge(timed: bool, hart: NDArray[Any], log: NDArray[Any]) -> int:
         _lines(hart[T_MEMO], entries, _MEMO), _lines(hart[T_CAUSES], entries, _CAUSES),
         _lines(hart[T_STATES], states, _STATE_SIZE), _words(hart[T_INDEX], 2 * states),
         _lines(hart[T_INFO], blocks, _INFO),
-        numba.carray(pointer(hart[T_TIMING]), (rows, TIMING_ROW), np.int32), _words(hart[T_SLOTS], rows), codes,
-        _words(hart[T_SCRATCH], _STATE_SIZE), numba.carray(pointer(hart[T_ROW_CODES]), (512,), np.uint8),
-        numba.carray(pointer(hart[T_KEPT]), (hart[T_KEPT_COUNT], MAX_CODES), np.uint8), log,
+        view(hart[T_TIMING], (rows, TIMING_ROW), np.int32), _words(hart[T_SLOTS], rows), codes,
+        _words(hart[T_SCRATCH], _STATE_SIZE), view(hart[T_ROW_CODES], (512,), np.uint8),
+        view(hart[T_KEPT], (hart[T_KEPT_COUNT], MAX_CODES), np.uint8), log,
     )  # fmt: skip
     return int(record[R_CYCLES])
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _room(hart: NDArray[Any]) -> bool:
     """Whether the memo has room for an entry and two states more."""
     record = _record(hart)
@@ -180,7 +177,7 @@ def _room(hart: NDArray[Any]) -> bool:
     )
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _idle(timed: bool, hart: NDArray[Any], cycles: int, cause: int) -> None:
     """Let time pass after the instruction of the hart's block; there is room for a state."""
     if not timed or cycles <= 0:
@@ -198,7 +195,7 @@ def _idle(timed: bool, hart: NDArray[Any], cycles: int, cause: int) -> None:
     _lines(hart[T_WAITED], hart[T_BLOCKS], _TWO)[record[R_BLOCK], cause] += cycles
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _proceed(hart: NDArray[Any]) -> None:
     """Go on behind the event."""
     record = _record(hart)
@@ -210,7 +207,7 @@ def _proceed(hart: NDArray[Any]) -> None:
         hart[T_PHASE] = RUNS
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _asked(hart: NDArray[Any], reason: int, registers: int) -> int:
     """What a hart that stopped asks of the cluster, as :data:`potluck.sim.blocks.OF_CLUSTER` numbers it."""
     if reason != EVENT and reason != FAULT:
@@ -227,13 +224,13 @@ def _asked(hart: NDArray[Any], reason: int, registers: int) -> int:
     return int(asked)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _stuck(hart: NDArray[Any], control: NDArray[Any]) -> bool:
     """Whether a hart stopped for something that it does not ask of the cluster."""
     return bool(hart[T_PHASE] == STOPPED and _asked(hart, hart[T_REASON], control[REGISTERS]) == NOTHING)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _carry_out(
     timed: bool, number: int, table: NDArray[Any], control: NDArray[Any], dma: DmaArrays, log: NDArray[Any]
 ) -> bool:
@@ -275,7 +272,7 @@ def _carry_out(
     return True
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _release(timed: bool, table: NDArray[Any], log: NDArray[Any]) -> bool:
     """All harts have arrived: the later clock is everybody's. False if that is left to Python."""
     for number in range(table.shape[0]):
@@ -298,7 +295,7 @@ def _release(timed: bool, table: NDArray[Any], log: NDArray[Any]) -> bool:
     return True
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _go_on(timed: bool, hart: NDArray[Any], log: NDArray[Any]) -> None:
     """Let a hart that runs go on until it stops."""
     if hart[T_PHASE] != RUNS:
@@ -310,7 +307,7 @@ def _go_on(timed: bool, hart: NDArray[Any], log: NDArray[Any]) -> None:
     _words(hart[T_LENGTHS], hart[T_BLOCKS])[block] = record[R_INSTRUCTIONS] - before
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _share(table: NDArray[Any]) -> bool:
     """Whether two harts at least have a long way to their next events, as it was when they were here last."""
     long = 0
@@ -321,7 +318,7 @@ def _share(table: NDArray[Any]) -> bool:
     return long > 1
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def help_out(timed: bool, table: NDArray[Any], dma: DmaArrays, log: NDArray[Any]) -> None:
     """What a second thread does while another one is in :func:`run_rounds`."""
     board = dma.board
@@ -336,7 +333,7 @@ def help_out(timed: bool, table: NDArray[Any], dma: DmaArrays, log: NDArray[Any]
         leave(board)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def run_rounds(
     timed: bool, table: NDArray[Any], control: NDArray[Any], dma: DmaArrays, log: NDArray[Any]
 ) -> int:

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from potluck.sim.cache import configure_numba
-
-configure_numba()
+from potluck.sim.cache import compiled
 
 # Words of the board, each on a cache line of its own: tasks that nobody has taken (not positive: none), helpers that
 # may be at one, what the tasks are and what they are about, whether helpers are to leave, and how many there are.
@@ -65,25 +62,25 @@ def _increase(typing: Any, address: Any, by: Any) -> Any:
     return types.int64(types.int64, types.int64), generate
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _at(board: NDArray[Any], word: int) -> Any:
     return np.int64(board.ctypes.data) + np.int64(8) * word
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def post(board: NDArray[Any], kind: int, begin: int, end: int, count: int) -> None:
     """Let helpers take tasks ``count - 1`` to 0 of a kind, about ``begin`` to ``end``."""
     board[KIND], board[FROM], board[TO] = kind, begin, end
     _publish(_at(board, LEFT), np.int64(count))
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def take(board: NDArray[Any]) -> int:
     """The number of a task for the caller; negative if there is none."""
     return int(_increase(_at(board, LEFT), np.int64(-1)) - 1)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def finish(board: NDArray[Any]) -> None:
     """Wait for the tasks that helpers have taken; none is left."""
     looks = 0
@@ -93,7 +90,7 @@ def finish(board: NDArray[Any]) -> None:
             _yield()
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def join(board: NDArray[Any]) -> int:
     """For a helper: wait for a task and take it; negative if it is to go. :func:`leave` says that the task is done."""
     looks = 0
@@ -110,7 +107,7 @@ def join(board: NDArray[Any]) -> int:
     return -1
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def leave(board: NDArray[Any]) -> None:
     """For a helper: the task that it took is done."""
     _increase(_at(board, BUSY), np.int64(-1))

@@ -14,7 +14,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from potluck.sim.cache import configure_numba
+from potluck.sim.cache import compiled
 from potluck.sim.state import IN_DRAM, WAYS
 from potluck.sim.timing_rows import (
     AT_END,
@@ -69,8 +69,6 @@ from potluck.sim.timing_rows import (
     timing_row,
 )
 
-configure_numba()
-
 CAUSES = ("issue", "vfu", "vlsu", "vsldu", "chaining", "scalar", "fcsr", "branch", "bank_conflict", "dram", "dma",
           "sync", "pot")  # fmt: skip
 ISSUE, WAIT_VFU, WAIT_VLSU, WAIT_VSLDU, WAIT_CHAIN = range(5)
@@ -104,7 +102,7 @@ LEFT, TAKEN_BY, SEQUENCED, BEGUN, READ, DONE, SO_FAR = range(7)
 MOMENTS = SO_FAR + len(CAUSES)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def wait(times: NDArray[Any], cycles: int) -> None:
     """The core idles for ``cycles``: all times come nearer."""
     for k in range(TIMES):
@@ -112,7 +110,7 @@ def wait(times: NDArray[Any], cycles: int) -> None:
     _forget(times)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _forget(times: NDArray[Any]) -> None:
     """Finished instructions leave no trace, and what is interchangeable is sorted: equal futures, equal vectors."""
     if times[REGISTER] == 0 and times[SEQUENCER] == 0:
@@ -141,7 +139,7 @@ def _forget(times: NDArray[Any]) -> None:
             j -= 1
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def time_block(
     rows: NDArray[Any], vl: int, codes: NDArray[Any], taken: int, times: NDArray[Any], causes: NDArray[Any],
     moments: Any = None,
@@ -213,20 +211,22 @@ def time_block(
                 moments[n, DONE] = start + (row[LATENCY] if row[XD] >= 0 else 1)
         causes[ISSUE] += 1
         if moments is not None:
-            moments[n, SO_FAR:] = causes
+            for cause in range(len(CAUSES)):
+                moments[n, SO_FAR + cause] = causes[cause]
         now = start + 1
     if count > 0 and taken == 1:
         causes[WAIT_BRANCH] += rows[count - 1, TAKEN_PENALTY]
         now += rows[count - 1, TAKEN_PENALTY]
         if moments is not None:
-            moments[count - 1, SO_FAR:] = causes
+            for cause in range(len(CAUSES)):
+                moments[count - 1, SO_FAR + cause] = causes[cause]
     for k in range(TIMES):
         times[k] = max(0, times[k] - now)
     _forget(times)
     return now
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _sequence(
     row: NDArray[Any], path: int, vl: int, code: int, start: int, times: NDArray[Any], moments: Any
 ) -> None:
@@ -296,14 +296,14 @@ def _sequence(
         _issue_vector(row, path, vl, code, issue, times, moments)
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@numba.njit(nogil=True, inline="always")
 def _mark(moments: Any, moment: int, time: int) -> None:
     """Write a moment down, if they are wanted."""
     if moments is not None:
         moments[moment] = time
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _element_by_element(row: NDArray[Any], requests: Any, ways: Any) -> Any:
     """Cycles of an access in which each port asks for the elements of its own words, ``ways`` of the ports at one bank.
 
@@ -318,7 +318,7 @@ def _element_by_element(row: NDArray[Any], requests: Any, ways: Any) -> Any:
     return turns * share * ways + last
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _length(row: NDArray[Any], path: int, unit: int, vl: int, code: int) -> Any:
     """Cycles in which the unit reads operands (or sends memory requests)."""
     if path == FLOAT:
@@ -339,7 +339,7 @@ def _length(row: NDArray[Any], path: int, unit: int, vl: int, code: int) -> Any:
     return np.int64(max(1, length))
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _issue_vector(
     row: NDArray[Any], path: int, vl: int, code: int, issue: int, times: NDArray[Any], moments: Any
 ) -> None:

@@ -12,13 +12,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.sim.cache import configure_numba
-from potluck.sim.raw import copy_bytes, peek
-from potluck.sim.state import WORD
-
-configure_numba()
-
-from potluck.sim.dram.requests import (  # noqa: E402  (Numba reads its cache folder at decoration)
+from potluck.sim.cache import compiled
+from potluck.sim.dram.requests import (
     BEATS,
     QUEUED,
     ROWS,
@@ -26,12 +21,15 @@ from potluck.sim.dram.requests import (  # noqa: E402  (Numba reads its cache fo
     SOURCE,
     TALLY,
     TARGET,
+    DramArrays,
     finish_transfers,
     plan_transfers,
     serve_copy,
     serve_transfers,
 )
-from potluck.sim.tasks import HELPERS, finish, post, take  # noqa: E402
+from potluck.sim.raw import copy_bytes, peek
+from potluck.sim.state import WORD
+from potluck.sim.tasks import HELPERS, finish, post, take
 
 # Words of the DMA's record. The ends of transfers that are not known to be complete are ``ends[HEAD:TAIL]``.
 COUNT, WAITING, HEAD, TAIL, BUSY, READ, WRITTEN, IN_L1 = range(8)
@@ -43,11 +41,6 @@ FIXED = 16
 MOVED, MOVED_DRAM = 0, 1  # columns of ``moved``
 CHANNEL, HART = np.int64(0), np.int64(1)  # kinds of tasks
 WORTH = 4096  # bytes of DRAM that are worth a second thread
-# Of the arrays of a DRAM's state: axes and kinds of numbers.
-DRAM_ARRAYS = tuple(
-    zip((1, 2, 1, 1, 2, 3, 3, 3, 2, 3), [np.int64] * 3 + [np.int32] * 2 + [np.int64] * 5, strict=True)
-)
-
 _SOURCE, _TARGET = WORD["dma_source"], WORD["dma_target"]
 _SOURCE_STRIDE, _TARGET_STRIDE = WORD["dma_source_stride"], WORD["dma_target_stride"]
 _REPEAT = WORD["dma_repeat"]
@@ -67,7 +60,7 @@ class DmaArrays(NamedTuple):
         moved: int64 [requests, 2], bytes and bytes of DRAM by request.
         tallies: int64 [channels, requests, engine.RECORD], what the DRAM did.
         board: int64 [BOARD], tasks for a second thread.
-        dram: the state of :class:`potluck.sim.dram.system.System`, or empty arrays.
+        dram: of :class:`potluck.sim.dram.system.System`, or `NO_DRAM`.
     """
 
     record: NDArray[np.int64]
@@ -81,7 +74,7 @@ class DmaArrays(NamedTuple):
     moved: NDArray[np.int64]
     tallies: NDArray[np.int64]
     board: NDArray[np.int64]
-    dram: tuple[NDArray[np.int64], ...]
+    dram: DramArrays
 
 
 @numba.njit(nogil=True, inline="always")
@@ -100,7 +93,7 @@ def beats_of(size: Any, rows: Any, source: Any, step: Any, width: Any, rate: Any
     return total
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _host(start: Any, step: Any, rows: Any, size: Any, fixed: NDArray[Any]) -> Any:
     """Host address of an end's first row, and whether it is in DRAM; address 0 if not all of it is in one memory."""
     low = start + min(np.int64(0), (rows - 1) * step)
@@ -112,7 +105,7 @@ def _host(start: Any, step: Any, rows: Any, size: Any, fixed: NDArray[Any]) -> A
     return np.int64(0), False
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def queue_copy(hart: int, size: int, two_dimensional: bool, request: int, dma: DmaArrays) -> bool:
     """Move the bytes of the transfer that a hart's registers describe, and queue it; its cycle is still to be set.
 
@@ -189,10 +182,9 @@ def enter(
 def serve_channel(channel: int, at: int, end: int, dma: DmaArrays) -> None:
     """A channel's part of planned transfers."""
     fixed = dma.fixed
-    ratio, shifts, p, first, entries, allowed, banks, ranks, counts, log = dma.dram
     serve_transfers(
         channel, at, end, dma.queue, dma.begins, dma.served, dma.tallies, fixed[WIDTH], fixed[BURST],
-        fixed[PIECE : PIECE + 2], ratio, shifts, p, first, entries, allowed, banks, ranks, counts, log,
+        fixed[PIECE : PIECE + 2], dma.dram,
     )  # fmt: skip
 
 
@@ -214,7 +206,7 @@ def _serve(at: int, end: int, dma: DmaArrays) -> None:
     finish(dma.board)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def settle(dma: DmaArrays) -> bool:
     """Find out when everything that is queued is complete; False if there is no room to note that."""
     record, fixed, ends, clocks = dma.record, dma.fixed, dma.ends, dma.clocks
@@ -238,10 +230,9 @@ def settle(dma: DmaArrays) -> bool:
                 dma.queue, at, n, clocks, costs, fixed[WIDTH], fixed[BURST], limits, dma.begins
             )  # fmt: skip
             if dma.queue[at, SOURCE] != 0 and dma.queue[at, TARGET] != 0:
-                ratio, shifts, p, first, entries, allowed, banks, ranks, counts, log = dma.dram
                 serve_copy(
                     at, dma.queue, dma.begins, dma.served, dma.tallies, clocks, costs, fixed[WIDTH], fixed[BURST],
-                    limits, ratio, shifts, p, first, entries, allowed, banks, ranks, counts, log,
+                    limits, dma.dram,
                 )  # fmt: skip
             else:
                 _serve(at, end, dma)
@@ -259,7 +250,7 @@ def settle(dma: DmaArrays) -> bool:
     return True
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def forget(now: int, everything: int, dma: DmaArrays) -> int:
     """How many transfers are not complete at a cycle; what is complete is forgotten."""
     record, ends = dma.record, dma.ends

@@ -13,14 +13,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from potluck.sim.cache import configure_numba
-
-configure_numba()
+from potluck.sim.cache import compiled
 
 
 def _words(*numbers: int) -> Any:
@@ -53,7 +50,7 @@ BANKS, RANKS, PER_RANK, RANKS_PER_PC, QUEUE, CLOSED_PAGE, PER_BANK, INTERVAL, WI
 PARAMETERS = 14
 
 
-@numba.njit(nogil=True, cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _earliest(command: int, bank: int, banks: NDArray[Any], allowed: NDArray[Any]) -> Any:
     if RDA <= command <= WRA:  # automatic precharge makes no difference to what a command waits for
         command -= 2
@@ -63,7 +60,7 @@ def _earliest(command: int, bank: int, banks: NDArray[Any], allowed: NDArray[Any
     return t
 
 
-@numba.njit(nogil=True, cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _earliest_rank(command: int, bank: int, banks: NDArray[Any], allowed: NDArray[Any]) -> Any:
     """For a command to a whole rank, given any of its banks."""
     t = allowed[banks[bank, 0], command]
@@ -72,7 +69,7 @@ def _earliest_rank(command: int, bank: int, banks: NDArray[Any], allowed: NDArra
     return t
 
 
-@numba.njit(nogil=True, cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _first_column(p: NDArray[Any], banks: NDArray[Any], allowed: NDArray[Any], now: int) -> Any:
     """A clock before which no rank allows a column command."""
     best = NEVER
@@ -82,7 +79,7 @@ def _first_column(p: NDArray[Any], banks: NDArray[Any], allowed: NDArray[Any], n
     return max(best, now)
 
 
-@numba.njit(nogil=True, cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _issue(
     command: int, bank: int, t: int, p: NDArray[Any], first: NDArray[Any], entries: NDArray[Any],
     allowed: NDArray[Any], banks: NDArray[Any], ranks: NDArray[Any], record: NDArray[Any],
@@ -105,14 +102,14 @@ def _issue(
             allowed[node, ACT] = ranks[rank, RING + at] + p[WINDOW_CYCLES]
 
 
-@numba.njit(nogil=True, cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _closed(rank: int, ranks: NDArray[Any], t: int, count: int) -> None:
     ranks[rank, OPEN] -= count
     if ranks[rank, OPEN] == 0:
         ranks[rank, ACTIVE] += t - ranks[rank, SINCE]
 
 
-@numba.njit(nogil=True, cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _note(log: NDArray[Any], logged: int, t: int, command: int, bank: int, row: int, request: int) -> int:
     if logged < log.shape[0]:
         log[logged, 0], log[logged, 1], log[logged, 2] = t, command, bank
@@ -120,7 +117,7 @@ def _note(log: NDArray[Any], logged: int, t: int, command: int, bank: int, row: 
     return logged + 1
 
 
-@numba.njit(nogil=True, cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _choose(
     bank: int, closed_page: int, banks: NDArray[Any], slots: NDArray[Any], requests: NDArray[Any]
 ) -> int:
@@ -158,7 +155,7 @@ def _choose(
     return 1 - old
 
 
-@numba.njit(nogil=True, cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _admit(
     request: int, slot: int, active_count: int, closed_page: int, active: NDArray[Any], banks: NDArray[Any],
     slots: NDArray[Any], requests: NDArray[Any],
@@ -185,11 +182,11 @@ def _admit(
     return _choose(bank, closed_page, banks, slots, requests)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def run_channel(
     p: NDArray[Any], first: NDArray[Any], entries: NDArray[Any], allowed: NDArray[Any], banks: NDArray[Any],
     ranks: NDArray[Any], record: NDArray[Any], requests: NDArray[Any], done: NDArray[Any], until: int,
-    log: NDArray[Any],
+    log: NDArray[Any], work: NDArray[Any],
 ) -> int:  # fmt: skip
     """Serve all requests of a channel, then refresh up to ``until``.
 
@@ -205,15 +202,18 @@ def run_channel(
         done: int64 [n], set to the clock after the last data beat.
         until: clock.
         log: int64 [m, 5], filled with (clock, command, bank, row, request), as far as it goes.
+        work: int64 [at least BANKS + 3 QUEUE], overwritten.
 
     Returns:
         Commands issued.
     """
     n = requests.shape[0]
     size, closed_page, per_bank, group = p[QUEUE], p[CLOSED_PAGE], p[PER_BANK], p[GROUP]
-    active = np.zeros(p[BANKS], np.int64)  # banks with requests
-    slots = np.zeros((size, 2), np.int64)  # next slot of the bank's list, request
-    free = np.arange(size)
+    slots = work[: 2 * size].reshape(size, 2)  # next slot of the bank's list, request
+    free = work[2 * size : 3 * size]
+    for slot in range(size):
+        free[slot] = slot
+    active = work[3 * size : 3 * size + p[BANKS]]  # banks with requests
     free_count, active_count = size, ZERO
     incoming, served, oldest, passed = ZERO, ZERO, ZERO, ZERO
     row_wants = ZERO  # banks that want a row command
@@ -427,7 +427,7 @@ def run_channel(
         row_wants += _choose(bank, closed_page, banks, slots, requests)
 
 
-@numba.njit(nogil=True, cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _needed(request: int, bank: int, banks: NDArray[Any], requests: NDArray[Any]) -> Any:
     """The next command for one request, whatever else waits for its bank."""
     if banks[bank, ROW] < 0:
@@ -437,7 +437,7 @@ def _needed(request: int, bank: int, banks: NDArray[Any], requests: NDArray[Any]
     return RD + requests[request, WRITES]
 
 
-@numba.njit(nogil=True, cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _refreshed(rank: int, which: int, ranks: NDArray[Any], p: NDArray[Any]) -> Any:
     """The banks of a rank's next REFpb: ``which`` of the group that it refreshes together."""
     return rank * p[PER_RANK] + ranks[rank, TARGET] + which * (p[PER_RANK] // p[GROUP])
@@ -447,4 +447,5 @@ def _refreshed(rank: int, which: int, ranks: NDArray[Any], p: NDArray[Any]) -> A
 RUN_CHANNEL = types.int64(
     types.int64[::1], types.int32[::1], types.int32[:, ::1], types.int64[:, ::1], types.int64[:, ::1],
     types.int64[:, ::1], types.int64[::1], types.int64[:, ::1], types.int64[::1], types.int64, types.int64[:, ::1],
+    types.int64[::1],
 )  # fmt: skip

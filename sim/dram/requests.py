@@ -7,16 +7,19 @@ order of channels or at the same time.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from potluck.sim.cache import compiled
 from potluck.sim.dram.engine import (
     ARRIVAL,
     BANK,
+    BANKS,
     ENGINE,
+    QUEUE,
     REQUEST,
     REQUESTED,
     RUN_CHANNEL,
@@ -31,6 +34,45 @@ QUEUED, BEATS, SIZE, ROWS, TALLY, SOURCE, TARGET = 0, 1, 2, 3, 4, 5, 8
 END = 3  # words of an end: whether it lies in DRAM, bytes from DRAM's start, bytes from row to row
 TRANSFER = TARGET + END
 _run_channel = through(RUN_CHANNEL)
+
+
+class DramArrays(NamedTuple):
+    """The state of a :class:`potluck.sim.dram.system.System` for compiled code.
+
+    Attributes:
+        ratio: int64 [2], memory clocks per cycle, a fraction.
+        shifts: int64 [7, 2], the address mapping.
+        parameters, first, entries: see :func:`potluck.sim.dram.engine.run_channel`.
+        allowed, banks, ranks, record: the same, with a leading axis of channels.
+        log: int64 [channels, 0, 5], for what is not logged.
+        work: int64 [channels, words], see :func:`work_words`; overwritten.
+    """
+
+    ratio: NDArray[np.int64]
+    shifts: NDArray[np.int64]
+    parameters: NDArray[np.int64]
+    first: NDArray[np.int32]
+    entries: NDArray[np.int32]
+    allowed: NDArray[np.int64]
+    banks: NDArray[np.int64]
+    ranks: NDArray[np.int64]
+    record: NDArray[np.int64]
+    log: NDArray[np.int64]
+    work: NDArray[np.int64]
+
+
+NO_DRAM = DramArrays(
+    *(
+        np.zeros((0,) * axes, np.int32 if name in ("first", "entries") else np.int64)
+        for name, axes in zip(DramArrays._fields, (1, 2, 1, 1, 2, 3, 3, 3, 2, 3, 2), strict=True)
+    )
+)
+"""Of a machine whose DRAM has no commands."""
+
+
+def work_words(banks: int, queue: int, bursts: int) -> int:
+    """Words that a channel needs to work: for its queue, and for ``bursts`` requests and when they are done."""
+    return banks + 3 * queue + (REQUEST + 1) * (bursts + 2)
 
 
 @numba.njit(nogil=True, inline="always")
@@ -50,22 +92,21 @@ def _bank(offset: Any, shifts: NDArray[Any]) -> Any:
 
 @numba.njit(nogil=True, cache=True)
 def run_all(
-    offsets: NDArray[Any], arrivals: NDArray[Any], writes: NDArray[Any], done: NDArray[Any], shifts: NDArray[Any],
-    p: NDArray[Any], first: NDArray[Any], entries: NDArray[Any], allowed: NDArray[Any], banks: NDArray[Any],
-    ranks: NDArray[Any], record: NDArray[Any], until: int, log: NDArray[Any], logged: NDArray[Any],
+    offsets: NDArray[Any], arrivals: NDArray[Any], writes: NDArray[Any], done: NDArray[Any], until: int,
+    log: NDArray[Any], logged: NDArray[Any], dram: DramArrays,
 ) -> int:  # fmt: skip
-    """Serve requests in all channels; arguments as in :func:`run_channel`, with a leading axis of channels.
+    """Serve requests in all channels.
 
     Args:
         offsets: int64 [n], bytes from the start of DRAM.
-        shifts: int64 [7, 2], the address mapping.
+        arrivals, writes, done, until: see :func:`potluck.sim.dram.engine.run_channel`.
         log: int64 [channels, m, 5].
         logged: int64 [channels], set to the commands issued.
 
     Returns:
         Latest of ``done``, 0 if there are no requests.
     """
-    n, channels = offsets.shape[0], allowed.shape[0]
+    n, channels, shifts = offsets.shape[0], dram.allowed.shape[0], dram.shifts
     channel_of = np.empty(n, np.int64)
     begin = np.zeros(channels + 1, np.int64)
     for k in range(n):
@@ -87,8 +128,11 @@ def run_all(
     for c in range(channels):
         a, b = begin[c], begin[c + 1]
         logged[c] = _run_channel(
-            p[ENGINE],
-            (p, first, entries, allowed[c], banks[c], ranks[c], record[c], requests[a:b], end[a:b], until, log[c]),
+            dram.parameters[ENGINE],
+            (
+                dram.parameters, dram.first, dram.entries, dram.allowed[c], dram.banks[c], dram.ranks[c],
+                dram.record[c], requests[a:b], end[a:b], until, log[c], dram.work[c],
+            ),
         )  # fmt: skip
     for place in range(n):
         done[order[place]] = end[place]
@@ -96,7 +140,7 @@ def run_all(
     return int(latest)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _pieces(rows: Any, size: Any, burst: Any, width: Any, limits: NDArray[Any]) -> tuple[Any, Any, Any]:
     """How a range is scheduled: rows that are modeled at all, rows and bytes of a row at a time."""
     per_row = size // burst + 2
@@ -105,7 +149,7 @@ def _pieces(rows: Any, size: Any, burst: Any, width: Any, limits: NDArray[Any]) 
     return modeled, some, size if per_row <= limits[0] else limits[0] * burst // width * width
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def range_beats(
     start: int, step: int, rows: int, size: int, width: int, burst: int, limits: NDArray[Any]
 ) -> int:
@@ -119,7 +163,7 @@ def range_beats(
     return int((beats * rows + modeled - 1) // modeled) if modeled < rows else int(beats)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _fill(
     channel: int, start: int, step: int, rows: int, size: int, write: bool, begin: Any, burst: int, width: int,
     ratio: NDArray[Any], shifts: NDArray[Any], requests: NDArray[Any],
@@ -159,14 +203,12 @@ def _fill(
     return n, cycle - begin
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def serve_range(
     channel: int, start: int, step: int, rows: int, size: int, write: bool, begin: int, width: int, burst: int,
-    limits: NDArray[Any], ratio: NDArray[Any], shifts: NDArray[Any], p: NDArray[Any], first: NDArray[Any],
-    entries: NDArray[Any], allowed: NDArray[Any], banks: NDArray[Any], ranks: NDArray[Any], record: NDArray[Any],
-    log: NDArray[Any], tally: NDArray[Any],
+    limits: NDArray[Any], tally: NDArray[Any], dram: DramArrays,
 ) -> tuple[int, int]:  # fmt: skip
-    """Serve the bursts of one end of a transfer that lie in a channel; arguments as in :func:`run_all`.
+    """Serve the bursts of one end of a transfer that lie in a channel.
 
     Args:
         channel: its number.
@@ -180,14 +222,22 @@ def serve_range(
     Returns:
         Cycle after the data of the range's first burst (-1: it lies in another channel), cycle after the last data.
     """
-    counts = record[channel]
+    p, ratio, shifts, counts, work = (
+        dram.parameters,
+        dram.ratio,
+        dram.shifts,
+        dram.record[channel],
+        dram.work[channel],
+    )
     for k in range(counts.shape[0]):
         tally[k] -= counts[k]
     modeled, some, length = _pieces(rows, size, burst, width, limits)
     earliest, latest, asked = np.int64(-1), np.int64(0), np.int64(0)
     mine = (start // burst * burst >> shifts[0, 0]) & ((np.int64(1) << shifts[0, 1]) - 1) == channel
     most = some * (min(length, size) // burst + 2)
-    requests, done = np.empty((most, REQUEST), np.int64), np.empty(most, np.int64)
+    held = p[BANKS] + 3 * p[QUEUE]  # words of the queue
+    requests = work[held : held + most * REQUEST].reshape(most, REQUEST)
+    done = work[held + most * REQUEST : held + most * (REQUEST + 1)]
     for row in range(0, modeled, some):
         for at in range(0, size, length):
             count, beats = _fill(
@@ -200,13 +250,15 @@ def serve_range(
             _run_channel(
                 p[ENGINE],
                 (
-                    p, first, entries, allowed[channel], banks[channel], ranks[channel], counts, requests[:count],
-                    done[:count], ZERO, log[channel],
+                    p, dram.first, dram.entries, dram.allowed[channel], dram.banks[channel], dram.ranks[channel],
+                    counts, requests[:count], done[:count], ZERO, dram.log[channel], work,
                 ),
             )  # fmt: skip
             if mine and earliest < 0:
                 earliest = (done[0] * ratio[1] + ratio[0] - 1) // ratio[0]
-            last = done[:count].max()
+            last = done[0]
+            for k in range(1, count):
+                last = max(last, done[k])
             latest = max(latest, (last * ratio[1] + ratio[0] - 1) // ratio[0])
     for k in range(counts.shape[0]):
         tally[k] += counts[k]
@@ -264,9 +316,7 @@ def plan_transfers(
 @numba.njit(nogil=True, inline="always")
 def serve_transfers(
     channel: int, at: int, end: int, queue: NDArray[Any], begins: NDArray[Any], served: NDArray[Any],
-    tallies: NDArray[Any], width: int, burst: int, limits: NDArray[Any], ratio: NDArray[Any], shifts: NDArray[Any],
-    p: NDArray[Any], first: NDArray[Any], entries: NDArray[Any], allowed: NDArray[Any], banks: NDArray[Any],
-    ranks: NDArray[Any], record: NDArray[Any], log: NDArray[Any],
+    tallies: NDArray[Any], width: int, burst: int, limits: NDArray[Any], dram: DramArrays,
 ) -> None:  # fmt: skip
     """A channel's part of planned transfers, ``queue[at:end]``, none of which copies inside DRAM.
 
@@ -280,28 +330,26 @@ def serve_transfers(
             if queue[n, BEATS] != 0 and queue[n, word] != 0:
                 _, served[channel, n] = serve_range(
                     channel, queue[n, word + 1], queue[n, word + 2], queue[n, ROWS], queue[n, SIZE], word == TARGET,
-                    begins[n], width, burst, limits, ratio, shifts, p, first, entries, allowed, banks, ranks, record,
-                    log, tallies[channel, queue[n, TALLY]],
+                    begins[n], width, burst, limits, tallies[channel, queue[n, TALLY]], dram,
                 )  # fmt: skip
 
 
 @numba.njit(nogil=True, inline="always")
 def serve_copy(
     n: int, queue: NDArray[Any], begins: NDArray[Any], served: NDArray[Any], tallies: NDArray[Any],
-    clocks: NDArray[Any], costs: NDArray[Any], width: int, burst: int, limits: NDArray[Any], ratio: NDArray[Any],
-    shifts: NDArray[Any], p: NDArray[Any], first: NDArray[Any], entries: NDArray[Any], allowed: NDArray[Any],
-    banks: NDArray[Any], ranks: NDArray[Any], record: NDArray[Any], log: NDArray[Any],
+    clocks: NDArray[Any], costs: NDArray[Any], width: int, burst: int, limits: NDArray[Any], dram: DramArrays,
 ) -> None:  # fmt: skip
     """All of a planned copy inside DRAM, which writes from the cycle in which its first data arrive."""
-    channels, begin = record.shape[0], begins[n]
-    served[:, n] = 0
+    channels, begin = dram.record.shape[0], begins[n]
+    for channel in range(channels):
+        served[channel, n] = 0
     for word in (SOURCE, TARGET):
         start, step, rows, size = queue[n, word + 1], queue[n, word + 2], queue[n, ROWS], queue[n, SIZE]
         first_data = begin
         for channel in range(channels):
             earliest, latest = serve_range(
-                channel, start, step, rows, size, word == TARGET, begin, width, burst, limits, ratio, shifts, p,
-                first, entries, allowed, banks, ranks, record, log, tallies[channel, queue[n, TALLY]],
+                channel, start, step, rows, size, word == TARGET, begin, width, burst, limits,
+                tallies[channel, queue[n, TALLY]], dram,
             )  # fmt: skip
             served[channel, n] = max(served[channel, n], latest)
             first_data = max(first_data, earliest)

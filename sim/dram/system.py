@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from potluck.isa.errors import DataError, MachineError
 from potluck.sim.dram import engine
 from potluck.sim.dram.kind import Kind
 from potluck.sim.dram.mapping import FIELDS, Mapping
-from potluck.sim.dram.requests import range_beats, run_all, serve_range
+from potluck.sim.dram.requests import DramArrays, range_beats, run_all, serve_range, work_words
 from potluck.sim.dram.rules import COMMANDS, LEVELS, compile_rules, waits
 from potluck.sim.raw import address_of
 
@@ -134,10 +134,14 @@ class System:
         ratio = Fraction(cycle_ps) / t["tCK_ps"]
         if ratio.limit_denominator(1 << 20) != ratio:
             ratio = ratio.limit_denominator(1 << 20)
-        self._ratio = np.array([ratio.numerator, ratio.denominator], np.int64)
         self._burst = o.burst_bytes
         self._ratio_words = ratio.numerator, ratio.denominator
-        self._nothing = np.zeros((channels, 0, 5), np.int64)
+        words = work_words(banks, int(p[engine.QUEUE]), PIECE)
+        self.state = DramArrays(
+            np.array([ratio.numerator, ratio.denominator], np.int64), self.mapping.shifts, p, self._waits.first,
+            self._waits.entries, self._allowed, self._banks, self._ranks, self._record,
+            np.zeros((channels, 0, 5), np.int64), np.zeros((channels, words), np.int64),
+        )  # fmt: skip
 
     def clocks(self, cycle: int) -> int:
         """Memory clocks at the beginning of a cycle, rounded up."""
@@ -206,7 +210,7 @@ class System:
         limits = np.array(self.limits)
         done = [
             serve_range(
-                channel, start, step, rows, size, write, begin, width, self._burst, limits, *self.state, tally
+                channel, start, step, rows, size, write, begin, width, self._burst, limits, tally, self.state
             )
             for channel in range(self.channels)
         ]
@@ -218,18 +222,10 @@ class System:
         """Bursts of a transfer that are scheduled at a time, and at all."""
         return PIECE, MODELED
 
-    @property
-    def state(self) -> tuple[NDArray[Any], ...]:
-        """What :func:`potluck.sim.dram.requests.serve_range` takes as ``ratio`` and what follows it."""
-        return (
-            self._ratio, self.mapping.shifts, self._parameters, self._waits.first, self._waits.entries, self._allowed,
-            self._banks, self._ranks, self._record, self._nothing,
-        )  # fmt: skip
-
     def advance(self, cycle: int) -> None:
         """Let time pass: refreshes up to a cycle."""
         none = np.zeros(0, np.int64)
-        self._run(none, np.zeros(0, np.bool_), none, none, self.clocks(cycle), self._nothing)
+        self._run(none, np.zeros(0, np.bool_), none, none, self.clocks(cycle), self.state.log)
 
     def _run(
         self, offsets: NDArray[np.int64], writes: NDArray[np.bool_], arrivals: NDArray[np.int64],
@@ -237,8 +233,7 @@ class System:
     ) -> NDArray[np.int64]:  # fmt: skip
         logged = np.zeros(self.channels, np.int64)
         run_all(
-            offsets, arrivals, writes, done, self.mapping.shifts, self._parameters, self._waits.first,
-            self._waits.entries, self._allowed, self._banks, self._ranks, self._record, until, log, logged,
+            offsets, arrivals, writes, done, until, log, logged, self.state,
         )  # fmt: skip
         return logged
 
