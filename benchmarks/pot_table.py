@@ -21,6 +21,7 @@ from potluck.compiler.build import Schedule, build, prepare
 from potluck.compiler.compile import generate
 from potluck.compiler.lowering.pot import PotTile
 from potluck.compiler.quantizers.statistics import sqnr
+from potluck.compiler.schemes import written
 from potluck.evaluation.metrics import Score, score
 from potluck.evaluation.network import Bench
 from potluck.evaluation.samples import Samples
@@ -147,8 +148,7 @@ def _judged(bench: Bench, text: str, samples: Samples, metric: str) -> tuple[ir.
     The worth is that of the quantized network on all samples; the outputs are those of the graph, whose integer
     products end by the machine's law, on what machines run.
     """
-    scheme, _, methods = text.partition(":")
-    options: dict[str, Any] = {"ptq": methods.replace("+", ",")} if methods else {}
+    scheme, options = written.parse(text)
     model = bench.quantized(scheme, **options)
     outputs = bench.evaluate(model, samples).outputs
     judged = score(outputs, bench.reference(samples), samples.labels, metric)

@@ -209,8 +209,7 @@ def chosen(text: str | None, network: Network) -> list[str]:
         DataError: The list is empty.
         ModelError: A scheme, or a method behind it, is unknown.
     """
-    from potluck.compiler.ptq import recipe
-    from potluck.compiler.schemes import find
+    from potluck.compiler.schemes import written
 
     names = (
         list(network.schemes) if text is None else [name.strip() for name in text.split(",") if name.strip()]
@@ -218,7 +217,5 @@ def chosen(text: str | None, network: Network) -> list[str]:
     if not names:
         raise DataError("--scheme names no scheme")
     for name in names:
-        scheme, _, methods = name.partition(":")
-        find(scheme)
-        recipe.parse(methods.replace("+", ","))
+        written.parse(name)
     return names

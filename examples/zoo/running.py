@@ -18,6 +18,7 @@ from potluck.compiler.footprint import footprints
 from potluck.compiler.host import HostNetwork
 from potluck.compiler.passes import make, run_passes
 from potluck.compiler.quantizers.statistics import sqnr
+from potluck.compiler.schemes import written
 from potluck.compiler.support import Unsupported, unsupported
 from potluck.evaluation.network import Bench
 from potluck.isa.elf import Program
@@ -193,11 +194,8 @@ class Stand:
 
     def _options(self, scheme: str) -> tuple[str, dict[str, Any]]:
         """A scheme's name, and the options of its quantization."""
-        name, _, methods = scheme.partition(":")
-        options = dict(self.network.options.get(name, {}))
-        if methods:
-            options["ptq"] = methods.replace("+", ",")
-        return name, options
+        name, options = written.parse(scheme)
+        return name, {**self.network.options.get(name, {}), **options}
 
     def _run(self, program: Program, reference: NDArray[Any], spent: float, step: Step) -> OnMachine:
         outputs, cycles, joules, seconds = [], [], [], []

@@ -13,9 +13,8 @@ from rich.console import Console
 from potluck.comparison.plot import draw
 from potluck.comparison.rows import Comparison, Row, digest, fronts
 from potluck.comparison.table import show, write_csv
-from potluck.compiler.ptq import recipe
 from potluck.compiler.quantizers.bbq_inference import BbqCeilingWarning
-from potluck.compiler.schemes import find, schemes
+from potluck.compiler.schemes import schemes, written
 from potluck.compiler.schemes.assignment import load
 from potluck.evaluation.metrics import ENOUGH_LABELS
 from potluck.evaluation.network import Bench, graph_inputs
@@ -77,9 +76,7 @@ def run(
     """
     chosen = list(dict.fromkeys(["fp32", *(names or default_schemes())]))
     for name in chosen:
-        scheme, _, methods = name.partition(":")
-        find(scheme)
-        recipe.parse(methods.replace("+", ","))
+        written.parse(name)
     bound = (options or {}).get("bind") or {}
     inputs = [value for value in graph_inputs(model) if value.name not in bound]
     samples = read(data, inputs)

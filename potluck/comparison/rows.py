@@ -15,7 +15,7 @@ from potluck.comparison.path import summary
 from potluck.compiler.footprint import Footprint
 from potluck.compiler.importer import load
 from potluck.compiler.ptq import recipe
-from potluck.compiler.schemes import Assignment
+from potluck.compiler.schemes import Assignment, written
 from potluck.evaluation.metrics import Score, score
 from potluck.evaluation.network import PLAIN, Bench, Evaluated, free_batch
 from potluck.evaluation.samples import Samples
@@ -94,20 +94,15 @@ class Comparison:
 
         Args:
             name: Of the row.
-            scheme: What it is. A name may be followed by methods of `potluck.compiler.ptq.recipe`:
-                ``mxfp4:clip+gptq``, and by the layers to keep higher: ``int4:better/first+last+sensitive=6``.
+            scheme: What it is, as `potluck.compiler.schemes.written` reads it.
 
         Raises:
             ModelError: The scheme is unknown or does not fit the network.
             DataError: It cannot quantize the weights or activations.
         """
         methods: dict[str, Any] = {}
-        if isinstance(scheme, str) and ":" in scheme:
-            scheme, _, text = scheme.partition(":")
-            text, _, kept = text.partition("/")
-            methods["ptq"] = text.replace("+", ",")
-            if kept:
-                methods["keep"] = tuple(kept.split("+"))
+        if isinstance(scheme, str):
+            scheme, methods = written.parse(scheme)
         plain = scheme in PLAIN
         used = recipe.parse(str(methods.get("ptq", self.bench.options.get("ptq", ""))))
         layers = not plain and MOVING.isdisjoint(used)
