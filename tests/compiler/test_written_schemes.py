@@ -16,7 +16,8 @@ def test_every_part_is_an_option():
 
 @pytest.mark.parametrize(
     ("text", "options"),
-    [("int8", {}), ("int4:bias", {"ptq": "bias"}), ("int4/last", {"keep": ("last",)}), ("mxfp8@mse", {"scale_rule": "mse"})],
+    [("int8", {}), ("int4:bias", {"ptq": "bias"}), ("int4/last", {"keep": ("last",)}),
+     ("mxfp8@mse", {"scale_rule": "mse"})],
 )  # fmt: skip
 def test_parts_may_be_left_out(text, options):
     assert written.parse(text) == (text[:4] if text[0] == "i" else "mxfp8", options)
