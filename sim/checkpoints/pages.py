@@ -9,11 +9,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.sim.cache import configure_numba
+from potluck.sim.cache import compiled
 from potluck.sim.pages import PAGE
-from potluck.sim.raw import copy_bytes, pointer
-
-configure_numba()
+from potluck.sim.raw import copy_bytes, view
 
 _WORDS = PAGE // 8
 _PAGE = np.uint64(PAGE)
@@ -55,7 +53,7 @@ def _digest(page: NDArray[np.uint8]) -> bytes:
     return hashlib.blake2b(page.tobytes(), digest_size=16).digest()
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def restore_pages(hosts: NDArray[Any], contents: NDArray[Any], store: int) -> None:
     """Fill pages in memory.
 
@@ -68,18 +66,18 @@ def restore_pages(hosts: NDArray[Any], contents: NDArray[Any], store: int) -> No
         copy_bytes(np.uint64(hosts[k]), np.uint64(store + contents[k] * np.int64(PAGE)), _PAGE)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def differs(host: int, content: int, store: int) -> bool:
     """Whether a page in memory holds something else than a content of the store."""
-    here = numba.carray(pointer(host), (_WORDS,), np.uint64)
-    there = numba.carray(pointer(store + content * np.int64(PAGE)), (_WORDS,), np.uint64)
+    here = view(host, (_WORDS,), np.uint64)
+    there = view(store + content * np.int64(PAGE), (_WORDS,), np.uint64)
     changed = np.uint64(0)
     for k in range(_WORDS):  # without an early end, so that the compiler makes vectors of it
         changed |= here[k] ^ there[k]
     return bool(changed != 0)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def first_difference(hosts: NDArray[Any], contents: NDArray[Any], store: int, likely: int) -> int:
     """The first page, ``likely`` before all others, that does not hold the content it should; -1: all do."""
     if differs(hosts[likely], contents[likely], store):
