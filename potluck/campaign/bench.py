@@ -26,8 +26,9 @@ from potluck.isa.machine import Machine, load_machine
 from potluck.sim.dram.attach import mapping_of
 from potluck.sim.dram.mapping import Mapping as DramMapping
 from potluck.sim.faults.conditioned import OneFault
+from potluck.sim.faults.draws import Draws
 from potluck.sim.faults.footprints import Correlated
-from potluck.sim.faults.models import Listed
+from potluck.sim.faults.models import Listed, Model
 from potluck.sim.faults.tables import rate_tables
 
 AS_IS = "as-is"
@@ -69,6 +70,8 @@ class Bench:
     expected: list[str] | None = None
     _targets: dict[str, Target] = field(default_factory=dict, repr=False)
     _arms: dict[int, Arm] = field(default_factory=dict, repr=False)
+    _models: dict[str, Model] = field(default_factory=dict, repr=False)
+    _draws: Draws = field(default_factory=Draws, repr=False)
     _judges: dict[tuple[str, str], Judge] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -179,11 +182,14 @@ class Bench:
         """What the trials of a cell are observed of."""
         if cell.index not in self._arms:
             spec = self.spec
-            model = model_of(cell.source, self.mapping, self.machine.memory.dram_base, self.base)
+            label, base = cell.source.label, self.machine.memory.dram_base
+            if label not in self._models:
+                self._models[label] = model_of(cell.source, self.mapping, base, self.base)
+            model = self._models[label]
             policy = spec.protection.policy
             if spec.network.site == "dram":
                 self._arms[cell.index] = DramArm(
-                    self.target(cell.scheme), cell.stack, model, spec.seed, policy
+                    self.target(cell.scheme), cell.stack, model, spec.seed, policy, self._draws
                 )
             else:
                 network, inputs, labels = self._graph(cell)

@@ -2,7 +2,7 @@
 
 A cell is looked at after every so many trials, always at the same numbers; fault modes that are allocated together,
 after every batch. So they stop after the same trials whether the campaign ran on one process or on many, in one piece
-or in a hundred.
+or in a hundred. Outcomes are forgotten once they have been looked at, so memory does not grow with the trials.
 """
 
 from __future__ import annotations
@@ -28,6 +28,12 @@ class Unit(Protocol):
 
     reason: str | None
     """Why they have enough trials; None: they have not."""
+    done: int
+    """Trials that ran."""
+
+    def add(self, cell: int, number: int, outcome: str) -> None:
+        """Take a trial in; one that is known already changes nothing."""
+        ...
 
     def missing(self) -> list[Place]:
         """The trials that come next; none if there are enough."""
@@ -56,16 +62,15 @@ class Progress:
     """
 
     def __init__(self, spec: Spec, facts: Sequence[Facts]) -> None:
-        self._outcomes: list[dict[int, str]] = [{} for _ in facts]
         self._units: list[Unit] = []
         together: dict[tuple[Any, ...], list[Facts]] = {}
         for one in facts:
             if spec.stop.allocation == "neyman" and "fit" in one:
                 together.setdefault(group_of(one), []).append(one)
             else:
-                self._units.append(Alone(spec.stop, one, self._outcomes[one["cell"]]))
+                self._units.append(Alone(spec.stop, one))
         for members in together.values():
-            self._units.append(Together(spec.stop, members, self._outcomes))
+            self._units.append(Together(spec.stop, members))
         owner = {cell: unit for unit in self._units for cell in unit_cells(unit)}
         self._owner = [owner[one["cell"]] for one in facts]
 
@@ -73,7 +78,7 @@ class Progress:
         """Take trials in, in any order; a trial that is known already changes nothing."""
         for record in records:
             cell, number = place_of(record["id"], len(self._owner))
-            self._outcomes[cell].setdefault(number, record["outcome"])
+            self._owner[cell].add(cell, number, record["outcome"])
 
     def due(self) -> list[int]:
         """Ids of the trials that come next, unit by unit; none if all have enough."""
@@ -97,7 +102,7 @@ class Progress:
     @property
     def done(self) -> int:
         """Trials that ran."""
-        return sum(len(found) for found in self._outcomes)
+        return sum(unit.done for unit in self._units)
 
     @property
     def most(self) -> int:
@@ -123,27 +128,36 @@ class Alone:
     Args:
         stop: the rule.
         facts: of the cell.
-        outcomes: of its trials, filled by others.
     """
 
-    def __init__(self, stop: Stop, facts: Facts, outcomes: dict[int, str]) -> None:
+    def __init__(self, stop: Stop, facts: Facts) -> None:
         self.cell: int = facts["cell"]
         listed = facts["numbers"]
         self._limit = min(stop.trials, len(listed)) if listed is not None else stop.trials
-        self._stop, self._outcomes = stop, outcomes
+        self._step = stop.every if stop.looks else LARGEST_ROUND
+        self._ahead: dict[int, str] = {}  # outcomes that have not been looked at
         self._watched = Watched(stop, self._limit)
         self._looked = 0
+        self.done = 0
         self.reason: str | None = None
+
+    def add(self, cell: int, number: int, outcome: str) -> None:
+        """See `Unit.add`."""
+        if number < self._looked or number in self._ahead:
+            return
+        self._ahead[number] = outcome
+        self.done += 1
+        if len(self._ahead) % self._step == 0:
+            self.missing()
 
     def missing(self) -> list[Place]:
         """See `Unit.missing`."""
         while self.reason is None:
-            step = self._stop.every if self._stop.looks else LARGEST_ROUND
-            new = range(self._looked, min(self._looked + step, self._limit))
-            missing = [(self.cell, number) for number in new if number not in self._outcomes]
+            new = range(self._looked, min(self._looked + self._step, self._limit))
+            missing = [(self.cell, number) for number in new if number not in self._ahead]
             if missing:
                 return missing
-            self.reason = self._watched.reason([self._outcomes[number] for number in new])
+            self.reason = self._watched.reason([self._ahead.pop(number) for number in new])
             self._looked = new.stop
         return []
 
@@ -151,7 +165,7 @@ class Alone:
         """Up to the last look, or all in order if there are more to come."""
         self.missing()
         number = self._looked
-        while self.reason is None and number in self._outcomes:
+        while self.reason is None and number in self._ahead:
             number += 1
         return number
 
@@ -171,17 +185,26 @@ class Together:
     Args:
         stop: the rule; it is about the rate.
         members: facts of the cells.
-        outcomes: of all cells' trials, filled by others.
     """
 
-    def __init__(self, stop: Stop, members: Sequence[Facts], outcomes: Sequence[dict[int, str]]) -> None:
+    def __init__(self, stop: Stop, members: Sequence[Facts]) -> None:
         self.weights = {int(one["cell"]): one["fit"] * one["exposure"] for one in members}
         self._watched = WatchedRate(stop, {str(cell): weight for cell, weight in self.weights.items()})
-        self._outcomes = outcomes
-        self._done = dict.fromkeys(self.weights, 0)
+        self._ahead: dict[int, dict[int, str]] = {cell: {} for cell in self.weights}
+        self._looked = dict.fromkeys(self.weights, 0)
         self._batches: list[dict[int, int]] = []
         self._next: dict[int, int] = {}
+        self.done = 0
         self.reason: str | None = None
+
+    def add(self, cell: int, number: int, outcome: str) -> None:
+        """See `Unit.add`."""
+        if number < self._looked[cell] or number in self._ahead[cell]:
+            return
+        self._ahead[cell][number] = outcome
+        self.done += 1
+        if self.done % self._watched.batch == 0:
+            self.missing()
 
     def missing(self) -> list[Place]:
         """See `Unit.missing`."""
@@ -189,17 +212,18 @@ class Together:
             if not self._next:
                 self._next = {int(cell): count for cell, count in self._watched.allocate().items()}
             new = {
-                cell: range(self._done[cell], self._done[cell] + count) for cell, count in self._next.items()
+                cell: range(self._looked[cell], self._looked[cell] + count)
+                for cell, count in self._next.items()
             }
             missing = [
-                (cell, k) for cell, numbers in new.items() for k in numbers if k not in self._outcomes[cell]
+                (cell, k) for cell, numbers in new.items() for k in numbers if k not in self._ahead[cell]
             ]
             if missing:
                 return missing
             self.reason = self._watched.reason(
-                {str(cell): [self._outcomes[cell][k] for k in numbers] for cell, numbers in new.items()}
+                {str(cell): [self._ahead[cell].pop(k) for k in numbers] for cell, numbers in new.items()}
             )
-            self._done = {cell: numbers.stop for cell, numbers in new.items()}
+            self._looked = {cell: numbers.stop for cell, numbers in new.items()}
             self._batches.append(self._next)
             self._next = {}
         return []
@@ -207,12 +231,12 @@ class Together:
     def final(self, cell: int) -> int:
         """Up to the last whole batch: within one, nothing can be said."""
         self.missing()
-        return self._done[cell]
+        return self._looked[cell]
 
     @property
     def most(self) -> int:
         """See `Unit.most`."""
-        return sum(self._done.values()) if self.reason is not None else self._watched.limit
+        return sum(self._looked.values()) if self.reason is not None else self._watched.limit
 
     def batches(self, cell: int) -> list[int]:
         """See `Unit.batches`."""

@@ -17,7 +17,7 @@ from potluck.isa.errors import CampaignError
 
 CHUNK = 25
 """Trials of a worker between two messages at most."""
-JOURNAL_LIMIT = 1 << 26
+JOURNAL_LIMIT = 1 << 24
 """Bytes of journals that are compacted while the campaign goes on."""
 PATIENCE = 3
 """Times that workers may die in a row without a single new trial."""

@@ -13,7 +13,7 @@ import fcntl
 import importlib.util
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,34 @@ from potluck.isa.errors import CampaignError
 
 FORMAT = 1
 REGISTRATION = "campaign.json"
+GROUP = 8192
+"""Rows that are turned from one form to the other at a time."""
 NESTED = ("sectors", "tensors", "fields")
 """Columns of counts by name: JSON text in Parquet, as names differ from network to network."""
+
+
+class Seen:
+    """Ids of trials, a bit each."""
+
+    def __init__(self) -> None:
+        self._bits = bytearray()
+
+    def add(self, identity: int) -> bool:
+        """Whether an id is new."""
+        byte, bit = identity >> 3, 1 << (identity & 7)
+        if byte >= len(self._bits):
+            self._bits.extend(bytes(max(4096, byte + 1 - len(self._bits))))
+        new = not self._bits[byte] & bit
+        self._bits[byte] |= bit
+        return new
+
+    def below(self, end: int) -> int:
+        """Those below an id, bit by bit."""
+        return int.from_bytes(self._bits[: (end + 7) >> 3], "little") & (1 << end) - 1
+
+    def __contains__(self, identity: int) -> bool:
+        byte = identity >> 3
+        return byte < len(self._bits) and bool(self._bits[byte] >> (identity & 7) & 1)
 
 
 class Store:
@@ -113,15 +139,14 @@ class Store:
             damage: to which unreadable bytes of journals are added.
             columns: to read of compacted trials; all of those in journals. None: all.
         """
-        seen: set[int] = set()
+        seen = Seen()
         for path in sorted(self.tables.glob("*.parquet")):
             for record in _read_table(path, columns):
                 seen.add(record["id"])
                 yield record
         for path in sorted(self.journals.glob(f"*{SUFFIX}")):
             for record in read_journal(path, damage if damage is not None else Damage()):
-                if record["id"] not in seen:
-                    seen.add(record["id"])
+                if seen.add(record["id"]):
                     yield record
 
     def record(self, identity: int) -> Record | None:
@@ -142,17 +167,18 @@ class Store:
         if importlib.util.find_spec("pyarrow") is None:
             return 0
         paths = sorted(self.journals.glob(f"*{SUFFIX}"))
-        known = {r["id"] for path in self.tables.glob("*.parquet") for r in _read_table(path, ["id"])}
-        fresh: dict[int, Record] = {}
+        known = Seen()
+        for path in self.tables.glob("*.parquet"):
+            for record in _read_table(path, ["id"]):
+                known.add(record["id"])
+        fresh: dict[int, bytes] = {}  # as text, which takes a tenth of the memory
         for path in paths:
             for record in read_journal(path, Damage()):
-                if record["id"] not in known:
-                    fresh.setdefault(record["id"], record)
+                if known.add(record["id"]):
+                    fresh[record["id"]] = json.dumps(record).encode()
         if fresh:
             parts = [int(path.stem) for path in self.tables.glob("*.parquet")]
-            _write_table(
-                self.tables / f"{max(parts, default=-1) + 1:06}.parquet", [fresh[k] for k in sorted(fresh)]
-            )
+            _write_table(self.tables / f"{max(parts, default=-1) + 1:06}.parquet", fresh)
         for path in paths:
             path.unlink(missing_ok=True)
         return len(fresh)
@@ -168,18 +194,29 @@ def replace_text(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def _write_table(path: Path, records: list[Record]) -> None:
+def _write_table(path: Path, records: Mapping[int, bytes]) -> None:
+    """Write records, given as JSON by id, in the order of ids."""
     import pyarrow
     from pyarrow import parquet
 
-    columns: dict[str, list[Any]] = {name: [record[name] for record in records] for name in records[0]}
-    for name in NESTED:
-        columns[name] = [json.dumps(value, sort_keys=True) for value in columns[name]]
-    types = {"accuracy": pyarrow.float64(), "delta_nll": pyarrow.float64()}
-    arrays = {name: pyarrow.array(values, types.get(name)) for name, values in columns.items()}
-    temporary = path.with_name(path.name + ".part")
+    temporary, ids = path.with_name(path.name + ".part"), sorted(records)
+    schema = None
     with open(temporary, "wb") as file:
-        parquet.write_table(pyarrow.table(arrays), file)
+        writer = None
+        for first in range(0, len(ids), GROUP):
+            rows = [json.loads(records[identity]) for identity in ids[first : first + GROUP]]
+            columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in rows[0]}
+            for name in NESTED:
+                columns[name] = [json.dumps(value, sort_keys=True) for value in columns[name]]
+            types = {"accuracy": pyarrow.float64(), "delta_nll": pyarrow.float64()}
+            arrays = {name: pyarrow.array(values, types.get(name)) for name, values in columns.items()}
+            table = pyarrow.table(arrays, schema)
+            schema = table.schema
+            if writer is None:
+                writer = parquet.ParquetWriter(file, schema)
+            writer.write_table(table)
+        assert writer is not None
+        writer.close()
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
@@ -191,7 +228,7 @@ def _read_table(path: Path, columns: list[str] | None = None) -> Iterator[Record
 
     try:
         with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(16384, columns=columns):
+            for batch in file.iter_batches(GROUP, columns=columns):
                 for record in batch.to_pylist():
                     yield record | {name: json.loads(record[name]) for name in NESTED if name in record}
     except (OSError, pyarrow.ArrowException) as problem:

@@ -5,21 +5,26 @@ Every interval is a confidence sequence's: it holds whenever somebody looks, and
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from math import exp, expm1
 from typing import Any
 
-from potluck.campaign.estimates import counts_of
+import numpy as np
+
 from potluck.campaign.outcomes import CRITERIA, TrialOutcome
 from potluck.campaign.plan import Progress, group_of
 from potluck.campaign.record import Record
 from potluck.campaign.spec import Spec
 from potluck.campaign.statistics import Binary, Bounded, Curve, Interval, Pooled, Stratified, holm, mcnemar
-from potluck.campaign.store import Store
+from potluck.campaign.store import Seen, Store
 
+RATES = (TrialOutcome.SDC.value, TrialOutcome.DUE.value)
+"""Outcomes that have rates: FIT, and shares along a curve of bit error rates."""
 OUTCOMES = tuple(outcome.value for outcome in TrialOutcome)
 Json = dict[str, Any]
 
@@ -49,34 +54,82 @@ class Tally:
         return {"trials": self.trials, "outcomes": dict(self.outcomes), "shares": shares}
 
 
+FLUSH = 4096
+"""Values that wait until they are added to their sequences together."""
+
+
+class Mean:
+    """A bounded metric's confidence sequence, from values one by one.
+
+    Args:
+        alpha, low, high: see `Bounded`.
+    """
+
+    def __init__(self, alpha: float, low: float = 0.0, high: float = 1.0) -> None:
+        self._sequence, self._waiting = Bounded(alpha, low, high), array("d")
+
+    def add(self, value: float) -> None:
+        """Of a trial."""
+        self._waiting.append(value)
+        if len(self._waiting) == FLUSH:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._sequence.add(np.array(self._waiting))
+        self._waiting = array("d")
+
+    @property
+    def interval(self) -> Interval:
+        """At this moment."""
+        self._flush()
+        return self._sequence.interval
+
+    @property
+    def trials(self) -> int:
+        """Values so far."""
+        return self._sequence.trials + len(self._waiting)
+
+
 class CellSummary:
-    """What the trials of a cell say.
+    """What the trials of a cell say: counts and sequences, which do not grow with the trials (but for a bit of each).
 
     Args:
         spec: of the campaign.
         facts: of the cell.
+        batches: trials in each batch of cells that are allocated together.
     """
 
-    def __init__(self, spec: Spec, facts: Mapping[str, Any]) -> None:
+    def __init__(self, spec: Spec, facts: Mapping[str, Any], batches: Sequence[int] = ()) -> None:
         self._spec, self.facts = spec, facts
         self.alpha = 1 - spec.stop.confidence
         self.tally, self.struck = Tally(), Tally()
         self.tensors: dict[str, Tally] = defaultdict(Tally)
         self.fields: dict[str, Tally] = defaultdict(Tally)
         self.sectors: dict[str, int] = defaultdict(int)
-        self._outcomes: list[tuple[int, str, int]] = []
-        self._answers: list[tuple[int, list[float], float | None, float | None]] = []
+        clip = spec.metrics.nll_clip
+        self._hits = {name: Mean(self.alpha) for name in CRITERIA}
+        self._accuracy, self._nll = Mean(self.alpha), Mean(self.alpha, -clip, clip)
         self._bits = [0, 0, 0]
         self.clipped = self.changed = 0
-        self.silent: set[int] = set()
+        self.silent = Seen()
+        self.sizes, self._ends = tuple(batches), list(accumulate(batches))
+        self.batches = {name: array("q", bytes(8 * len(batches))) for name in RATES}
+        self._watched_in = array("q")  # trials with the outcome that is watched, look by look
+        self._curves: dict[str, Curve] = {}
+        if "curve" in facts:
+            self._curves = {name: Curve(facts["stored_bits"], facts["curve"], self.alpha) for name in RATES}
+        self._struck_counts = array("q")
+        self._struck_outcomes: dict[str, array[float]] = {name: array("d") for name in RATES}
 
     def add(self, record: Record) -> None:
         """Take a trial in."""
-        outcome = record["outcome"]
+        outcome, number = record["outcome"], record["number"]
         self.tally.add(outcome)
-        self._outcomes.append((record["number"], outcome, record["faults"]))
+        self._place(number, outcome)
+        if self._curves:
+            self._add_to_curves(record["faults"], outcome)
         if outcome == TrialOutcome.SDC.value:
-            self.silent.add(record["number"])
+            self.silent.add(number)
         if record["faults"]:
             self.struck.add(outcome)
         for tallies, names in ((self.tensors, record["tensors"]), (self.fields, record["fields"])):
@@ -89,40 +142,59 @@ class CellSummary:
             self._bits[k] += record[name]
         if record["stopped"]:
             return
-        hits = [record[name] / self.facts["inputs"] for name in CRITERIA]
-        self._answers.append((record["number"], hits, record["accuracy"], record["delta_nll"]))
+        for name, mean in self._hits.items():
+            mean.add(record[name] / self.facts["inputs"])
+        if record["accuracy"] is not None:
+            self._accuracy.add(record["accuracy"])
+        if record["delta_nll"] is not None:
+            self._nll.add(record["delta_nll"])
         self.clipped += record["clipped"]
 
-    def parts(self, sizes: Sequence[int]) -> list[list[str]]:
-        """Outcomes in the order of trials, in parts of these sizes."""
-        ordered = [outcome for _, outcome, _ in sorted(self._outcomes)]
-        ends = list(accumulate(sizes, initial=0))
-        return [ordered[first:end] for first, end in pairwise(ends)]
+    def _place(self, number: int, outcome: str) -> None:
+        """Count a trial in its look, and in its batch."""
+        if outcome == self._spec.stop.watch:
+            look = number // self._spec.stop.every
+            self._watched_in.extend([0] * (look + 1 - len(self._watched_in)))
+            self._watched_in[look] += 1
+        if outcome in self.batches and self._ends and number < self._ends[-1]:
+            self.batches[outcome][bisect_right(self._ends, number)] += 1
+
+    def _add_to_curves(self, faults: int, outcome: str) -> None:
+        self._struck_counts.append(faults)
+        for name, values in self._struck_outcomes.items():
+            values.append(float(outcome == name))
+        if len(self._struck_counts) == FLUSH:
+            self._flush_curves()
+
+    def _flush_curves(self) -> None:
+        for name, curve in self._curves.items():
+            curve.update(np.array(self._struck_counts), np.array(self._struck_outcomes[name]))
+            del self._struck_outcomes[name][:]
+        del self._struck_counts[:]
 
     def _watched(self) -> Interval:
         """The share that was looked at, as it was seen: what an earlier look excluded stays so."""
-        stop, outcomes = self._spec.stop, [outcome for _, outcome, _ in sorted(self._outcomes)]
-        alone = stop.looks and not (stop.allocation == "neyman" and "fit" in self.facts)
-        sequence, step = Binary(self.alpha), stop.every if alone else max(1, len(outcomes))
-        for first in range(0, len(outcomes), step):
-            part = outcomes[first : first + step]
-            sequence.update(part.count(stop.watch), len(part))
+        stop, trials = self._spec.stop, self.tally.trials
+        sequence = Binary(self.alpha)
+        if not stop.looks or (stop.allocation == "neyman" and "fit" in self.facts):
+            return sequence.update(self.tally.outcomes[stop.watch], trials)
+        for look, first in enumerate(range(0, trials, stop.every)):
+            found = self._watched_in[look] if look < len(self._watched_in) else 0
+            sequence.update(found, min(stop.every, trials - first))
         return sequence.interval
 
     def _curve(self) -> list[Json]:
         """SDC and DUE at each bit error rate, over all trials, with and without faults."""
         rows: list[Json] = [{"ber": rate} for rate in self.facts["curve"]]
-        ordered = sorted(self._outcomes)
-        for name in (TrialOutcome.SDC.value, TrialOutcome.DUE.value):
-            curve = Curve(self.facts["stored_bits"], self.facts["curve"], self.alpha)
-            curve.update([k for _, _, k in ordered], [float(outcome == name) for _, outcome, _ in ordered])
+        self._flush_curves()
+        for name, curve in self._curves.items():
             for row, interval in zip(rows, curve.intervals, strict=True):
                 row[name] = interval.to_json()
         return rows
 
     def to_json(self) -> Json:
         """All of it as plain JSON values."""
-        facts, alpha, clip = self.facts, self.alpha, self._spec.metrics.nll_clip
+        facts, alpha = self.facts, self.alpha
         keys = (
             "cell",
             "scheme",
@@ -137,10 +209,6 @@ class CellSummary:
         found: Json = {key: facts[key] for key in keys} | self.tally.to_json(alpha)
         found["shares"][self._spec.stop.watch] = self._watched().to_json()
         runs = max(1, self.tally.trials)
-        answers = sorted(self._answers)  # sums round alike in whatever order trials were found
-        hits = dict(zip(CRITERIA, zip(*(row for _, row, _, _ in answers), strict=True), strict=False))
-        accuracies = [value for _, _, value, _ in answers if value is not None]
-        changes = [value for _, _, _, value in answers if value is not None]
         found |= {
             "changed_trials": self.changed,
             "avf": Binary(alpha)
@@ -149,20 +217,20 @@ class CellSummary:
             "struck_bits": self._bits[0],
             "observed_raw_ber": self._bits[1] / (runs * facts["bits"][0]),
             "observed_ber_after_on_die": self._bits[2] / (runs * facts["bits"][1]),
-            "inputs": {name: Bounded(alpha).update(values).to_json() for name, values in hits.items()},
+            "inputs": {name: mean.interval.to_json() for name, mean in self._hits.items()},
             "sectors": dict(sorted(self.sectors.items())),
             "by_tensor": {name: one.to_json(alpha) for name, one in sorted(self.tensors.items())},
             "by_field": {name: one.to_json(alpha) for name, one in sorted(self.fields.items())},
         }
-        if accuracies:
+        if self._accuracy.trials:
             golden = facts["golden_accuracy"]
-            accuracy = Bounded(alpha).update(accuracies)
+            accuracy = self._accuracy.interval
             top = 1.0 if golden is None else golden  # without labels, agreement with the fault-free answers
             found["accuracy"] = accuracy.to_json()
             found["accuracy_drop"] = Interval(
                 top - accuracy.high, top - accuracy.low, top - accuracy.estimate
             ).to_json()
-            nll = Bounded(alpha, -clip, clip).update(changes)
+            nll = self._nll.interval
             ratio = Interval(exp(nll.low), exp(nll.high), exp(nll.estimate))
             found |= {
                 "delta_nll": nll.to_json(),
@@ -183,7 +251,7 @@ class CellSummary:
         return found
 
 
-def fit_rates(cells: Iterable[CellSummary], spec: Spec, progress: Progress) -> list[Json]:
+def fit_rates(cells: Iterable[CellSummary], spec: Spec) -> list[Json]:
     """FIT_SDC and FIT_DUE of each scheme under each stack, over the modes of a table of rates.
 
     FIT_outcome is the sum over modes of FIT per device x devices x P(touches the network) x exposure x
@@ -204,7 +272,7 @@ def fit_rates(cells: Iterable[CellSummary], spec: Spec, progress: Progress) -> l
             "hours": hours, "fit_touching": sum(one.facts["fit"] for one in members),
         }  # fmt: skip
         for outcome in (TrialOutcome.SDC, TrialOutcome.DUE):
-            rate = _rate(members, weights, outcome.value, spec, progress)
+            rate = _rate(members, weights, outcome.value, spec)
             row[f"fit_{outcome.value}"] = rate.to_json()
             row[f"mission_{outcome.value}"] = {
                 end: -expm1(-getattr(rate, end) * hours * 1e-9) for end in ("low", "high", "estimate")
@@ -213,16 +281,16 @@ def fit_rates(cells: Iterable[CellSummary], spec: Spec, progress: Progress) -> l
     return found
 
 
-def _rate(
-    members: Sequence[CellSummary], weights: Mapping[str, float], outcome: str, spec: Spec, progress: Progress
-) -> Interval:
+def _rate(members: Sequence[CellSummary], weights: Mapping[str, float], outcome: str, spec: Spec) -> Interval:
     """The weighted sum of the modes' shares of an outcome, by how they were allocated."""
     alpha = 1 - spec.stop.confidence
     if spec.stop.allocation == "neyman":
         pooled = Pooled(weights, alpha)
-        split = {one.facts["faults"]: one.parts(progress.batches(one.facts["cell"])) for one in members}
+        split = {
+            one.facts["faults"]: list(zip(one.batches[outcome], one.sizes, strict=True)) for one in members
+        }
         for batch in zip(*split.values(), strict=True):
-            pooled.update_binary(counts_of(dict(zip(split, batch, strict=True)), outcome))
+            pooled.update_binary(dict(zip(split, batch, strict=True)))
         return pooled.interval
     strata = Stratified(weights, alpha)
     for one in members:
@@ -241,11 +309,12 @@ def comparisons(cells: Sequence[CellSummary]) -> list[Json]:
         if other is cell:
             continue
         pairs = min(cell.tally.trials, other.tally.trials)
-        here, there = ({n for n in one.silent if n < pairs} for one in (cell, other))
+        here, there = cell.silent.below(pairs), other.silent.below(pairs)
+        only_here, only_there = (here & ~there).bit_count(), (there & ~here).bit_count()
         rows.append({
             "scheme": facts["scheme"], "faults": facts["faults"], "stack": facts["stack"],
-            "against": other.facts["stack"], "pairs": pairs, "only_stack": len(here - there),
-            "only_against": len(there - here), "p": mcnemar(len(here - there), len(there - here)),
+            "against": other.facts["stack"], "pairs": pairs, "only_stack": only_here,
+            "only_against": only_there, "p": mcnemar(only_here, only_there),
         })  # fmt: skip
     adjusted = holm([row["p"] for row in rows])
     return [row | {"p_holm": value} for row, value in zip(rows, adjusted, strict=True)]
@@ -261,7 +330,7 @@ def summarize(store: Store) -> Json:
     progress = Progress(spec, held["cells"])
     progress.add(store.records(columns=["id", "outcome"]))
     final, due = progress.final, progress.due()
-    cells = [CellSummary(spec, facts) for facts in held["cells"]]
+    cells = [CellSummary(spec, facts, progress.batches(facts["cell"])) for facts in held["cells"]]
     seconds = 0.0
     for record in store.records():
         if record["number"] < final[record["cell"]]:
@@ -272,5 +341,5 @@ def summarize(store: Store) -> Json:
         "name": spec.name, "hash": spec.hash, "complete": not due, "confidence": spec.stop.confidence,
         "sdc": spec.metrics.sdc, "sdc_inputs": spec.metrics.inputs, "samples": spec.data.samples,
         "trials": sum(final), "trial_seconds": seconds, "versions": held["versions"], "cells": rows,
-        "fit": fit_rates(cells, spec, progress), "comparisons": comparisons(cells),
+        "fit": fit_rates(cells, spec), "comparisons": comparisons(cells),
     }  # fmt: skip

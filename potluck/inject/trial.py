@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from potluck.inject.decode import Array
 from potluck.inject.target import Answers, Target
+from potluck.sim.checkpoints.replay import Patch
 from potluck.sim.dram.mapping import Mapping as DramMapping
 from potluck.sim.ecc.interface import Status
 from potluck.sim.ecc.outcomes import Data, Outcome
 from potluck.sim.ecc.stack import Policy
+from potluck.sim.faults.draws import Draws
 from potluck.sim.faults.faultset import FaultSet, nothing
 from potluck.sim.faults.models import Model
 from potluck.sim.faults.parts import Part
@@ -96,6 +98,19 @@ class Observation:
     reads: Sequence[BlockReads] = ()
 
 
+def patch_of(parts: Sequence[Part], reads: Sequence[BlockReads]) -> Patch:
+    """Where parts as read differ from clean ones."""
+    sectors, held = [], []
+    for read in reads:
+        part = parts[read.part]
+        rows = (read.data != part.clean[read.rows]).any(axis=1)
+        sectors.append(part.first + read.rows[rows])
+        held.append(read.data[rows])
+    if not sectors:
+        return Patch(np.zeros(0, np.int64), np.zeros((0, 4), np.uint64))
+    return Patch(np.concatenate(sectors), np.concatenate(held))
+
+
 class Arm(Protocol):
     """One network under one stack and one fault model: what trials are observed of."""
 
@@ -159,6 +174,7 @@ class DramArm:
         model: of the faults.
         seed: of the campaign; (seed, number) decides a trial's faults, whatever the stack.
         policy: on DUE. A second read of ``retry`` finds the same cells, so it helps against nothing here.
+        draws: that arms of the same model have in common.
     """
 
     target: Target
@@ -166,6 +182,7 @@ class DramArm:
     model: Model
     seed: int
     policy: Policy = "pass"
+    draws: Draws = field(default_factory=Draws)
 
     @cached_property
     def protected(self) -> Protected:
@@ -228,7 +245,7 @@ class DramArm:
     def observe(self, number: int) -> Observation:
         """Run a trial."""
         protected = self.protected
-        faults = self.model.draw(protected.region, (self.seed, number))
+        faults = self.draws.draw(self.model, protected.region, (self.seed, number))
         errors = bit_errors(protected, faults)
         tally = Tally()
         try:
@@ -240,7 +257,7 @@ class DramArm:
         for read in reads:
             tally.add(self.parts[read.part].role, read)
         changed = any((read.state != Data.EXACT).any() for read in reads)
-        answers = self.target.run(protected.words(reads)) if changed else None
+        answers = self.target.run_with(patch_of(self.parts, reads)) if changed else None
         return Observation(
             number,
             len(faults),

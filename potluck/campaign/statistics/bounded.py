@@ -28,6 +28,19 @@ def rounded(values: NDArray[np.float64], up: bool) -> NDArray[np.float64]:
     return kept
 
 
+UNIT = 1100
+"""Sums are kept exactly, as integers in units of 2**-UNIT: they do not depend on the order of the trials."""
+
+
+def _exactly(values: NDArray[np.float64], counts: NDArray[np.float64]) -> int:
+    """The sum of values in [0, 1], each as often as it came, in units."""
+    ratios = (value.as_integer_ratio() for value in values.tolist())
+    return sum(
+        int(count) * (above << UNIT) // below
+        for (above, below), count in zip(ratios, counts.tolist(), strict=True)
+    )
+
+
 class _Histogram:
     """Values and how often each came."""
 
@@ -40,6 +53,10 @@ class _Histogram:
         self.values, places = np.unique(np.concatenate([self.values, values]), return_inverse=True)
         self.counts = np.zeros(self.values.size)
         np.add.at(self.counts, places, np.concatenate([old, counts]))
+
+
+def _number(total: int) -> float:
+    return total / (1 << UNIT)
 
 
 class Bounded:
@@ -68,7 +85,7 @@ class Bounded:
         self._below = _Histogram()  # values rounded down, for the lower end
         self._above = _Histogram()  # 1 - value rounded down, for the upper one
         self._trials = 0
-        self._sums = (0.0, 0.0)  # of values and of their squares, scaled to [0, 1]
+        self._sums = (0, 0)  # of values and of their squares, scaled to [0, 1], in units
         self._ends = (0.0, 1.0)
         self._current = True
 
@@ -80,7 +97,7 @@ class Bounded:
     @property
     def deviation(self) -> float:
         """Of one value, with one at each bound added half each, so that none is ever certain."""
-        first, second = self._sums[0] + 0.5, self._sums[1] + 0.5
+        first, second = (_number(total) + 0.5 for total in self._sums)
         mean = first / (self._trials + 1)
         return sqrt(max(second / (self._trials + 1) - mean * mean, 0.0)) * (self.high - self.low)
 
@@ -124,8 +141,8 @@ class Bounded:
         self._above.add(1 - rounded(different, True), weights)
         self._trials += int(times.sum())
         self._sums = (
-            self._sums[0] + float(weights @ different),
-            self._sums[1] + float(weights @ (different * different)),
+            self._sums[0] + _exactly(different, weights),
+            self._sums[1] + _exactly(different * different, weights),
         )
         self._current = False
 
@@ -137,7 +154,7 @@ class Bounded:
         low, high = (self.low + scale * end for end in self._ends)
         if not self._trials:
             return Interval(low, high, float("nan"))
-        mean = self.low + scale * self._sums[0] / self._trials
+        mean = self.low + scale * _number(self._sums[0]) / self._trials
         return Interval(low, high, min(max(mean, low), high))
 
     def _solve(self) -> None:
@@ -155,7 +172,7 @@ class Bounded:
         self._solve()
         return {
             "alpha": self.alpha, "low": self.low, "high": self.high, "trials": self._trials,
-            "sums": list(self._sums), "ends": list(self._ends),
+            "sums": [hex(total) for total in self._sums], "ends": list(self._ends),
             "below": [self._below.values.tolist(), self._below.counts.tolist()],
             "above": [self._above.values.tolist(), self._above.counts.tolist()],
         }  # fmt: skip
@@ -164,7 +181,7 @@ class Bounded:
     def from_state(cls, state: dict[str, Any]) -> Self:
         """Go on where `state` was taken."""
         made = cls(state["alpha"], state["low"], state["high"])
-        made._trials, made._sums = state["trials"], (state["sums"][0], state["sums"][1])
+        made._trials, made._sums = state["trials"], (int(state["sums"][0], 16), int(state["sums"][1], 16))
         made._ends = state["ends"][0], state["ends"][1]
         for histogram, saved in ((made._below, state["below"]), (made._above, state["above"])):
             histogram.values, histogram.counts = np.array(saved[0]), np.array(saved[1])
