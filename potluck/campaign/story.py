@@ -14,7 +14,7 @@ from potluck.campaign.record import ELSEWHERE, Record, essence, observed, record
 from potluck.campaign.store import Store
 from potluck.campaign.worker import bench_of
 from potluck.inject.target import End
-from potluck.inject.trial import DramArm, Observation
+from potluck.inject.trial import DramArm, Observation, patch_of
 from potluck.isa.errors import CampaignError
 from potluck.sim.dram.kind import SECTOR
 from potluck.sim.dram.tensors import TensorBit, names_of
@@ -39,6 +39,8 @@ class Story:
         cell: scheme, faults and stack.
         flips: what became of faulty bits, the first `MOST` of them.
         answers: of inputs whose answers changed: top-1 and its confidence before and after, how the run ended.
+        visible: of the first of these inputs (of the first input, if there is none), on the machine: the layer that
+            first left another value in DRAM than without faults, and where; None: none did, or runs cannot be compared.
     """
 
     record: Record
@@ -46,6 +48,7 @@ class Story:
     cell: dict[str, str]
     flips: list[dict[str, Any]]
     answers: list[dict[str, Any]]
+    visible: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -70,6 +73,8 @@ class Story:
             lines.append(f"      {flip['verdict']}")
         if record["faults"] > SHOWN:
             lines.append(f"  ... {record['faults'] - min(SHOWN, len(self.flips))} more")
+        if self.visible is not None:
+            lines.append(f"first visible in {self.visible['what']}")
         lines.append(f"{len(self.answers)} inputs have other answers")
         for one in self.answers[:SHOWN]:
             lines.append(f"  input {one['input']}: {one['what']}")
@@ -101,14 +106,28 @@ def tell(store: Store, identity: int) -> Story:
     record = record_of(bench, cell, number, seen)
     before = store.record(identity)
     flips = _flips(arm, seen) if isinstance(arm, DramArm) else []
+    answers = _answers(seen, np.asarray(judge.golden))
     return Story(
-        record, None if before is None else essence(before) == record, _named(cell), flips,
-        _answers(seen, np.asarray(judge.golden)),
+        record, None if before is None else essence(before) == record, _named(cell), flips, answers,
+        _visible(arm, seen, answers[0]["input"] if answers else 0) if isinstance(arm, DramArm) else None,
     )  # fmt: skip
 
 
 def _named(cell: Cell) -> dict[str, str]:
     return {"scheme": cell.scheme, "faults": cell.source.label, "stack": cell.stack}
+
+
+def _visible(arm: DramArm, seen: Observation, sample: int) -> dict[str, Any] | None:
+    """Where the fault first showed."""
+    found = arm.target.visible(sample, patch_of(arm.parts, seen.reads)) if seen.answers is not None else None
+    if found is None:
+        return None
+    layer = f"layer {found.layer} ({found.op})" if found.layer else "code of no layer"
+    did = "stopped there" if found.address is None else f"left another value at {found.address:#x}"
+    return {
+        "input": sample, "layer": found.layer, "op": found.op, "address": found.address,
+        "instructions": found.instructions, "what": f"{layer}, which {did} (input {sample})",
+    }  # fmt: skip
 
 
 def _flips(arm: DramArm, seen: Observation) -> list[dict[str, Any]]:

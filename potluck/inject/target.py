@@ -21,6 +21,7 @@ from potluck.isa.machine import Machine
 from potluck.sim.checkpoints.replay import Patch
 from potluck.sim.checkpoints.runs import FaultyRuns
 from potluck.sim.checkpoints.stage import Outside, supported
+from potluck.sim.checkpoints.visible import Visible
 from potluck.sim.dram.attach import mapping_of
 from potluck.sim.dram.mapping import Mapping as DramMapping
 from potluck.sim.ecc.interface import Words
@@ -121,6 +122,20 @@ class Target:
         except Outside:
             return None
         return made
+
+    def visible(self, sample: int, patch: Patch) -> Visible | None:
+        """Where corrupted constants first show when the machine runs a sample.
+
+        None: nowhere, or the program's runs cannot be kept.
+        """
+        if not supported(self.program, self.machine):
+            return None
+        first, end = self.parts[0].first, max(part.first + part.count for part in self.parts)
+        one = {name: value[sample : sample + 1] for name, value in self.inputs.items()}
+        try:
+            return FaultyRuns(self.program, self.machine, one, first, end - first, PATIENCE).visible(0, patch)
+        except Outside:
+            return None
 
     @cached_property
     def budget(self) -> int:

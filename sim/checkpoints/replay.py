@@ -120,7 +120,7 @@ class Replay:
         effort = self.effort
         effort.runs, effort.golden = effort.runs + 1, effort.golden + golden.instructions
         ahead = golden.readers(patch.sectors)
-        at = _lowest(ahead) if self.delayed else 0
+        at = lowest(ahead) if self.delayed else 0
         if at < 0:
             effort.skipped += 1
             return None
@@ -174,7 +174,7 @@ class Replay:
     ) -> int | None:  # fmt: skip
         """Of a run that equals the golden one: the checkpoint before the next read of a corrupted word, -1 if there
         is none. None of other runs."""
-        return _lowest(ahead >> at << at) if self._equal(golden, patch, clean, at) else None
+        return lowest(ahead >> at << at) if self._equal(golden, patch, clean, at) else None
 
     def _enter(self, golden: Golden, patch: Patch, at: int) -> int:
         """Go to a checkpoint, with the corrupted words in memory; the instructions before it."""
@@ -207,6 +207,6 @@ class Replay:
         return found < 0
 
 
-def _lowest(bits: int) -> int:
+def lowest(bits: int) -> int:
     """The number of the lowest bit that is set; -1: none."""
     return (bits & -bits).bit_length() - 1

@@ -18,6 +18,7 @@ from potluck.sim.checkpoints.golden import Golden, record
 from potluck.sim.checkpoints.pages import PageStore
 from potluck.sim.checkpoints.replay import Effort, Patch, Replay
 from potluck.sim.checkpoints.stage import Stage
+from potluck.sim.checkpoints.visible import Comparison, Visible
 
 MOST_IN_ALL, MOST_OF_A_RUN = 4096, 64
 """Checkpoints over all inputs, which take a dozen pages each, and of one."""
@@ -117,3 +118,7 @@ class FaultyRuns:
         golden = self.golden(sample)
         found = self.replay.run(golden, patch)
         return golden.outputs if found is None else found
+
+    def visible(self, sample: int, patch: Patch) -> Visible | None:
+        """Where corrupted constants first show in DRAM; None: nowhere."""
+        return Comparison(self.replay.stage, self.golden(sample), patch).first()

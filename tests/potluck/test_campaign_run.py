@@ -314,6 +314,13 @@ def test_replay_tells_the_story_of_a_bit(done: Path, tmp_path: Path) -> None:
     )
     assert flip["status"] == "CLEAN" and flip["data"] == "WRONG" and flip["outcome"] == "UND"
     assert len(story["answers"]) >= 1 and {one["end"] for one in story["answers"]} == {"whole"}
+    seen = story["visible"]  # in the layer that the weight belongs to
+    assert flip["tensor"].replace(".weight", "_weight").startswith(seen["layer"]) and seen["op"] in (
+        "Conv",
+        "MatMul",
+    )
+    assert seen["input"] == story["answers"][0]["input"] and seen["address"] > flip["address"]
+    assert f"first visible in layer {seen['layer']}" in " ".join(result.output.split())
 
 
 def test_replay_of_what_never_ran(done: Path) -> None:

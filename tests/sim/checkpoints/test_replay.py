@@ -217,3 +217,32 @@ def test_comparisons_are_made_where_they_pay() -> None:
             looks.told(2, 50e-6, 100)
     assert 4 <= made <= 4 + 2
     assert looks.pays(2)
+
+
+@pytest.mark.parametrize("scheme", [None, "mxfp8"])
+def test_a_fault_shows_first_in_the_layer_whose_weight_it_is(scheme: str | None) -> None:
+    """A constant of a layer, overwritten, shows where that layer writes its output; the story of no effect is none."""
+    target, runs = network(scheme), runs_of(scheme)
+    layers = [layer.name for layer in target.program.manifest.layers]
+    told = set()
+    for part in target.parts:
+        if "weight" not in part.name or part.role != "elements":
+            continue
+        wanted = next(
+            name for name in layers if part.name.replace(".weight", "_weight").startswith(f"{name}_weight")
+        )
+        words = part.clean.copy()
+        words.view(np.uint8)[:] = 0x3F  # not zero, not the sign, in every element
+        found = runs.visible(1, Patch(part.first + np.arange(part.count), words))
+        assert found is not None and found.address is not None
+        assert found.layer == wanted
+        told.add(wanted)
+        names = [
+            b.name
+            for b in target.program.manifest.buffers
+            if b.address <= found.address < b.address + b.bytes
+        ]
+        assert names and not any(name in {p.name for p in target.parts} for name in names)
+    assert len(told) >= 8
+    read = loaded(target)[runs.golden(0).reads[loaded(target) - runs.first] != 0][:1]
+    assert runs.visible(0, Patch(read, held(target.program, target.machine.memory.dram_base)[read])) is None
