@@ -15,6 +15,9 @@ from potluck.isa.elf import Program
 from potluck.isa.errors import DataError
 from potluck.isa.machine import Machine
 
+THREADS = 2
+"""Of the host, for one simulation; more are of no use."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -74,7 +77,9 @@ class Decoder:
             )
         inputs = {"tokens": np.array([[token]], np.int64), "position": np.array([self.position], np.int64)}
         start = time.perf_counter()
-        result = api.simulate(self.program, {**inputs, **self._cache}, self.mode, self.machine)
+        result = api.simulate(
+            self.program, {**inputs, **self._cache}, self.mode, self.machine, threads=THREADS
+        )
         seconds = time.perf_counter() - start
         if self.position < self.room:
             for name, held in self._cache.items():

@@ -25,6 +25,7 @@ from potluck.isa.elf import Program
 from potluck.isa.errors import DataError, MachineError, ModelError
 from potluck.isa.machine import Machine
 from potluck.sim.result import LayerResult
+from potluck.zoo.generation import THREADS
 from potluck.zoo.measures import Measure
 from potluck.zoo.network import Network, largest
 
@@ -202,7 +203,7 @@ class Stand:
         for index in range(len(self.few)):
             inputs = {name: array[index : index + 1] for name, array in self.few.inputs.items()}
             start = time.perf_counter()
-            result = api.simulate(program, inputs, self.mode, self.machine)
+            result = api.simulate(program, inputs, self.mode, self.machine, threads=THREADS)
             seconds.append(time.perf_counter() - start)
             outputs.append(result.outputs[program.manifest.outputs[0].name])
             cycles.append(result.cycles)
