@@ -193,7 +193,7 @@ class Cluster:
             if asks == REASON:
                 links = line[T_PHASE] == LINKS
                 try:
-                    event: Event | Exception | None = hart.answer(int(line[T_REASON]))
+                    event: Event | Exception | None = self._answer(hart, int(line[T_REASON]))
                 except PotluckError as error:
                     if links:
                         raise
@@ -223,6 +223,10 @@ class Cluster:
                     its[T_PHASE] = PARKED
                 elif its[T_PHASE] == PARKED:
                     its[T_PHASE] = RUNS
+
+    def _answer(self, hart: Hart, reason: int) -> Event | None:
+        """See `Hart.answer`."""
+        return hart.answer(reason)
 
     def _opened(self, event: Event) -> bool:
         """Whether the access that a hart stopped for is possible now; see `potluck.sim.checkpoints.stage`."""

@@ -205,7 +205,7 @@ class Hart:
                 self.budget, self.instructions + (0 if self._single else self.stretch)
             )
         while True:
-            event = self.answer(self._run_blocks())
+            event = self.answer(self.run_blocks())
             if event is not None:
                 return event
 
@@ -281,7 +281,8 @@ class Hart:
         line[T_ENTRIES], line[T_STATE_COUNT] = len(self._memo), len(self._states)
         line[T_KEPT_COUNT] = len(self._kept_codes)
 
-    def _run_blocks(self) -> int:
+    def run_blocks(self) -> int:
+        """Run until something needs Python; the reason, for `answer`."""
         s = self._arrays()
         if self._log.size:
             return int(

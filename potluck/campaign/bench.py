@@ -17,6 +17,7 @@ from potluck.campaign.cells import Cell, cells, model_of, rates_of
 from potluck.campaign.forced import Forced
 from potluck.campaign.outcomes import Judge
 from potluck.campaign.spec import FaultList, Mission, Modes, Spec
+from potluck.inject.compute import ComputeArm
 from potluck.inject.decode import Array
 from potluck.inject.modules import ModulesArm
 from potluck.inject.target import Target, load_target, samples_of
@@ -187,7 +188,14 @@ class Bench:
                 self._models[label] = model_of(cell.source, self.mapping, base, self.base)
             model = self._models[label]
             policy = spec.protection.policy
-            if spec.network.site == "dram":
+            if cell.source.site is not None:
+                if spec.network.engine != "sim" or self.target(cell.scheme).runs is None:
+                    raise CampaignError(
+                        "flips in registers need a program whose runs on the machine can be kept",
+                        key="network.engine", hint='engine = "sim", no Linux process, accelerator or host nodes',
+                    )  # fmt: skip
+                self._arms[cell.index] = ComputeArm(self.target(cell.scheme), cell.source.site, spec.seed)
+            elif spec.network.site == "dram":
                 self._arms[cell.index] = DramArm(
                     self.target(cell.scheme), cell.stack, model, spec.seed, policy, self._draws
                 )

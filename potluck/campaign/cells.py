@@ -7,7 +7,9 @@ from pathlib import Path
 
 from potluck.campaign import spec as keys
 from potluck.campaign.forced import Forced
+from potluck.inject.compute import Registers
 from potluck.isa.errors import CampaignError, DataError
+from potluck.sim.checkpoints.upset import Site
 from potluck.sim.dram.mapping import Mapping as DramMapping
 from potluck.sim.faults.conditioned import Flips, OneFault
 from potluck.sim.faults.files import read_faults
@@ -27,6 +29,7 @@ class Source:
         keys: of the spec.
         rate: BER, or number of flips.
         mode: of kind ``modes``: mode, and whether it is permanent.
+        site: of kind ``registers``.
     """
 
     entry: int
@@ -34,6 +37,7 @@ class Source:
     keys: keys.AnyFaults
     rate: float = 0.0
     mode: tuple[str, bool] | None = None
+    site: Site | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ def sources(spec: keys.Spec, base: Path) -> list[Source]:
             case keys.Modes():
                 found += [Source(index, f"{prefix} {mode} {_lasting(permanent)}", entry, mode=(mode, permanent))
                           for mode, permanent in _modes(entry, base, index)]  # fmt: skip
+            case keys.Registers():
+                found += [Source(index, f"{prefix} {site}", entry, site=site) for site in entry.sites]
             case keys.Mission():
                 rates_of(entry, base)
                 found.append(Source(index, prefix, entry))
@@ -133,7 +139,7 @@ def cells(spec: keys.Spec, base: Path) -> tuple[Cell, ...]:
         (scheme, source, stack)
         for scheme in spec.network.schemes
         for source in sources(spec, base)
-        for stack in spec.protection.stacks
+        for stack in (spec.protection.stacks if source.site is None else spec.protection.stacks[:1])
     ]
     return tuple(Cell(index, *place) for index, place in enumerate(places))
 
@@ -165,6 +171,9 @@ def model_of(source: Source, mapping: DramMapping, dram_base: int, base: Path) -
         case keys.Modes():
             assert source.mode is not None
             return OneFault(mapping, *source.mode)
+        case keys.Registers():
+            assert source.site is not None
+            return Registers(source.site)
         case keys.FaultList(path=path):
             try:
                 return Listed(read_faults(base / path, mapping, dram_base))

@@ -12,6 +12,7 @@ import numpy as np
 
 from potluck.campaign.bench import Bench
 from potluck.campaign.cells import Cell, place_of, trial_id
+from potluck.inject.compute import ComputeArm
 from potluck.inject.target import End
 from potluck.inject.trial import ROLES, DramArm, Observation
 from potluck.isa.formats import FORMATS
@@ -61,6 +62,8 @@ def record_of(bench: Bench, cell: Cell, number: int, seen: Observation) -> Recor
     outcome, found = bench.judge(cell).judge(seen)
     ends = seen.answers.ends if seen.answers is not None else np.zeros(0, np.uint8)
     tensors, fields = strikes(arm.protected, seen.struck) if isinstance(arm, DramArm) else ({}, {})
+    if isinstance(arm, ComputeArm) and seen.faults:
+        fields = {arm.site: 1}
     labelled = found.accuracy == found.accuracy
     return {
         "id": trial_id(cell.index, number, len(bench.cells)), "cell": cell.index, "number": number,

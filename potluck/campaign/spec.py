@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from potluck.campaign.explain import explain
 from potluck.isa.errors import CampaignError
+from potluck.sim.checkpoints.upset import Site
 from potluck.sim.ecc.stack import Policy
 
 Probability = Annotated[float, Field(gt=0, le=1)]
@@ -133,6 +134,22 @@ class Mission(_Faults):
     forced: bool = True
 
 
+class Registers(_Faults):
+    """One bit of a hart's registers flips once in each run, before an instruction drawn at random.
+
+    ``sites``, each a fault model of its own: ``vector`` (v0 to v31), ``float`` (f0 to f31), ``accumulator`` (the
+    elements that the next multiply-accumulate adds to), ``scale`` (the scales of the next VMXDOTP). They are on the
+    chip: the stacks of DRAM do not concern them, so they run under the first one only. Needs ``engine = "sim"``.
+    """
+
+    kind: Literal["registers"]
+    sites: Annotated[list[Site], BeforeValidator(_listed), Field(min_length=1)] = [
+        "vector",
+        "accumulator",
+        "scale",
+    ]
+
+
 class FaultList(_Faults):
     """The trials of a fault list, .csv or .parquet."""
 
@@ -141,7 +158,7 @@ class FaultList(_Faults):
 
 
 AnyFaults = Annotated[
-    Uniform | Events | DataDependent | Weak | Flips | Curve | Modes | Mission | FaultList,
+    Uniform | Events | DataDependent | Weak | Flips | Curve | Modes | Mission | Registers | FaultList,
     Field(discriminator="kind"),
 ]
 

@@ -13,6 +13,7 @@ from potluck.campaign.cells import Cell, place_of
 from potluck.campaign.record import ELSEWHERE, Record, essence, observed, record_of, tensor_of, width_of
 from potluck.campaign.store import Store
 from potluck.campaign.worker import bench_of
+from potluck.inject.compute import ComputeArm
 from potluck.inject.target import End
 from potluck.inject.trial import DramArm, Observation, patch_of
 from potluck.isa.errors import CampaignError
@@ -106,6 +107,8 @@ def tell(store: Store, identity: int) -> Story:
     record = record_of(bench, cell, number, seen)
     before = store.record(identity)
     flips = _flips(arm, seen) if isinstance(arm, DramArm) else []
+    if isinstance(arm, ComputeArm):
+        flips = arm.story(seen.number)
     answers = _answers(seen, np.asarray(judge.golden))
     return Story(
         record, None if before is None else essence(before) == record, _named(cell), flips, answers,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
@@ -198,11 +198,19 @@ class Target:
         return self._executed(self.patch(words))
 
     def _executed(self, patch: Patch) -> Answers:
+        return self.ended(lambda sample: self._output(sample, patch))
+
+    def ended(self, run: Callable[[int], Array]) -> Answers:
+        """Answers, and how runs ended.
+
+        Args:
+            run: gives the first output of a sample, or raises how its run ended.
+        """
         found, ends = [], np.zeros(self.samples, np.uint8)
         shape = self.program.manifest.outputs[0].shape
         for k in range(self.samples):
             try:
-                found.append(self._output(k, patch))
+                found.append(run(k))
                 continue
             except (TrapError, ExitError):
                 ends[k] = End.CRASH

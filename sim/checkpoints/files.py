@@ -83,7 +83,7 @@ def _write(folder: Path, made: Recorded) -> None:
         "transfers": np.array([point.transfers for point in points]),
         "harts": np.stack([point.harts for point in points]), "states": np.stack([point.states for point in points]),
         "first": np.array([run.first for run in made.runs]), "reads": np.stack(tables), "which": np.array(which),
-        "instructions": np.array([run.instructions for run in made.runs]),
+        "by_hart": np.array([run.by_hart for run in made.runs]),
         "names": np.array(list(made.runs[0].outputs)),
     }  # fmt: skip
     for k, name in enumerate(made.runs[0].outputs):
@@ -113,7 +113,7 @@ def _read(folder: Path) -> Recorded:
         runs.append(
             Golden(
                 points, contents, table["layers"][mine.start : end], int(table["first"][k]),
-                table["reads"][table["which"][k]], outputs, int(table["instructions"][k]),
+                table["reads"][table["which"][k]], outputs, tuple(table["by_hart"][k].tolist()),
             )
         )  # fmt: skip
     return Recorded(store, tuple(table["arena"].tolist()), runs)

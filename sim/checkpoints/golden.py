@@ -31,7 +31,7 @@ class Golden:
         first: sector of DRAM that `reads` begins with.
         reads: uint64 (sectors,), bit k: read between checkpoint k and the next.
         outputs: by name.
-        instructions: of all harts.
+        by_hart: instructions of each hart.
     """
 
     points: Sequence[Point]
@@ -40,7 +40,12 @@ class Golden:
     first: int
     reads: NDArray[np.uint64]
     outputs: Mapping[str, NDArray[Any]]
-    instructions: int
+    by_hart: tuple[int, ...]
+
+    @property
+    def instructions(self) -> int:
+        """Of all harts."""
+        return sum(self.by_hart)
 
     def instructions_at(self, checkpoint: int) -> int:
         """Of all harts, up to a checkpoint."""
@@ -100,7 +105,8 @@ def record(
         stage.enter(inputs)
         while stage.advance():  # learns how long it is, and which pages it writes
             pass
-        total, outputs = sum(hart.instructions for hart in stage.harts), stage.outputs()
+        by_hart, outputs = tuple(hart.instructions for hart in stage.harts), stage.outputs()
+        total = sum(by_hart)
         grain = max(1, -(-total // checkpoints))
         reads.words[:] = 0
         stage.enter(inputs)
@@ -127,5 +133,5 @@ def record(
     finally:
         stage.watch(None, np.zeros(0, np.int64))
     return Golden(
-        points, np.stack(numbers), np.array(layers, np.int16), first, reads.words, outputs, total
+        points, np.stack(numbers), np.array(layers, np.int16), first, reads.words, outputs, by_hart
     )  # fmt: skip

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from potluck.sim.checkpoints.golden import Golden
 from potluck.sim.checkpoints.pages import differs, first_difference
 from potluck.sim.checkpoints.stage import Stage
+from potluck.sim.checkpoints.upset import Upset
 from potluck.sim.dram.kind import SECTOR
 from potluck.sim.pages import PAGE, PAGE_SHIFT
 
@@ -130,11 +131,25 @@ class Replay:
         finally:
             self._sectors[patch.sectors] = clean
 
+    def upset(self, golden: Golden, upset: Upset) -> Mapping[str, NDArray[Any]] | None:
+        """A run in which a bit of a hart's registers flips once; see `run`."""
+        effort = self.effort
+        effort.runs, effort.golden = effort.runs + 1, effort.golden + golden.instructions
+        before = [k for k, point in enumerate(golden.points)
+                  if point.harts["instructions"][upset.hart] <= upset.instruction]  # fmt: skip
+        nothing = Patch(np.zeros(0, np.int64), np.zeros((0, SECTOR // 8), np.uint64))
+        try:
+            return self._from(golden, nothing, nothing.words, before[-1] if self.delayed else 0, 0, upset)
+        finally:
+            self.stage.upset(None)
+
     def _from(
-        self, golden: Golden, patch: Patch, clean: NDArray[np.uint64], at: int, ahead: int
+        self, golden: Golden, patch: Patch, clean: NDArray[np.uint64], at: int, ahead: int,
+        upset: Upset | None = None,
     ) -> Mapping[str, NDArray[Any]] | None:  # fmt: skip
         stage, effort, looks, count = self.stage, self.effort, self.looks, len(golden.points)
         begun, begin, number = self._enter(golden, patch, at), at, 0
+        stage.upset(upset)
         while True:
             look = begin + (2 << number) - 1 if self.dropping else count
             number += 1
@@ -191,6 +206,8 @@ class Replay:
     def _equal(self, golden: Golden, patch: Patch, clean: NDArray[np.uint64], at: int) -> bool:
         """Whether nothing but the corrupted words differs from the golden run."""
         stage, store = self.stage, self.stage.contents.address
+        if stage.aim is not None and stage.aim.struck is None:
+            return False  # what makes it differ is yet to come
         contents = stage.known(golden.contents[at])
         likely = min(self._likely, contents.size - 1)
         if differs(stage.hosts[likely], contents[likely], store) and not self._patched(likely, patch):

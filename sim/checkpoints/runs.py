@@ -17,7 +17,8 @@ from potluck.sim.checkpoints.files import Recorded, shared
 from potluck.sim.checkpoints.golden import Golden, record
 from potluck.sim.checkpoints.pages import PageStore
 from potluck.sim.checkpoints.replay import Effort, Patch, Replay
-from potluck.sim.checkpoints.stage import Stage
+from potluck.sim.checkpoints.stage import Outside, Stage
+from potluck.sim.checkpoints.upset import Aim, Upset
 from potluck.sim.checkpoints.visible import Comparison, Visible
 
 MOST_IN_ALL, MOST_OF_A_RUN = 4096, 64
@@ -47,6 +48,7 @@ class FaultyRuns:
         self.program, self.machine, self.inputs = program, machine, inputs
         self.first, self.count, self.patience = first, count, patience
         self.folder, self.delayed, self.dropping = folder, delayed, dropping
+        self.aim: Aim | None = None  # of the last run from the start
 
     @property
     def samples(self) -> int:
@@ -118,6 +120,30 @@ class FaultyRuns:
         golden = self.golden(sample)
         found = self.replay.run(golden, patch)
         return golden.outputs if found is None else found
+
+    def upset(self, sample: int, upset: Upset) -> Mapping[str, NDArray[Any]]:
+        """Outputs of a run in which a bit of a hart's registers flips once.
+
+        Raises:
+            ExitError, TrapError, EndlessError: see `Replay.run`.
+        """
+        golden = self.golden(sample)
+        try:
+            found = self.replay.upset(golden, upset)
+        except Outside:
+            return self.upset_from_the_start(sample, upset).outputs()
+        return golden.outputs if found is None else found
+
+    def upset_from_the_start(self, sample: int, upset: Upset) -> Stage:
+        """The same run without checkpoints, after its end."""
+        stage = Stage(self.program, self.machine, PageStore(), free=True)
+        stage.limit(self.budget)
+        stage.enter(self._sample(sample))
+        stage.upset(upset)
+        self.aim = stage.aim
+        while stage.advance():
+            pass
+        return stage
 
     def visible(self, sample: int, patch: Patch) -> Visible | None:
         """Where corrupted constants first show in DRAM; None: nowhere."""

@@ -18,7 +18,9 @@ from potluck.isa.elf import Program
 from potluck.isa.errors import ExitError
 from potluck.isa.insn import Kind
 from potluck.isa.machine import Machine
+from potluck.sim.blocks import BlockStore
 from potluck.sim.checkpoints.pages import PageStore, restore_pages
+from potluck.sim.checkpoints.upset import Aim, Upset, leave
 from potluck.sim.cluster import STORES, Cluster
 from potluck.sim.dma import End, Transfer
 from potluck.sim.driver import R_BLOCK, R_BUDGET, R_INSTRUCTIONS
@@ -99,12 +101,16 @@ class Stage(Cluster):
         machine: that runs it.
         store: of the contents of pages.
         arena: page numbers (address / PAGE) that were found to be written by earlier golden runs.
+        free: whether the run may write anywhere, and can then not be taken back: good for one run.
     """
 
     def __init__(
-        self, program: Program, machine: Machine, store: PageStore, arena: tuple[int, ...] = ()
-    ) -> None:
+        self, program: Program, machine: Machine, store: PageStore, arena: tuple[int, ...] = (), free: bool = False
+    ) -> None:  # fmt: skip
         super().__init__(program, machine, timed=False)
+        self.free = free
+        self.aim: Aim | None = None
+        self.steps = BlockStore(self.memory.code, machine)
         layout = self.memory.layout
         self.contents = store
         self.kept = kept_bytes(machine.vector.vlen)
@@ -135,6 +141,8 @@ class Stage(Cluster):
 
     def _attach(self) -> None:
         """Tell harts and DMA which memory is read and written without a stop."""
+        if self.free:
+            return
         layout = self.memory.layout
         base, first = layout.dram_base, self.memory.first_writable
         mine = sorted(page for page in self.arena if page << PAGE_SHIFT >= first)
@@ -242,8 +250,23 @@ class Stage(Cluster):
         """Of a run that has ended."""
         return {tensor.name: self.memory.read_tensor(tensor) for tensor in self.program.manifest.outputs}
 
+    def upset(self, upset: Upset | None) -> None:
+        """Let a bit of a hart's registers flip in what follows; None: no more."""
+        self.aim = None if upset is None else Aim(upset, self.steps)
+        if self.aim is not None:
+            self.aim.arm(self.harts[self.aim.upset.hart])
+
+    def _answer(self, hart: Hart, reason: int) -> Event | None:
+        event = hart.answer(reason)
+        aim = self.aim
+        if event is None and aim is not None and aim.struck is None and hart.number == aim.upset.hart:
+            event = aim.approach(hart)
+            if aim.struck is not None and hart.store is self.steps:
+                leave(hart, self.store)
+        return event
+
     def _handle(self, hart: Hart, event: Event, waiting: dict[int, Event]) -> None:
-        if event.insn.mnemonic == "dmcpyi" and event.address is None and hart.number == 0:
+        if not self.free and event.insn.mnemonic == "dmcpyi" and event.address is None and hart.number == 0:
             self._look_at(self.dma.transfer(hart.state, event.fields, event.pc))
         super()._handle(hart, event, waiting)
 
@@ -251,6 +274,8 @@ class Stage(Cluster):
         assert event.address is not None
         layout, store = self.memory.layout, event.insn.kind in STORES
         need = WRITE if store else READ
+        if self.free:
+            return False
         if not store and (event.insn.kind not in LOADS or self.reads is None):
             return False
         for page in (
