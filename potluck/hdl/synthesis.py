@@ -47,6 +47,7 @@ _LUTS = {
     "SRLC32E": 1,
 }
 _FLIP_FLOPS = {"FDRE", "FDSE", "FDCE", "FDPE"}
+_BLOCK_MEMORIES = {"RAMB18E1": 1, "RAMB36E1": 2}
 _IN_SLICE = {"MUXF7", "MUXF8"}  # come with the LUTs
 
 
@@ -99,12 +100,16 @@ class GenericGates:
 
 @dataclass(frozen=True)
 class FpgaResources:
-    """Xilinx 7-series primitives; `lut` counts inverters, LUT memories and shift registers in LUTs, too."""
+    """Xilinx 7-series primitives; `lut` counts inverters, LUT memories and shift registers in LUTs, too.
+
+    ``bram18`` counts block memories of 18 Kib; one of 36 Kib is two.
+    """
 
     lut: int
     flip_flop: int
     carry4: int
     dsp48: int
+    bram18: int = 0
 
 
 @dataclass(frozen=True)
@@ -192,13 +197,14 @@ def fpga_resources(design: Design, *, dsp: bool = True) -> FpgaResources:
     def measure(top: str, folder: Path) -> FpgaResources:
         options = "-noiopad -noclkbuf" + ("" if dsp else " -nodsp")
         passes = [f"synth_xilinx -family xc7 -flatten {options} -top {top}"]
-        known = {*_LUTS, *_FLIP_FLOPS, *_IN_SLICE, "CARRY4", "DSP48E1"}
+        known = {*_LUTS, *_FLIP_FLOPS, *_IN_SLICE, *_BLOCK_MEMORIES, "CARRY4", "DSP48E1"}
         cells = _cells(design, _run(design, top, passes, folder), known)
         return FpgaResources(
             lut=sum(count * _LUTS.get(cell, 0) for cell, count in cells.items()),
             flip_flop=sum(cells.get(cell, 0) for cell in _FLIP_FLOPS),
             carry4=cells.get("CARRY4", 0),
             dsp48=cells.get("DSP48E1", 0),
+            bram18=sum(count * _BLOCK_MEMORIES.get(cell, 0) for cell, count in cells.items()),
         )
 
     return _cached(FpgaResources, measure, design, f"dsp {dsp}")

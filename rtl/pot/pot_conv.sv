@@ -110,7 +110,7 @@ module pot_conv
     .write_data_o(window_data)
   );
 
-  logic valid, first, last, half, valid_q, first_q;
+  logic valid, last, half, valid_q, row_valid;
   logic [LineWidth-1:0] line;
   logic [WordWidth-1:0] word;
   logic [1:0] quarter;
@@ -137,7 +137,6 @@ module pot_conv
     .releases_o(releases),
     .busy_o(lines_busy),
     .valid_o(valid),
-    .first_o(first),
     .last_o(last),
     .line_o(line),
     .half_o(half),
@@ -207,7 +206,6 @@ module pot_conv
     else valid_q <= valid;
   end
   always_ff @(posedge clk_i) begin
-    first_q   <= first;
     member_q  <= member;
     depths_q  <= depths;
     filters_q <= filters;
@@ -233,11 +231,12 @@ module pot_conv
       .rst_ni,
       .code_set_i(code_set_e'(w.fields.code_set[1:0])),
       .transpose_i(w.fields.depthwise),
+      .clear_i(start),
       .valid_i(valid_q),
-      .first_i(first_q),
       .filters_i(filters_q),
       .rows_i(pixels),
       .weights_i(weights[u]),
+      .row_valid_i(row_valid),
       .row_i(row),
       .sums_o(sums[u])
     );
@@ -262,6 +261,7 @@ module pot_conv
     .rows_i(rows),
     .address_i(address),
     .filters_left_i(filters_left),
+    .row_valid_o(row_valid),
     .row_o(row),
     .sums_i(sums),
     .write_o(output_write_o),

@@ -13,7 +13,7 @@ module pot_engine
   parameter int unsigned Groups      = 8,     // of a slot and unit: weight blocks
   parameter int unsigned OutputBytes = 1024,  // of a slot
   parameter int unsigned Tiles       = 16,    // of a unit: accumulators that are kept between parts of a depth
-  parameter int unsigned QueueDepth  = 4,     // commands that wait for each engine
+  parameter int unsigned QueueDepth  = 32,    // commands that wait for each engine
   parameter int unsigned Outstanding = 128,   // beats that loads have asked for
   localparam int unsigned Beat = 16 * Units
 ) (

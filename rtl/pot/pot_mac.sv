@@ -3,11 +3,10 @@
 module pot_mac
   import potluck_pot_pkg::*;
 #(
-  parameter int unsigned CodeSet = SET_ANY,  // as of weight_decoder
-  parameter bit          Loads   = 1'b0      // clear_i comes with the first product, not before it
+  parameter int unsigned CodeSet = SET_ANY  // as of weight_decoder
 ) (
   input  logic              clk_i,
-  input  logic              clear_i,  // nothing else gives the accumulator a value
+  input  logic              clear_i,  // before anything is added; nothing else gives the accumulator a value
   input  logic              enable_i,
   input  logic signed [7:0] activation_i,
   input  logic [7:0]        control_i,  // of weight_decoder
@@ -36,14 +35,13 @@ module pot_mac
   end
 
   // One carry chain adds and subtracts: the lowest place makes the carry of the two's complement.
-  logic [31:0] acc_q, base, addend;
+  logic [31:0] acc_q, addend;
   logic [32:0] sum;
-  assign base   = (Loads && clear_i) ? '0 : acc_q;
   assign addend = 32'(product) ^ {32{subtract_i}};
-  assign sum    = {base, 1'b1} + {addend, subtract_i};
+  assign sum    = {acc_q, 1'b1} + {addend, subtract_i};
 
   always_ff @(posedge clk_i) begin
-    if (clear_i && !Loads) acc_q <= '0;
+    if (clear_i) acc_q <= '0;
     else if (enable_i) acc_q <= sum[32:1];
   end
 

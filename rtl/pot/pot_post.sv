@@ -39,6 +39,7 @@ module pot_post
   input  logic [2:0]                rows_i,
   input  logic [OutputWidth-1:0]    address_i,
   input  size_t                     filters_left_i,
+  output logic                      row_valid_o,
   output logic [1:0]                row_o,
   input  logic [Filters-1:0][31:0]  sums_i,  // of the row that row_o was two cycles before
 
@@ -73,6 +74,7 @@ module pot_post
   assign active = last_q[3] | (next_row_q != '0);
   assign row    = {row_q, next_row_q};
   assign row_o  = next_row_q;
+  assign row_valid_o = active;
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin

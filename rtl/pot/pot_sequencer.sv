@@ -30,8 +30,7 @@ module pot_sequencer
 
   // A line.
   output logic                   valid_o,
-  output logic                   first_o,   // of a round
-  output logic                   last_o,
+  output logic                   last_o,    // of a round
   output logic [LineWidth-1:0]   line_o,    // of the weight slot
   output logic                   half_o,    // of the window buffer, as what follows
   output logic [WordWidth-1:0]   word_o,
@@ -167,7 +166,6 @@ module pot_sequencer
   end
 
   assign valid_o   = step & working;
-  assign first_o   = cycle_q == '0;
   assign last_o    = step & (cycle_q == w.lines - 18'd1);
   assign line_o    = line_q[LineWidth-1:0];
   assign half_o    = half_q;

@@ -7,7 +7,7 @@ module pot_store
 #(
   parameter int unsigned Units       = 4,
   parameter int unsigned OutputBytes = 1024,  // of a slot
-  parameter int unsigned Waiting     = 4,     // stores whose answers have not all come
+  parameter int unsigned Waiting     = 8,     // stores whose answers have not all come
   localparam int unsigned Beat        = 16 * Units,
   localparam int unsigned BeatWidth   = $clog2(Beat),
   localparam int unsigned OutputWidth = $clog2(OutputBytes)
@@ -118,7 +118,7 @@ module pot_store
 
   // Beats of each store that memory still owes an answer for. The first entry is the oldest store.
   localparam int unsigned UsageWidth = $clog2(Waiting + 1);
-  logic counted, close;
+  logic counted, close, held;
   logic [31:0] beats_q, total, answered_q;
   logic [UsageWidth-1:0] usage;
   assign close = step & last_beat & last_row;
@@ -129,13 +129,15 @@ module pot_store
     .clk_i,
     .rst_ni,
     .valid_i(close),
-    .ready_o(room),
+    .ready_o(held),
     .data_i(beats_q + 32'd1),
     .valid_o(counted),
     .ready_i(done_o),
     .data_o(total),
     .usage_o(usage)
   );
+  // A store that is being read has its place already.
+  assign room   = usage + UsageWidth'(reading_q) < UsageWidth'(Waiting);
   assign done_o = counted & (answered_q == total);
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -149,7 +151,9 @@ module pot_store
   end
   assign busy_o = reading_q | given_q | counted;
 
+  `POTLUCK_ASSERT(TotalsHaveRoom, close |-> held)
+
   logic unused;
-  assign unused = ^{usage, offset_q, t_q};
+  assign unused = ^{held, offset_q, t_q};
 
 endmodule

@@ -12,13 +12,23 @@ from potluck.isa.errors import RtlError
 from tests.rtl.bench.mutants import mutated
 from tests.rtl.bench.pot_builds import Build, program
 from tests.rtl.bench.pot_cases import ANY, INT8
+from tests.rtl.bench.pot_engine_cases import FAULTS as QUEUE_FAULTS
+from tests.rtl.bench.pot_engine_cases import Queue, break_one, contents, layer
+from tests.rtl.bench.pot_engine_library import SMALL, EngineBuild
+from tests.rtl.bench.pot_engine_runs import run_doorbells, run_layer, run_queue
 from tests.rtl.bench.pot_programs import FAULTS, FORM, bad_program, shortened
 from tests.rtl.bench.running import run_bench
 
 pytestmark = pytest.mark.usefixtures("rtl_tools")
 
 PATCHES = sorted((Path(__file__).parent / "mutations" / "pot").glob("*.patch"))
-SAMPLE = {"pe-zero-is-one", "multiplier-minus-two", "ppu-wraps", "scheduler-group-stays"}
+SAMPLE = {
+    "pe-zero-is-one",
+    "multiplier-minus-two",
+    "ppu-wraps",
+    "scheduler-group-stays",
+    "checker-fence-ignored",
+}
 PES = {"shift_pe": (1, 3, ANY), "weight_decoder": (0, ANY), "multiplier_pe": (INT8,)}
 """Builds of a PE that see a bug in its parts."""
 UNITS = 2
@@ -46,6 +56,35 @@ def wrong_in_array(replaced: Replaced | None) -> str:
     return ""
 
 
+ENGINE = {"pot_queue", "pot_checker", "pot_load", "pot_store", "pot_windows", "pot_window_buffer", "pot_sequencer",
+          "pot_engine_unit", "pot_post", "pot_conv", "pot_engine", "pot_lanes", "pot_rotator"}  # fmt: skip
+"""What only the cluster's accelerator has."""
+TWO_UNITS = {**SMALL, "pot.units": 2, "dma.width_bits": 256, "dram.bytes_per_cycle": 32}
+
+
+def wrong_in_engine(replaced: Replaced | None) -> str:
+    """What a thinned run of the cluster's accelerator's tests notices; empty if nothing."""
+    build = EngineBuild(TWO_UNITS, optimize="-O0", replaced=replaced)
+    rng = np.random.Generator(np.random.Philox(12))
+    for number in range(24):
+        run = run_layer(build, layer(rng, build.machine, number))
+        if run.wrong or (run.cycles != run.wanted).any() or abs(run.error) > 0.05:
+            return f"layer {number}: {run}"
+    if differs := run_doorbells(build, Queue(rng, build.machine).commands(2)):
+        return differs
+    memory = contents(rng)
+    for number in range(100):
+        rings = [Queue(rng, build.machine).commands(24)]
+        if differs := run_queue(build, memory, rings, gaps=0.4 * (number % 2)):
+            return f"queue {number}: {differs}"
+    for number in range(1000):
+        good = Queue(rng, build.machine).commands(8)
+        rings = [break_one(rng, good, QUEUE_FAULTS[number % len(QUEUE_FAULTS)]), good]
+        if differs := run_queue(build, memory, rings, reset=number % 2 == 0):
+            return f"bad queue {number}: {differs}"
+    return ""
+
+
 def catch(patch: Path, folder: Path) -> str:
     """What noticed the bug; empty if nothing did."""
     replaced = mutated(patch, folder / "source")
@@ -67,6 +106,8 @@ def catch(patch: Path, folder: Path) -> str:
         elif unit == "pot_accelerator":
             parameters = {**FORM, "Units": 1, "CodeSet": ANY}
             run_bench("pot_axis_bench", unit, folder / "streams", parameters, replaced=replaced)
+        elif unit in ENGINE:
+            return wrong_in_engine(replaced)
         elif unit not in PES:
             return wrong_in_array(replaced)
     except RtlError as error:
@@ -83,13 +124,14 @@ def check(patch: Path, folder: Path) -> None:
 
 
 def test_the_list_is_long_enough() -> None:
-    assert len(PATCHES) >= 50
+    assert len(PATCHES) >= 100
     assert {path.stem for path in PATCHES} >= SAMPLE
 
 
 @pytest.mark.slow
 def test_without_a_bug_nothing_is_noticed() -> None:
     assert wrong_in_array(None) == ""
+    assert wrong_in_engine(None) == ""
 
 
 @pytest.mark.parametrize("patch", [p for p in PATCHES if p.stem in SAMPLE], ids=lambda p: p.stem)

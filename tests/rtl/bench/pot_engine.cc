@@ -26,7 +26,11 @@ struct Engine {
         std::vector<uint8_t> bytes;
     };
     std::deque<Beat> beats;
-    std::deque<uint64_t> answers;
+    struct Write {
+        uint64_t due, address;
+        std::vector<uint8_t> bytes, strobe;
+    };
+    std::deque<Write> writes;
     std::deque<std::vector<uint8_t>> words;
     std::vector<uint64_t> begins[3], ends[3];
     bool outside = false;
@@ -51,18 +55,20 @@ struct Engine {
         return found;
     }
 
-    void write() {
-        constexpr uint64_t size = sizeof(top.write_data_o);
-        uint8_t strobe[16] = {}, data[size];
-        memcpy(strobe, &top.write_strobe_o, sizeof(top.write_strobe_o));
-        memcpy(data, &top.write_data_o, size);
-        for (uint64_t i = 0; i < size; i++) {
-            if (!(strobe[i / 8] >> i % 8 & 1)) continue;
-            uint8_t* byte = at(top.write_address_o + i, 1);
+    template <typename T>
+    static std::vector<uint8_t> bytes_of(const T& port) {
+        const auto* begin = reinterpret_cast<const uint8_t*>(&port);
+        return {begin, begin + sizeof(T)};
+    }
+
+    void write(const Write& write) {
+        for (uint64_t i = 0; i < write.bytes.size(); i++) {
+            if (!(write.strobe[i / 8] >> i % 8 & 1)) continue;
+            uint8_t* byte = at(write.address + i, 1);
             if (!byte) outside = true;
-            else *byte = data[i];
-            lowest = std::min<uint64_t>(lowest, top.write_address_o + i);
-            highest = std::max<uint64_t>(highest, top.write_address_o + i);
+            else *byte = write.bytes[i];
+            lowest = std::min<uint64_t>(lowest, write.address + i);
+            highest = std::max<uint64_t>(highest, write.address + i);
         }
     }
 
@@ -74,21 +80,23 @@ struct Engine {
         const bool beat = !beats.empty() && beats.front().due <= cycle && often();
         top.beat_valid_i = beat;
         if (beat) memcpy(&top.beat_i, beats.front().bytes.data(), sizeof(top.beat_i));
-        top.written_i = !answers.empty() && answers.front() <= cycle;
+        top.written_i = !writes.empty() && writes.front().due <= cycle;
         top.fetch_ready_i = often();
         top.request_ready_i = often();
         top.write_ready_i = often();
         top.eval();
         if (word) words.pop_front();
         if (beat) beats.pop_front();
-        if (top.written_i) answers.pop_front();
+        if (top.written_i) {  // not before: who does not wait for the answer reads what was there
+            write(writes.front());
+            writes.pop_front();
+        }
         if (top.fetch_valid_o && top.fetch_ready_i) words.push_back(read(top.fetch_address_o, 8));
         if (top.request_valid_o && top.request_ready_i)
             beats.push_back({cycle + latency, read(top.request_address_o, sizeof(top.beat_i))});
-        if (top.write_valid_o && top.write_ready_i) {
-            write();
-            answers.push_back(cycle + latency);
-        }
+        if (top.write_valid_o && top.write_ready_i)
+            writes.push_back(
+                {cycle + latency, top.write_address_o, bytes_of(top.write_data_o), bytes_of(top.write_strobe_o)});
         for (int e = 0; e < 3; e++) {
             if (top.begins_o >> e & 1) begins[e].push_back(cycle);
             if (top.ends_o >> e & 1) ends[e].push_back(cycle);

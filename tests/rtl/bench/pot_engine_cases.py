@@ -68,7 +68,7 @@ def layer(rng: np.random.Generator, machine: Machine, number: int) -> Case:
         height, width, channels, channels if depthwise else pick(1, 70), sets[number % 4], kernel,
         (pick(1, 3), pick(1, 3)), dilation, (pads[0], pads[1], pads[2], pads[3]), depthwise, 1, pick(-128, 127),
     )  # fmt: skip
-    bits = (4, 8, 8, 9)[number % 10 - 6] if integer else 4
+    bits = (4, 8, 8, 9)[number % 10 - 6] if integer and not multipliers else 4
     planes = PLANES[bits] if integer and not multipliers else 1
     while (
         next(Planner.of(replace(conv, planes=planes), machine).tilings(), None) is None
@@ -102,9 +102,11 @@ class Queue:
         makers = (self._inputs, self._weights, self._compute, self._compute, self._store, self._other)
         found: list[U32] = []
         while len(found) < count:
+            if count - len(found) > 3 and self.rng.random() < 0.05:  # what was stored, between fences
+                found += [encode(Command.FENCE), self._inputs(OUTPUT), encode(Command.FENCE)]
             made = makers[self.rng.integers(len(makers))]()
             found += [] if made is None else [made]
-        rows = np.stack(found)
+        rows = np.stack(found[:count])
         rows[-1, 0] |= 1 << 8
         return rows
 
@@ -124,11 +126,11 @@ class Queue:
             "stride": stride,
         }
 
-    def _inputs(self) -> U32:
+    def _inputs(self, base: int = INPUT) -> U32:
         slot = self._pick(0, 1)
         begin = self._pick(0, self.filled[slot]) if self.rng.random() < 0.4 else 0
         begin = min(begin, self.pot.input_slot_bytes - 1)
-        fields = self._range(INPUT, self.pot.input_slot_bytes - begin)
+        fields = self._range(base, self.pot.input_slot_bytes - begin)
         end = begin + fields["rows"] * fields["row_bytes"]
         self.filled[slot] = max(self.filled[slot], end) if begin else end
         return encode(Command.LOAD_INPUTS, slot=slot, offset=begin, **fields)

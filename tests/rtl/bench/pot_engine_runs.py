@@ -116,6 +116,17 @@ def run_queue(
     return f"{len(wrong)} bytes, first at {wrong[0]:#x}" if wrong else ""
 
 
+def run_doorbells(build: EngineBuild, commands: NDArray[np.uint32]) -> str:
+    """Ring with numbers and addresses that are right, wrong, or just so; what differs, empty if nothing."""
+    end = build.machine.memory.l1_bytes - commands.nbytes
+    rings = [(count, 0) for count in (0, 65536, 65535)]
+    rings += [(len(commands), place) for place in (4, -8, 0x7000_0000, end + 8, end)]
+    for count, place in rings:
+        if differs := run_queue(build, {}, [commands], count=count, queue=AT + place, reset=True):
+            return f"{count} commands at {place:#x}: {differs}"
+    return ""
+
+
 STORED = range(OUTPUT - (1 << 14), OUTPUT + (1 << 18))
 """Where good stores go to."""
 
