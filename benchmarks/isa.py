@@ -8,18 +8,17 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from potluck.benchmarks import ara_matmul
+from potluck.benchmarks.checkout import checkout
 from potluck.benchmarks.spine import irregular
 from potluck.isa.assembler import Assembler
 from potluck.isa.elf import Program
@@ -113,16 +112,10 @@ def _checkout(name: str) -> Any:
     Raises:
         ToolError: there is none, or Spike is missing.
     """
-    root = Path(__file__).resolve().parents[1]
-    if not (root / "tests" / "differential").is_dir():
-        raise ToolError("the differential campaign is part of the source checkout", tool="tests/differential",
-                        hint="Run the bench from a checkout installed with pip install -e .")  # fmt: skip
-    if str(root) not in sys.path:
-        sys.path.insert(0, str(root))
-    reason = import_module("tests.reference.spike").unavailable()
+    reason = checkout("tests.reference.spike").unavailable()
     if reason:
         raise ToolError(reason, tool="spike")
-    return import_module(name)
+    return checkout(name)
 
 
 def differential(report: Report) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from potluck.benchmarks import pot_table
+from potluck.benchmarks import pot_rtl, pot_table
 from potluck.benchmarks.pot_layers import LAYERS, layer_cycles, product_of
 from potluck.benchmarks.pot_networks import NETWORKS
 from potluck.isa.errors import MachineError
@@ -102,6 +102,7 @@ def run(report: Report) -> None:
                 if number == 0:
                     _beside_the_array(report, name, machine, products)
     _ours(report)
+    pot_rtl.run(report)
     pot_table.run(report)
 
 

@@ -35,6 +35,15 @@ OPERATOR = Design("multiplier_pe", {"Booth": 0})
 ACCUMULATOR = Design("pot_mac", {"CodeSet": 0}, {"control_i": "8'd0"})
 PPU = Design("pot_ppu")
 REQUANTIZER = Design("pot_requantizer")
+ENGINE_BUFFERS = {"InputBytes": 65536, "WindowBytes": 8192, "WeightLines": 2048, "Groups": 64, "OutputBytes": 16384,
+                  "Tiles": 64}  # fmt: skip
+"""Of `spatz-mx-pot`, by the modules' parameters."""
+ENGINE = {  # how many of it the cluster's accelerator has, and which buffers it knows
+    "pot_queue": (1, ()), "pot_checker": (1, tuple(ENGINE_BUFFERS)), "pot_load": (1, ("InputBytes", "Groups")),
+    "pot_windows": (1, ("InputBytes", "WindowBytes")), "pot_window_buffer": (1, ("WindowBytes",)),
+    "pot_sequencer": (1, ("WindowBytes", "WeightLines", "Groups", "OutputBytes", "Tiles")), "pot_engine_unit": (4, ()),
+    "pot_post": (1, ("Groups", "OutputBytes", "Tiles")), "pot_store": (1, ("OutputBytes",)),
+}  # fmt: skip
 POST_ROUTE = {  # LUT and FF of a PE beyond QKeras's: (PYNQ-Z2, Kria)
     MSQ.name: ((4.1, 5.2), (14.9, 19.2)),
     APOT.name: ((10.8, 9.0), (17.1, 20.0)),
@@ -55,6 +64,14 @@ def mac(row: Row) -> Design:
 def unit(row: Row) -> Design:
     """The 64 PEs of a vector unit with decoders, accumulators and adder trees."""
     return Design("pot_compute", {"CodeSet": row.code_set})
+
+
+def engine(name: str) -> Design:
+    """A part of the cluster's accelerator, with its buffers."""
+    known = {key: ENGINE_BUFFERS[key] for key in ENGINE[name][1]}
+    if name == "pot_load":
+        known["WeightWords"] = ENGINE_BUFFERS["WeightLines"]
+    return Design(name, known)
 
 
 def run(report: Report) -> None:
@@ -100,6 +117,13 @@ def run(report: Report) -> None:
     report("PPU: LUTs", post.lut, "LUT", f"with {post.dsp48} DSP48")
     three = fpga_resources(REQUANTIZER)
     report("requantizer of three laws: LUTs", three.lut, "LUT", f"with {three.dsp48} DSP48")
+    total = 0
+    for name, (count, _) in ENGINE.items():
+        part = fpga_resources(engine(name))
+        total += count * part.lut
+        rest = f"{part.flip_flop} FF, {part.dsp48} DSP48, {part.bram18} memories of 18 Kib; {count} in the accelerator"
+        report(f"accelerator's {name}: LUTs", part.lut, "LUT", rest)
+    report("accelerator, its parts: LUTs", total, "LUT", "beside memories of slots and weights")
     for name, (luts, flip_flops) in POST_ROUTE.items():
         reference = f"post-route {luts[0]} (Z2), {luts[1]} (Kria)"
         report(f"{name} - {QKERAS}, PE: LUTs", macs[name].lut - macs[QKERAS.name].lut, "LUT", reference)

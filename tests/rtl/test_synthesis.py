@@ -172,6 +172,7 @@ def test_the_benchmark_names_units_that_exist() -> None:
         *map(rtl_pot.unit, rtl_pot.ROWS),
         *map(rtl_pot.pe, rtl_pot.ROWS),
         *map(rtl_pot.mac, rtl_pot.ROWS),
+        *map(rtl_pot.engine, rtl_pot.ENGINE),
     ]
     assert {design.unit for design in pot} <= set(unit_names())
     assert {*rtl_pot.POST_ROUTE} <= {row.name for row in rtl_pot.ROWS}

@@ -22,6 +22,8 @@ from potluck.kernels.pot_tiling import Planner, PotConv
 from tests.sim.pot.pot_layers import INPUT, OUTPUT, Case, make
 
 U32, U8 = NDArray[np.uint32], NDArray[np.uint8]
+ENDS = (0x1002_0000, 0xC000_0000)
+"""First addresses behind the cluster's L1 and DRAM."""
 AREA = 1 << 16
 """Bytes of what random commands load from, and of what they store to."""
 
@@ -102,10 +104,12 @@ class Queue:
         makers = (self._inputs, self._weights, self._compute, self._compute, self._store, self._other)
         found: list[U32] = []
         while len(found) < count:
-            if count - len(found) > 3 and self.rng.random() < 0.05:  # what was stored, between fences
-                found += [encode(Command.FENCE), self._inputs(OUTPUT), encode(Command.FENCE)]
+            if count - len(found) > 4 and self.rng.random() < 0.1:
+                found += self._fenced()
             made = makers[self.rng.integers(len(makers))]()
             found += [] if made is None else [made]
+            if made is not None and made[0] == Command.COMPUTE and self.rng.random() < 0.3:
+                found += self._again(made)
         rows = np.stack(found[:count])
         rows[-1, 0] |= 1 << 8
         return rows
@@ -118,6 +122,13 @@ class Queue:
         size = self._pick(1, min(limit, 300))
         rows = self._pick(1, max(1, min(limit // size, 12)))
         stride = self._pick(-500, 500)
+        if base == INPUT and self.rng.random() < 0.1:  # also beyond memory
+            return {
+                "address": base,
+                "rows": rows,
+                "row_bytes": size,
+                "stride": self._pick(-(1 << 24), 1 << 24),
+            }
         low = min(0, (rows - 1) * stride)
         return {
             "address": base + self._pick(0, 4000) - low,
@@ -125,6 +136,28 @@ class Queue:
             "row_bytes": size,
             "stride": stride,
         }
+
+    def _again(self, made: U32) -> list[U32]:
+        """A computation's outputs are stored, and it is made again with other outputs in the same slot."""
+        whole, slot = int(made[1]) >> 4 & 3 == 3, int(made[1]) >> 2 & 1
+        if not whole:
+            return []
+        again, fields = made.copy(), {"rows": 1, "row_bytes": self.outputs[slot]}
+        again[1] ^= 1 << 7
+        return [encode(Command.STORE, slot=slot, address=OUTPUT + self._pick(0, 4000), **fields), again]
+
+    def _fenced(self) -> list[U32]:
+        """What is stored is loaded again, which takes a fence."""
+        source, slot = self._pick(0, 1), self._pick(0, 1)
+        size = self.outputs[source]
+        if not size:
+            return []
+        place = {"address": OUTPUT + self._pick(0, 4000), "rows": 1, "row_bytes": size}
+        self.filled[slot] = size
+        return [
+            encode(Command.STORE, slot=source, **place), encode(Command.FENCE),
+            encode(Command.LOAD_INPUTS, slot=slot, **place), encode(Command.FENCE),
+        ]  # fmt: skip
 
     def _inputs(self, base: int = INPUT) -> U32:
         slot = self._pick(0, 1)
@@ -188,6 +221,8 @@ class Queue:
             if -(-self.kept["filters"] // 4) > blocks:
                 return None
             filters = self.kept["filters"]
+            if self.rng.random() < 0.1:  # of other filters: refused
+                filters = max(1, filters - 4)
             out_height, out_width = self.kept["out_height"], self.kept["out_width"]
         if out_height * out_width > most:
             return None
@@ -241,6 +276,8 @@ def break_one(rng: np.random.Generator, commands: U32, what: str) -> U32:
         and (computes := np.flatnonzero(rows[:, 0] & 0xFF == Command.COMPUTE)).size
     ):
         at = int(rng.choice(computes))
+    if what == "address" and (moves := np.flatnonzero(np.isin(rows[:, 0] & 0xFF, (1, 2, 3)))).size:
+        at = int(rng.choice(moves))
     row = rows[at]
     fields = FIELDS[Command(int(row[0] & 0xFF))]
     if what == "mode" and "law" in fields:
@@ -258,6 +295,12 @@ def break_one(rng: np.random.Generator, commands: U32, what: str) -> U32:
         rows[-1, 0] |= 0x100
     elif what == "swap":
         rows[:-1] = rows[rng.permutation(len(rows) - 1)]
+    elif (
+        what == "address" and "rows" in fields and rng.random() < 0.5
+    ):  # where a memory ends, or a little beyond
+        row[4], end = 1, ENDS[0] if row[0] & 0xFF == Command.STORE else int(rng.choice(ENDS))
+        at = end - int(row[5]) + int(rng.choice([0, 0, 1]))
+        row[2], row[3] = at & 0xFFFF_FFFF, at >> 32
     elif what == "address" and "address" in fields:
         row[2:4] = [
             (0x0FFF_FFFF, 0), (0x1001_FFF8, 0), (0x8000_0000, 0), (0xFFFF_FFFF, 0xFFFF_FFFF), (0x8100_0001, 0),

@@ -42,14 +42,25 @@ class LayerRun:
     error: float
 
 
+def queues(commands: NDArray[np.uint32], most: int = 1000) -> list[NDArray[np.uint32]]:
+    """A layer's commands in queues that fit into L1, each with its TLAST."""
+    parts = [commands[start : start + most].copy() for start in range(0, len(commands), most)]
+    for part in parts:
+        part[-1, 0] |= 1 << 8
+    return parts
+
+
 def run_layer(build: EngineBuild, case: Case, gaps: float = 0) -> LayerRun:
     """Run a layer's commands on both."""
     memory = {INPUT: np.ascontiguousarray(case.x).view(np.uint8).ravel(), WEIGHTS: case.layer.weights}
     modeled, session = build.sessions(memory, gaps)
-    (wanted_state, wanted), (state, cycles) = (both.ring(case.layer.commands) for both in (modeled, session))
+    wanted = cycles = wrong = 0
+    for commands in queues(case.layer.commands):
+        (wanted_state, more), (state, took) = (both.ring(commands) for both in (modeled, session))
+        wanted, cycles, wrong = wanted + more, cycles + took, wrong + (state != wanted_state)
     y = case.expected()
     out = session.view(OUTPUT, y.nbytes).view(y.dtype).reshape(y.shape)
-    wrong = int((out != y).sum()) + (state != wanted_state) + len(differences(modeled, session, memory))
+    wrong += int((out != y).sum()) + len(differences(modeled, session, memory))
     begins, ends = session.events(Engine.COMPUTE).T
     works = [work.cycles for work in modeled.works if work.engine is Engine.COMPUTE]
     return LayerRun(wrong, ends + 1 - begins, np.array(works), cycles / wanted - 1)
