@@ -121,8 +121,8 @@ def run(report: Report) -> None:
     for name, (count, _) in ENGINE.items():
         part = fpga_resources(engine(name))
         total += count * part.lut
-        rest = f"{part.flip_flop} FF, {part.dsp48} DSP48, {part.bram18} memories of 18 Kib; {count} in the accelerator"
-        report(f"accelerator's {name}: LUTs", part.lut, "LUT", rest)
+        beside = f"{part.flip_flop} FF, {part.dsp48} DSP48, {part.bram18} memories of 18 Kib; {count} in the accelerator"
+        report(f"accelerator's {name}: LUTs", part.lut, "LUT", beside)
     report("accelerator, its parts: LUTs", total, "LUT", "beside memories of slots and weights")
     for name, (luts, flip_flops) in POST_ROUTE.items():
         reference = f"post-route {luts[0]} (Z2), {luts[1]} (Kria)"
