@@ -21,7 +21,7 @@ def run(report: Report) -> None:
     """
     try:
         if missing := toolchain.missing("rtl"):
-            raise ToolError(f"{', '.join(tool.name for tool in missing)} missing", tool="verilator")
+            raise ToolError(f"{', '.join(found.tool.name for found in missing)} missing", tool="verilator")
         cases = checkout("tests.rtl.bench.pot_engine_cases")
         library, runs = (
             checkout("tests.rtl.bench.pot_engine_library"),

@@ -121,7 +121,7 @@ def run(report: Report) -> None:
     for name, (count, _) in ENGINE.items():
         part = fpga_resources(engine(name))
         total += count * part.lut
-        beside = f"{part.flip_flop} FF, {part.dsp48} DSP48, {part.bram18} memories of 18 Kib; {count} in the accelerator"
+        beside = f"{part.flip_flop} FF, {part.dsp48} DSP48, {part.bram18} memories of 18 Kib; {count} of it"
         report(f"accelerator's {name}: LUTs", part.lut, "LUT", beside)
     report("accelerator, its parts: LUTs", total, "LUT", "beside memories of slots and weights")
     for name, (luts, flip_flops) in POST_ROUTE.items():
