@@ -105,8 +105,7 @@ class Cluster:
         self.watches_transfers = False  # whether every transfer of the DMA comes to _handle
         self.table = np.zeros((len(self.harts), TABLE), np.int64)
         self.control = np.zeros(CONTROL, np.int64)
-        self.control[[AT, PAUSE]] = -1
-        self.control[REGISTERS] = -1 if self.kernel else machine.memory.registers_base
+        self.begin_rounds()
         for hart in self.harts:
             self.memory.attach(hart.state)
             hart.memory = self.memory
@@ -124,6 +123,7 @@ class Cluster:
         _require_ieee_host()
         self._write_inputs(inputs or {})
         start = time.perf_counter()
+        self.begin_rounds()
         try:
             for hart in self.harts:
                 hart.start(self.program.entry, len(self.harts))
@@ -163,6 +163,12 @@ class Cluster:
             if name not in inputs:
                 raise DataError("input is missing", tensor=name)
             self.memory.write_tensor(tensor, np.asarray(inputs[name]))
+
+    def begin_rounds(self) -> None:
+        """Forget where harts were when an earlier run ended: in the middle of a round, if it trapped."""
+        self.table[:], self.control[:] = 0, 0
+        self.control[[AT, PAUSE]] = -1
+        self.control[REGISTERS] = -1 if self.kernel else self.machine.memory.registers_base
 
     def _loop(self, helper: Helper, waiting: dict[int, Event]) -> None:
         """Harts in rounds, to the last one or to that before which ``control`` says to pause.

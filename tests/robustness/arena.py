@@ -198,6 +198,7 @@ class Arena:
             hart.record[R_BLOCK] = hart.find(entry)
         waiting: dict[int, Event] = {}
         if len(self.harts) == 1:
+            cluster.begin_rounds()
             cluster._loop(Helper(wanted=False), waiting)
         if cluster.exit_code is None:
             cluster._loop_in_order(waiting)
