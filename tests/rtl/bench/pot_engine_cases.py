@@ -104,7 +104,7 @@ class Queue:
         makers = (self._inputs, self._weights, self._compute, self._compute, self._store, self._other)
         found: list[U32] = []
         while len(found) < count:
-            if count - len(found) > 4 and self.rng.random() < 0.1:
+            if count - len(found) > 4 and self.rng.random() < 0.15:
                 found += self._fenced()
             made = makers[self.rng.integers(len(makers))]()
             found += [] if made is None else [made]
@@ -147,17 +147,23 @@ class Queue:
         return [encode(Command.STORE, slot=slot, address=OUTPUT + self._pick(0, 4000), **fields), again]
 
     def _fenced(self) -> list[U32]:
-        """What is stored is loaded again, which takes a fence."""
+        """What is stored is loaded again, which takes a fence, and shows in what is computed from it."""
         source, slot = self._pick(0, 1), self._pick(0, 1)
         size = self.outputs[source]
         if not size:
             return []
         place = {"address": OUTPUT + self._pick(0, 4000), "rows": 1, "row_bytes": size}
         self.filled[slot] = size
-        return [
+        found = [
             encode(Command.STORE, slot=source, **place), encode(Command.FENCE),
-            encode(Command.LOAD_INPUTS, slot=slot, **place), encode(Command.FENCE),
+            encode(Command.LOAD_INPUTS, slot=slot, **place),
         ]  # fmt: skip
+        for made in (self._compute() for _ in range(4)):
+            if made is not None:
+                found.append(made)
+                stored = self._store()
+                found += [] if stored is None else [stored]
+        return [*found, encode(Command.FENCE)]
 
     def _inputs(self, base: int = INPUT) -> U32:
         slot = self._pick(0, 1)
