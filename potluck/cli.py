@@ -483,6 +483,9 @@ def inject(
         typer.Option(help="dram: weights; module_outputs: weights once and every layer's output, in FP32."),
     ] = "dram",
     stored: Annotated[str, typer.Option(help="Of site module_outputs: fp32, bf16 or fp16.")] = "bf16",
+    content: Annotated[
+        list[str] | None, typer.Option(help="What faults strike: constants (default), text, pointers.")
+    ] = None,
     scheme: SchemeName = None,
     export: Annotated[Path | None, typer.Option(help="Write the faults as .csv or .parquet.")] = None,
     machine: MachineName = "spatz-mx",
@@ -503,7 +506,7 @@ def inject(
         bers.append(command.ber_at(ber_table, voltage, temperature))
     rated = command.Rated(bers, faults, one_to_zero, weak_density)
     if site == "module_outputs":
-        if fault_list or rates or scheme or export:
+        if fault_list or rates or scheme or export or content:
             raise DataError("site module_outputs takes --ber and an FP32 network alone")
         drawn = command.rate_models(rated)
         reports = command.run_modules(
@@ -513,7 +516,8 @@ def inject(
         return write_json(json_path, command.to_json(reports))
     if site != "dram":
         raise DataError(f"site {site!r}", hint="One of dram, module_outputs")
-    target = load_target(source, scheme, description, load_npz(data), samples, engine)
+    contents = command.contents_of(content or ["constants"])
+    target = load_target(source, scheme, description, load_npz(data), samples, engine, contents=contents)
     drawn = command.models(target, rated, fault_list, rates, hours, forced)
     on_due = command.policy_of(policy)
     reports = command.run(target, stack or list(NAMED), drawn, trials, seed, on_due, export, console)

@@ -153,9 +153,28 @@ class BlockStore:
 
     def private(self, memory: ExecutableMemory) -> BlockStore:
         """A copy for one hart, which sees all of executable memory and follows its changes."""
+        return self._copied(LiveCode(self.code, memory))
+
+    def with_code(self, code: Code) -> BlockStore:
+        """A copy for other code of the same addresses, kind of flags and length: what differs is translated anew."""
+        found = self._copied(code)
+        extents = found.arrays.extents[: len(found.blocks)].astype(np.int64)
+        differs = np.zeros(len(found.blocks), np.bool_)
+        for (base, before), (_, after) in zip(self.code.regions, code.regions, strict=True):
+            changed = np.frombuffer(before, np.uint8) != np.frombuffer(after, np.uint8)
+            sums = np.concatenate([np.zeros(1, np.int64), np.cumsum(changed)])
+            inside = np.clip(extents - base, 0, len(before))
+            differs |= sums[inside[:, 1]] > sums[inside[:, 0]]
+        found._known = {key: number for key, number in found._known.items() if not differs[number]}
+        numbers = np.flatnonzero(differs)
+        found.arrays.successors[numbers] = -1
+        found.arrays.successors[np.isin(found.arrays.successors, numbers)] = -1
+        return found
+
+    def _copied(self, code: Code) -> BlockStore:
         with self._lock:
             found = copy(self)
-            found.code, found._lock = LiveCode(self.code, memory), threading.Lock()
+            found.code, found._lock = code, threading.Lock()
             found._cache, found._known, found._dropped = self._cache.copy(), self._known.copy(), {}
             found._cuts, found.blocks = self._cuts.copy(), self.blocks.copy()
             found.requests = self.requests.copy()

@@ -64,6 +64,18 @@ class Code:
         """(address, bytes) of what is code."""
         return self._image
 
+    def with_bytes(self, pieces: Iterable[tuple[int, bytes]]) -> Code:
+        """The same with other bytes at some addresses; what lies outside is ignored."""
+        regions = [(base, bytearray(data)) for base, data in self.regions]
+        for address, piece in pieces:
+            for base, data in regions:
+                low, high = max(address, base), min(address + len(piece), base + len(data))
+                if low < high:
+                    data[low - base : high - base] = piece[low - address : high - address]
+        found = Code([(base, bytes(data)) for base, data in regions])
+        found._length = self._length
+        return found
+
     @property
     def digest(self) -> bytes:
         """Equal for equal code at equal addresses."""

@@ -63,6 +63,7 @@ class LayerOf:
     """Which layer a pc belongs to; the last index means none."""
 
     def __init__(self, layers: list[Layer]) -> None:
+        self._layers = layers
         order = np.argsort([layer.start for layer in layers], kind="stable")
         self._starts = np.array([layers[k].start for k in order], np.uint64)
         self._ends = np.array([0, *(layers[k].end for k in order)], np.uint64)
@@ -71,6 +72,11 @@ class LayerOf:
     def __call__(self, pc: int) -> int:
         """The layer's index."""
         return int(self.all(np.array([pc], np.uint64))[0])
+
+    def layer(self, pc: int) -> Layer | None:
+        """The layer itself; None: it is code of no layer."""
+        number = self(pc)
+        return self._layers[number] if number < len(self._layers) else None
 
     def all(self, pcs: NDArray[np.uint64]) -> NDArray[np.int64]:
         """The layers' indices, int64 [n], for pcs [n]."""
@@ -82,11 +88,7 @@ class Listing:
     """The instructions of a block store by row number."""
 
     def __init__(self, program: Program, store: BlockStore) -> None:
-        self._store, self._layers, self._layer_of = (
-            store,
-            program.manifest.layers,
-            LayerOf(program.manifest.layers),
-        )
+        self._store, self._layer_of = store, LayerOf(program.manifest.layers)
         self._sections = program.sections
         symbols = sorted((address, name) for name, address in program.symbols.items() if name)
         self._addresses, self._names = [a for a, _ in symbols], [name for _, name in symbols]
@@ -117,13 +119,13 @@ class Listing:
             target = pc + fields["off"]
             name, distance = self.symbol(target)
             text += f"  # {name}{f'+{distance:#x}' if distance else ''}" if name else f"  # {target:#x}"
-        layer = self._layer_of(pc)
+        layer = self._layer_of.layer(pc)
         symbol, offset = self.symbol(pc)
         timing = self._store.arrays.timing_rows[row]
         path = int(timing[tr.PATH])
         unit = VFU + int(timing[tr.UNIT]) if path in _VECTOR else _UNIT_OF_PATH.get(path, CORE)
         leaves = insn.kind in (Kind.BRANCH, Kind.JUMP, Kind.SYSTEM)
-        known = self._layers[layer].name if layer < len(self._layers) else ""
+        known = layer.name if layer else ""
         return Line(pc, end, text, insn.mnemonic, symbol, offset, known, unit, leaves)
 
 

@@ -171,7 +171,7 @@ class Bench:
                 options["calibration"] = source.calibration
             made = load_target(
                 source.model, chosen, self.machine, source.data, spec.data.samples, spec.network.engine,
-                source.dims, **options,
+                source.dims, spec.network.contents, **options,
             )  # fmt: skip
             if made.samples < spec.data.samples:
                 raise CampaignError(f"asks for {spec.data.samples} inputs, there are {made.samples}",
@@ -207,6 +207,8 @@ class Bench:
         return self._arms[cell.index]
 
     def _graph(self, cell: Cell) -> tuple[onnx.ModelProto, dict[str, Array], Array | None]:
+        if self.spec.network.contents != ["constants"]:
+            raise CampaignError("site module_outputs has constants alone", key="network.contents")
         if cell.scheme != AS_IS or cell.source.keys.kind not in ("uniform", "events", "data-dependent"):
             raise CampaignError(
                 "site module_outputs takes an FP32 network as it is, and faults by rate", key="network.site"

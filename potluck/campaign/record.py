@@ -16,7 +16,7 @@ from potluck.inject.compute import ComputeArm
 from potluck.inject.target import End
 from potluck.inject.trial import ROLES, DramArm, Observation
 from potluck.isa.formats import FORMATS
-from potluck.sim.dram.tensors import field_of
+from potluck.sim.dram.tensors import bits_of, field_of
 from potluck.sim.ecc.interface import Status
 from potluck.sim.ecc.outcomes import Outcome
 from potluck.sim.faults.faultset import FaultSet, Sort
@@ -116,7 +116,9 @@ def tensor_of(part: Part) -> str:
 
 
 def width_of(part: Part) -> int:
-    """Bits of an element; bytes where there is no format."""
+    """Bits of an element, or of an instruction or pointer; bytes where there is no format."""
+    if part.content != "constants":
+        return bits_of(part.format)
     return part.element.bits if part.element is not None else 8
 
 

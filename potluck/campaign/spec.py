@@ -15,6 +15,7 @@ from potluck.campaign.explain import explain
 from potluck.isa.errors import CampaignError
 from potluck.sim.checkpoints.upset import Site
 from potluck.sim.ecc.stack import Policy
+from potluck.sim.faults.parts import Content
 
 Probability = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -39,8 +40,9 @@ class Network(_Group):
     ``model``: ``demo``, a network of the zoo, an ONNX file or an ELF file (paths count from the spec's folder).
     ``schemes``: formats to quantize to, one after the other; ``as-is`` takes the network as it is in the file.
     ``machine``: preset or TOML file, with ``set`` overriding its keys (``{"dram.kind" = "hbm4"}``).
-    ``engine``: ``onnx``, ``sim`` or ``auto``. ``site``: ``dram``, or ``module_outputs`` with activations ``stored`` as
-    fp32, bf16 or fp16.
+    ``engine``: ``onnx``, ``sim`` or ``auto``. ``contents``: what of the program faults in DRAM strike, ``constants``
+    unless told, ``text`` (its instructions), ``pointers`` (tile records: addresses, sizes and strides of DMA transfers,
+    arguments of kernels). ``site``: ``dram``, or ``module_outputs`` with activations ``stored`` as fp32, bf16 or fp16.
     """
 
     model: str
@@ -48,6 +50,7 @@ class Network(_Group):
     machine: str = "spatz-mx"
     set: dict[str, Any] = {}
     engine: Literal["auto", "onnx", "sim"] = "auto"
+    contents: Annotated[list[Content], BeforeValidator(_listed), Field(min_length=1)] = ["constants"]
     site: Literal["dram", "module_outputs"] = "dram"
     stored: Literal["fp32", "bf16", "fp16"] = "bf16"
 
@@ -229,7 +232,10 @@ class Spec(_Group):
 
     @model_validator(mode="after")
     def _consistent(self) -> Spec:
-        for what, names in (("schemes", self.network.schemes), ("stacks", self.protection.stacks)):
+        network = self.network
+        for what, names in (
+            ("schemes", network.schemes), ("contents", network.contents), ("stacks", self.protection.stacks)
+        ):  # fmt: skip
             if len(set(names)) != len(names):
                 raise ValueError(f"{what} name something twice")
         if self.metrics.inputs > self.data.samples:

@@ -16,9 +16,10 @@ from potluck.campaign.worker import bench_of
 from potluck.inject.compute import ComputeArm
 from potluck.inject.target import End
 from potluck.inject.trial import DramArm, Observation, patch_of
+from potluck.isa.disassembler import disassemble_word
 from potluck.isa.errors import CampaignError
 from potluck.sim.dram.kind import SECTOR
-from potluck.sim.dram.tensors import TensorBit, names_of
+from potluck.sim.dram.tensors import INSTRUCTIONS, TensorBit, field_of, names_of
 from potluck.sim.ecc.interface import Status, Words
 from potluck.sim.ecc.outcomes import Data, Outcome
 from potluck.sim.faults.faultset import SORT_NAMES, Action, FaultSet, Sort
@@ -173,13 +174,14 @@ def _flip(arm: DramArm, part: Part, base: int, one: FaultSet, read: BlockReads |
     struck = _struck(before, (sector * 256 + bit) % width, action)
     flip |= {
         "address": address + bit // 8, "bit": bit % 8, "element": first,
-        "index": list(place.index) if place else None, "field": place.field if place else f"bit {bit % 8}",
+        "index": list(place.index) if place else None,
+        "field": place.field if place else field_of(part.format, (sector * 256 + bit) % width),
         "block": list(place.block) if place and place.block else None,
-        "code_before": before, "code_struck": struck, "value_before": _value(part, before),
-        "value_struck": _value(part, struck),
+        "code_before": before, "code_struck": struck, "value_before": _value(arm, part, before),
+        "value_struck": _value(arm, part, struck),
     }  # fmt: skip
     after = before if row is None or read is None else _code(read.data, row, bit, width)
-    flip |= {"code_read": after, "value_read": _value(part, after)}
+    flip |= {"code_read": after, "value_read": _value(arm, part, after)}
     block = f", block {flip['block']}" if flip["block"] else ""
     flip["where"] = f"{flip['address']:#x} bit {bit % 8}, {flip['tensor']}{flip['index'] or ''}{block}"
     flip["what"] = (
@@ -211,8 +213,10 @@ def _struck(code: int | None, bit: int, action: str) -> int | None:
     return {"flip": code ^ mask, "set0": code & ~mask, "set1": code | mask}[action]
 
 
-def _value(part: Part, code: int | None) -> float | str | None:
-    """Of a code; text if JSON has no such number."""
+def _value(arm: DramArm, part: Part, code: int | None) -> float | str | None:
+    """Of a code; text if JSON has no such number, and of an instruction."""
+    if part.content == "text" and code is not None:
+        return disassemble_word(code, arm.target.machine.isa.vmxdotp_encoding)
     if part.element is None or code is None:
         return None
     kind = np.uint8 if part.element.bits <= 8 else np.uint16 if part.element.bits <= 16 else np.uint32
@@ -225,6 +229,8 @@ def _shown(flip: dict[str, Any], when: str, width: int) -> str:
     if code is None:
         return "?"
     text = f"{code:#0{2 + -(-width // 4)}x}"
+    if flip["format"] == INSTRUCTIONS:
+        return f"{text} ({value})"
     return text if value is None else f"{text} ({float(value):g})"
 
 

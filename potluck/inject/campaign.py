@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.campaign.statistics import bootstrap, clopper_pearson
-from potluck.inject.target import Target, top_share
+from potluck.inject.target import Target, top_share, wanted_of
 from potluck.inject.trial import ROLES, Arm, DramArm, Tally
 from potluck.sim.ecc.interface import Status
 from potluck.sim.ecc.outcomes import Data, Outcome
@@ -144,7 +144,7 @@ def report(
     keep: dict[int, FaultSet] | None = None,
 ) -> Report:  # fmt: skip
     """Observe trials and sum them up; arguments as of `inject`."""
-    wanted = np.asarray(arm.golden.argmax(axis=-1) if arm.labels is None else arm.labels)
+    wanted = wanted_of(arm.golden, arm.labels)
     golden, total, done = top_share(arm.golden, wanted), Tally(), []
     for number in range(trials) if isinstance(trials, int) else trials:
         seen = arm.observe(number)

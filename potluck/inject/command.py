@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import onnx
 from rich.console import Console
@@ -24,6 +24,7 @@ from potluck.sim.faults.faultset import FaultSet
 from potluck.sim.faults.files import read_faults, write_faults
 from potluck.sim.faults.footprints import Correlated
 from potluck.sim.faults.models import MODELS, DataDependent, Listed, Model, WeakCells
+from potluck.sim.faults.parts import Content
 from potluck.sim.faults.protected import Protected
 from potluck.sim.faults.recipes import recipe
 from potluck.sim.faults.tables import load_ber_table, load_rates
@@ -71,6 +72,19 @@ def models(
     if rates is not None:
         return [Correlated(target.mapping, load_rates(rates).rates, hours, forced)]
     return rate_models(rated)
+
+
+def contents_of(names: list[str]) -> list[Content]:
+    """What faults strike.
+
+    Raises:
+        DataError: an unknown name.
+    """
+    found = [known for name in names for known in get_args(Content) if known == name]
+    if len(found) < len(names):
+        wrong = next(name for name in names if name not in found)
+        raise DataError(f"content {wrong!r}", hint=f"One of {', '.join(get_args(Content))}")
+    return found
 
 
 def policy_of(text: str) -> Policy:

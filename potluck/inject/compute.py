@@ -142,9 +142,8 @@ class ComputeArm:
         if struck is None:
             missed = f"no {self.site} came after its instruction {upset.instruction}"
             return [{"where": f"hart {upset.hart}", "what": missed, "verdict": "nothing was struck"}]
-        layers = self.target.program.manifest.layers
-        number_of = LayerOf(layers)(struck.pc)
-        layer = layers[number_of].name if number_of < len(layers) else ""
+        found = LayerOf(self.target.program.manifest.layers).layer(struck.pc)
+        layer = found.name if found else ""
         where = f"hart {upset.hart}, before {struck.mnemonic} at {struck.pc:#x}"
         return [{
             "site": self.site, "hart": upset.hart, "instruction": upset.instruction, "pc": struck.pc, "layer": layer,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,8 @@ from potluck.sim.checkpoints.visible import Visible
 from potluck.sim.dram.attach import mapping_of
 from potluck.sim.dram.mapping import Mapping as DramMapping
 from potluck.sim.ecc.interface import Words
-from potluck.sim.faults.parts import Part, constants, patched
+from potluck.sim.faults.contents import parts_of
+from potluck.sim.faults.parts import Content, Part, constants, patched
 
 Engine = Literal["auto", "onnx", "sim"]
 BATCH = 50
@@ -68,6 +69,7 @@ class Target:
         fast: the same network on onnxruntime; None: the machine runs everything.
         strict: never leave onnxruntime (engine ``onnx``), but refuse what it cannot do.
         folder: where processes share the machine's golden runs; None: this process keeps its own.
+        contents: what of the program faults may strike.
         checkpoints: whether the machine begins at checkpoints of golden runs, and ends where it equals them; else all
             runs go from start to end. Answers are the same.
     """
@@ -79,13 +81,14 @@ class Target:
     fast: Reference | None
     strict: bool = False
     folder: Path | None = None
+    contents: tuple[Content, ...] = ("constants",)
     checkpoints: bool = True
     _recent: dict[tuple[bytes, bytes], Answers] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        """The program's constants."""
-        return tuple(constants(self.program, self.machine.memory.dram_base))
+        """What faults may strike."""
+        return tuple(parts_of(self.program, self.machine.memory.dram_base, self.contents))
 
     @cached_property
     def mapping(self) -> DramMapping:
@@ -115,8 +118,7 @@ class Target:
         rarely = self.fast is not None and self.folder is None
         if not self.checkpoints or rarely or not supported(self.program, self.machine):
             return None
-        first, end = self.parts[0].first, max(part.first + part.count for part in self.parts)
-        made = FaultyRuns(self.program, self.machine, self.inputs, first, end - first, PATIENCE, self.folder)
+        made = self._faulty_runs(self.inputs, self.folder)
         try:
             made.golden(0)
         except Outside:
@@ -130,20 +132,24 @@ class Target:
         """
         if not supported(self.program, self.machine):
             return None
-        first, end = self.parts[0].first, max(part.first + part.count for part in self.parts)
-        one = {name: value[sample : sample + 1] for name, value in self.inputs.items()}
         try:
-            return FaultyRuns(self.program, self.machine, one, first, end - first, PATIENCE).visible(0, patch)
+            return self._faulty_runs(self._input(sample)).visible(0, patch)
         except Outside:
             return None
+
+    def _faulty_runs(self, inputs: Mapping[str, Array], folder: Path | None = None) -> FaultyRuns:
+        first, end = self.parts[0].first, max(part.first + part.count for part in self.parts)
+        return FaultyRuns(self.program, self.machine, inputs, first, end - first, PATIENCE, folder)
+
+    def _input(self, sample: int) -> dict[str, Array]:
+        return {name: value[sample : sample + 1] for name, value in self.inputs.items()}
 
     @cached_property
     def budget(self) -> int:
         """Instructions after which a run with faults hangs."""
         if self.runs is not None:
             return self.runs.budget
-        one = {key: value[:1] for key, value in self.inputs.items()}
-        result = api.simulate(self.program, one, mode="functional", machine=self.machine)
+        result = api.simulate(self.program, self._input(0), mode="functional", machine=self.machine)
         return PATIENCE * int(result.instructions)
 
     def run(self, words: Sequence[Words]) -> Answers:
@@ -152,9 +158,13 @@ class Target:
         Raises:
             DataError: engine ``onnx``, and this trial is only exact on the machine.
         """
-        if self.fast is not None:
+        known = [part.content == "constants" for part in self.parts]
+        graph = all(k or read is part.clean for k, part, read in zip(known, self.parts, words, strict=True))
+        if self.fast is not None and graph:
             try:
-                return Answers(self.fast.run(self.inputs, words), np.zeros(self.samples, np.uint8))
+                mine = [read for k, read in zip(known, words, strict=True) if k]
+                mine = mine or [part.clean for part in self.fast.parts]
+                return Answers(self.fast.run(self.inputs, mine), np.zeros(self.samples, np.uint8))
             except NotExact as problem:
                 if self.strict:
                     raise DataError("its faults have no exact meaning in ONNX", tensor=str(problem),
@@ -227,28 +237,26 @@ class Target:
                 return np.asarray(self.runs.outputs(sample, patch)[name])
             except Outside:
                 pass
-        one = {key: value[sample : sample + 1] for key, value in self.inputs.items()}
         program = patched(self.program, list(self.parts), self.words(patch), self.machine.memory.dram_base)
-        result = api.simulate(program, one, mode="functional", machine=self.machine, budget=self.budget)
+        one, budget = self._input(sample), self.budget
+        result = api.simulate(program, one, mode="functional", machine=self.machine, budget=budget)
         return np.asarray(result.outputs[name])
 
     def patch(self, words: Sequence[Words]) -> Patch:
         """Where constants as read differ from clean ones."""
-        sectors, held = [], []
-        for part, read in zip(self.parts, words, strict=True):
-            if read is part.clean:
-                continue
-            rows = np.flatnonzero((read != part.clean).any(axis=1))
-            sectors.append(part.first + rows)
-            held.append(read[rows])
-        if not sectors:
-            return Patch(np.zeros(0, np.int64), np.zeros((0, 4), np.uint64))
-        return Patch(np.concatenate(sectors), np.concatenate(held))
+        return Patch.of(
+            (part.first + np.arange(part.count), part.clean, read)
+            for part, read in zip(self.parts, words, strict=True) if read is not part.clean
+        )  # fmt: skip
 
     def metric(self, answers: Array) -> float:
         """Share of samples whose largest output is the label's (without labels: the fault-free run's)."""
-        wanted = self.golden.argmax(axis=-1) if self.labels is None else self.labels
-        return top_share(answers, np.asarray(wanted))
+        return top_share(answers, wanted_of(self.golden, self.labels))
+
+
+def wanted_of(golden: Array, labels: Array | None) -> Array:
+    """The class that each sample should have: its label, or what the fault-free run gives."""
+    return np.asarray(golden.argmax(axis=-1) if labels is None else labels)
 
 
 def top_share(answers: Array, wanted: Array) -> float:
@@ -260,7 +268,8 @@ def top_share(answers: Array, wanted: Array) -> float:
 
 def load_target(
     source: str | Path, scheme: str | None, machine: Machine, data: Mapping[str, Any] | None = None,
-    samples: int = 100, engine: str = "auto", sizes: Mapping[str, int] | None = None, **options: Any,
+    samples: int = 100, engine: str = "auto", sizes: Mapping[str, int] | None = None,
+    contents: Sequence[Content] = ("constants",), **options: Any,
 ) -> Target:  # fmt: skip
     """Make a target.
 
@@ -273,18 +282,24 @@ def load_target(
         engine: ``onnx`` (onnxruntime, only where that is exact), ``sim`` (the machine), or ``auto``: onnxruntime, and
             the machine for trials that need it.
         sizes: of dynamic dimensions other than the number of samples.
+        contents: what of the program faults may strike; runs with faults in text or pointers need the machine.
         options: of `potluck.quantize`; calibration defaults to the samples.
 
     Raises:
-        DataError: no samples, an unknown engine, or engine ``onnx`` of a program that has no graph.
+        DataError: no samples, an unknown engine, or engine ``onnx`` of a program that has no graph, or with `contents`
+            that no graph has.
     """
+    contents = tuple(contents)
+    if engine == "onnx" and set(contents) != {"constants"}:
+        raise DataError(f"a graph has no {' and '.join(sorted({*contents} - {'constants'}))}",
+                        hint="Use engine auto or sim")  # fmt: skip
     if engine not in get_args(Engine):
         raise DataError(f"engine {engine!r}", hint=f"One of {', '.join(get_args(Engine))}")
     source, arrays, labels = samples_of(source, data or {}, samples)
     if Path(source).suffix == ".elf":
         if engine == "onnx":
             raise DataError("an ELF file has no ONNX graph", hint="Give the network, or use engine sim")
-        return Target(api.load_program(source), machine, arrays, labels, None)
+        return Target(api.load_program(source), machine, arrays, labels, None, contents=contents)
     from potluck.compiler.build import prepare
 
     if scheme and options.get("calibration") is None:
@@ -293,19 +308,20 @@ def load_target(
         program = api.compile(api.quantize(source, scheme, dims=sizes, **options), machine)
     else:
         program = api.compile(source, machine, dims=sizes)
-    target = Target(program, machine, arrays, labels, None)
+    target = Target(program, machine, arrays, labels, None, contents=contents)
     if engine == "sim":
         return target
     try:
         dims = {name: min(BATCH, target.samples) for name in _batch_names(source)}
         batch = next(iter(dims.values()), 1)
         model = prepare(source, scheme, dims={**(sizes or {}), **dims}, **options)
-        fast = reference(model, target.program, target.parts, machine.memory.dram_base, batch)
+        base = machine.memory.dram_base
+        fast = reference(model, program, constants(program, base), base, batch)
     except DataError:
         if engine == "onnx":
             raise
         return target
-    return Target(target.program, machine, arrays, labels, fast, engine == "onnx")
+    return replace(target, fast=fast, strict=engine == "onnx")
 
 
 def samples_of(

@@ -100,15 +100,8 @@ class Observation:
 
 def patch_of(parts: Sequence[Part], reads: Sequence[BlockReads]) -> Patch:
     """Where parts as read differ from clean ones."""
-    sectors, held = [], []
-    for read in reads:
-        part = parts[read.part]
-        rows = (read.data != part.clean[read.rows]).any(axis=1)
-        sectors.append(part.first + read.rows[rows])
-        held.append(read.data[rows])
-    if not sectors:
-        return Patch(np.zeros(0, np.int64), np.zeros((0, 4), np.uint64))
-    return Patch(np.concatenate(sectors), np.concatenate(held))
+    pairs = ((parts[read.part], read) for read in reads)
+    return Patch.of((part.first + read.rows, part.clean[read.rows], read.data) for part, read in pairs)
 
 
 class Arm(Protocol):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from potluck.sim.checkpoints.pages import all_differences
 from potluck.sim.checkpoints.stage import Point, Stage
+from potluck.sim.checkpoints.text import Fetches
 from potluck.sim.dram.kind import SECTOR
 from potluck.sim.listing import LayerOf
 from potluck.sim.pages import PAGE, PAGE_SHIFT
@@ -29,7 +30,7 @@ class Golden:
         contents: int64 (checkpoints, pages), numbers of the arena's pages.
         layers: int16 (checkpoints,), the layer that hart 0 was in, counting from 0; as many as there are: in none.
         first: sector of DRAM that `reads` begins with.
-        reads: uint64 (sectors,), bit k: read between checkpoint k and the next.
+        reads: uint64 (sectors,), bit k: read, or of text fetched, between checkpoint k and the next.
         outputs: by name.
         by_hart: instructions of each hart.
     """
@@ -110,7 +111,7 @@ def record(
         grain = max(1, -(-total // checkpoints))
         reads.words[:] = 0
         stage.enter(inputs)
-        find = LayerOf(stage.program.manifest.layers)
+        find, fetches = LayerOf(stage.program.manifest.layers), Fetches(stage, reads)
         points: list[Point] = []
         layers: list[int] = []
         numbers: list[NDArray[np.int64]] = []
@@ -119,6 +120,7 @@ def record(
             done = sum(hart.instructions for hart in stage.harts)
             if done >= following and len(points) < checkpoints:
                 following = done // grain * grain + grain
+                fetches()
                 points.append(stage.point())
                 layers.append(find(int(points[-1].harts[0]["pc"])))
                 reads.bit = np.uint64(1 << (len(points) - 1))
@@ -130,6 +132,7 @@ def record(
                     now[k] = store.number(page)
                 numbers.append(now)
             running = stage.advance(int(stage.control[ROUNDS]) + 1)
+        fetches()
     finally:
         stage.watch(None, np.zeros(0, np.int64))
     return Golden(

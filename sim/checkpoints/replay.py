@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from potluck.sim.checkpoints.golden import Golden
 from potluck.sim.checkpoints.pages import differs, first_difference
 from potluck.sim.checkpoints.stage import Stage
+from potluck.sim.checkpoints.text import fetched_with
 from potluck.sim.checkpoints.upset import Upset
 from potluck.sim.dram.kind import SECTOR
 from potluck.sim.pages import PAGE, PAGE_SHIFT
@@ -29,6 +30,18 @@ class Patch:
 
     sectors: NDArray[np.int64]
     words: NDArray[np.uint64]
+
+    @classmethod
+    def of(
+        cls, pieces: Iterable[tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64]]]
+    ) -> Patch:  # fmt: skip
+        """What differs of pieces, which are sectors, what they hold without faults, and as they are read."""
+        sectors, held = [np.zeros(0, np.int64)], [np.zeros((0, SECTOR // 8), np.uint64)]
+        for places, clean, read in pieces:
+            rows = (read != clean).any(axis=1)
+            sectors.append(places[rows])
+            held.append(read[rows])
+        return cls(np.concatenate(sectors), np.concatenate(held))
 
     def __len__(self) -> int:
         return len(self.sectors)
@@ -126,10 +139,12 @@ class Replay:
             effort.skipped += 1
             return None
         clean = self._sectors[patch.sectors]
+        self.stage.fetch(fetched_with(self.stage, patch.sectors, patch.words))
         try:
             return self._from(golden, patch, clean, at, ahead)
         finally:
             self._sectors[patch.sectors] = clean
+            self.stage.fetch(None)
 
     def upset(self, golden: Golden, upset: Upset) -> Mapping[str, NDArray[Any]] | None:
         """A run in which a bit of a hart's registers flips once; see `run`."""
@@ -137,7 +152,7 @@ class Replay:
         effort.runs, effort.golden = effort.runs + 1, effort.golden + golden.instructions
         before = [k for k, point in enumerate(golden.points)
                   if point.harts["instructions"][upset.hart] <= upset.instruction]  # fmt: skip
-        nothing = Patch(np.zeros(0, np.int64), np.zeros((0, SECTOR // 8), np.uint64))
+        nothing = Patch.of([])
         try:
             return self._from(golden, nothing, nothing.words, before[-1] if self.delayed else 0, 0, upset)
         finally:

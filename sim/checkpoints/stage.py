@@ -27,7 +27,7 @@ from potluck.sim.driver import R_BLOCK, R_BUDGET, R_INSTRUCTIONS
 from potluck.sim.hart import POLL_INTERVAL, Event, Hart
 from potluck.sim.helper import Helper
 from potluck.sim.pages import PAGE, PAGE_SHIFT, READ, WRITE
-from potluck.sim.rounds import AT, BEGUN, PAUSE, ROUNDS, T_PHASE
+from potluck.sim.rounds import ASKS, AT, BEGUN, PAUSE, PAUSED, ROUNDS, T_PHASE
 from potluck.sim.state import WORD, F, V, X
 from potluck.sim.transfers import COUNT, WRITABLE, WRITABLE_END
 
@@ -114,6 +114,7 @@ class Stage(Cluster):
         layout = self.memory.layout
         self.contents = store
         self.kept = kept_bytes(machine.vector.vlen)
+        self.fetched = self.store
         self.reads: Reads | None = None
         self.hidden: NDArray[np.int64] = np.zeros(0, np.int64)
         self._rights = np.zeros(layout.dram_bytes >> PAGE_SHIFT, np.uint8)
@@ -184,6 +185,9 @@ class Stage(Cluster):
         Args:
             point: of a run of this program.
             contents: numbers of the pages of the arena as it was then; pages that came to it later had not changed.
+
+        Raises:
+            TrapError: nothing can be executed where a hart goes on, see `fetch`.
         """
         restore_pages(self.hosts, self.known(contents), self.contents.address)
         self.exit_code = None
@@ -194,8 +198,8 @@ class Stage(Cluster):
         record[COUNT] = point.transfers
         for hart, line, state in zip(self.harts, point.harts.tolist(), point.states, strict=True):
             pc, instructions, _, stopped = line
-            if hart.store is not self.store:  # it had met code that was not loaded
-                hart.store = self.store
+            if hart.store is not self.fetched:  # other faults, or it had met code that was not loaded
+                hart.store = self.fetched
                 hart.jumps[:] = -1
             hart.state.raw[self.kept] = state
             hart.stopped = bool(stopped)
@@ -211,6 +215,10 @@ class Stage(Cluster):
             line["instructions"], line["phase"], line["stopped"] = hart.instructions, phase, hart.stopped
         states = np.stack([hart.state.raw[self.kept] for hart in self.harts])
         return Point(int(self.control[ROUNDS]), harts, states, int(self.dma.arrays.record[COUNT]))
+
+    def fetch(self, store: BlockStore | None) -> None:
+        """Let harts execute other code from the next `restore` on; None: the program's."""
+        self.fetched = store or self.store
 
     def enter(self, inputs: Mapping[str, NDArray[Any]]) -> None:
         """Begin a run.
@@ -232,11 +240,16 @@ class Stage(Cluster):
 
         Raises:
             ExitError, TrapError, EndlessError: how a run may end.
-            Outside: it would write outside the arena, and `reads` is not being told.
+            Outside: it would write outside the arena, and `reads` is not being told; or it went where harts take turns.
         """
         self.control[PAUSE] = until
+        waiting: dict[int, Event] = {}
         with Helper(False) as helper:
-            self._loop(helper, {})
+            self._loop(helper, waiting)
+        if self.exit_code is None and self.control[ASKS] != PAUSED:
+            if not self.free:
+                raise Outside("an atomic access")  # in data that are executed, as the program has none
+            self._loop_in_order(waiting)
         if self.exit_code:
             raise ExitError(self.exit_code)
         return self.exit_code is None

@@ -13,6 +13,7 @@ from potluck.sim.checkpoints.golden import Golden
 from potluck.sim.checkpoints.pages import all_differences
 from potluck.sim.checkpoints.replay import Patch, lowest
 from potluck.sim.checkpoints.stage import Outside, Stage
+from potluck.sim.checkpoints.text import fetched_with
 from potluck.sim.dram.kind import SECTOR
 from potluck.sim.listing import LayerOf
 from potluck.sim.pages import PAGE, PAGE_SHIFT
@@ -48,6 +49,7 @@ class Comparison:
         self.stage, self.golden, self.patch = stage, golden, patch
         self._sectors = stage.memory.dram.view(np.uint64).reshape(-1, SECTOR // 8)
         self._clean = self._sectors[patch.sectors]
+        self._code = fetched_with(stage, patch.sectors, patch.words)
         base = stage.memory.layout.dram_base >> PAGE_SHIFT
         self._dram = np.array([k for k, page in enumerate(stage.arena) if page >= base], np.int64)
 
@@ -57,7 +59,10 @@ class Comparison:
         if begin < 0:
             return None
         try:
-            self._enter(begin, faulty=True)
+            try:
+                self._enter(begin, faulty=True)
+            except TrapError as error:  # at the first instruction
+                return self._at(error.pc or 0, None, 0)
             at, running = begin, True
             while running and at + 1 < count:
                 try:
@@ -70,8 +75,10 @@ class Comparison:
             return self._in_segment(begin, at)
         finally:
             self._sectors[self.patch.sectors] = self._clean
+            self.stage.fetch(None)
 
     def _enter(self, checkpoint: int, faulty: bool) -> None:
+        self.stage.fetch(self._code if faulty else None)
         self.stage.restore(self.golden.points[checkpoint], self.golden.contents[checkpoint])
         self._sectors[self.patch.sectors] = self.patch.words if faulty else self._clean
 
@@ -127,7 +134,5 @@ class Comparison:
         return None
 
     def _at(self, pc: int, address: int | None, done: int) -> Visible:
-        layers = self.stage.program.manifest.layers
-        number = LayerOf(layers)(pc)
-        name, op = (layers[number].name, layers[number].op) if number < len(layers) else ("", "")
-        return Visible(name, op, address, done)
+        layer = LayerOf(self.stage.program.manifest.layers).layer(pc)
+        return Visible(layer.name if layer else "", layer.op if layer else "", address, done)

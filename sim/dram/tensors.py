@@ -18,6 +18,10 @@ from potluck.isa.manifest import Buffer, Manifest
 
 BLOCK = next(iter(LAYOUTS.values())).block_size
 """Elements per scale where a layout does not say ``block64`` or the like."""
+INSTRUCTIONS, WORDS = "RV64", "WORDS"
+"""Formats of program text, 32 bits each (compressed ones are met in pairs), and of pointers and counts."""
+_PLACES = (("opcode", 0), ("rd", 7), ("funct3", 12), ("rs1", 15), ("rs2", 20), ("funct7", 25))
+"""Fields of a 32-bit instruction, with their lowest bits."""
 _SPEC = re.compile(r"(?P<name>.+?)(?:#(?P<part>\d+))?(?:\[(?P<index>[\d,\s]*)\])?(?::(?P<bit>\d+))?")
 
 
@@ -67,11 +71,15 @@ class TensorBit:
 def bits_of(format: str) -> int:
     """Bits of an element; BYTES and what has no element format count as bytes."""
     known = FORMATS.get(format.lower())
-    return known.bits if known else 8
+    return known.bits if known else 32 if format in (INSTRUCTIONS, WORDS) else 8
 
 
 def field_of(format: str, bit: int) -> str:
     """The field that a bit of an element belongs to, e.g. ``exponent 3``."""
+    if format == INSTRUCTIONS:
+        return next(f"{name} {bit - low}" for name, low in reversed(_PLACES) if bit >= low)
+    if format == WORDS:
+        return f"word {bit}"
     known = FORMATS.get(format.lower())
     if known is None:
         return f"byte {bit}"

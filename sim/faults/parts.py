@@ -1,7 +1,7 @@
 """A program's constants in DRAM as parts of one format each, from the ELF file's manifest.
 
-A part is whole sectors. What a trained network carries between its buffers (fill patterns, tile records, code) is no
-part: nothing in the manifest says what it holds.
+A part is whole sectors. Fill patterns between the buffers are no part: nothing in the manifest says what they are. Text
+and pointers are parts where a campaign asks for them (`potluck.sim.faults.contents`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from potluck.sim.ecc.interface import Words, as_words
 
 Role = Literal["elements", "scales", "other"]
 """Values, the scales of MX blocks, or what has no number format (integer constants, level tables)."""
+
+Content = Literal["constants", "text", "pointers"]
+"""What the manifest names, instructions, or what tells the program where its data are."""
 
 TABLE_LAYOUT = "table, HWIO halves"
 """Layout of weights behind a table of their sixteen levels, int16, which is one sector."""
@@ -63,6 +66,7 @@ class Part:
         element: number format, None of role ``other``.
         first: first sector, counted from the start of DRAM.
         clean: (sectors, 4) words as the program brings them; a part's end is filled up with what lies there.
+        content: see `Content`.
     """
 
     name: str
@@ -71,6 +75,7 @@ class Part:
     element: ElementFormat | None
     first: int
     clean: Words
+    content: Content = "constants"
 
     @property
     def count(self) -> int:
@@ -173,7 +178,7 @@ def _with_tables(buffer: Buffer, words: Words, first: int) -> list[Part]:
 
 
 def patched(program: Program, parts: list[Part], read: list[Words], base: int) -> Program:
-    """The program with other bytes in its constants.
+    """The program with other bytes in its parts.
 
     Args:
         program: as loaded.
@@ -181,14 +186,14 @@ def patched(program: Program, parts: list[Part], read: list[Words], base: int) -
         read: (sectors, 4) words per part.
         base: address of DRAM.
     """
-    changed = {id(s): bytearray(s.data) for s in program.sections if not s.executable}
+    changed = {id(s): bytearray(s.data) for s in program.sections}
     for part, words in zip(parts, read, strict=True):
         if words is part.clean:
             continue
         raw, address = np.ascontiguousarray(words).tobytes(), base + part.first * SECTOR
         for section in program.sections:
-            if id(section) not in changed:
-                continue
+            if section.executable is not (part.content == "text"):
+                continue  # what a part is filled up with is not its section's
             low, high = (
                 max(address, section.address),
                 min(address + len(raw), section.address + len(section.data)),
@@ -197,7 +202,4 @@ def patched(program: Program, parts: list[Part], read: list[Words], base: int) -
                 changed[id(section)][low - section.address : high - section.address] = raw[
                     low - address : high - address
                 ]
-    sections = [
-        replace(s, data=bytes(changed[id(s)])) if id(s) in changed else s for s in program.sections
-    ]  # fmt: skip
-    return replace(program, sections=sections)
+    return replace(program, sections=[replace(s, data=bytes(changed[id(s)])) for s in program.sections])
