@@ -211,7 +211,7 @@ def test_a_vector_times_a_large_matrix_is_split_along_k(k, n, scheme):
 
 def test_several_rows_times_a_large_matrix():
     source = network("g (float[3, 6000] x) => (float[3, 40] y) { y = MatMul (x, w) }", w=(6000, 40))
-    check(source)
+    check(source, atol=1e-4)  # the reference adds 6,000 products in an order that the host's BLAS chooses
 
 
 def test_matmul_of_three_dimensions_with_bias_and_softmax():
