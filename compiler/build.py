@@ -10,10 +10,12 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from potluck.compiler.beside import beside
 from potluck.compiler.flat import FlatRecords
 from potluck.compiler.graph import integer
 from potluck.compiler.importer import Source, load
 from potluck.compiler.lowering.base import Target, Tensor, pattern_word
+from potluck.compiler.lowering.neighbours import live_longer, neighbourly
 from potluck.compiler.memory import align, place
 from potluck.compiler.overlap import overlap
 from potluck.compiler.passes import make, run_passes
@@ -99,7 +101,11 @@ def prepare(
 
 
 def build(
-    model: ir.Model, machine: Machine, data_base: int | None = None, allow_host: bool = False
+    model: ir.Model,
+    machine: Machine,
+    data_base: int | None = None,
+    allow_host: bool = False,
+    together: bool = True,
 ) -> Schedule:
     """Lowers a prepared model.
 
@@ -108,6 +114,7 @@ def build(
         machine: What to lower for.
         data_base: First address of data in DRAM; by default above `TEXT_BYTES`, or more for more layers.
         allow_host: Whether nodes that the machine does not take become host calls.
+        together: Whether cores work beside an accelerator; otherwise they wait for each of its layers.
 
     Raises:
         ModelError: A node cannot be compiled.
@@ -117,7 +124,7 @@ def build(
     _check_machine(model, machine)
     memory = machine.memory
     selector = Selector(model, Target(machine))
-    plans = selector.run()
+    plans = neighbourly(selector.run())
     text = max(TEXT_BYTES, -(-len(plans) * LAYER_BYTES // TEXT_BYTES) * TEXT_BYTES)
     at = int(memory.dram_base) + text if data_base is None else data_base
     text = at - int(memory.dram_base)
@@ -150,6 +157,7 @@ def build(
     for index, plan in enumerate(plans):
         for tensor in (*plan.reads(), *plan.writes()):
             tensor.storage.live(index)
+    live_longer(plans)
     for tensor in (*inputs, *outputs):
         tensor.storage.live(-1)
         tensor.storage.live(len(plans))
@@ -161,7 +169,8 @@ def build(
 
     target, zeros = Target(machine, fills, workspace=at), 0
     if process is None:
-        ops = overlap([plan.lower(replace(target, downward=bool(i % 2))) for i, plan in enumerate(plans)])
+        lowered = [plan.lower(replace(target, downward=bool(i % 2))) for i, plan in enumerate(plans)]
+        ops = beside(overlap(lowered), target, together)
     else:  # what is copied on the spot gains nothing from coming early
         ops = [plan.lower(target) for plan in plans]
         buffer = align(at + int(memory.workspace_bytes))

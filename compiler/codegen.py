@@ -8,15 +8,16 @@ this bit only).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from potluck.compiler import flat
 from potluck.compiler.lowering.base import RING_BYTES, Target
-from potluck.compiler.records import HEADER, TRANSFER, Records
+from potluck.compiler.records import AWAIT, HEADER, START, TRANSFER, Records
 from potluck.compiler.schedule import LoweredOp, Transfer
 from potluck.isa.assembler import Assembler
 from potluck.isa.errors import DataError, ModelError
 from potluck.kernels import runtime
+from potluck.kernels.pot_queue import PotQueue
 from potluck.kernels.process import Process
 
 
@@ -49,7 +50,9 @@ def emit_program(
         a.comment(f"{op.name}: {op.op} {op.format}")
         try:
             if process is None:
-                _Layer(a, op, address, target.ring).emit()
+                _Layer(a, op, address, target).emit()
+                if op.offload:
+                    _emit_routines(a, index, PotQueue(int(target.machine.memory.pot_base)))
             else:
                 flat.emit_layer(a, op, address)
         except DataError as error:  # a kernel refuses the shape
@@ -59,6 +62,25 @@ def emit_program(
         _emit_end(a)
     else:
         flat.emit_end(a, process)
+
+
+def _start_label(layer: int) -> str:
+    return f"{layer_label(layer)}_start"
+
+
+def _await_label(layer: int) -> str:
+    return f"{layer_label(layer)}_await"
+
+
+def _emit_routines(a: Assembler, layer: int, queue: PotQueue) -> None:
+    """What starts and awaits an offloaded layer: in its own code, so that it is accounted to that layer."""
+    over = a.fresh("routines_over")
+    a("j", over)
+    a.label(_start_label(layer))
+    queue.emit_start(a)
+    a.label(_await_label(layer))
+    queue.emit_wait(a)
+    a.label(over)
 
 
 def _emit_start(a: Assembler, target: Target) -> None:
@@ -95,8 +117,9 @@ def emit_transfer(a: Assembler, transfer: Transfer) -> None:
 class _Layer:
     """Emits one layer."""
 
-    def __init__(self, a: Assembler, op: LoweredOp, records: int, ring: int) -> None:
-        self.a, self.op, self.address, self.ring = a, op, records, ring
+    def __init__(self, a: Assembler, op: LoweredOp, records: int, target: Target) -> None:
+        self.a, self.op, self.address, self.ring = a, op, records, target.ring
+        self.buffers = target.command_buffers
         self.records = Records(op)
 
     def emit(self) -> None:
@@ -108,10 +131,15 @@ class _Layer:
         issue = a.fresh("issue")
         a("bnez", runtime.HART, issue)
         runtime.dma_wait(a)
+        if any(tile.waits is not None for tile in op.tiles):
+            a("lwu", "a1", "4(s5)")
+            self._call(AWAIT, _await_label)
         a.label(issue)
         runtime.barrier(a)
         a("bnez", runtime.HART, compute)
         self._issue()
+        if op.batches:
+            self._begin()
         a.label(compute)
         if op.kernel is not None:
             self._arguments()
@@ -122,8 +150,10 @@ class _Layer:
         a("j", loop)
         a.label(end)
         runtime.barrier(a)
-        if op.tiles[-1].stores:
+        if op.tiles[-1].stores or op.waits_last is not None:
             a("bnez", runtime.HART, over)
+            if op.waits_last is not None:
+                a("jal", "t2", _await_label(op.waits_last))
             for transfer in op.tiles[-1].stores:
                 emit_transfer(a, transfer)
             a.label(over)
@@ -134,6 +164,8 @@ class _Layer:
         a("li", "s5", self.ring)
         a("li", "s6", len(op.tiles))
         a("bnez", runtime.HART, ready)
+        if op.waits_first is not None:
+            a("jal", "t2", _await_label(op.waits_first))
         for transfer in (Transfer(self.address, self.ring, size), *op.setup, *op.tiles[0].loads):
             emit_transfer(a, transfer)
         a("li", "s4", self.address + size)
@@ -167,6 +199,37 @@ class _Layer:
         a("dmcpyi", "zero", "t1", 0)
         a("add", "s4", "s4", "t1")
         a.label(last)
+
+    def _begin(self) -> None:
+        """Hart 0: this record's batch, if it has one."""
+        a, first, none = self.a, self.a.fresh("first_buffer"), self.a.fresh("no_batch")
+        a("lwu", "a1", "4(s5)")
+        a("slli", "t0", "a1", 64 - START)
+        a("beqz", "t0", none)
+        a("li", "a0", self.buffers[0])
+        a("andi", "t1", "a1", 1)
+        a("beqz", "t1", first)
+        a("li", "a0", self.buffers[1])
+        a.label(first)
+        a("srli", "a2", "t0", 64 - START + 1)
+        self._call(START, _start_label, count="a2")
+        a.label(none)
+
+    def _call(self, field: int, label: Callable[[int], str], count: str = "") -> None:
+        """The routine of the layer that a1 names in a byte of its word; none if it is 0. Then a1 is ``count``."""
+        a, over = self.a, self.a.fresh("called")
+        a("srli", "t1", "a1", field)
+        a("andi", "t1", "t1", 0xFF)
+        if count:
+            a("mv", "a1", count)
+        for number, layer in enumerate(self.op.partners, 1):
+            other = a.fresh("other")
+            a("li", "t0", number)
+            a("bne", "t1", "t0", other)
+            a("jal", "t2", label(layer))
+            a("j", over)
+            a.label(other)
+        a.label(over)
 
     def _arguments(self) -> None:
         a, count = self.a, self.records.arguments

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from potluck.compiler.schedule import LoweredOp, Transfer
+from potluck.compiler.schedule import LoweredOp, Span, Transfer
 
 MOST = 32
 """Transfers that may move, so that the record of the last tile stays small."""
-Span = tuple[int, int]
 
 
 def overlap(ops: Sequence[LoweredOp]) -> list[LoweredOp]:
@@ -21,20 +20,20 @@ def overlap(ops: Sequence[LoweredOp]) -> list[LoweredOp]:
     result = list(ops)
     for index in range(len(result) - 1):
         op, following = result[index], result[index + 1]
-        written = [_span(store.destination, store, True) for tile in op.tiles for store in tile.stores]
+        written = [span_of(store.destination, store, True) for tile in op.tiles for store in tile.stores]
         if op.kernel is None:  # its loads are its stores
-            written += [_span(load.destination, load, True) for tile in op.tiles for load in tile.loads]
+            written += [span_of(load.destination, load, True) for tile in op.tiles for load in tile.loads]
         written += op.written
         hull = (min(low for low, _ in written), max(high for _, high in written))
         early: list[Transfer] = []
         late: list[Transfer] = []
         first = following.tiles[0]
         for transfer in (*following.setup, *first.loads):
-            free = not _meets(_span(transfer.destination, transfer, True), op.footprint)
-            ready = not _meets(_span(transfer.source, transfer, False), [hull])
+            free = not meets(span_of(transfer.destination, transfer, True), op.footprint)
+            ready = not meets(span_of(transfer.source, transfer, False), [hull])
             # Order matters between transfers to the same bytes: a border under a row.
-            clear = not _meets(
-                _span(transfer.destination, transfer, True), (_span(t.destination, t, True) for t in late)
+            clear = not meets(
+                span_of(transfer.destination, transfer, True), (span_of(t.destination, t, True) for t in late)
             )
             good = following.kernel is not None and free and ready and clear and len(early) < MOST
             (early if good else late).append(transfer)
@@ -45,10 +44,12 @@ def overlap(ops: Sequence[LoweredOp]) -> list[LoweredOp]:
     return result
 
 
-def _span(start: int, transfer: Transfer, destination: bool) -> Span:
+def span_of(start: int, transfer: Transfer, destination: bool) -> Span:
+    """The range of memory that a transfer touches at its source or its destination, which begins at ``start``."""
     stride = transfer.destination_stride if destination else transfer.source_stride
     return start, start + (transfer.repeats - 1) * stride + transfer.bytes
 
 
-def _meets(span: Span, others: Iterable[Span]) -> bool:
+def meets(span: Span, others: Iterable[Span]) -> bool:
+    """Whether a range shares bytes with any other."""
     return any(span[0] < high and low < span[1] for low, high in others)

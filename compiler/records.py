@@ -1,9 +1,9 @@
 """Tile records: what the code needs to know about each tile, as data.
 
-A record is 32-bit words: the number of transfers and a spare word; room for the layer's largest number of
-transfers, six words each (source, destination, bytes, source stride, destination stride, repeats); then the
-arguments of every hart. Record t holds the transfers that run while tile t is computed (stores of t-1, loads
-of t+1) and t's arguments.
+A record is 32-bit words: the number of transfers; what an accelerator does (`started`); room for the layer's largest
+number of transfers, six words each (source, destination, bytes, source stride, destination stride, repeats); then the
+arguments of every hart. Record t holds the transfers that run while tile t is computed (stores of t-1, loads of t+1)
+and t's arguments.
 """
 
 from __future__ import annotations
@@ -15,11 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.compiler.lowering.base import RECORD_BYTES
-from potluck.compiler.schedule import LoweredOp
+from potluck.compiler.schedule import LoweredOp, Tile
 from potluck.isa.errors import MachineError
 
 HEADER = 8
 TRANSFER = 24
+START, AWAIT = 16, 24
+"""Lowest bits of which layer is started and which is awaited: 1 for the first of `LoweredOp.partners`; 0: none."""
+
+
+def started(op: LoweredOp, tile: Tile) -> int:
+    """The second word: the number of commands, and at `START` and `AWAIT` whose they are and what is awaited first.
+
+    The lowest bit says which buffer the commands are in.
+    """
+    number = {layer: place for place, layer in enumerate(op.partners, 1)}
+    word = 0 if tile.waits is None else number[tile.waits] << AWAIT
+    if tile.batch:
+        word |= number[tile.batch.layer] << START | tile.batch.count << 1 | tile.batch.second
+    return word
 
 
 @dataclass(frozen=True)
@@ -74,6 +88,7 @@ class Records:
         for index, tile in enumerate(self.op.tiles):
             transfers = self.op.beside(index)
             words[index, 0] = len(transfers)
+            words[index, 1] = started(self.op, tile)
             flat = [
                 word
                 for t in transfers

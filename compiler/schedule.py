@@ -12,13 +12,16 @@ NumPy). Hart 0 fetches tile t+1 by DMA and stores tile t-1's result while all ha
 What the next layer loads and this one does not produce (its weights) comes while the last tile is computed, if
 there is room (`potluck.compiler.overlap`).
 
+A layer of an accelerator (`Offload`) is commands that hart 0 starts, a `Batch` at a time, and nothing that the harts
+compute. Its batches begin in its own tiles or in those of the layers around it (`potluck.compiler.beside`).
+
 Buffers that a load or the kernel writes therefore exist twice. Addresses of a tile are data, not code: a
 record per tile, so the code is one loop whatever the shapes and the ragged last tile need nothing special.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -80,6 +83,61 @@ class TileKernel(Protocol):
         ...
 
 
+Span = tuple[int, int]
+"""A range of memory: first address, first address behind."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Commands of an accelerator that are not separated, and what they touch at most.
+
+    Attributes:
+        commands: How many.
+        read: Range of DRAM.
+        written: Range of DRAM.
+    """
+
+    commands: int
+    read: Span
+    written: Span
+
+
+@dataclass(eq=False)
+class Offload:
+    """What an accelerator does of a layer.
+
+    Attributes:
+        commands: uint32 [n, words], in order; they lie in DRAM.
+        address: Of the first one.
+        groups: They make up all of the commands.
+        run: Does with NumPy, on memory, what a range of the groups does.
+    """
+
+    commands: NDArray[np.uint32]
+    address: int
+    groups: tuple[Group, ...]
+    run: Callable[[Memory, range], None]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Groups of an offloaded layer that are started together.
+
+    Attributes:
+        layer: Index of the layer.
+        groups: Which of its groups.
+        count: Their commands.
+        second: Whether the commands are in the second buffer of L1.
+        load: What brings them there.
+    """
+
+    layer: int
+    groups: range
+    count: int
+    second: bool
+    load: Transfer
+
+
 @dataclass(frozen=True)
 class Tile:
     """One step of a layer's loop.
@@ -89,12 +147,16 @@ class Tile:
         stores: Transfers of its results.
         args: Words for a0, a1, ... of every hart.
         name: Where in the iteration space, for the printed schedule.
+        batch: What the accelerator starts, after the transfers beside this tile.
+        waits: Index of the layer whose batch must have ended before these transfers.
     """
 
     loads: tuple[Transfer, ...]
     stores: tuple[Transfer, ...]
     args: tuple[tuple[int, ...], ...]
     name: str = ""
+    batch: Batch | None = None
+    waits: int | None = None
 
 
 @dataclass(frozen=True)
@@ -153,7 +215,7 @@ class LoweredOp:
     Attributes:
         name: Name of the ONNX node.
         op: Its operator.
-        kernel: What a tile runs; None if the DMA does everything (then the tiles have no stores).
+        kernel: What a tile runs; None if the DMA or an accelerator does everything (then the tiles have no stores).
         loops: The tile loop nest, outermost first; ``tiles`` is it unrolled.
         setup: Transfers before the first tile (weights, borders).
         tiles: In order, at least one.
@@ -162,7 +224,11 @@ class LoweredOp:
         format: Format of the products, ``fp32`` or an MX scheme.
         footprint: Ranges of L1 that it uses: (first address, first address behind).
         ahead: Transfers for the next layer that run while the last tile is computed.
-        written: Ranges of DRAM that the kernel itself writes: (first address, first address behind).
+        written: Ranges of DRAM that the kernel or an accelerator writes: (first address, first address behind).
+        contained: Whether the kernel touches L1 only, so that the transfers tell all that the layer reads and writes.
+        offload: What an accelerator does of it.
+        waits_first: Index of the layer whose batch must have ended before the first transfers.
+        waits_last: Likewise, before the stores of the last tile.
     """
 
     name: str
@@ -177,6 +243,22 @@ class LoweredOp:
     footprint: tuple[tuple[int, int], ...] = ()
     ahead: tuple[Transfer, ...] = ()
     written: tuple[tuple[int, int], ...] = ()
+    contained: bool = False
+    offload: Offload | None = None
+    waits_first: int | None = None
+    waits_last: int | None = None
+
+    @property
+    def batches(self) -> list[Batch]:
+        """What it starts, of its own or of another layer's."""
+        return [tile.batch for tile in self.tiles if tile.batch]
+
+    @property
+    def partners(self) -> list[int]:
+        """Indices of the layers whose batches it starts or awaits."""
+        waits = (self.waits_first, self.waits_last, *(tile.waits for tile in self.tiles))
+        found = {batch.layer for batch in self.batches} | {layer for layer in waits if layer is not None}
+        return sorted(found)
 
     def beside(self, index: int) -> tuple[Transfer, ...]:
         """Transfers that run while tile ``index`` is computed."""
@@ -209,7 +291,11 @@ def describe(ops: Sequence[LoweredOp], tiles: int = 2) -> str:
         lines += [f"  setup {transfer}" for transfer in op.setup]
         for tile in op.tiles[:tiles]:
             lines.append(f"  tile {tile.name}")
+            if tile.waits is not None:
+                lines.append(f"    await {ops[tile.waits].name}")
             lines += [f"    load  {transfer}" for transfer in tile.loads]
+            if tile.batch:
+                lines.append(f"    start {ops[tile.batch.layer].name}: {tile.batch.count} commands")
             for hart, args in enumerate(tile.args):
                 lines.append(f"    hart {hart}({', '.join(f'{word:#x}' for word in args)})")
             lines += [f"    store {transfer}" for transfer in tile.stores]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +15,19 @@ from potluck.isa.pot_command import BEAT_BYTES, Command, encode, planes_of, weig
 from potluck.kernels.pot_tiling import Planner, PotConv, Span, Tile, Tiling, spans
 
 
+class Part(NamedTuple):
+    """The commands of an output tile.
+
+    ``commands``: how many. ``read``, ``written``: the addresses of whole rows of pixels that its inputs and outputs lie
+    in, the first one and the first one behind.
+    """
+
+    tile: Tile
+    commands: int
+    read: tuple[int, int]
+    written: tuple[int, int]
+
+
 @dataclass(frozen=True)
 class PotLayer:
     """A layer ready to run.
@@ -23,11 +36,13 @@ class PotLayer:
         commands: uint32 [n, 16], the last one with TLAST.
         weights: uint8, what lies at the weights' address.
         tiling: how it was cut.
+        parts: the commands, by output tile.
     """
 
     commands: NDArray[np.uint32]
     weights: NDArray[np.uint8]
     tiling: Tiling
+    parts: tuple[Part, ...]
 
 
 def plan(
@@ -81,7 +96,7 @@ def plan(
     for start, data in packed.values():
         out[start : start + data.size] = data
     emitted = _Emitter(planner, tiling, addresses, {key: start for key, (start, _) in packed.items()})
-    return PotLayer(emitted.commands(), out, tiling)
+    return PotLayer(emitted.commands(), out, tiling, tuple(emitted.parts))
 
 
 def _packed(
@@ -114,11 +129,13 @@ class _Emitter:
         self._held: dict[str, list[object]] = {"inputs": [None, None], "weights": [None, None]}
         self._next = {"inputs": 0, "weights": 0}
         self._out: list[NDArray[np.uint32]] = []
+        self.parts: list[Part] = []
 
     def commands(self) -> NDArray[np.uint32]:
         """All of the layer."""
         conv = self.planner.conv
         for number, tile in enumerate(self.planner.tiles(self.tiling)):
+            begun = len(self._out)
             parts = [tile.filters] if conv.depthwise else spans(conv.channels, self.tiling.channels)
             for index, part in enumerate(parts):
                 inputs = self._slot("inputs", (tile.rows, tile.columns, part), tile)
@@ -135,9 +152,20 @@ class _Emitter:
                     )
                 )
             self._store(tile, number % 2)
+            self.parts.append(Part(tile, len(self._out) - begun, *self._rows(tile)))
         self._out[-1] = self._out[-1].copy()
         self._out[-1][0] |= 1 << 8
         return np.stack(self._out)
+
+    def _rows(self, tile: Tile) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Addresses of the rows of inputs and of outputs."""
+        conv, rows = self.planner.conv, self.planner.window(tile)[0]
+        pitch, out_pitch = conv.width * conv.channels, conv.out_width * conv.filters * conv.out_bytes
+        source, target = self.addresses[0], self.addresses[2]
+        return (
+            (source + rows.start * pitch, source + rows.stop * pitch),
+            (target + tile.rows.start * out_pitch, target + tile.rows.stop * out_pitch),
+        )
 
     def _slot(self, which: str, content: tuple[Span, ...], tile: Tile) -> int:
         """The slot that holds something, loaded if none does."""

@@ -10,9 +10,7 @@ from potluck.isa.pot_command import DOORBELL, QUEUE, WAIT
 
 @dataclass(frozen=True)
 class PotQueue:
-    """Arguments: a0 address of the commands in L1, a1 how many (0: nothing is done).
-
-    A refused command ends the program with its status. Clobbers t0, t1, a0, a7.
+    """Two routines of hart 0 that return to t2; both clobber t0.
 
     Attributes:
         base: address of the accelerator's registers.
@@ -20,17 +18,21 @@ class PotQueue:
 
     base: int
 
-    def emit(self, a: Assembler) -> None:
-        """Appends the code."""
-        over = a.fresh("pot_over")
-        a("beqz", "a1", over)
+    def emit_start(self, a: Assembler) -> None:
+        """Starts the a1 commands at a0 in L1; what it began before has ended."""
         a("li", "t0", self.base)
         a("sd", "a0", f"{QUEUE}(t0)")
         a("sd", "a1", f"{DOORBELL}(t0)")
-        a("ld", "t1", f"{WAIT}(t0)")
-        a("andi", "t1", "t1", 0xFF)
-        a("beqz", "t1", over)
-        a("mv", "a0", "t1")
+        a("jr", "t2")
+
+    def emit_wait(self, a: Assembler) -> None:
+        """Waits until it has ended. A refused command ends the program with its status; clobbers a0, a7."""
+        over = a.fresh("pot_over")
+        a("li", "t0", self.base)
+        a("ld", "a0", f"{WAIT}(t0)")
+        a("andi", "a0", "a0", 0xFF)
+        a("beqz", "a0", over)
         a("li", "a7", 93)
         a("ecall")
         a.label(over)
+        a("jr", "t2")

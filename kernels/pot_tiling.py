@@ -281,13 +281,22 @@ class Planner:
         ends = 3 * LATENCY  # of the commands, the first loads and the last store
         return ends + inputs + weights + store + steady + tiles * 2
 
-    def best(self) -> Tiling:
+    def _bands(self, tiling: Tiling) -> int:
+        """Bands of rows of which one is done before the next one begins."""
+        one_by_one = tiling.pixels_outside or tiling.filters >= self.conv.filters
+        return -(-self.conv.out_height // tiling.rows) if one_by_one else 1
+
+    def best(self, bands: int = 1) -> Tiling:
         """The tiling of the smallest estimate.
+
+        Args:
+            bands: of rows at least, one done after the other.
 
         Raises:
             DataError: None fits.
         """
-        found = min(self.tilings(), key=self.estimate, default=None)
+        tilings = (tiling for tiling in self.tilings() if bands == 1 or self._bands(tiling) >= bands)
+        found = min(tilings, key=self.estimate, default=None)
         if found is None:
             raise DataError("the layer does not fit into the PoT accelerator's buffers in any tiling")
         return found

@@ -149,20 +149,24 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
     _add_joules(energy, "dma", where, traffic.moved[:, MOVED] * machine.pj("dma"))
     if cluster.dram is None:
         _add_joules(energy, "dram", where, traffic.moved[:, MOVED_DRAM] * machine.pj("dram"))
+    array = np.zeros(len(layers), np.int64)
     for pc, work in cluster.pot.use.items() if cluster.pot else ():
         energy[find(pc)]["pot"] += work.picojoules(machine)
+        array[find(pc)] += work.cycles
     dram_use = DramUse(cluster, find)
     for k, pj in enumerate(dram_use.energy([sum(row.values()) for row in stalls])):
         for name, value in pj.items():
             energy[k][name] += value
-    results = []
+    results, ideal_cycles = [], 0.0
     for k, layer in enumerate(layers):
         cycles = sum(stalls[k].values())
         energy[k]["static"] += cycles * machine.pj("static") * machine.cluster.cores
         ideal = layer.macs / machine.peak_macs_per_cycle(layer.format) if layer.macs else 0.0
+        ideal_cycles += ideal
+        busy = max(cycles, array.item(k))  # the accelerator's cycles beside other layers are theirs
         results.append(
             LayerResult(
-                layer.name, layer.op, layer.format, cycles, layer.macs, ideal / cycles if cycles else 0.0,
+                layer.name, layer.op, layer.format, cycles, layer.macs, ideal / busy if busy else 0.0,
                 1e-12 * sum(energy[k].values()), int(instructions[k]), stalls[k], int(moved[k]),
             )
         )  # fmt: skip
@@ -171,11 +175,10 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
     components = (
         {name: 1e-12 * sum(e.get(name, 0.0) for e in energy) for name in _names(energy)} if timed else {}
     )
-    ideal = sum(x.utilization * x.cycles for x in results)
     return Result(
         outputs=outputs, mode=mode, machine=machine.name, clock_hz=machine.cluster.clock_hz, cycles=total,
         instructions=sum(hart.instructions for hart in cluster.harts), macs=sum(x.macs for x in results),
-        utilization=ideal / total if total else 0.0, energy=components,
+        utilization=ideal_cycles / total if total else 0.0, energy=components,
         layers=[x for x in results if x.cycles or x.macs] if timed else [],
         stalls={cause: sum(s[cause] for s in stalls) for cause in CAUSES} if timed else {},
         dram=dram_use.to_json(),

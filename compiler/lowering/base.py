@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from potluck.compiler.memory import L1, Storage, align
 from potluck.compiler.schedule import LoweredOp, Operand, Transfer
 from potluck.isa.blocks import BlockLayout
+from potluck.isa.pot_command import COMMAND_BYTES
 from potluck.kernels.elementwise_int8 import Affine
 from potluck.kernels.runtime import L1_BASE, l1_free
 
@@ -24,6 +25,8 @@ RECORD_BYTES = 2040
 """Largest record of a tile (`potluck.compiler.codegen`), so that a 12-bit offset reaches all of it."""
 RING_BYTES = 4096
 """Below the stacks: two slots for tile records."""
+BATCH = 128
+"""Commands of an accelerator that are started together at most; two buffers for them are below the records."""
 FORMAT_NAMES = {"float32": "FP32", "float16": "FP16", "bfloat16": "BF16"}
 """NumPy types whose formats have other names in the manifest."""
 SLACK = 1024
@@ -96,7 +99,7 @@ class Target:
                 key=self.working_key,
             )
         base = int(self.machine.memory.l1_base)
-        return L1(base, self.ring, self.downward)
+        return L1(base, self.command_buffers[0], self.downward)
 
     @property
     def ring(self) -> int:
@@ -106,6 +109,13 @@ class Target:
         return (
             (stacks - RING_BYTES) // RING_BYTES * RING_BYTES
         )  # aligned, so that the slots' addresses differ in one bit
+
+    @property
+    def command_buffers(self) -> tuple[int, int]:
+        """Addresses of the two buffers for an accelerator's commands; without one they take no room."""
+        pot = self.machine.pot
+        size = BATCH * COMMAND_BYTES if pot is not None and pot.engine is not None else 0
+        return self.ring - 2 * size, self.ring - size
 
     @property
     def vlen(self) -> int:

@@ -243,7 +243,7 @@ class _Lowering:
         return LoweredOp(
             plan.name, plan.op, PointwiseTile(plan.kernel), loops, setup, tuple(tiles),
             (*operands, *plan.y.operands("output")), format=plan.y.dtype if plan.y.dtype != "float32" else "fp32",
-            footprint=tuple(self.l1.taken),
+            footprint=tuple(self.l1.taken), contained=True,
         )  # fmt: skip
 
     @staticmethod

@@ -127,6 +127,7 @@ class PoolPlan(LayerPlan):
             tuple(tiles),
             (*self.x.operands("input"), *constants, *self.y.operands("output")),
             footprint=tuple(l1.taken),
+            contained=True,
         )
 
     def _tile(
@@ -240,4 +241,5 @@ class GlobalPoolPlan(LayerPlan):
             tuple(tiles),
             (*self.x.operands("input"), *self.y.operands("output")),
             footprint=tuple(l1.taken),
+            contained=True,
         )

@@ -1,6 +1,6 @@
 """Layers on the cluster's PoT accelerator: from DRAM to DRAM, by commands that hart 0 starts.
 
-The commands lie in DRAM beside the weights and come into L1 in pieces, the next one while the accelerator works. The
+The commands lie in DRAM beside the weights and come into L1 in batches, the next one while the accelerator works. The
 PPU ends sums by `potluck.isa.pot_array.LAWS`: layers of another requantization (``tflite_double``) stay on the cores.
 """
 
@@ -13,69 +13,60 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.compiler.lowering.base import Constant, LayerPlan, Target, Tensor, constant
-from potluck.compiler.lowering.base import copy as transfer
+from potluck.compiler.lowering.base import BATCH, Constant, LayerPlan, Target, Tensor, constant
 from potluck.compiler.lowering.conv import ConvPlan
 from potluck.compiler.lowering.depthwise import DepthwisePlan
 from potluck.compiler.lowering.packing import IntegerWeights
 from potluck.compiler.lowering.windows import Geometry
-from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile
-from potluck.isa.assembler import Assembler
+from potluck.compiler.schedule import Group, Loop, LoweredOp, Memory, Offload, Tile
 from potluck.isa.errors import DataError
 from potluck.isa.machine import Pot
 from potluck.isa.pot import POT_FORMATS
 from potluck.isa.pot_array import LAWS, CodeSet, Requantizer, code_set
 from potluck.isa.pot_command import COMMAND_BYTES
 from potluck.kernels.pot_conv import evaluate, integer_codes, plan
-from potluck.kernels.pot_queue import PotQueue
 from potluck.kernels.pot_tiling import Planner, PotConv, Tiling
+from potluck.kernels.pot_tiling import Tile as PotTile
 
 CODES = ("int8", "uint8")
 """Activations of the array."""
-PIECE = 256
-"""Commands in L1 at once."""
 SIGN = 128
 """The bit that UINT8 and INT8 codes of the same activation do not share; their difference, too."""
-LAST = np.uint32(1 << 8)
-"""TLAST in a command's first word."""
 
 
 @dataclass(frozen=True, eq=False)
-class PotTile:
-    """Arguments: those of `PotQueue`, and whether this is the layer's last piece.
+class PotWork:
+    """What a layer's commands compute.
 
     Attributes:
-        queue: Starts the accelerator.
         conv: Of one image.
         weights: Integers [filters, KH, KW, C].
         requantizer: Of each filter.
-        images: Addresses of input and output of each image.
+        groups: Of each group of commands, addresses of its image's input and output, and its tile; None if the tile's
+            last commands are in a later group.
     """
 
-    queue: PotQueue
     conv: PotConv
     weights: NDArray[np.int64]
     requantizer: Requantizer
-    images: tuple[tuple[int, int], ...]
+    groups: tuple[tuple[tuple[int, int], PotTile | None], ...]
 
-    def __str__(self) -> str:
+    def __call__(self, memory: Memory, groups: range) -> None:
+        """See `Offload.run`: of each image all outputs are worked out, and those of the groups are written."""
         c = self.conv
-        return f"PotQueue({c.kind}, {c.planes} planes{', depthwise' if c.depthwise else ''})"
-
-    def emit(self, a: Assembler) -> None:
-        """See `TileKernel`."""
-        self.queue.emit(a)
-
-    def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
-        """See `TileKernel`; the whole layer at its last piece."""
-        if not args[2]:
-            return
-        c = self.conv
-        for source, target in self.images:
-            x = memory.view(source, c.height * c.width * c.channels) ^ np.uint8(SIGN * c.unsigned_inputs)
+        for image in dict.fromkeys(self.groups[index][0] for index in groups):
+            x = memory.view(image[0], c.height * c.width * c.channels) ^ np.uint8(SIGN * c.unsigned_inputs)
             shaped = x.view(np.int8).reshape(c.height, c.width, c.channels)
-            y = evaluate(c, self.weights, self.requantizer, shaped).view(np.uint8).ravel()
-            memory.view(target, y.size)[:] = y ^ np.uint8(SIGN * c.unsigned_outputs)
+            y = evaluate(c, self.weights, self.requantizer, shaped)
+            new = (y.view(np.uint8) ^ np.uint8(SIGN * c.unsigned_outputs)).reshape(*y.shape, -1)
+            old = memory.view(image[1], new.size).reshape(new.shape)
+            for index in groups:
+                place, tile = self.groups[index]
+                if place == image and tile is not None:
+                    part = tuple(
+                        slice(span.start, span.stop) for span in (tile.rows, tile.columns, tile.filters)
+                    )
+                    old[part] = new[part]
 
 
 @dataclass(eq=False)
@@ -111,12 +102,18 @@ class PotPlan(LayerPlan):
     target: Target
     _packed: Constant = field(init=False)
     _commands: Constant = field(init=False)
+    _offload: Offload = field(init=False)
 
     def __post_init__(self) -> None:
         layer = plan(self.conv, self.codes, self.requantizer, self.target.machine, (0, 0, 0), self.tiling)
         self._packed = constant(self.weights_name, "pot", layer.weights, "BYTES")
         words = np.zeros((self.images * len(layer.commands), COMMAND_BYTES // 4), np.uint32)
         self._commands = constant(self.name, "commands", words, "BYTES")
+
+    @property
+    def work(self) -> int:
+        """Products of the array."""
+        return self.images * self.conv.macs * self.conv.planes
 
     def reads(self) -> Sequence[Tensor]:
         """See `LayerPlan`."""
@@ -131,7 +128,8 @@ class PotPlan(LayerPlan):
         return (self._packed, self._commands)
 
     def addressed(self) -> Sequence[Constant]:
-        """See `LayerPlan`: commands name addresses."""
+        """See `LayerPlan`: commands name addresses, and the last one of each batch has TLAST."""
+        self._commands.data = self._offload.commands.tobytes()
         return (self._commands,)
 
     def _images(self) -> tuple[tuple[int, int], ...]:
@@ -143,38 +141,40 @@ class PotPlan(LayerPlan):
         )
 
     def lower(self, target: Target) -> LoweredOp:
-        """See `LayerPlan`."""
-        machine, images = target.machine, self._images()
-        commands = np.concatenate([
-            plan(self.conv, self.codes, self.requantizer, machine, (x, self._packed.address, y), self.tiling).commands
+        """See `LayerPlan`; the batches are `potluck.compiler.beside`'s."""
+        images = self._images()
+        layers = [
+            plan(self.conv, self.codes, self.requantizer, target.machine, (x, self._packed.address, y), self.tiling)
             for x, y in images
-        ])  # fmt: skip
-        commands[:, 0] &= ~LAST
-        pieces = Loop("command", len(commands), PIECE)
-        commands[[start + count - 1 for start, count in pieces], 0] |= LAST
-        self._commands.data = commands.tobytes()
-        l1 = target.l1()
-        size = min(len(commands), PIECE) * COMMAND_BYTES
-        buffers = [l1.take(f"commands of {self.name}", size) for _ in range(min(2, len(pieces)))]
-        tiles = []
-        for index, (start, count) in enumerate(pieces):
-            buffer = buffers[index % len(buffers)]
-            load = transfer(self._commands.address + start * COMMAND_BYTES, buffer, count * COMMAND_BYTES)
-            args = (buffer, count, int(index == len(pieces) - 1))
-            tiles.append(
-                Tile((load,), (), (args, *[(buffer, 0, 0)] * (target.harts - 1)), f"commands {start}")
-            )
-        operands = [*self.x.operands("input"), *self.y.operands("output"), self._packed.operand("weights")]
-        kernel = PotTile(
-            PotQueue(int(machine.memory.pot_base)), self.conv,
-            self.weights.levels.transpose(0, 2, 3, 1).astype(np.int64), self.requantizer, images,
+        ]  # fmt: skip
+        commands = np.concatenate([layer.commands for layer in layers])
+        groups, places = [], []
+        for image, layer in zip(images, layers, strict=True):
+            for tile, count, read, written in layer.parts:
+                sizes = [size for _, size in Loop("command", count, BATCH)]
+                groups += [Group(size, read, written) for size in sizes]
+                places += [(image, None)] * (len(sizes) - 1) + [(image, tile)]
+        work = PotWork(
+            self.conv, self.weights.levels.transpose(0, 2, 3, 1).astype(np.int64), self.requantizer, tuple(places)
         )  # fmt: skip
-        written = ((images[0][1], images[-1][1] + self.y.elements // self.images * self.y.item_bytes),)
+        offload = Offload(commands, self._commands.address, tuple(groups), work)
+        self._offload = offload
+        operands = [*self.x.operands("input"), *self.y.operands("output"), self._packed.operand("weights")]
+        outputs = images[0][1], images[-1][1] + self.y.elements // self.images * self.y.item_bytes
         name = array_format(self.weights.format, self.conv.planes)
         return LoweredOp(
-            self.name, self.op, kernel, (pieces,), (), tuple(tiles), tuple(operands), self.images * self.conv.macs,
-            name, tuple(l1.taken), (), written,
-        )  # fmt: skip
+            self.name,
+            self.op,
+            None,
+            (Loop("command", len(commands), BATCH),),
+            (),
+            (Tile((), (), ()),),
+            tuple(operands),
+            self.images * self.conv.macs,
+            name,
+            written=(outputs,),
+            offload=offload,
+        )
 
 
 def array_format(weights: str, planes: int) -> str:

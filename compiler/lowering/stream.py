@@ -127,6 +127,7 @@ class StreamPlan(LayerPlan):
             self._operands(),
             format=self.format,
             footprint=tuple(l1.taken),
+            contained=True,
         )
 
     def _args(

@@ -72,6 +72,8 @@ def agree(model, machine, outputs=True):
     schedule = build(model, machine)
     given = feeds(schedule)
     expected = by_schedule(schedule, given)
+    if any(op.offload for op in schedule.ops):
+        assert same_bits(by_schedule(schedule, given, late=True), expected)
     assert same_bits(by_simulator(schedule, given), expected)
     if outputs:
         assert same_bits(expected, by_reference(schedule, given))

@@ -18,8 +18,8 @@ def feeds(schedule, seed=0):
     return {tensor.name: rng.standard_normal(tensor.shape).astype(np.float32) for tensor in schedule.inputs}
 
 
-def by_schedule(schedule, inputs):
-    """Outputs of the schedule run in NumPy by the kernels' contracts."""
+def by_schedule(schedule, inputs, late=False):
+    """Outputs of the schedule run in NumPy by the kernels' contracts; ``late``: see `evaluate`."""
     layout = schedule.target.machine.memory
     memory = FlatMemory(
         (layout.l1_base, layout.l1_bytes), (layout.dram_base, schedule.end - layout.dram_base)
@@ -29,7 +29,7 @@ def by_schedule(schedule, inputs):
     for tensor in schedule.inputs:
         value = inputs[tensor.name]
         memory.write(tensor.address, value.transpose(0, 2, 3, 1) if tensor.channels_last else value)
-    evaluate(schedule.ops, memory)
+    evaluate(schedule.ops, memory, late)
     outputs = []
     for tensor in schedule.outputs:
         raw = memory.view(tensor.address, tensor.item_bytes * tensor.elements).copy().view(tensor.dtype)

@@ -23,6 +23,7 @@ def test_a_small_networks_row(zoo, monkeypatch):
     assert found[array + "agreement with FP32"] == found[cores + "agreement with FP32"]
     assert found["resnet8: accelerator = cores"] == (1, True)
     assert found["resnet8: over the cores alone"][1] and found["resnet8: over v12, accelerator time"][1]
+    assert found["resnet8: cores beside the array save"][0] > 3
     ratio = found[cores + "energy"][0] / found[array + "energy"][0]
     ranked = found["resnet8, PoT on the cores alone: energy to the first row's"][0]
     assert ranked == pytest.approx(ratio) and ratio > 1
@@ -30,7 +31,7 @@ def test_a_small_networks_row(zoo, monkeypatch):
 
 def test_energies_are_ranked_only_where_bands_are_apart():
     def ran(low, high):
-        return pot_table.Ran(None, None, (low, high), None)
+        return pot_table.Ran(None, (low, high), None)
 
     assert pot_table._ranking(ran(1e-6, 2e-6), ran(3e-6, 5e-6)) == "bands in µJ: 1 to 2 and 3 to 5"
     assert pot_table._ranking(ran(3e-6, 5e-6), ran(1e-6, 2e-6))
