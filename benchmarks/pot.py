@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from potluck.benchmarks import pot_rtl, pot_table
+from potluck.benchmarks import pot_rtl, pot_table, rtl_pot
 from potluck.benchmarks.pot_layers import LAYERS, layer_cycles, product_of
 from potluck.benchmarks.pot_networks import NETWORKS
-from potluck.isa.errors import MachineError
+from potluck.isa.errors import MachineError, ToolError
 from potluck.isa.machine import Pot, load_machine
 from potluck.isa.pot_array import CodeSet, code_set
 from potluck.sim.pot.product import Product, buffers_of, tiles
@@ -103,6 +103,10 @@ def run(report: Report) -> None:
                     _beside_the_array(report, name, machine, products)
     _ours(report)
     pot_rtl.run(report)
+    try:
+        rtl_pot.pe_luts(report)
+    except ToolError as error:
+        report("LUTs of PEs: left out", None, "", str(error))
     pot_table.run(report)
 
 

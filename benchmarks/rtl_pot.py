@@ -75,44 +75,79 @@ def engine(name: str) -> Design:
 
 
 def run(report: Report) -> None:
-    """Measure and report every PE, then the ratios that issue 8 asks for and the order of the code sets.
+    """Measure and report every PE, its ratios and the accelerator's parts.
 
     Raises:
         ToolError: Yosys is not installed.
         RtlError: a design does not synthesize.
     """
-    timed = not toolchain.missing("timing")
-    operator = fpga_resources(OPERATOR, dsp=False).lut
-    report("multiplier as synthesized: LUTs", operator, "LUT", "Xilinx 7-series, no DSP slices")
-    alone: dict[str, int] = {}
-    macs: dict[str, FpgaResources] = {}
-    base = fpga_resources(ACCUMULATOR, dsp=False).lut
+    report("multiplier as synthesized: LUTs", _luts(OPERATOR), "LUT", "Xilinx 7-series, no DSP slices")
     for row in ROWS:
-        alone[row.name] = fpga_resources(pe(row), dsp=False).lut
-        macs[row.name] = fpga_resources(mac(row), dsp=False)
-        report(f"{row.name}: LUTs", alone[row.name], "LUT", "Xilinx 7-series, no DSP slices")
-        report(f"{row.name}: LUTs with accumulator", macs[row.name].lut, "LUT", f"{base} without a PE")
-        report(f"{row.name}: gates", generic_gates(pe(row)).nand2, "NAND2", "generic gates")
-        if timed:
-            cells = standard_cells(mac(row))
-            report(f"{row.name}: area with accumulator", cells.area_um2, "um2", "OSU 0.18 um, no wires")
-            report(f"{row.name}: period with accumulator", cells.period_ns, "ns", "OSU 0.18 um, no wires")
+        _alone(report, row)
+    pe_luts(report)
+    _accelerator(report)
+
+
+def _luts(design: Design) -> int:
+    """Without DSP slices."""
+    return fpga_resources(design, dsp=False).lut
+
+
+def _alone(report: Report, row: Row) -> None:
+    """A PE by itself, in all flows."""
+    report(f"{row.name}: LUTs", _luts(pe(row)), "LUT", "Xilinx 7-series, no DSP slices")
+    report(f"{row.name}: LUTs with accumulator", _luts(mac(row)), "LUT", f"{_luts(ACCUMULATOR)} without a PE")
+    report(f"{row.name}: gates", generic_gates(pe(row)).nand2, "NAND2", "generic gates")
+    if not toolchain.missing("timing"):
+        cells = standard_cells(mac(row))
+        report(f"{row.name}: area with accumulator", cells.area_um2, "um2", "OSU 0.18 um, no wires")
+        report(f"{row.name}: period with accumulator", cells.period_ns, "ns", "OSU 0.18 um, no wires")
+
+
+def pe_luts(report: Report) -> None:
+    """The ratios that issue 8 asks for, and the order of the code sets beside PoTAcc's.
+
+    Raises:
+        ToolError: Yosys is not installed.
+        RtlError: a design does not synthesize.
+    """
+    alone = {row.name: _luts(pe(row)) for row in ROWS}
+    macs = {row.name: _luts(mac(row)) for row in ROWS}
     units: dict[str, FpgaResources] = {}
     for row in ROWS:
         units[row.name] = fpga_resources(unit(row), dsp=False)
         report(f"{row.name}, 64 PEs of a unit: LUTs", units[row.name].lut, "LUT", "without DSP slices")
         report(f"{row.name}, 64 PEs of a unit: flip-flops", units[row.name].flip_flop, "FF")
+    operator, base = _luts(OPERATOR), _luts(ACCUMULATOR)
     # What a unit has beside its PEs: accumulators, adder trees, registers.
-    rest = units[QKERAS.name].lut - PES * (macs[QKERAS.name].lut - base)
+    rest = units[QKERAS.name].lut - PES * (macs[QKERAS.name] - base)
     for row in (*SETS, ANY):
         for name, lut, whole in (
             ("multiplier as synthesized", alone[row.name], operator),
             ("Booth", alone[row.name], alone[BOOTH.name]),
-            ("Booth, above the accumulator", macs[row.name].lut - base, macs[BOOTH.name].lut - base),
+            ("Booth, above the accumulator", macs[row.name] - base, macs[BOOTH.name] - base),
             ("Booth, in a unit", units[row.name].lut - rest, units[BOOTH.name].lut - rest),
         ):
             ratio = lut / whole
             report(f"{row.name} / {name}: LUTs", ratio, "x", "issue 8", f"below {HALF}", ratio < HALF)
+    for name, (luts, flip_flops) in POST_ROUTE.items():
+        reference = f"post-route {luts[0]} (Z2), {luts[1]} (Kria)"
+        report(f"{name} - {QKERAS}, PE: LUTs", macs[name] - macs[QKERAS.name], "LUT", reference)
+        more = (units[name].lut - units[QKERAS.name].lut) / PES
+        report(f"{name} - {QKERAS}, in a unit, per PE: LUTs", more, "LUT", reference)
+        more = (units[name].flip_flop - units[QKERAS.name].flip_flop) / PES
+        places = f"post-route {flip_flops[0]} (Z2), {flip_flops[1]} (Kria)"
+        report(f"{name} - {QKERAS}, in a unit, per PE: flip-flops", more, "FF", places)
+    ours = sorted(POST_ROUTE, key=lambda name: units[name].lut)
+    theirs = sorted(POST_ROUTE, key=lambda name: POST_ROUTE[name][0])
+    least = all(units[QKERAS.name].lut < units[name].lut for name in POST_ROUTE)
+    same = least and ours == theirs
+    order = "post-route: " + " < ".join([QKERAS.name, *theirs])
+    report("order of LUTs", float(same), "", order, "same", same)
+
+
+def _accelerator(report: Report) -> None:
+    """The parts of the cluster's accelerator."""
     post = fpga_resources(PPU)
     report("PPU: LUTs", post.lut, "LUT", f"with {post.dsp48} DSP48")
     three = fpga_resources(REQUANTIZER)
@@ -124,18 +159,3 @@ def run(report: Report) -> None:
         beside = f"{part.flip_flop} FF, {part.dsp48} DSP48, {part.bram18} memories of 18 Kib; {count} of it"
         report(f"accelerator's {name}: LUTs", part.lut, "LUT", beside)
     report("accelerator, its parts: LUTs", total, "LUT", "beside memories of slots and weights")
-    for name, (luts, flip_flops) in POST_ROUTE.items():
-        reference = f"post-route {luts[0]} (Z2), {luts[1]} (Kria)"
-        report(f"{name} - {QKERAS}, PE: LUTs", macs[name].lut - macs[QKERAS.name].lut, "LUT", reference)
-        more = (units[name].lut - units[QKERAS.name].lut) / PES
-        report(f"{name} - {QKERAS}, in a unit, per PE: LUTs", more, "LUT", reference)
-        more = (units[name].flip_flop - units[QKERAS.name].flip_flop) / PES
-        places = f"post-route {flip_flops[0]} (Z2), {flip_flops[1]} (Kria)"
-        report(f"{name} - {QKERAS}, in a unit, per PE: flip-flops", more, "FF", places)
-    ours = sorted(POST_ROUTE, key=lambda name: units[name].lut)
-    theirs = sorted(POST_ROUTE, key=lambda name: POST_ROUTE[name][0])
-    least = all(units[QKERAS.name].lut < units[name].lut for name in POST_ROUTE)
-    same = least and ours == theirs
-    report(
-        "order of LUTs", float(same), "", "post-route: " + " < ".join([QKERAS.name, *theirs]), "same", same
-    )

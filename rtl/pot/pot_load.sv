@@ -49,21 +49,30 @@ module pot_load
   output logic [5:0][Word-1:0][7:0] parameter_data_o
 );
 
-  // Requests: a row from its first beat to its last one.
-  logic asking_q;
-  transfer_t t_q;
-  logic [63:0] row_q, at_q;
-  size_t rows_left_q, offset_q;
-  logic [31:0] left_q;
+  // Requests.
+  logic asking, first, last, sent;
+  transfer_t t;
   logic [BeatWidth-1:0] lane;
-  logic [31:0] here;
-  logic last_beat, last_row, sent;
-
-  assign lane      = at_q[BeatWidth-1:0];
-  assign here      = (left_q < Beat - 32'(lane)) ? left_q : Beat - 32'(lane);
-  assign last_beat = here == left_q;
-  assign last_row  = rows_left_q == 18'd1;
-  assign ready_o   = ~asking_q | (sent & last_beat & last_row);
+  logic [BeatWidth:0] count;
+  size_t offset;
+  pot_rows #(
+    .Units(Units)
+  ) u_rows (
+    .clk_i,
+    .rst_ni,
+    .begin_i(valid_i & ready_o),
+    .transfer_i,
+    .step_i(sent),
+    .active_o(asking),
+    .transfer_o(t),
+    .address_o(request_address_o),
+    .lane_o(lane),
+    .count_o(count),
+    .offset_o(offset),
+    .first_o(first),
+    .last_o(last)
+  );
+  assign ready_o = ~asking | (sent & last);
 
   // What a beat will be when it comes.
   typedef struct packed {
@@ -80,39 +89,11 @@ module pot_load
   logic room, known;
 
   assign asked = '{
-    weights: t_q.weights, slot: t_q.slot, last: last_beat & last_row, first: at_q == t_q.address, lane: lane,
-    count: (BeatWidth + 1)'(here), offset: offset_q[InputWidth-1:0], lines: t_q.lines
+    weights: t.weights, slot: t.slot, last: last, first: first, lane: lane, count: count,
+    offset: offset[InputWidth-1:0], lines: t.lines
   };
-  assign request_valid_o   = asking_q & room;
-  assign request_address_o = {at_q[63:BeatWidth], {BeatWidth{1'b0}}};
-  assign sent              = request_valid_o & request_ready_i;
-
-  always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) asking_q <= 1'b0;
-    else if (valid_i && ready_o) asking_q <= 1'b1;
-    else if (ready_o) asking_q <= 1'b0;
-  end
-
-  always_ff @(posedge clk_i) begin
-    if (valid_i && ready_o) begin
-      t_q         <= transfer_i;
-      row_q       <= transfer_i.address;
-      at_q        <= transfer_i.address;
-      left_q      <= transfer_i.row_bytes;
-      rows_left_q <= transfer_i.rows;
-      offset_q    <= transfer_i.offset;
-    end else if (sent) begin
-      offset_q <= offset_q + 18'(here);
-      left_q   <= left_q - here;
-      at_q     <= at_q + 64'(here);
-      if (last_beat) begin
-        rows_left_q <= rows_left_q - 18'd1;
-        left_q      <= t_q.row_bytes;
-        row_q       <= row_q + 64'(t_q.stride);
-        at_q        <= row_q + 64'(t_q.stride);
-      end
-    end
-  end
+  assign request_valid_o = asking & room;
+  assign sent            = request_valid_o & request_ready_i;
 
   localparam int unsigned UsageWidth = $clog2(Outstanding + 1);
   logic [UsageWidth-1:0] usage;
@@ -209,11 +190,11 @@ module pot_load
   end
 
   assign done_o = arrived_q & b_q.last;
-  assign busy_o = asking_q | known | arrived_q;
+  assign busy_o = asking | known | arrived_q;
 
   `POTLUCK_ASSERT(BeatsAreAwaited, beat_valid_i |-> known)
 
   logic unused;
-  assign unused = ^{usage, offset_q, t_q};
+  assign unused = ^{usage, offset, t};
 
 endmodule

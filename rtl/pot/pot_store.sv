@@ -34,69 +34,50 @@ module pot_store
 );
 
   // A beat is read in one cycle and given to memory in those that follow.
-  logic reading_q;
-  transfer_t t_q;
-  logic [63:0] row_q, at_q;
-  size_t rows_left_q, offset_q;
-  logic [31:0] left_q, here;
+  logic reading, first, last, step, moves, given_q, room;
+  transfer_t t;
+  logic [63:0] address;
   logic [BeatWidth-1:0] lane;
-  logic last_beat, last_row, step, begins, room;
-
-  assign lane      = at_q[BeatWidth-1:0];
-  assign here      = (left_q < Beat - 32'(lane)) ? left_q : Beat - 32'(lane);
-  assign last_beat = here == left_q;
-  assign last_row  = rows_left_q == 18'd1;
-
-  logic given_q, moves;
+  logic [BeatWidth:0] count;
+  size_t offset;
+  pot_rows #(
+    .Units(Units)
+  ) u_rows (
+    .clk_i,
+    .rst_ni,
+    .begin_i(valid_i & ready_o),
+    .transfer_i,
+    .step_i(step),
+    .active_o(reading),
+    .transfer_o(t),
+    .address_o(address),
+    .lane_o(lane),
+    .count_o(count),
+    .offset_o(offset),
+    .first_o(first),
+    .last_o(last)
+  );
   assign moves   = ~given_q | write_ready_i;
-  assign step    = reading_q & moves;
-  assign ready_o = (~reading_q | (step & last_beat & last_row)) & room;
-  assign begins  = valid_i & ready_o;
+  assign step    = reading & moves;
+  assign ready_o = (~reading | (step & last)) & room;
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) begin
-      reading_q <= 1'b0;
-      given_q   <= 1'b0;
-    end else begin
-      if (begins) reading_q <= 1'b1;
-      else if (step && last_beat && last_row) reading_q <= 1'b0;
-      if (moves) given_q <= step;
-    end
-  end
-
-  always_ff @(posedge clk_i) begin
-    if (begins) begin
-      t_q         <= transfer_i;
-      row_q       <= transfer_i.address;
-      at_q        <= transfer_i.address;
-      left_q      <= transfer_i.row_bytes;
-      rows_left_q <= transfer_i.rows;
-      offset_q    <= transfer_i.offset;
-    end else if (step) begin
-      offset_q <= offset_q + 18'(here);
-      left_q   <= left_q - here;
-      at_q     <= at_q + 64'(here);
-      if (last_beat) begin
-        rows_left_q <= rows_left_q - 18'd1;
-        left_q      <= t_q.row_bytes;
-        row_q       <= row_q + 64'(t_q.stride);
-        at_q        <= row_q + 64'(t_q.stride);
-      end
-    end
+    if (!rst_ni) given_q <= 1'b0;
+    else if (moves) given_q <= step;
   end
 
   assign read_o         = step;
-  assign read_address_o = {t_q.slot, offset_q[OutputWidth-1:0]};
+  assign read_address_o = {t.slot, offset[OutputWidth-1:0]};
 
   logic [BeatWidth-1:0] by_q, lane_q;
   logic [BeatWidth:0] count_q;
   logic [63:0] address_q;
   always_ff @(posedge clk_i) begin
     if (step) begin
-      by_q      <= lane - offset_q[BeatWidth-1:0];
+      by_q      <= lane - offset[BeatWidth-1:0];
       lane_q    <= lane;
-      count_q   <= (BeatWidth + 1)'(here);
-      address_q <= {at_q[63:BeatWidth], {BeatWidth{1'b0}}};
+      count_q   <= count;
+      address_q <= address;
     end
   end
 
@@ -121,7 +102,7 @@ module pot_store
   logic counted, close, held;
   logic [31:0] beats_q, total, answered_q;
   logic [UsageWidth-1:0] usage;
-  assign close = step & last_beat & last_row;
+  assign close = step & last;
   fifo #(
     .Width(32),
     .Depth(Waiting)
@@ -137,7 +118,7 @@ module pot_store
     .usage_o(usage)
   );
   // A store that is being read has its place already.
-  assign room   = usage + UsageWidth'(reading_q) < UsageWidth'(Waiting);
+  assign room   = usage + UsageWidth'(reading) < UsageWidth'(Waiting);
   assign done_o = counted & (answered_q == total);
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -149,11 +130,11 @@ module pot_store
       answered_q <= (done_o ? 32'd0 : answered_q) + 32'(written_i);
     end
   end
-  assign busy_o = reading_q | given_q | counted;
+  assign busy_o = reading | given_q | counted;
 
   `POTLUCK_ASSERT(TotalsHaveRoom, close |-> held)
 
   logic unused;
-  assign unused = ^{held, offset_q, t_q};
+  assign unused = ^{held, offset, first, t};
 
 endmodule

@@ -11,7 +11,7 @@ from potluck.isa.pot_stream import Status
 from tests.rtl.bench.bins import Coverage
 from tests.rtl.bench.pot_engine_cases import FAULTS, Queue, break_one, contents, layer
 from tests.rtl.bench.pot_engine_library import SMALL, EngineBuild
-from tests.rtl.bench.pot_engine_runs import LAYER_BINS, cover, run_doorbells, run_layer, run_queue
+from tests.rtl.bench.pot_engine_runs import LAYER_BINS, cover, run_doorbells, run_layer, run_limits, run_queue
 
 pytestmark = pytest.mark.usefixtures("rtl_tools")
 
@@ -98,3 +98,9 @@ def test_doorbells() -> None:
     """Queues that are none: numbers of commands, addresses."""
     build, rng = build_of("small"), np.random.Generator(np.random.Philox(9))
     assert not run_doorbells(build, Queue(rng, build.machine).commands(2))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_limits(name: str) -> None:
+    """Slots that are written while they are stored, program text, windows that just fit: statuses and every byte."""
+    assert not run_limits(build_of(name), contents(np.random.Generator(np.random.Philox(10))))

@@ -15,7 +15,7 @@ from tests.rtl.bench.pot_cases import ANY, INT8
 from tests.rtl.bench.pot_engine_cases import FAULTS as QUEUE_FAULTS
 from tests.rtl.bench.pot_engine_cases import Queue, break_one, contents, layer
 from tests.rtl.bench.pot_engine_library import SMALL, EngineBuild
-from tests.rtl.bench.pot_engine_runs import run_doorbells, run_layer, run_queue
+from tests.rtl.bench.pot_engine_runs import run_doorbells, run_layer, run_limits, run_queue
 from tests.rtl.bench.pot_programs import FAULTS, FORM, bad_program, shortened
 from tests.rtl.bench.running import run_bench
 
@@ -56,8 +56,10 @@ def wrong_in_array(replaced: Replaced | None) -> str:
     return ""
 
 
-ENGINE = {"pot_queue", "pot_checker", "pot_load", "pot_store", "pot_windows", "pot_window_buffer", "pot_sequencer",
-          "pot_engine_unit", "pot_post", "pot_conv", "pot_engine", "pot_lanes", "pot_rotator"}  # fmt: skip
+ENGINE = {
+    "pot_queue", "pot_checker", "pot_rows", "pot_load", "pot_store", "pot_windows", "pot_window_buffer",
+    "pot_sequencer", "pot_engine_unit", "pot_post", "pot_conv", "pot_engine", "pot_lanes", "pot_rotator",
+}  # fmt: skip
 """What only the cluster's accelerator has."""
 
 
@@ -73,6 +75,8 @@ def wrong_in_engine(replaced: Replaced | None, units: int = 1) -> str:
     if differs := run_doorbells(build, Queue(rng, build.machine).commands(2)):
         return differs
     memory = contents(rng)
+    if differs := run_limits(build, memory):
+        return differs
     for number in range(100):
         rings = [Queue(rng, build.machine).commands(24)]
         if differs := run_queue(build, memory, rings, gaps=0.4 * (number % 2)):
@@ -107,7 +111,7 @@ def catch(patch: Path, folder: Path) -> str:
             parameters = {**FORM, "Units": 1, "CodeSet": ANY}
             run_bench("pot_axis_bench", unit, folder / "streams", parameters, replaced=replaced)
         elif unit in ENGINE:
-            return wrong_in_engine(replaced, 2 if unit == "pot_conv" else 1)
+            return wrong_in_engine(replaced, 2 if unit in ("pot_conv", "pot_checker") else 1)
         elif unit not in PES:
             return wrong_in_array(replaced)
     except RtlError as error:

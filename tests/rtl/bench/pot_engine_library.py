@@ -24,6 +24,8 @@ from tests.rtl.bench.pot_cases import ANY, INT8
 HERE = Path(__file__).parent
 LATENCY = 110
 """Cycles of the bench's memory: ``dma.setup_cycles`` and ``dram.latency_cycles``, less the load engine's own two."""
+TEXT = 37
+"""Instructions of the program's text, which is not written, and one more."""
 AT = 0x1000_0000
 """Where queues lie: the begin of L1."""
 
@@ -172,7 +174,7 @@ class Modeled:
     def of(machine: Machine) -> Modeled:
         """At rest."""
         assembler = Assembler()
-        assembler.text(".text\n.globl _start\n_start: j _start\n")
+        assembler.text(f".text\n.globl _start\n_start: j _start\n{'nop; ' * TEXT}\n")
         memory = Memory(machine, assembler.assemble().program(None))
         accelerator = accelerator_of(machine, memory, Dma(machine, memory), True)
         assert accelerator is not None

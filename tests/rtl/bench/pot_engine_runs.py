@@ -16,6 +16,7 @@ from potluck.isa.pot_stream import Status
 from potluck.sim.pot.schedule import Engine
 from tests.rtl.bench.bins import Coverage
 from tests.rtl.bench.pot_engine_library import AT, EngineBuild, Modeled, Session
+from tests.rtl.bench.pot_engine_limits import limits
 from tests.sim.pot.pot_layers import INPUT, OUTPUT, WEIGHTS, Case
 
 LAYER_BINS = [
@@ -135,6 +136,20 @@ def run_doorbells(build: EngineBuild, commands: NDArray[np.uint32]) -> str:
     for count, place in rings:
         if differs := run_queue(build, {}, [commands], count=count, queue=AT + place, reset=True):
             return f"{count} commands at {place:#x}: {differs}"
+    return ""
+
+
+def run_limits(build: EngineBuild, memory: Mapping[int, NDArray[np.uint8]]) -> str:
+    """Every queue at a limit, memory with and without gaps; what differs, empty if nothing."""
+    modeled, _ = build.sessions({})
+    text = range(modeled.memory.layout.dram_base, modeled.memory.first_writable)
+    for limit in limits(build.machine, text):
+        for gaps in (0.0, 0.5):
+            found: Counter[Status] = Counter()
+            if differs := run_queue(build, memory, [limit.commands], gaps=gaps, found=found):
+                return f"{limit.name}: {differs}"
+            if list(found) != [limit.status]:
+                return f"{limit.name}: {list(found)} is not {limit.status!r}"
     return ""
 
 
