@@ -17,7 +17,7 @@ from potluck.campaign.cells import Cell, cells, model_of, rates_of
 from potluck.campaign.forced import Forced
 from potluck.campaign.outcomes import Judge
 from potluck.campaign.spec import FaultList, Mission, Modes, Spec
-from potluck.inject.compute import ComputeArm
+from potluck.inject.compute import ChipSite, ComputeArm, HartArm, PeArm
 from potluck.inject.decode import Array
 from potluck.inject.modules import ModulesArm
 from potluck.inject.target import Target, load_target, samples_of
@@ -189,12 +189,7 @@ class Bench:
             model = self._models[label]
             policy = spec.protection.policy
             if cell.source.site is not None:
-                if spec.network.engine != "sim" or self.target(cell.scheme).runs is None:
-                    raise CampaignError(
-                        "flips in registers need a program whose runs on the machine can be kept",
-                        key="network.engine", hint='engine = "sim", no Linux process, accelerator or host nodes',
-                    )  # fmt: skip
-                self._arms[cell.index] = ComputeArm(self.target(cell.scheme), cell.source.site, spec.seed)
+                self._arms[cell.index] = self._chip(cell, cell.source.site)
             elif spec.network.site == "dram":
                 self._arms[cell.index] = DramArm(
                     self.target(cell.scheme), cell.stack, model, spec.seed, policy, self._draws
@@ -205,6 +200,30 @@ class Bench:
                     network, inputs, labels, spec.network.stored, cell.stack, model, spec.seed, self.mapping, policy
                 )  # fmt: skip
         return self._arms[cell.index]
+
+    def _chip(self, cell: Cell, site: ChipSite) -> ComputeArm:
+        """A network that is struck on the chip.
+
+        Raises:
+            CampaignError: its machine has no such site, or its runs do not go by there.
+        """
+        sim, seed = self.spec.network.engine == "sim", self.spec.seed
+        if site == "pe":
+            pot = self.machine.pot
+            if not sim or pot is None or pot.engine is None:
+                raise CampaignError("flips in PEs need a machine with a PoT accelerator", key="network.machine",
+                                    hint='machine = "spatz-mx-pot", engine = "sim"')  # fmt: skip
+            made = PeArm(self.target(cell.scheme), site, seed)
+            if not made.products:
+                raise CampaignError(f"no product of {cell.scheme} is computed by PEs", key="network.schemes",
+                                    hint="Take int8 or a pot scheme")  # fmt: skip
+            return made
+        if not sim or self.target(cell.scheme).runs is None:
+            raise CampaignError(
+                "flips in registers need a program whose runs on the machine can be kept",
+                key="network.engine", hint='engine = "sim", no Linux process, accelerator or host nodes',
+            )  # fmt: skip
+        return HartArm(self.target(cell.scheme), site, seed)
 
     def _graph(self, cell: Cell) -> tuple[onnx.ModelProto, dict[str, Array], Array | None]:
         if self.spec.network.contents != ["constants"]:

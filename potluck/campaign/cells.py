@@ -7,9 +7,8 @@ from pathlib import Path
 
 from potluck.campaign import spec as keys
 from potluck.campaign.forced import Forced
-from potluck.inject.compute import Registers
+from potluck.inject.compute import ChipSite, Registers
 from potluck.isa.errors import CampaignError, DataError
-from potluck.sim.checkpoints.upset import Site
 from potluck.sim.dram.mapping import Mapping as DramMapping
 from potluck.sim.faults.conditioned import Flips, OneFault
 from potluck.sim.faults.files import read_faults
@@ -37,7 +36,7 @@ class Source:
     keys: keys.AnyFaults
     rate: float = 0.0
     mode: tuple[str, bool] | None = None
-    site: Site | None = None
+    site: ChipSite | None = None
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from potluck.campaign.explain import explain
+from potluck.inject.compute import ChipSite
 from potluck.isa.errors import CampaignError
-from potluck.sim.checkpoints.upset import Site
 from potluck.sim.ecc.stack import Policy
 from potluck.sim.faults.parts import Content
 
@@ -138,15 +138,16 @@ class Mission(_Faults):
 
 
 class Registers(_Faults):
-    """One bit of a hart's registers flips once in each run, before an instruction drawn at random.
+    """One bit on the chip flips once in each run, before an instruction (a product of a PE) drawn at random.
 
     ``sites``, each a fault model of its own: ``vector`` (v0 to v31), ``float`` (f0 to f31), ``accumulator`` (the
-    elements that the next multiply-accumulate adds to), ``scale`` (the scales of the next VMXDOTP). They are on the
-    chip: the stacks of DRAM do not concern them, so they run under the first one only. Needs ``engine = "sim"``.
+    elements that the next multiply-accumulate adds to), ``scale`` (the scales of the next VMXDOTP); ``pe``, the
+    accumulators of the PoT accelerator's PEs, where the machine has one. Stacks of DRAM do not concern them, so they
+    run under the first one only. Needs ``engine = "sim"``.
     """
 
     kind: Literal["registers"]
-    sites: Annotated[list[Site], BeforeValidator(_listed), Field(min_length=1)] = [
+    sites: Annotated[list[ChipSite], BeforeValidator(_listed), Field(min_length=1)] = [
         "vector",
         "accumulator",
         "scale",

@@ -36,6 +36,7 @@ from potluck.isa.pot_stream import Status
 from potluck.sim.dma import Dma, End, Transfer, end_in
 from potluck.sim.memory import Memory
 from potluck.sim.pot.schedule import Engine, Schedule, Work
+from potluck.sim.pot.upset import PeStruck, PeUpset, products, strike
 from potluck.sim.pot.windows import Weights, outputs, sums
 
 NOWHERE = End(0, 0, None, None)
@@ -91,6 +92,9 @@ class Accelerator:
         status: OK, or why a command was refused; later ones are discarded until reset.
         refused: its number behind its doorbell.
         use: what was computed, by pc of the doorbell.
+        upset: a bit of a PE's accumulator that is to flip.
+        struck: the flip, once it has happened.
+        products: that PEs have added so far.
     """
 
     machine: Machine
@@ -103,9 +107,13 @@ class Accelerator:
     refused: int = 0
     queue: int = 0
     use: dict[int, Use] = field(default_factory=dict)
+    upset: PeUpset | None = None
+    struck: PeStruck | None = None
+    products: int = 0
     _inputs: list[_Slot] = field(default_factory=list)
     _weights: list[_Slot] = field(default_factory=list)
     _outputs: list[_Slot] = field(default_factory=list)
+    _pc: int = 0
     _kept: NDArray[np.int64] | None = None
     _recent: list[Work | None] = field(default_factory=lambda: [None] * len(Engine))
     _fence: list[Work] = field(default_factory=list)
@@ -174,6 +182,7 @@ class Accelerator:
             self.status, self.refused = Status.BAD_ADDRESS, 0
             return
         _, data, at = found
+        self._pc = pc
         words = data[at : at + count * COMMAND_BYTES].copy().view(np.uint32).reshape(count, -1)
         arrives = self._quiet(now)
         for index, row in enumerate(words):
@@ -273,6 +282,7 @@ class Accelerator:
         if not command["first"] and (self._kept is None or self._kept.shape != (command.pixels, filters)):
             raise _Refused(Status.NOT_LOADED)
         acc = sums(command, inputs.data, held)
+        self._strike(command, inputs.data, held, acc)
         if not command["first"]:
             assert self._kept is not None
             acc += self._kept
@@ -287,6 +297,17 @@ class Accelerator:
         work.waits = [other for other in waits if other]
         inputs.reader = weights.reader = work
         return work
+
+    def _strike(
+        self, command: Decoded, inputs: NDArray[np.uint8], held: Weights, acc: NDArray[np.int64]
+    ) -> None:  # fmt: skip
+        """Let the flip happen, if it comes before one of the products that give these sums."""
+        upset, first = self.upset, self.products
+        self.products += products(command)
+        if upset is not None and first <= upset.product < self.products:
+            place = upset.product - first
+            found = self.struck = strike(command, inputs, held, self.pot.units, place, upset.bit, self._pc)
+            acc[found.pixel, found.filter] += found.error
 
     def _store(self, command: Decoded) -> Work:
         slot, size, rows = self._outputs[command["slot"]], command["row_bytes"], command["rows"]
@@ -313,12 +334,8 @@ class Accelerator:
 
     def _count(self, command: Decoded, cycles: int, pc: int) -> None:
         outputs = command.pixels * command["filters"]
-        products, lines = (
-            outputs * command.depth * command["planes"],
-            command.weight_blocks * command.weight_lines,
-        )
-        lines *= -(-command.pixels // ROWS)
-        use = Use(products, lines, outputs if command["final"] else 0, cycles)
+        lines = command.weight_blocks * command.weight_lines * -(-command.pixels // ROWS)
+        use = Use(products(command), lines, outputs if command["final"] else 0, cycles)
         self.use[pc] = Use(*map(sum, zip(self.use.get(pc, Use()), use, strict=True)))
 
 

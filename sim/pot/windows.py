@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.pot_array import CODE_SETS, Requantizer
-from potluck.isa.pot_command import Decoded, unpack_weights
+from potluck.isa.pot_command import Decoded, rounds_of, unpack_weights
 from potluck.sim.cache import configure_numba
 
 configure_numba()
@@ -73,13 +73,18 @@ class Weights:
 
     def __init__(self, data: NDArray[np.uint8], blocks: int, lines: int, units: int, bits: int) -> None:
         self.blocks, self.lines = blocks, lines
-        self._codes, self.parameters = unpack_weights(data, blocks, lines, units, bits)
+        whole = rounds_of(blocks, units) * units  # what the last round's other units have, too
+        self._codes, self.parameters = unpack_weights(data, whole, lines, units, bits)
+
+    def levels(self, command: Decoded) -> NDArray[np.int64]:
+        """What each code stands for, [blocks, lines, 4, 4], of whole rounds."""
+        kind = CODE_SETS[command["code_set"]]
+        return kind.weights(self._codes if kind.pot else self._codes.view(np.int8)).astype(np.int64)
 
     def values(self, command: Decoded) -> NDArray[np.int64]:
         """Sums over planes: [filters, depth filled up to lines], or [channels, taps] if depthwise."""
-        kind, planes, blocks = CODE_SETS[command["code_set"]], command["planes"], command.weight_blocks
-        codes = self._codes[:blocks]
-        levels = kind.weights(codes if kind.pot else codes.view(np.int8)).astype(np.int64)
+        planes, blocks = command["planes"], command.weight_blocks
+        levels = self.levels(command)[:blocks]
         if command["depthwise"]:  # what lies in filters beyond the planes does not count
             held = levels.reshape(blocks, command.depth, -1, 4)[:, :, :planes].sum(axis=2)
             return np.ascontiguousarray(held.transpose(0, 2, 1).reshape(4 * blocks, -1))
