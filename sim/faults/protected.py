@@ -23,7 +23,7 @@ from potluck.sim.faults.faultset import FaultSet, Sort, keys_of, touch, union
 from potluck.sim.faults.parts import Part
 from potluck.sim.faults.placement import Placement, place
 from potluck.sim.faults.range_table import Lookup
-from potluck.sim.faults.recipes import Applied, Recipe
+from potluck.sim.faults.recipes import Applied, Recipe, told
 from potluck.sim.faults.region import Region, region_of
 
 
@@ -201,19 +201,19 @@ class Protected:
                 strike(fresh, applied.stack, rows[which], left), link_of(applied.stack, rows[which], left)
             )
 
-        if applied.oracle is not None:
-            arrived = link(struck.data, struck.checks)[0] if link is not None else struck.data
-            decoded = applied.oracle.read(arrived, clean)
-            data, status = decoded.data, decoded.status
-        else:
-            result = stack.read(struck, policy, second if policy == "retry" else None, link)
-            data, status = result.data, result.status
-            if result.failed.any():
-                sector = part.first + int(rows[np.flatnonzero(result.failed)[0]])
-                raise Uncorrectable(
-                    f"{int(result.failed.sum())} uncorrectable sectors, the first at offset {sector * SECTOR:#x}",
-                    tensor=part.name, hint="Policy fail stops here; choose pass, null or retry",
-                )  # fmt: skip
+        if applied.oracle and policy == "retry":
+            raise DataError("policy retry reads some blocks again, of which an oracle knows nothing",
+                            hint="Choose another policy, or the real decoder")  # fmt: skip
+        if applied.oracle:
+            stack = told(stack, clean)
+        result = stack.read(struck, policy, second if policy == "retry" else None, link)
+        data, status = result.data, result.status
+        if result.failed.any():
+            sector = part.first + int(rows[np.flatnonzero(result.failed)[0]])
+            raise Uncorrectable(
+                f"{int(result.failed.sum())} uncorrectable sectors, the first at offset {sector * SECTOR:#x}",
+                tensor=part.name, hint="Policy fail stops here; choose pass, null or retry",
+            )  # fmt: skip
         seen = Decoded(data, status)
         return BlockReads(number, rows, data, status.max(axis=1), data_state(applied, clean, data),
                           classify(applied, clean, seen))  # fmt: skip

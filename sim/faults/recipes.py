@@ -3,8 +3,9 @@
     [ondie+]SYSTEM[+FILTER...]
 
 ``ondie`` is the code inside the kind's devices. SYSTEM is a code of `registry`, ``crc`` (HBM3's CRC-16), ``rg``,
-``rgf`` (ours: bins that expect faults) or ``rgx`` with ``-dsc`` or ``-ssc``, or nothing. Filters are ``clamp`` and
-``ranger``. MX scales get ``scale_rs34`` where elements get RangeGuard and ``scale_clamp`` where they get a clamp;
+``rgf`` (ours: bins that expect faults) or ``rgx`` with ``-dsc`` or ``-ssc``, or nothing. ``rg`` and ``rgf`` with
+``-oracle`` behind have the artifact's decoder, which knows the clean data, instead of a real one. Filters are ``clamp``
+and ``ranger``. MX scales get ``scale_rs34`` where elements get RangeGuard and ``scale_clamp`` where they get a clamp;
 what has no ranges (integer constants, level tables) gets Hsiao's code of the same 16 bits where values get
 RangeGuard, and no filter.
 """
@@ -12,7 +13,7 @@ RangeGuard, and no filter.
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,7 @@ GUARDS: dict[str, tuple[Scheme, Objective]] = {
     "rgx": ("dsc", "tails"), "rgx-dsc": ("dsc", "tails"), "rgx-ssc": ("ssc", "tails"),
 }  # fmt: skip
 """Scheme, and how a tensor's ranges follow from its values; RG-X (``tails``) takes violations as erasures."""
+ORACLE = "-oracle"
 FILTERS = ("clamp", "ranger")
 NAMED = {
     "ondie+CRC": "ondie+crc",
@@ -75,17 +77,44 @@ class Unused:
 
 @dataclass(frozen=True, eq=False)
 class Oracle:
-    """`compat_artifact`: RangeGuard's decoder that knows the clean data; its check bits are never faulty.
+    """RangeGuard's decoder that knows the clean data and does not look at check bits, as in the artifact.
 
     Attributes:
         guard: whose oracle it is.
+        clean: (rows, 4), of the blocks that it decodes.
     """
 
     guard: RangeGuard
+    clean: Words
+    data_bits: int = BLOCK_BITS
 
-    def read(self, data: Words, clean: Words) -> Decoded:
-        """What the artifact reads."""
-        return self.guard.decode_oracle(data, clean)
+    @property
+    def name(self) -> str:
+        """With the scheme."""
+        return f"{self.guard.name}_oracle"
+
+    @property
+    def check_bits(self) -> int:
+        """As many as the real one stores."""
+        return self.guard.check_bits
+
+    def encode(self, data: Words) -> Encoded:
+        """See `Protection.encode`."""
+        return self.guard.encode(data)
+
+    def decode(self, data: Words, checks: Words) -> Decoded:
+        """See `Protection.decode`."""
+        return self.guard.decode_oracle(data, self.clean)
+
+    def bounded(self, clean: Words, read: Words) -> NDArray[np.bool_]:
+        """See `Protection.bounded`."""
+        return self.guard.bounded(clean, read)
+
+
+def told(stack: Stack, clean: Words) -> Stack:
+    """A stack with RangeGuard whose decoder knows what blocks held."""
+    assert isinstance(stack.system, RangeGuard)
+    return replace(stack, system=Oracle(stack.system, clean))
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,13 +123,13 @@ class Applied:
 
     Attributes:
         stack: that reads and writes its sectors.
-        oracle: instead of the stack's decoding, for `compat_artifact`.
+        oracle: whether it reads as `told` what is true.
         table: of RangeGuard, None without.
         note: what differs from the recipe's name, empty if nothing does.
     """
 
     stack: Stack
-    oracle: Oracle | None = None
+    oracle: bool = False
     table: RangeTable | None = None
     note: str = ""
 
@@ -121,7 +150,8 @@ class Recipe:
         on_die: whether the device's own code is there.
         system: name of the system code, a key of `GUARDS`, or ``none``.
         filters: names, in order.
-        compat_artifact: see `Oracle`.
+        compat_artifact: with the artifact's ranges and check bits that never fail, and no code where it has none.
+        oracle: whether RangeGuard's decoder knows the clean data, see `Oracle`.
     """
 
     name: str
@@ -129,6 +159,7 @@ class Recipe:
     system: str
     filters: tuple[str, ...]
     compat_artifact: bool = False
+    oracle: bool = False
 
     def check(self, kind: Kind) -> None:
         """Whether the kind of DRAM has what it takes.
@@ -169,8 +200,7 @@ class Recipe:
         else:
             inner = on_die_sec_over(BLOCK_BITS + system.check_bits)
             stack = Stack(system, inner, on_die_reports=False, filters=filters)
-        oracle = Oracle(system) if self.compat_artifact and isinstance(system, RangeGuard) else None
-        return Applied(stack, oracle, table, note)
+        return Applied(stack, self.oracle and isinstance(system, RangeGuard), table, note)
 
     def _system(self, part: Part) -> tuple[Protection, RangeTable | None, str]:
         if self.compat_artifact:
@@ -221,8 +251,8 @@ def recipe(text: str) -> Recipe:
     text = text.strip()
     lookup = {name.lower(): value for name, value in NAMED.items()}
     written = lookup.get(text.lower(), text.lower())
-    if written in ("artifact", "rg-artifact"):
-        return Recipe(text, False, "rg-dsc", (), True)
+    if written in ("artifact", "rg-artifact", "artifact-real"):
+        return Recipe(text, False, "rg-dsc", (), True, written != "artifact-real")
     layers = written.split("+")
     on_die = layers[0] == "ondie"
     rest = layers[1:] if on_die else layers
@@ -230,6 +260,8 @@ def recipe(text: str) -> Recipe:
     if rest and rest[0] not in FILTERS:
         system = ALIASES.get(rest[0], rest[0])
         rest = [ALIASES.get(layer, layer) for layer in rest[1:]]
+    oracle = system.endswith(ORACLE) and GUARDS.get(system.removesuffix(ORACLE), ("", "tails"))[1] != "tails"
+    system = system.removesuffix(ORACLE) if oracle else system
     known = [*CODES, *GUARDS, *ALIASES, *FILTERS, "ondie"]
     for layer in (system, *rest):
         if layer not in (*CODES, *GUARDS, *FILTERS):
@@ -242,4 +274,4 @@ def recipe(text: str) -> Recipe:
                 f"stack {text!r}: {layer!r} cannot come after {system!r}",
                 hint="One system code, then filters: [ondie+]SYSTEM[+FILTER...]",
             )
-    return Recipe(text, on_die, system, tuple(rest))
+    return Recipe(text, on_die, system, tuple(rest), oracle=oracle)
