@@ -7,9 +7,11 @@ from integer_chain import agree, samples
 from networks import network, residual
 from running import by_schedule, feeds, same_bits
 
+from potluck.compiler import build as build_module
 from potluck.compiler.beside import conflicts, points
 from potluck.compiler.build import build, prepare
 from potluck.compiler.compile import generate
+from potluck.compiler.lowering.neighbours import BANDS
 from potluck.isa.errors import ProgramError
 from potluck.isa.machine import load_machine
 from potluck.sim.cluster import Cluster
@@ -120,6 +122,24 @@ def test_nothing_under_way_touches_what_transfers_touch(schedule):
                 groups = schedule.ops[batch.layer].offload.groups
                 flying = [groups[at] for at in batch.groups]
     assert not flying
+
+
+def test_the_longest_layer_of_a_row_is_the_last_one(schedule):
+    """The shortcut comes before the two convolutions that do not need it; layers beside the sum are cut into bands."""
+    layers = [op for op in schedule.ops if op.offload]
+    assert [op.macs for op in layers[1:4]] == sorted(op.macs for op in layers[1:4])
+    (total,) = (index for index, op in enumerate(schedule.ops) if op.op == "Add")
+    groups = schedule.ops[total - 1].offload.groups
+    written = [group.written for group in groups]
+    assert len(groups) >= BANDS and written == sorted(set(written))
+
+
+def test_memory_that_is_used_again_at_once_is_waited_for(bottleneck, schedule, monkeypatch):
+    """Where the planner puts a layer's outputs on what the array still reads, tiles wait."""
+    monkeypatch.setattr(build_module, "live_longer", lambda plans: None)
+    tight = agree(bottleneck, POT, outputs=False)
+    assert tight.end < schedule.end
+    assert same_bits(by_schedule(tight, feeds(tight), late=True), by_schedule(schedule, feeds(schedule)))
 
 
 def cycles(schedule):
