@@ -244,40 +244,50 @@ class Planner:
             for filters, (rows, columns) in product(parts, places):
                 yield Tile(rows, columns, filters)
 
-    def estimate(self, tiling: Tiling) -> float:
-        """Cycles, taking all tiles for as large as the largest."""
+    def _loads(self, tiling: Tiling) -> tuple[int, int]:
+        """How often inputs and weights of a tile are loaded."""
+        places = -(-self.conv.out_height // tiling.rows) * -(-self.conv.out_width // tiling.columns)
+        groups = -(-self.conv.filters // tiling.filters)
+        parts, tiles = -(-self._depth(tiling) // tiling.channels), places * groups
+        if parts > 1:
+            return tiles * parts, tiles * parts
+        kept = groups if groups <= 2 else tiles  # weights that stay while places change
+        if self.conv.depthwise:
+            return tiles, kept if tiling.pixels_outside else groups
+        return (places, kept) if tiling.pixels_outside else (places if places <= 2 else tiles, groups)
+
+    def _sizes(self, tiling: Tiling) -> tuple[int, int]:
+        """Bytes of the inputs and of the weights of the first tile."""
+        rows, columns, _, _ = self.window(self._first(tiling))
+        blocks, lines = -(-tiling.filters // 4), self.lines(tiling.channels)
+        weights = weight_bytes(blocks, lines, self.pot.units, self.pot.weight_bits)
+        return rows.size * columns.size * tiling.channels, weights
+
+    def _first(self, tiling: Tiling) -> Tile:
         c = self.conv
-        first = Tile(
-            Span(0, min(tiling.rows, c.out_height)),
-            Span(0, min(tiling.columns, c.out_width)),
-            Span(0, tiling.filters),
-        )
+        rows, columns = min(tiling.rows, c.out_height), min(tiling.columns, c.out_width)
+        return Tile(Span(0, rows), Span(0, columns), Span(0, tiling.filters))
+
+    def loaded(self, tiling: Tiling) -> int:
+        """Bytes of inputs and weights that are loaded, taking all tiles for as large as the first."""
+        return sum(n * size for n, size in zip(self._loads(tiling), self._sizes(tiling), strict=True))
+
+    def estimate(self, tiling: Tiling) -> float:
+        """Cycles, taking all tiles for as large as the first."""
+        c, first = self.conv, self._first(tiling)
         command, _, _ = decode(self.compute(first, tiling.channels, first=1, final=1))
         assert command is not None
-        rows, columns, _, _ = self.window(first)
         parts = -(-self._depth(tiling) // tiling.channels)
-        places = -(-c.out_height // tiling.rows) * -(-c.out_width // tiling.columns)
-        groups = -(-c.filters // tiling.filters)
-        blocks = -(-tiling.filters // 4)
-        inputs = rows.size * columns.size * tiling.channels / self.bus_bytes
-        lines = self.lines(tiling.channels)
-        weights = weight_bytes(blocks, lines, self.pot.units, self.pot.weight_bits) / self.bus_bytes
-        if parts > 1:
-            input_loads = weight_loads = places * groups * parts
-        elif c.depthwise:
-            input_loads, weight_loads = (
-                places * groups,
-                groups if not tiling.pixels_outside or groups <= 2 else places * groups,
-            )
-        elif tiling.pixels_outside:
-            input_loads, weight_loads = places, groups if groups <= 2 else places * groups
-        else:
-            weight_loads, input_loads = groups, places if places <= 2 else places * groups
-        tiles = places * groups
+        tiles = (
+            -(-c.out_height // tiling.rows)
+            * -(-c.out_width // tiling.columns)
+            * -(-c.filters // tiling.filters)
+        )
+        inputs, weights = (size / self.bus_bytes for size in self._sizes(tiling))
         work = float(compute_cycles(command, self.pot, self.engine) * tiles * parts)
         store = first.rows.size * first.columns.size * tiling.filters * c.out_bytes / self.bus_bytes
-        loads = input_loads * inputs + weight_loads * weights
-        steady = max(work, loads + 4 * (input_loads + weight_loads), store * tiles)
+        loads = self.loaded(tiling) / self.bus_bytes
+        steady = max(work, loads + 4 * sum(self._loads(tiling)), store * tiles)
         ends = 3 * LATENCY  # of the commands, the first loads and the last store
         return ends + inputs + weights + store + steady + tiles * 2
 
@@ -286,17 +296,28 @@ class Planner:
         one_by_one = tiling.pixels_outside or tiling.filters >= self.conv.filters
         return -(-self.conv.out_height // tiling.rows) if one_by_one else 1
 
-    def best(self, bands: int = 1) -> Tiling:
+    def best(self) -> Tiling:
         """The tiling of the smallest estimate.
-
-        Args:
-            bands: of rows at least, one done after the other.
 
         Raises:
             DataError: None fits.
         """
-        tilings = (tiling for tiling in self.tilings() if bands == 1 or self._bands(tiling) >= bands)
-        found = min(tilings, key=self.estimate, default=None)
+        found = min(self.tilings(), key=self.estimate, default=None)
         if found is None:
             raise DataError("the layer does not fit into the PoT accelerator's buffers in any tiling")
         return found
+
+    def in_bands(self, tiling: Tiling, bands: int, more: float) -> Tiling | None:
+        """A layer cut into bands of rows, one done after the other, in the shortest time.
+
+        Args:
+            tiling: how it is cut otherwise.
+            bands: at least.
+            more: how many times as many bytes as otherwise may be loaded.
+
+        Returns:
+            None if it has too few rows, or would load more.
+        """
+        most = more * self.loaded(tiling)
+        found = (item for item in self.tilings() if self._bands(item) >= bands and self.loaded(item) <= most)
+        return min(found, key=self.estimate, default=None)

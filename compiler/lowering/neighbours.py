@@ -10,11 +10,12 @@ from dataclasses import replace
 
 from potluck.compiler.lowering.base import LayerPlan
 from potluck.compiler.lowering.pot import PotPlan
-from potluck.isa.errors import DataError
 from potluck.kernels.pot_tiling import Planner
 
 BANDS = 4
 """Bands of rows that a layer is cut into at least, beside the cores."""
+MORE = 1.3
+"""Times as many bytes as without bands may be loaded: weights that come again for each band cost energy."""
 
 
 def neighbourly(plans: Sequence[LayerPlan]) -> list[LayerPlan]:
@@ -79,9 +80,8 @@ def _banded(plan: PotPlan, around: Sequence[LayerPlan]) -> PotPlan:
     if not elements:
         return plan
     planner = Planner.of(plan.conv, plan.target.machine)
-    try:
-        tiling = planner.best(BANDS)
-    except DataError:  # too few rows
+    tiling = planner.in_bands(plan.tiling, BANDS, MORE)
+    if tiling is None:
         return plan
     least = planner.estimate(plan.tiling)
     hidden = min(elements, least * (1 - 1 / BANDS))
