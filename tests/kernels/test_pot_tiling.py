@@ -51,9 +51,10 @@ def loaded(layer: PotLayer) -> int:
 @pytest.mark.parametrize("machine", [MACHINE, SMALL], ids=["whole", "small"])
 @pytest.mark.parametrize("name", LAYERS)
 def test_what_is_loaded(name: str, machine: object) -> None:
-    """The planner's bytes are those of the commands: exactly, but for smaller last tiles, where windows do not
-    overlap and the depth is whole; within a factor of two else, as slots may keep a part of the depth and the first tile lies at
-    the border.
+    """The planner's bytes are those of the commands.
+
+    Exactly, but for smaller last tiles, where windows do not overlap and the depth is whole; within a factor of two
+    else, as slots may keep a part of the depth and the first tile lies at the border.
     """
     conv = LAYERS[name]
     planner = Planner.of(conv, machine)
