@@ -288,6 +288,8 @@ def describe(ops: Sequence[LoweredOp], tiles: int = 2) -> str:
         lines.append(f"  kernel {op.kernel}")
         lines.append(f"  for {', '.join(map(str, op.loops)) or 'once'}: {len(op.tiles)} tiles")
         lines += [f"  {operand}" for operand in op.operands]
+        if op.waits_first is not None:
+            lines.append(f"  await {ops[op.waits_first].name}")
         lines += [f"  setup {transfer}" for transfer in op.setup]
         for tile in op.tiles[:tiles]:
             lines.append(f"  tile {tile.name}")
@@ -302,4 +304,6 @@ def describe(ops: Sequence[LoweredOp], tiles: int = 2) -> str:
         if len(op.tiles) > tiles:
             lines.append(f"  ... {len(op.tiles) - tiles} more tiles")
         lines += [f"  ahead {transfer}" for transfer in op.ahead]
+        if op.waits_last is not None:
+            lines.append(f"  await {ops[op.waits_last].name}")
     return "\n".join(lines) + "\n"

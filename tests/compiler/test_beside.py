@@ -12,6 +12,7 @@ from potluck.compiler.beside import conflicts, points
 from potluck.compiler.build import build, prepare
 from potluck.compiler.compile import generate
 from potluck.compiler.lowering.neighbours import BANDS
+from potluck.compiler.schedule import describe
 from potluck.isa.errors import ProgramError
 from potluck.isa.machine import load_machine
 from potluck.sim.cluster import Cluster
@@ -60,6 +61,13 @@ def test_batches_begin_beside_layers_of_the_cores(schedule):
         for batch in op.batches if op.kernel else ():
             (before if batch.layer < index else behind).add(batch.layer)
     assert before and behind
+
+
+def test_the_printed_schedule_says_what_begins_and_what_is_awaited(schedule):
+    text = describe(schedule.ops, tiles=100)
+    batches = sum(len(op.batches) for op in schedule.ops)
+    assert text.count("    start ") == batches > 0
+    assert text.count("  await ") == len(waits(schedule)) > 0
 
 
 def waits(schedule):
