@@ -134,7 +134,7 @@ def _network(report: Report, network: Network) -> None:
     waiting = api.simulate(generate(alone), _one(samples, 0), "timed", machine)
     saved = 100 * (1 - ours.result.cycles / waiting.cycles)
     report(f"{network.name}: cores beside the array save", saved, "%",
-           f"{waiting.cycles:,} cycles if they wait for each of its layers")  # fmt: skip
+           f"{waiting.cycles:,} cycles and {1e6 * waiting.energy_joules:,.0f} µJ if they wait for each of its layers")  # fmt: skip
     _beside_v12(report, network.name, ours.result, (alone, waiting), cores)
 
 
