@@ -133,8 +133,13 @@ def _network(report: Report, network: Network) -> None:
     alone = build(judgements[ARRAY.scheme][0], machine := load_machine(ARRAY.machine), together=False)
     waiting = api.simulate(generate(alone), _one(samples, 0), "timed", machine)
     saved = 100 * (1 - ours.result.cycles / waiting.cycles)
-    report(f"{network.name}: cores beside the array save", saved, "%",
-           f"{waiting.cycles:,} cycles and {1e6 * waiting.energy_joules:,.0f} µJ if they wait for each of its layers")  # fmt: skip
+    costs = f"{waiting.cycles:,} cycles and {1e6 * waiting.energy_joules:,.0f} µJ"
+    report(
+        f"{network.name}: cores beside the array save",
+        saved,
+        "%",
+        f"{costs} if they wait for each of its layers",
+    )
     _beside_v12(report, network.name, ours.result, (alone, waiting), cores)
 
 
