@@ -8,6 +8,7 @@ and t's arguments.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,12 +25,15 @@ START, AWAIT = 16, 24
 """Lowest bits of which layer is started and which is awaited: 1 for the first of `LoweredOp.partners`; 0: none."""
 
 
-def started(op: LoweredOp, tile: Tile) -> int:
+def started(tile: Tile, number: Mapping[int, int]) -> int:
     """The second word: the number of commands, and at `START` and `AWAIT` whose they are and what is awaited first.
 
     The lowest bit says which buffer the commands are in.
+
+    Args:
+        tile: Of a layer.
+        number: Places of the layer's `LoweredOp.partners`, from 1.
     """
-    number = {layer: place for place, layer in enumerate(op.partners, 1)}
     word = 0 if tile.waits is None else number[tile.waits] << AWAIT
     if tile.batch:
         word |= number[tile.batch.layer] << START | tile.batch.count << 1 | tile.batch.second
@@ -85,10 +89,11 @@ class Records:
         """All records, one after the other."""
         size = self.bytes
         words = np.zeros((len(self.op.tiles), size // 4), np.int64)
+        number = {layer: place for place, layer in enumerate(self.op.partners, 1)}
         for index, tile in enumerate(self.op.tiles):
             transfers = self.op.beside(index)
             words[index, 0] = len(transfers)
-            words[index, 1] = started(self.op, tile)
+            words[index, 1] = started(tile, number)
             flat = [
                 word
                 for t in transfers
