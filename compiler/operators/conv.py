@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
 
 from potluck.compiler.graph import DOMAIN, integer, ints, label, shape_of, title
+from potluck.compiler.lowering.base import Tensor
 from potluck.compiler.lowering.conv import ConvPlan
+from potluck.compiler.lowering.conv_parts import conv_plans
 from potluck.compiler.lowering.depthwise import DepthwisePlan
 from potluck.compiler.mx_nodes import decodable, operands_reason, quantizer
 from potluck.compiler.operators.base import images, operator
@@ -46,18 +49,28 @@ def _plan(selector: Selector, node: ir.Node) -> None:
     decode = integer(node, "group", 1) == 1 and decodable(node, 1) and not selector.target.flat
     weights = as_blocks(weights_of(node.inputs[1], x.mx, decode))
     bias, bias_name = bias_of(node, y.shape[1])
-    name = node.inputs[1].name if node.inputs[1] is not None else None
-    geometry = geometry_of(node, x.shape, y.shape)
-    common = (label(node), title(node), x, y, geometry)
+    weights_name = (node.inputs[1].name if node.inputs[1] is not None else None) or ""
     if integer(node, "group", 1) > 1:
         assert isinstance(weights, np.ndarray)
         selector.plans.append(
-            DepthwisePlan(*common, weights, name or "", bias, bias_name, bounds_of(node), selector.target)
-        )
+            DepthwisePlan(
+                label(node), title(node), x, y, geometry_of(node, x.shape, y.shape), weights, weights_name, bias,
+                bias_name, bounds_of(node), selector.target,
+            )
+        )  # fmt: skip
         return
-    selector.plans.append(
-        ConvPlan(
-            label(node), title(node), x, y, x.shape[0], geometry, weights, name or "", bias, bias_name,
-            bounds_of(node), selector.target,
-        )
-    )  # fmt: skip
+
+    def make(name: str, x: Tensor, y: Tensor, *rest: Any) -> ConvPlan:
+        weights, bias, bounds = rest
+        geometry = geometry_of(node, x.shape, y.shape)
+        return ConvPlan(
+            name, title(node), x, y, x.shape[0], geometry, weights, weights_name, bias, bias_name, bounds,
+            selector.target,
+        )  # fmt: skip
+
+    name, bounds = label(node), bounds_of(node)
+    if x.mx is None and isinstance(weights, np.ndarray) and not selector.target.flat:
+        fresh = partial(selector.fresh, channels_last=True)
+        selector.plans += conv_plans(make, fresh, name, x, y, weights, bias, bounds)
+    else:
+        selector.plans.append(make(name, x, y, weights, bias, bounds))

@@ -209,6 +209,24 @@ def test_a_vector_times_a_large_matrix_is_split_along_k(k, n, scheme):
     assert len(schedule.ops[-1].tiles) > 1 or k < 1000
 
 
+@pytest.mark.parametrize(
+    ("shape", "out", "kernel", "strides"),
+    [
+        ((1, 512, 14, 14), 40, (3, 3), (2, 2)),  # ResNet-50: a row of outputs needs three fifths of L1
+        ((2, 604, 6, 5), 24, (3, 3), (1, 1)),  # parts of 304 and 300 channels, two images
+        ((1, 1100, 9, 9), 17, (5, 5), (1, 1)),  # parts of no multiple of 8 at the end
+    ],
+)
+@pytest.mark.parametrize("relu", [False, True])
+def test_deep_convolutions_become_sums(shape, out, kernel, strides, relu):
+    side = kernel[0] // 2
+    schedule = check(conv(shape, out, kernel, strides, (side,) * 4, relu=relu), rtol=1e-4, atol=1e-3)
+    parts = [op for op in schedule.ops if ".part" in op.name]
+    assert sum(op.op == "Add" for op in parts) == sum(op.op == "Slice" for op in parts) - 1 > 0
+    macs = np.prod(kernel) * shape[1] * np.prod(schedule.outputs[0].shape)
+    assert sum(op.macs for op in schedule.ops) == macs
+
+
 def test_several_rows_times_a_large_matrix():
     source = network("g (float[3, 6000] x) => (float[3, 40] y) { y = MatMul (x, w) }", w=(6000, 40))
     check(source, atol=1e-4)  # the reference adds 6,000 products in an order that the host's BLAS chooses
