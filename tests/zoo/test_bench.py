@@ -8,7 +8,7 @@ from potluck.zoo import packages, registry
 
 
 def test_everything_runs_unless_something_is_chosen():
-    assert [network.name for network, _ in networks.chosen("")] == list(registry.PLACES)
+    assert [network.name for network, _ in networks.chosen("")] == [*registry.PLACES, *registry.LIGHT]
     ((first, schemes), (second, others)) = networks.chosen("resnet8:int8+mxfp8,mnist-cnn")
     assert (first.name, schemes, second.name, others) == (
         "resnet8", ("int8", "mxfp8"), "mnist-cnn", second.schemes,
