@@ -13,16 +13,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from potluck import api
-from potluck.compiler.schemes import calibrated
-from potluck.evaluation.network import PLAIN
 from potluck.evaluation.samples import Samples
 from potluck.isa.errors import ToolError
 from potluck.isa.machine import Machine, load_machine
 from potluck.zoo import registry
-from potluck.zoo.generation import Decoder, generate
+from potluck.zoo.generation import Decoder, compiled, generate
 from potluck.zoo.network import Language, Network
 from potluck.zoo.running import OnMachine, Outcome, Stand
 
@@ -107,13 +104,8 @@ def _report(report: Report, network: Network, outcome: Outcome) -> None:
 
 def _tokens(report: Report, network: Network, language: Language, scheme: str, machine: Machine) -> None:
     """Tokens one by one."""
-    given = {"calibration": language.calibration(PAST)} if calibrated(scheme) else {}
-    source: Any = language.decoder(PAST)
-    if scheme not in PLAIN:
-        source = api.quantize(source, scheme, **given)
-    program = api.compile(source, machine)
-    del source
-    steps = list(generate(Decoder(program, machine), language.encode("Once upon a time")[:1], STEPS))
+    decoder = Decoder(compiled(language, PAST, scheme, machine), machine)
+    steps = list(generate(decoder, language.encode("Once upon a time")[:1], STEPS))
     last = min(steps, key=lambda step: step.seconds)
     report(
         f"{network.name} {scheme}: a token", last.seconds, "s",

@@ -11,9 +11,6 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from potluck import api
-from potluck.compiler.schemes import calibrated
-from potluck.evaluation.network import PLAIN
 from potluck.isa.errors import DataError
 from potluck.isa.machine import Machine
 from potluck.zoo import packages, registry
@@ -122,7 +119,7 @@ def talk(
     Raises:
         DataError: The network generates no text, or the prompt is empty.
     """
-    from potluck.zoo.generation import Decoder, generate
+    from potluck.zoo.generation import Decoder, compiled, generate
 
     language = network.language
     if language is None:
@@ -131,15 +128,9 @@ def talk(
     tokens = language.encode(prompt)
     if not tokens:
         raise DataError("the prompt is empty")
-    room = max(1, len(tokens) + count - 2)
-    given = {"calibration": language.calibration(room)} if calibrated(scheme) else {}
-    source: Any = language.decoder(room)
     start = time.perf_counter()
-    if scheme not in PLAIN:
-        source = api.quantize(source, scheme, **given)
-    program = api.compile(source, machine)
-    compiled = time.perf_counter() - start
-    del source  # some GiB of a large network, which the program has as well
+    program = compiled(language, max(1, len(tokens) + count - 2), scheme, machine)
+    spent = time.perf_counter() - start
     console.print(prompt, end="", markup=False, highlight=False, soft_wrap=True)
     steps, made, shown = [], [], language.decode(tokens)
     for step in generate(Decoder(program, machine, mode), tokens, count, language.stop):
@@ -155,12 +146,12 @@ def talk(
     last = steps[-1]
     console.print(
         f"{len(made)} tokens after {len(tokens)} of the prompt; the last: {last.cycles:,} cycles, "
-        f"{1e6 * last.joules:,.1f} µJ, {last.seconds:.2f} s on the host; compiled in {compiled:.1f} s",
+        f"{1e6 * last.joules:,.1f} µJ, {last.seconds:.2f} s on the host; compiled in {spent:.1f} s",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
     return {
         "network": network.name, "machine": machine.name, "mode": mode, "scheme": scheme, "prompt": prompt,
-        "prompt_tokens": tokens, "tokens": made, "text": language.decode(made), "compile_seconds": compiled,
+        "prompt_tokens": tokens, "tokens": made, "text": language.decode(made), "compile_seconds": spent,
         "steps": [{"cycles": item.cycles, "joules": item.joules, "seconds": item.seconds} for item in steps],
     }  # fmt: skip
 

@@ -11,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck import api
+from potluck.compiler.schemes import calibrated
+from potluck.evaluation.network import PLAIN
 from potluck.isa.elf import Program
 from potluck.isa.errors import DataError
 from potluck.isa.machine import Machine
+from potluck.zoo.network import Language
 
 THREADS = 2
 """Of the host, for one simulation; more are of no use."""
@@ -87,6 +90,15 @@ class Decoder:
         self.position += 1
         logits = result.outputs["logits"][0, -1]
         return Step(int(logits.argmax()), logits, result.cycles, result.energy_joules, seconds)
+
+
+def compiled(language: Language, room: int, scheme: str, machine: Machine) -> Program:
+    """The program for one token behind a cache of so many, in a scheme."""
+    given = {"calibration": language.calibration(room)} if calibrated(scheme) else {}
+    source: Any = language.decoder(room)
+    if scheme not in PLAIN:
+        source = api.quantize(source, scheme, **given)
+    return api.compile(source, machine)
 
 
 def generate(decoder: Decoder, prompt: Sequence[int], count: int, stop: int | None = None) -> Iterator[Step]:
