@@ -97,8 +97,8 @@ def with_biases(proto: onnx.ModelProto, names: Collection[str]) -> dict[str, tup
         By a bias's name, its product's weights and its values, which the graph does not hold.
     """
     widths = {t.name: t.dims[-1] for t in proto.graph.initializer if t.dims}
-    for node in proto.graph.node:  # dequantized weights have the shape of their codes
-        if node.op_type == "DequantizeLinear" and node.input[0] in widths:
+    for node in proto.graph.node:  # weights have the shape of their codes, or of their halves
+        if node.op_type in ("DequantizeLinear", "Cast") and node.input[0] in widths:
             widths[node.output[0]] = widths[node.input[0]]
     found, nodes = {}, []
     for node in proto.graph.node:

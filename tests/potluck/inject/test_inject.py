@@ -333,7 +333,7 @@ def _tokens_model(path: Path) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path)
 
 
-@pytest.mark.parametrize("scheme", [None, "mxfp8", "int8"])
+@pytest.mark.parametrize("scheme", [None, "bf16_weights", "mxfp8", "int8"])
 def test_constants_of_any_operator_come_back(scheme: str | None, tmp_path: Path) -> None:
     """Embeddings, gains, and biases of zeros that the program adds and that products share."""
     path = tmp_path / "tokens.onnx"
