@@ -2,7 +2,8 @@
 
 The input channels are cut into parts. Each part is copied out of the image (channels are innermost, so this is a
 strided transfer), convolved with its weights, and the results are added; the activation comes with the last sum. The
-order of additions is another than in one convolution, as it is between any two libraries.
+order of additions is another than in one convolution, so one that fits is left whole, even where parts would be
+faster: every machine that it fits gives the same bits.
 """
 
 from __future__ import annotations
@@ -25,15 +26,13 @@ from potluck.isa.errors import MachineError
 from potluck.kernels.elementwise import Add
 
 PARTS = (2, 4, 8, 16)
-ENOUGH = 16
-"""Channels of a slice from which on the machine's vectors are long enough to leave a convolution whole."""
 
 
 def conv_plans(
     make: Callable[..., ConvPlan], fresh: Callable[[str, tuple[int, ...]], Tensor], name: str, x: Tensor, y: Tensor,
     weights: NDArray[np.float32], bias: NDArray[np.float32], bounds: tuple[float, float],
 ) -> list[LayerPlan]:  # fmt: skip
-    """The cheapest of one convolution and of sums of 2 to 16.
+    """One convolution, or if that does not fit L1, the cheapest sum of 2 to 16.
 
     Args:
         make: Makes the plan of a convolution with given name, x, y, weights, bias and bounds.
@@ -60,11 +59,12 @@ def conv_plans(
         except MachineError as error:
             refusal = refusal or error
             continue
-        if parts == 1 and plan.tiling.channels >= min(ENOUGH, y.shape[1]):
+        if parts == 1:
             return [plan]
-        cost = plan.estimate * parts
-        if parts > 1:  # an image out and in again; two in and one out for each sum
-            cost += (8 * x.elements + 12 * (parts - 1) * y.elements) / plan.target.dma_rate
+        moved = (
+            8 * x.elements + 12 * (parts - 1) * y.elements
+        )  # an image out and in; two in and one out for each sum
+        cost = plan.estimate * parts + moved / plan.target.dma_rate
         if best is None or cost < best[0]:
             best = cost, cut
     if best is None:

@@ -213,7 +213,7 @@ def test_a_vector_times_a_large_matrix_is_split_along_k(k, n, scheme):
     ("shape", "out", "kernel", "strides"),
     [
         ((1, 512, 14, 14), 40, (3, 3), (2, 2)),  # ResNet-50: a row of outputs needs three fifths of L1
-        ((2, 604, 6, 5), 24, (3, 3), (1, 1)),  # parts of 304 and 300 channels, two images
+        ((2, 1204, 6, 5), 24, (3, 3), (1, 1)),  # parts of 608 and 596 channels, two images
         ((1, 1100, 9, 9), 17, (5, 5), (1, 1)),  # parts of no multiple of 8 at the end
     ],
 )
