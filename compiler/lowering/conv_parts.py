@@ -47,20 +47,20 @@ def conv_plans(
     Raises:
         MachineError: None of them fits L1; names the layer.
     """
-    refusal: MachineError | None = None
+    try:
+        return [make(name, x, y, weights, bias, bounds)]
+    except MachineError as error:
+        refusal = error
     best: tuple[float, Cut] | None = None
-    for parts in (1, *PARTS):
+    for parts in PARTS:
         size = align(-(-x.shape[1] // parts), 8)
-        if parts > 1 and size * (parts - 1) >= x.shape[1]:
+        if size * (parts - 1) >= x.shape[1]:
             break
         cut = Cut(make, fresh, name, x, y, weights, bias, bounds, size)
         try:
             plan = cut.first()
-        except MachineError as error:
-            refusal = refusal or error
+        except MachineError:
             continue
-        if parts == 1:
-            return [plan]
         moved = (
             8 * x.elements + 12 * (parts - 1) * y.elements
         )  # an image out and in; two in and one out for each sum
@@ -68,7 +68,6 @@ def conv_plans(
         if best is None or cost < best[0]:
             best = cost, cut
     if best is None:
-        assert refusal is not None
         raise refusal
     return best[1].plans()
 
@@ -87,27 +86,18 @@ class Cut:
     bounds: tuple[float, float]
     size: int
 
-    @property
-    def whole(self) -> bool:
-        """Whether there is one part."""
-        return self.size >= self.x.shape[1]
-
     def first(self) -> ConvPlan:
         """The plan of the first part alone, into a tensor that nobody keeps.
 
         Raises:
             MachineError: It does not fit L1.
         """
-        if self.whole:
-            return self.make(self.name, self.x, self.y, self.weights, self.bias, self.bounds)
         n, _, height, width = self.x.shape
         x = replace(self.x, shape=(n, self.size, height, width))
         return self.make(self.name, x, self.y, self.weights[:, : self.size], self.bias, NO_BOUNDS)
 
     def plans(self) -> list[LayerPlan]:
         """All layers."""
-        if self.whole:
-            return [self.first()]
         made: list[LayerPlan] = []
         n, channels, height, width = self.x.shape
         total: Tensor | None = None
