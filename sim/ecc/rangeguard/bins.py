@@ -119,23 +119,21 @@ def fault_aware_bins(values: ArrayLike, p: ArrayLike, q: ArrayLike, count: int) 
             f"{count} bins for {len(v)} codes", hint="Give ascending values, at least one per bin"
         )
 
-    def sums(x: Floats) -> Floats:
-        return np.concatenate([[0.0], np.cumsum(x)])
+    def within(x: Floats) -> Floats:
+        """Sums over first..last, by first and last."""
+        total = np.concatenate([[0.0], np.cumsum(x)])
+        return total[1:] - total[:-1, None]
 
-    p0, p1, p2 = sums(clean), sums(clean * v), sums(clean * v * v)
-    q0, q1, q2 = sums(faulty), sums(faulty * v), sums(faulty * v * v)
-
-    def cost(first: int) -> Floats:
-        a0, a1, a2 = (x[first + 1 :] - x[first] for x in (p0, p1, p2))
-        b0, b1, b2 = (x[first + 1 :] - x[first] for x in (q0, q1, q2))
-        inside = b0 * a2 - 2 * b1 * a1 + b2 * a0
-        spread = a2 - np.divide(a1 * a1, a0, out=np.zeros_like(a0), where=a0 > 0)
-        return np.asarray(inside + (q0[-1] - b0) * np.maximum(spread, 0))
-
-    starts, total = _partition(_bin_costs(len(v), cost), count)
+    a0, a1, a2 = (within(clean * power) for power in (np.ones_like(v), v, v * v))
+    b0, b1, b2 = (within(faulty * power) for power in (np.ones_like(v), v, v * v))
+    inside = b0 * a2 - 2 * b1 * a1 + b2 * a0
+    spread = a2 - np.divide(a1 * a1, a0, out=np.zeros_like(a0), where=a0 > 0)
+    cost = inside + (faulty.sum() - b0) * np.maximum(spread, 0)
+    cost[np.tri(len(v), k=-1, dtype=bool)] = np.inf  # no bin ends before it starts
+    starts, total = _partition(cost, count)
     bounds = [0, *starts, len(v)]
     means = []
     for a, b in itertools.pairwise(bounds):
-        mass = p0[b] - p0[a]
-        means.append(float((p1[b] - p1[a]) / mass) if mass > 0 else float(v[a]))
+        mass = a0[a, b - 1]
+        means.append(float(a1[a, b - 1] / mass) if mass > 0 else float(v[a]))
     return Bins(tuple(starts), tuple(means), total)

@@ -141,35 +141,49 @@ def fitted_table(
         UndefinedCell: see `slots_of`.
         DataError: no finite value.
     """
-    values = element.decode(codes).astype(np.float64).ravel()
-    values = values[np.isfinite(values)]
-    if not values.size:
+    held, count = _held(element, codes)
+    values = element.decode(held).astype(np.float64)
+    finite = np.isfinite(values)
+    if not finite.any():
         raise DataError("no finite value to fit ranges to")
-    if element.bits >= 16:
-        field = (codes.astype(np.int64) & element.magnitude_mask) >> element.mantissa_bits
-        largest = int(field[np.isfinite(element.decode(codes))].max())
-        rid_bits = slots_of(element, scheme)[2]
-        if rid_bits >= element.exponent_bits:
-            every = range(1 << element.exponent_bits)
-            return exponent_table(element, scheme, every[1:], every, largest)
-        if objective == "fault_aware":
-            return _exponent_bins(element, scheme, field, largest)
-        sigma = max(float(np.sqrt(np.mean(values * values))), 2.0**-60)
-        if objective == "tails" and rid_bits == 2:
-            bounds = [round(log2(k * sigma)) + 127 for k in TAILS]
-            bins = Bins(tuple(bounds), (bounds[0] - 2, *bounds), 0.0)
-            return _rebiased(element, scheme, bins, largest)
-        return _rebiased(element, scheme, mae_bins(1 << rid_bits, sigma), largest)
-    return _code_table(element, scheme, values)
+    if element.bits < 16:
+        return _code_table(element, scheme, values[finite], count[finite])
+    field = (held.astype(np.int64) & element.magnitude_mask) >> element.mantissa_bits
+    largest = int(field[finite].max())
+    rid_bits = slots_of(element, scheme)[2]
+    if rid_bits >= element.exponent_bits:
+        every = range(1 << element.exponent_bits)
+        return exponent_table(element, scheme, every[1:], every, largest)
+    if objective == "fault_aware":
+        return _exponent_bins(element, scheme, field, count, largest)
+    sigma = max(_root_mean_square(values[finite], count[finite]), 2.0**-60)
+    if objective == "tails" and rid_bits == 2:
+        bounds = [round(log2(k * sigma)) + 127 for k in TAILS]
+        bins = Bins(tuple(bounds), (bounds[0] - 2, *bounds), 0.0)
+        return _rebiased(element, scheme, bins, largest)
+    return _rebiased(element, scheme, mae_bins(1 << rid_bits, sigma), largest)
+
+
+def _held(element: ElementFormat, codes: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Codes of a tensor, and how often it has each; of 32 bits all by themselves, as sorting takes longer."""
+    if element.bits > 16:
+        return codes.ravel(), np.ones(codes.size)
+    counts = np.bincount(codes.ravel())
+    held = np.flatnonzero(counts)
+    return held, counts[held].astype(np.float64)
+
+
+def _root_mean_square(values: NDArray[np.float64], count: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.sum(count * (values * values)) / count.sum()))
 
 
 def _exponent_bins(
-    element: ElementFormat, scheme: Scheme, field: NDArray[np.int64], largest: int
+    element: ElementFormat, scheme: Scheme, field: NDArray[np.int64], held: NDArray[np.float64], largest: int
 ) -> RangeTable:
     """Fault-aware bins of exponents, every faulty exponent equally likely."""
     count = 1 << element.exponent_bits
     values = np.ldexp(1.0, np.arange(count) - element.bias)
-    p = np.bincount(field.ravel(), minlength=count) / field.size
+    p = np.bincount(field, held, minlength=count) / held.sum()
     bins = fault_aware_bins(values, p, np.full(count, 1 / count), 1 << slots_of(element, scheme)[2])
     representatives = [
         int(np.clip(round(log2(r)) + element.bias, 0, count - 2)) for r in bins.representatives
@@ -177,16 +191,18 @@ def _exponent_bins(
     return exponent_table(element, scheme, bins.bounds, representatives, largest)
 
 
-def _code_table(element: ElementFormat, scheme: Scheme, tensor: NDArray[np.float64]) -> RangeTable:
+def _code_table(
+    element: ElementFormat, scheme: Scheme, tensor: NDArray[np.float64], count: NDArray[np.float64]
+) -> RangeTable:
     width, slots, rid_bits = slots_of(element, scheme)
     value = element.decode(np.arange(1 << element.bits)).astype(np.float64)
     finite = np.isfinite(value)
     levels, level = np.unique(value[finite], return_inverse=True)
-    p = np.bincount(np.searchsorted(levels, tensor), minlength=len(levels)) / tensor.size
+    p = np.bincount(np.searchsorted(levels, tensor), count, minlength=len(levels)) / count.sum()
     q = np.bincount(level, minlength=len(levels)) / finite.sum()
     violates = ~finite | (value < tensor.min()) | (value > tensor.max())
     if width != element.bits:
-        return _pair_table(element, scheme, value, violates, np.abs(tensor))
+        return _pair_table(element, scheme, value, violates, _root_mean_square(tensor, count))
     bins = fault_aware_bins(levels, p, q, 1 << rid_bits)
     rid = np.full(1 << width, (1 << rid_bits) - 1, np.uint8)  # NaN and Inf join the uppermost bin
     rid[finite] = np.searchsorted(np.asarray(bins.bounds), level, "right")
@@ -197,14 +213,14 @@ def _code_table(element: ElementFormat, scheme: Scheme, tensor: NDArray[np.float
 
 def _pair_table(
     element: ElementFormat, scheme: Scheme, value: NDArray[np.float64], violates: NDArray[np.bool_],
-    magnitudes: NDArray[np.float64],
+    root_mean_square: float,
 ) -> RangeTable:  # fmt: skip
     """Two four-bit values a byte: RID 1 if either exceeds the tensor's root mean square.
 
     The smallest such value beside a 0 represents it.
     """
     byte = np.arange(256)
-    large = np.abs(value) > np.sqrt(np.mean(magnitudes**2))
+    large = np.abs(value) > root_mean_square
     rid = (large[byte & 15] | large[byte >> 4]).astype(np.uint8)
     bad = violates[byte & 15] | violates[byte >> 4]
     smallest = int(np.argmin(np.where(large & (value > 0), value, np.inf)))
