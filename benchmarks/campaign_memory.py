@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from potluck.campaign.cells import place_of
-from potluck.campaign.journal import Journal
 from potluck.campaign.outcomes import CRITERIA
 from potluck.campaign.record import Record
 from potluck.campaign.run import work
-from potluck.campaign.schedulers import Chunk
 from potluck.campaign.spec import Spec, validated
 from potluck.campaign.store import FORMAT, Store
 from potluck.campaign.summary import summarize
+from potluck.parallel.journal import Journal
+from potluck.parallel.schedulers import Chunk, Task
 
 CELLS, TRIALS, INPUTS = 2, 500_000, 64
 GROWTH = 64.0
@@ -62,13 +62,20 @@ def record(identity: int) -> Record:
 
 
 class Drawn:
-    """A scheduler that draws outcomes, and keeps its journal as workers do."""
+    """A scheduler that draws outcomes, and keeps its journal as workers do.
+
+    Args:
+        store: of the campaign.
+    """
 
     width = 1
 
-    def run(self, folder: str, expected: str, chunks: Sequence[Chunk]) -> Iterator[list[Record]]:
-        """See `potluck.campaign.schedulers.Scheduler.run`."""
-        with Journal(Store(folder).journals) as journal:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def run(self, task: Task, chunks: Sequence[Chunk]) -> Iterator[list[Record]]:
+        """See `potluck.parallel.schedulers.Scheduler.run`; the task is not asked."""
+        with Journal(self._store.journals) as journal:
             for chunk in chunks:
                 made = [record(identity) for identity in chunk]
                 for one in made:
@@ -98,7 +105,7 @@ def campaign(folder: Path, trials: int) -> tuple[list[tuple[int, float]], Json]:
         if done >= (seen[-1][0] if seen else 0) + most // 200:
             seen.append((done, resident()))
 
-    work(store, Drawn(), step)
+    work(store, Drawn(store), step)
     return seen, summarize(store)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 __version__ = "0.1.0"
 __all__ = [
     "Assignment", "Campaign", "Environment", "PotluckError", "Program", "compile", "load_program", "quantize", "run",
-    "simulate", "write_trace",
+    "simulate", "sweep", "write_trace",
 ]  # fmt: skip
 
 _HOME = {
@@ -28,6 +28,7 @@ _HOME = {
     "Assignment": "potluck.compiler.schemes.assignment",
     "Campaign": "potluck.campaign.api",
     "Environment": "potluck.sim.process",
+    "sweep": "potluck.sweeps.api",
     "Program": "potluck.isa.elf",
     "PotluckError": "potluck.isa.errors",
 }

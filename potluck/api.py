@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +122,42 @@ def run(
     ``mode``, ``profile`` and ``window`` are as in :func:`simulate`, ``dims``, ``bind`` and ``allow_host`` as in
     :func:`compile`; ``manifest`` lists the nodes that the host computed.
     """
+    ready = prepare(model, inputs, scheme, dims, bind, **options)
+    program = ready.compiled(machine, allow_host)
+    tensors = {**seeded_inputs(program), **(inputs or {})}
+    result = simulate(program, tensors, mode, machine, profile=profile, window=window)
+    result.manifest.update(ready.facts)
+    return result
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A network that only has to be compiled.
+
+    Attributes:
+        source: quantized, or the file.
+        fixed: options of :func:`compile` that it needs: sizes and inputs that are constants.
+        facts: where it came from, for manifests.
+    """
+
+    source: Any
+    fixed: Mapping[str, Any]
+    facts: Mapping[str, Any]
+
+    def compiled(self, machine: str | Path | Machine, allow_host: bool = False) -> Program:
+        """The program for a machine, see :func:`compile`."""
+        return compile(self.source, machine, allow_host=allow_host, **self.fixed)
+
+
+def prepare(
+    model: str | Path,
+    inputs: Mapping[str, NDArray[Any]] | None = None,
+    scheme: str | Assignment | None = None,
+    dims: Mapping[str, int] | None = None,
+    bind: Mapping[str, NDArray[Any]] | None = None,
+    **options: Any,
+) -> Prepared:
+    """What :func:`run` does before it compiles: quantize, if a scheme is given; its arguments."""
     calibrated = None
     if scheme and _calibrated(scheme):
         calibrated = "the samples given"
@@ -130,16 +167,14 @@ def run(
     fixed = {"dims": dims, "bind": bind}
     source = quantize(model, scheme, **fixed, **options) if scheme else model
     record = _checked(source, inputs if calibrated != "the inputs of the run" else None)
-    program = compile(source, machine, allow_host=allow_host, **({} if scheme else fixed))
-    tensors = {**seeded_inputs(program), **(inputs or {})}
-    result = simulate(program, tensors, mode, machine, profile=profile, window=window)
-    result.manifest["model_sha256"] = hashlib.sha256(Path(model).read_bytes()).hexdigest()
-    result.manifest["scheme"] = _described(scheme) if scheme else "as in the file"
+    facts: dict[str, Any] = {"scheme": _described(scheme) if scheme else "as in the file"}
+    if Path(model).is_file():  # otherwise the compiler says what is wrong
+        facts["model_sha256"] = hashlib.sha256(Path(model).read_bytes()).hexdigest()
     if calibrated:
-        result.manifest["calibration"] = calibrated
+        facts["calibration"] = calibrated
     if record:
-        result.manifest["ptq"] = record
-    return result
+        facts["ptq"] = record
+    return Prepared(source, {} if scheme else fixed, facts)
 
 
 def _checked(model: Any, inputs: Mapping[str, NDArray[Any]] | None) -> dict[str, Any]:

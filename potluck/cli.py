@@ -53,6 +53,7 @@ from potluck.cli_options import (
 )
 from potluck.cli_zoo import zoo
 from potluck.isa.errors import DataError, ExitError, PotluckError
+from potluck.sweeps.command import sweep
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__.split(".")[0] + ".")
 
@@ -177,6 +178,7 @@ def quantize(
 
 app.command()(allocate)
 app.command()(formats)
+app.command()(sweep)
 app.command()(zoo)
 
 

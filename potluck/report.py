@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from rich import box
@@ -84,6 +85,15 @@ def print_quantization(console: Console, record: dict[str, Any]) -> None:
         console.print(
             f"{purpose}: {samples['samples']} samples, sha256 {samples['sha256'][:16]}", highlight=False
         )
+
+
+def aligned(lines: Sequence[Sequence[str]], left: set[int], console: Console) -> None:
+    """Prints a table, the columns `left` aligned there; never wrapped, so no number is cut off."""
+    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
+    for line in lines:
+        cells = [cell.ljust(width) if k in left else cell.rjust(width)
+                 for k, (cell, width) in enumerate(zip(line, widths, strict=True))]  # fmt: skip
+        console.print("  ".join(cells).rstrip(), soft_wrap=True, markup=False, highlight=False)
 
 
 def print_instructions(console: Console, extension: str | None = None, encoding: str = "spatz") -> None:

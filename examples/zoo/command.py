@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from potluck.isa.errors import DataError
 from potluck.isa.machine import Machine
+from potluck.report import aligned
 from potluck.zoo import packages, registry
 from potluck.zoo.network import Network
 from potluck.zoo.running import Outcome, Stand
@@ -182,15 +183,6 @@ def show(stand: Stand, outcomes: Sequence[Outcome], console: Console) -> None:
             console.print(f"{item.scheme}: {item.error}", markup=False, highlight=False)
     for text in LEGEND:
         console.print(text, soft_wrap=True, highlight=False)
-
-
-def aligned(lines: Sequence[Sequence[str]], left: set[int], console: Console) -> None:
-    """Prints a table, the columns `left` aligned there; never wrapped, so no number is cut off."""
-    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
-    for line in lines:
-        cells = [cell.ljust(width) if k in left else cell.rjust(width)
-                 for k, (cell, width) in enumerate(zip(line, widths, strict=True))]  # fmt: skip
-        console.print("  ".join(cells).rstrip(), soft_wrap=True, markup=False, highlight=False)
 
 
 def chosen(text: str | None, network: Network) -> list[str]:

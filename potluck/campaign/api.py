@@ -12,10 +12,8 @@ import numpy as np
 from rich.console import Console
 
 from potluck.campaign.bench import AS_IS
-from potluck.campaign.journal import Damage
 from potluck.campaign.report import print_summary, write_report
-from potluck.campaign.run import Step, begin, check_unchanged, work
-from potluck.campaign.schedulers import scheduler_of
+from potluck.campaign.run import begin, check_unchanged, work
 from potluck.campaign.spec import Spec, load_spec, validated
 from potluck.campaign.store import Store
 from potluck.campaign.story import Story, tell
@@ -23,6 +21,9 @@ from potluck.campaign.summary import summarize
 from potluck.cli_options import save_npz
 from potluck.isa.elf import Program
 from potluck.isa.errors import CampaignError
+from potluck.parallel.journal import Damage
+from potluck.parallel.schedulers import scheduler_of
+from potluck.parallel.work import Step
 
 
 class Result:

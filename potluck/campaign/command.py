@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from potluck.cli_options import JsonPath, console, write_json
+from potluck.parallel.options import Jobs, SchedulerAddress, progress
 
 campaign = typer.Typer(
     no_args_is_help=True,
@@ -21,11 +18,6 @@ campaign = typer.Typer(
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC.toml", help="The campaign's specification.")]
 OutPath = Annotated[
     Path | None, typer.Option("--out", help="The campaign's folder; default: SPEC.campaign beside the file.")
-]
-Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Processes of this host; -1: one per processor.")]
-SchedulerAddress = Annotated[
-    str | None,
-    typer.Option("--scheduler", help="A Dask scheduler, tcp://HOST:PORT, instead of processes here."),
 ]
 
 
@@ -64,33 +56,11 @@ def _execute(
     spec, store = load_spec(path), Store(out or folder_of(path))
     if resuming:
         store.registration()  # there must be one
-    with _progress(spec.name) as step:
-        result = execute(spec, path.parent, store, _processes(jobs), scheduler, step, resuming)
+    with progress(spec.name) as step:
+        result = execute(spec, path.parent, store, jobs, scheduler, step, resuming)
     result.print()
     console.print(f"trials in {store.folder}", highlight=False, soft_wrap=True)
     write_json(json_path, result.data)
-
-
-def _processes(jobs: int) -> int:
-    from joblib import cpu_count
-
-    from potluck.isa.errors import CampaignError
-
-    if jobs == 0 or jobs < -1:
-        raise CampaignError(
-            f"--jobs {jobs} are no processes", hint="Give a number from 1, or -1 for all processors"
-        )
-    return int(cpu_count()) if jobs == -1 else jobs
-
-
-@contextmanager
-def _progress(name: str) -> Iterator[Callable[[int, int], object]]:
-    """A bar on a terminal, nothing elsewhere."""
-    bar = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=bar, transient=True, disable=not bar.is_terminal) as progress:
-        task = progress.add_task(name, total=None)
-        yield lambda done, most: progress.update(task, completed=done, total=most)
 
 
 @campaign.command()

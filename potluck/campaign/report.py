@@ -12,8 +12,8 @@ from typing import Any
 from rich.console import Console
 
 from potluck.campaign.figures import draw_png, shares_svg
-from potluck.campaign.store import replace_text
 from potluck.isa.errors import DataError
+from potluck.parallel.folder import replace_text
 
 Row = tuple[str, ...]
 MOST_NAMES = 12
@@ -272,7 +272,7 @@ def _title(cell: Mapping[str, Any]) -> str:
     return f"{cell['scheme']}, {cell['faults']}, {cell['stack']}"
 
 
-def table(head: Row, rows: Sequence[Row]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """An HTML table."""
     top = "".join(f"<th>{escape(text)}</th>" for text in head)
     body = "\n".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in rows)

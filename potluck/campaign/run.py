@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from potluck import api
 from potluck.campaign.bench import Bench
-from potluck.campaign.journal import Damage
 from potluck.campaign.plan import Progress
-from potluck.campaign.schedulers import Chunk, LostWorkers, Scheduler
 from potluck.campaign.spec import Spec
-from potluck.campaign.store import FORMAT, Store
+from potluck.campaign.store import Store
+from potluck.campaign.worker import run_chunk
 from potluck.isa.errors import CampaignError
+from potluck.parallel.journal import Damage
+from potluck.parallel.schedulers import Scheduler
+from potluck.parallel.work import Step, work_off
 
 CHUNK = 25
 """Trials of a worker between two messages at most."""
 JOURNAL_LIMIT = 1 << 24
 """Bytes of journals that are compacted while the campaign goes on."""
-PATIENCE = 3
-"""Times that workers may die in a row without a single new trial."""
-
-Step = Callable[[int, int], object]
-"""Called with the trials that ran, and those that may run at most."""
 
 
 def folder_of(path: Path) -> Path:
@@ -51,7 +48,7 @@ def begin(spec: Spec, base: Path, store: Store) -> None:
     bench = Bench(spec, base.resolve(), store.folder)
     assert bench.cells and bench.source  # what is wrong with the spec is said before anything is read
     store.register({
-        "format": FORMAT, "hash": spec.hash, "spec": spec.model_dump(mode="json"), "base": str(bench.base),
+        "hash": spec.hash, "spec": spec.model_dump(mode="json"), "base": str(bench.base),
         "files": bench.files(), "versions": api.versions(), "cells": [bench.facts(cell) for cell in bench.cells],
     })  # fmt: skip
 
@@ -111,32 +108,17 @@ def work(
     held, spec = store.registration(), store.spec()
     progress = Progress(spec, held["cells"])
     progress.add(store.records(damage, ["id", "outcome"]))
-    losses, before = 0, progress.done
-    while ids := progress.due():
-        step(progress.done, progress.most)
-        try:
-            for records in scheduler.run(
-                str(store.folder.resolve()), spec.hash, chunked(ids, scheduler.width)
-            ):
-                progress.add(records)
-                step(progress.done, progress.most)
-        except LostWorkers:
-            progress.add(store.records(columns=["id", "outcome"]))
-            losses = losses + 1 if progress.done == before else 0
-            before = progress.done
-            if losses >= PATIENCE:
-                raise CampaignError(
-                    f"workers died {PATIENCE} times in a row without a trial between",
-                    hint="Is there enough memory? Try fewer --jobs; what ran is kept, and resume goes on",
-                ) from None  # fmt: skip
-            continue
+
+    def compact_much() -> None:
         if store.journal_bytes > JOURNAL_LIMIT:
             store.compact()
+
+    try:
+        work_off(
+            progress, scheduler, partial(run_chunk, str(store.folder.resolve()), spec.hash), CHUNK,
+            lambda: store.records(columns=["id", "outcome"]), CampaignError, step, compact_much,
+        )  # fmt: skip
+    finally:
+        store.leave()
     store.compact()
     return progress
-
-
-def chunked(ids: list[int], width: int) -> list[Chunk]:
-    """Trials in pieces of neighbours, several for each worker."""
-    size = max(1, min(CHUNK, len(ids) // (4 * width)))
-    return [ids[k : k + size] for k in range(0, len(ids), size)]

@@ -1,7 +1,7 @@
 """A campaign's folder: what was registered, journals of trials, and the same compacted to Parquet.
 
     campaign.json            the spec, its hash, digests of its files, and what reports need of every cell
-    journal/*.journal        a file per worker and start (`potluck.campaign.journal`)
+    journal/*.journal        a file per worker and start (`potluck.parallel.journal`)
     trials/*.parquet         what journals held, without duplicates; written aside, then renamed
 
 A trial counts once, whoever wrote it down how often: the first record of an id is as good as any other.
@@ -9,53 +9,27 @@ A trial counts once, whoever wrote it down how often: the first record of an id 
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from potluck.campaign.journal import SUFFIX, Damage, read_journal
 from potluck.campaign.record import Record
 from potluck.campaign.spec import Spec, validated
 from potluck.isa.errors import CampaignError
+from potluck.parallel.folder import Folder, Seen
+from potluck.parallel.journal import SUFFIX, Damage, read_journal
 
 FORMAT = 1
-REGISTRATION = "campaign.json"
 GROUP = 8192
 """Rows that are turned from one form to the other at a time."""
 NESTED = ("sectors", "tensors", "fields")
 """Columns of counts by name: JSON text in Parquet, as names differ from network to network."""
 
 
-class Seen:
-    """Ids of trials, a bit each."""
-
-    def __init__(self) -> None:
-        self._bits = bytearray()
-
-    def add(self, identity: int) -> bool:
-        """Whether an id is new."""
-        byte, bit = identity >> 3, 1 << (identity & 7)
-        if byte >= len(self._bits):
-            self._bits.extend(bytes(max(4096, byte + 1 - len(self._bits))))
-        new = not self._bits[byte] & bit
-        self._bits[byte] |= bit
-        return new
-
-    def below(self, end: int) -> int:
-        """Those below an id, bit by bit."""
-        return int.from_bytes(self._bits[: (end + 7) >> 3], "little") & (1 << end) - 1
-
-    def __contains__(self, identity: int) -> bool:
-        byte = identity >> 3
-        return byte < len(self._bits) and bool(self._bits[byte] >> (identity & 7) & 1)
-
-
-class Store:
+class Store(Folder):
     """A campaign's folder.
 
     Args:
@@ -63,43 +37,17 @@ class Store:
         owner: what deletes the folder when it is gone itself, if it is a temporary one.
     """
 
+    what, file, format, error = "campaign", "campaign.json", FORMAT, CampaignError
+    begin = "potluck campaign run SPEC"
+
     def __init__(self, folder: str | Path, owner: object = None) -> None:
-        self.folder, self.owner = Path(folder), owner
-        self.journals = self.folder / "journal"
+        super().__init__(folder, owner)
         self.tables = self.folder / "trials"
 
-    @property
-    def registered(self) -> bool:
-        """Whether a campaign was begun here."""
-        return (self.folder / REGISTRATION).exists()
-
     def register(self, registration: dict[str, Any]) -> None:
-        """Write what is fixed before the first trial."""
-        self.journals.mkdir(parents=True, exist_ok=True)
-        self.tables.mkdir(exist_ok=True)
-        replace_text(self.folder / REGISTRATION, json.dumps(registration, indent=1) + "\n")
-
-    def registration(self) -> dict[str, Any]:
-        """What was fixed before the first trial.
-
-        Raises:
-            CampaignError: there is no campaign, or another version of Potluck made it.
-        """
-        path = self.folder / REGISTRATION
-        try:
-            found = json.loads(path.read_text())
-        except OSError:
-            raise CampaignError(
-                f"no campaign in {self.folder}", hint="Begin it: potluck campaign run SPEC"
-            ) from None
-        except json.JSONDecodeError as problem:
-            raise CampaignError(
-                f"{path} is damaged: {problem}", hint="Delete the folder and run again"
-            ) from None
-        if found.get("format") != FORMAT:
-            raise CampaignError(f"{path} has format {found.get('format')!r}, not {FORMAT}",
-                                hint="Report it with the version that made it")  # fmt: skip
-        return dict(found)
+        """See `Folder.register`."""
+        self.tables.mkdir(parents=True, exist_ok=True)
+        super().register(registration)
 
     def spec(self) -> Spec:
         """The spec as it was registered.
@@ -110,27 +58,9 @@ class Store:
         held = self.registration()
         spec = validated(held["spec"])
         if spec.hash != held["hash"]:
-            raise CampaignError(f"{self.folder / REGISTRATION} does not have the hash it states",
+            raise CampaignError(f"{self.folder / self.file} does not have the hash it states",
                                 hint="It was changed by hand; begin another campaign")  # fmt: skip
         return spec
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other runs out; a killed one leaves no lock behind.
-
-        Raises:
-            CampaignError: another process runs this campaign.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise CampaignError(f"another process runs the campaign in {self.folder}") from None
-            yield
-        finally:
-            os.close(handle)
 
     def records(self, damage: Damage | None = None, columns: list[str] | None = None) -> Iterator[Record]:
         """All trials, each once.
@@ -144,19 +74,11 @@ class Store:
             for record in _read_table(path, columns):
                 seen.add(record["id"])
                 yield record
-        for path in sorted(self.journals.glob(f"*{SUFFIX}")):
-            for record in read_journal(path, damage if damage is not None else Damage()):
-                if seen.add(record["id"]):
-                    yield record
+        yield from self._in_journals(seen, damage)
 
     def record(self, identity: int) -> Record | None:
         """One trial's, if it ran."""
         return next((found for found in self.records() if found["id"] == identity), None)
-
-    @property
-    def journal_bytes(self) -> int:
-        """Not compacted yet."""
-        return sum(path.stat().st_size for path in self.journals.glob(f"*{SUFFIX}"))
 
     def compact(self) -> int:
         """Turn journals into a table, and delete them; nothing is lost whenever this is killed.
@@ -182,16 +104,6 @@ class Store:
         for path in paths:
             path.unlink(missing_ok=True)
         return len(fresh)
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file, all of it or nothing, and on the disk when this returns."""
-    temporary = path.with_name(path.name + ".part")
-    with open(temporary, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _write_table(path: Path, records: Mapping[int, bytes]) -> None:

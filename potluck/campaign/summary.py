@@ -21,7 +21,8 @@ from potluck.campaign.plan import Progress, group_of
 from potluck.campaign.record import Record
 from potluck.campaign.spec import Spec
 from potluck.campaign.statistics import Binary, Bounded, Curve, Interval, Pooled, Stratified, holm, mcnemar
-from potluck.campaign.store import Seen, Store
+from potluck.campaign.store import Store
+from potluck.parallel.folder import Seen
 
 RATES = (TrialOutcome.SDC.value, TrialOutcome.DUE.value)
 """Outcomes that have rates: FIT, and shares along a curve of bit error rates."""

@@ -6,12 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from potluck.campaign.bench import Bench
-from potluck.campaign.journal import Journal
 from potluck.campaign.record import Record, record_trial
 from potluck.campaign.store import Store
 from potluck.isa.errors import CampaignError
-
-_JOURNALS: dict[Path, Journal] = {}
 
 
 @lru_cache(maxsize=2)
@@ -45,20 +42,10 @@ def run_chunk(folder: str, expected: str, identities: list[int]) -> list[Record]
         Their records, all of them in the journal.
     """
     bench = bench_of(Path(folder), expected)
-    place = Store(folder).journals
-    if place not in _JOURNALS:
-        _JOURNALS[place] = Journal(place)
-    journal, made = _JOURNALS[place], []
+    journal, made = Store(folder).journal(), []
     for identity in identities:
         record = record_trial(bench, identity)
         journal.append(record)
         made.append(record)
     journal.sync()
     return made
-
-
-def leave(folder: Path) -> None:
-    """Append no more to the campaign of a folder from this process."""
-    journal = _JOURNALS.pop(Store(folder).journals, None)
-    if journal is not None:
-        journal.close()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from potluck import pareto
 from potluck.comparison.path import summary
 from potluck.compiler.footprint import Footprint
 from potluck.compiler.importer import load
@@ -180,14 +181,9 @@ def fronts(rows: Sequence[Row]) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = {}
     for mode in dict.fromkeys(row.mode for row in rows if row.mode != "FP32"):
         own = [row for row in rows if row.mode == mode]
-        best = [row for row in own if not any(_beats(other, row) for other in own)]
+        best = [own[k] for k in pareto.front([(row.bytes, -row.score.value) for row in own])]
         found[mode] = sorted(best, key=lambda row: (row.bytes, row.name))
     return found
-
-
-def _beats(one: Row, other: Row) -> bool:
-    no_worse = one.bytes <= other.bytes and one.score.value >= other.score.value
-    return no_worse and (one.bytes < other.bytes or one.score.value > other.score.value)
 
 
 def digest(path: Path) -> str:

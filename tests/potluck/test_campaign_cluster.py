@@ -12,10 +12,10 @@ import pytest
 
 from potluck.campaign.api import run
 from potluck.campaign.record import essence
-from potluck.campaign.schedulers import Cluster
 from potluck.campaign.spec import load_spec
 from potluck.campaign.store import Store
-from potluck.isa.errors import CampaignError
+from potluck.isa.errors import ToolError
+from potluck.parallel.schedulers import Cluster
 
 distributed = pytest.importorskip("distributed")
 TEXT = """
@@ -79,5 +79,5 @@ def test_workers_killed_in_the_middle(tmp_path: Path) -> None:
 
 
 def test_no_cluster_there() -> None:
-    with pytest.raises(CampaignError, match="no Dask scheduler answers at nonsense"):
+    with pytest.raises(ToolError, match="no Dask scheduler answers at nonsense"):
         Cluster("nonsense://x")

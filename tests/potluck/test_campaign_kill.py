@@ -92,7 +92,7 @@ import os, sys
 from pathlib import Path
 from potluck.campaign import plan, run
 from potluck.campaign.record import record_trial
-from potluck.campaign.schedulers import Here
+from potluck.parallel.schedulers import Here
 from potluck.campaign.store import Store
 from potluck.campaign.worker import bench_of
 plan.LARGEST_ROUND, run.JOURNAL_LIMIT = 6, 1  # compact all the time: kills find it at that, too

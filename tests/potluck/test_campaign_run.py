@@ -150,7 +150,7 @@ def test_processes_find_the_same(done: Path, tmp_path: Path) -> None:
 
 def test_resume_does_what_is_missing(done: Path, tmp_path: Path) -> None:
     """Without some records, with a torn and a damaged journal: the same campaign in the end."""
-    from potluck.campaign.journal import Journal
+    from potluck.parallel.journal import Journal
 
     folder = tmp_path / "c.campaign"
     shutil.copytree(done.with_suffix(".campaign"), folder)
@@ -332,7 +332,7 @@ def test_replay_says_when_a_record_is_not_what_happens(done: Path, tmp_path: Pat
     folder = tmp_path / "c.campaign"
     shutil.copytree(done.with_suffix(".campaign"), folder)
     emptied(folder)
-    from potluck.campaign.journal import Journal
+    from potluck.parallel.journal import Journal
 
     with Journal(folder / "journal") as journal:
         journal.append(trials(done)[2] | {"outcome": "hang", "seconds": 1.0, "worker": "x"})

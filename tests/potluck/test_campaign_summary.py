@@ -10,10 +10,11 @@ import pytest
 
 from potluck.benchmarks.campaign_memory import CELLS, INPUTS, campaign, facts, record, spec
 from potluck.campaign import store as stores
-from potluck.campaign.journal import Journal
 from potluck.campaign.statistics import Binary, Bounded, mcnemar
-from potluck.campaign.store import FORMAT, Seen, Store
+from potluck.campaign.store import FORMAT, Store
 from potluck.campaign.summary import summarize
+from potluck.parallel.folder import Seen
+from potluck.parallel.journal import Journal
 
 TRIALS = 400
 

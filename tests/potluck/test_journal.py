@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from potluck.campaign.journal import Damage, Journal, frame, read_journal
 from potluck.campaign.store import Store
 from potluck.isa.errors import CampaignError
+from potluck.parallel.journal import Damage, Journal, frame, read_journal
 
 
 def record(identity: int, **more: object) -> dict:

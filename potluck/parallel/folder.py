@@ -1,0 +1,164 @@
+"""A folder of tasks: what was registered before the first one, and a journal of records from every worker.
+
+    X.json                   what is fixed before the first task
+    journal/*.journal        a file per worker and start (`potluck.parallel.journal`)
+
+A task counts once, whoever wrote it down how often: the first record of an id is as good as any other.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+from potluck.isa.errors import PotluckError
+from potluck.parallel.journal import SUFFIX, Damage, Journal, read_journal
+
+Record = dict[str, Any]
+_JOURNALS: dict[Path, Journal] = {}
+
+
+class Seen:
+    """Ids of tasks, a bit each."""
+
+    def __init__(self) -> None:
+        self._bits = bytearray()
+
+    def add(self, identity: int) -> bool:
+        """Whether an id is new."""
+        byte, bit = identity >> 3, 1 << (identity & 7)
+        if byte >= len(self._bits):
+            self._bits.extend(bytes(max(4096, byte + 1 - len(self._bits))))
+        new = not self._bits[byte] & bit
+        self._bits[byte] |= bit
+        return new
+
+    def below(self, end: int) -> int:
+        """Those below an id, bit by bit."""
+        return int.from_bytes(self._bits[: (end + 7) >> 3], "little") & (1 << end) - 1
+
+    def __contains__(self, identity: int) -> bool:
+        byte = identity >> 3
+        return byte < len(self._bits) and bool(self._bits[byte] >> (identity & 7) & 1)
+
+
+class Folder:
+    """A folder of tasks.
+
+    Args:
+        folder: exists if something is registered.
+        owner: what deletes the folder when it is gone itself, if it is a temporary one.
+
+    Attributes:
+        what: is registered, in one word.
+        file: that holds the registration.
+        format: of that file.
+        error: class of what is wrong with it.
+        begin: how to begin, for messages.
+    """
+
+    what: ClassVar[str]
+    file: ClassVar[str]
+    format: ClassVar[int]
+    error: ClassVar[type[PotluckError]]
+    begin: ClassVar[str]
+
+    def __init__(self, folder: str | Path, owner: object = None) -> None:
+        self.folder, self.owner = Path(folder), owner
+        self.journals = self.folder / "journal"
+
+    @property
+    def registered(self) -> bool:
+        """Whether something was begun here."""
+        return (self.folder / self.file).exists()
+
+    def register(self, registration: dict[str, Any]) -> None:
+        """Write what is fixed before the first task; the format is added."""
+        self.journals.mkdir(parents=True, exist_ok=True)
+        replace_text(
+            self.folder / self.file, json.dumps({"format": self.format} | registration, indent=1) + "\n"
+        )
+
+    def registration(self) -> dict[str, Any]:
+        """What was fixed before the first task.
+
+        Raises:
+            PotluckError: of class ``error``: there is nothing, or another version of Potluck made it.
+        """
+        path = self.folder / self.file
+        try:
+            found = json.loads(path.read_text())
+        except OSError:
+            raise self.error(f"no {self.what} in {self.folder}", hint=f"Begin it: {self.begin}") from None
+        except json.JSONDecodeError as problem:
+            raise self.error(
+                f"{path} is damaged: {problem}", hint="Delete the folder and run again"
+            ) from None
+        if found.get("format") != self.format:
+            raise self.error(f"{path} has format {found.get('format')!r}, not {self.format}",
+                             hint="Report it with the version that made it")  # fmt: skip
+        return dict(found)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs out; a killed one leaves no lock behind.
+
+        Raises:
+            PotluckError: of class ``error``: another process is at work here.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise self.error(f"another process runs the {self.what} in {self.folder}") from None
+            yield
+        finally:
+            os.close(handle)
+
+    def records(self, damage: Damage | None = None) -> Iterator[Record]:
+        """All tasks in journals, each once.
+
+        Args:
+            damage: to which unreadable bytes are added.
+        """
+        yield from self._in_journals(Seen(), damage)
+
+    def _in_journals(self, seen: Seen, damage: Damage | None) -> Iterator[Record]:
+        for path in sorted(self.journals.glob(f"*{SUFFIX}")):
+            for record in read_journal(path, damage if damage is not None else Damage()):
+                if seen.add(record["id"]):
+                    yield record
+
+    @property
+    def journal_bytes(self) -> int:
+        """In journals."""
+        return sum(path.stat().st_size for path in self.journals.glob(f"*{SUFFIX}"))
+
+    def journal(self) -> Journal:
+        """This process's journal, the same at every call until `leave`."""
+        if self.journals not in _JOURNALS:
+            _JOURNALS[self.journals] = Journal(self.journals)
+        return _JOURNALS[self.journals]
+
+    def leave(self) -> None:
+        """Append no more from this process."""
+        journal = _JOURNALS.pop(self.journals, None)
+        if journal is not None:
+            journal.close()
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file, all of it or nothing, and on the disk when this returns."""
+    temporary = path.with_name(path.name + ".part")
+    with open(temporary, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

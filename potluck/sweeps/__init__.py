@@ -1,0 +1,1 @@
+"""``potluck sweep``: one network on every machine of a cross product of keys."""

@@ -1,0 +1,184 @@
+"""The Pareto plot of a sweep: a page with tables, or an image."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+
+from potluck.campaign.report import STYLE, table
+from potluck.isa.errors import DataError, ToolError
+from potluck.parallel.folder import Record, replace_text
+from potluck.sweeps.api import DEFAULT, Swept
+from potluck.sweeps.table import lines
+
+WIDTH, HEIGHT, LEFT, BOTTOM = 760, 420, 70, 40
+COLOURS = ("#1f5fa8", "#b5451b", "#4d7f3a", "#7a2f6b", "#8a6d1d", "#3a7f7f", "#444444")
+"""Of machines and schemes, in turn."""
+LABELS = {
+    "seconds": ("ms", 1e3), "cycles": ("cycles", 1.0), "energy_joules": ("energy, µJ", 1e6),
+    "area_gates": ("area, Mgates", 1e-6), "dram_bytes": ("DRAM traffic, MB", 1e-6),
+    "utilization": ("utilization, %", 100.0), "metric_value": ("metric", 1.0),
+}  # fmt: skip
+"""Objective -> axis and factor."""
+
+
+def axes_of(swept: Swept) -> tuple[str, str]:
+    """What the plot has across and up: the first two objectives, or the usual second."""
+    names = [*swept.objectives, *(name for name in DEFAULT if name not in swept.objectives)]
+    return names[0], names[1]
+
+
+def plotted(swept: Swept) -> list[tuple[Record, float, float]]:
+    """Rows with both coordinates in the units of `LABELS`."""
+    places = []
+    for row in swept.rows:
+        across, up = (row.get("dram.bytes" if name == "dram_bytes" else name) for name in axes_of(swept))
+        if not row["error"] and across is not None and up is not None:
+            factor_x, factor_y = (LABELS[name][1] for name in axes_of(swept))
+            places.append((row, float(across) * factor_x, float(up) * factor_y))
+    return places
+
+
+def label(swept: Swept, row: Record) -> str:
+    """A point in words."""
+    return ", ".join([row["machine"], row["scheme"], *(f"{key}={row.get(key)}" for key in swept.axes)])
+
+
+def groups(swept: Swept) -> dict[tuple[str, str], str]:
+    """Machine and scheme -> colour."""
+    names = dict.fromkeys((row["machine"], row["scheme"]) for row, _, _ in plotted(swept))
+    return {name: COLOURS[k % len(COLOURS)] for k, name in enumerate(names)}
+
+
+def svg(swept: Swept) -> str:
+    """The plot as SVG text; the same rows give the same text."""
+    found, colours = plotted(swept), groups(swept)
+    across, up = (LABELS[name][0] for name in axes_of(swept))
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT + 20 * len(colours)}" width="{WIDTH}" role="img" '
+        f'aria-label="{up} over {across}" font-family="system-ui,sans-serif" font-size="12">'
+    ]
+    low_x, step_x = _scale([x for _, x, _ in found], WIDTH - LEFT - 30)
+    low_y, step_y = _scale([y for _, _, y in found], HEIGHT - BOTTOM - 30)
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return LEFT + 10 + (x - low_x) * step_x, HEIGHT - BOTTOM - 10 - (y - low_y) * step_y
+
+    parts.append(f'<path d="M{LEFT} 10V{HEIGHT - BOTTOM}H{WIDTH - 10}" stroke="#888" fill="none"/>')
+    for value in _ticks([x for _, x, _ in found]):
+        at, _ = place(value, low_y)
+        parts.append(f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{value:.4g}</text>')
+    for value in _ticks([y for _, _, y in found]):
+        _, at = place(low_x, value)
+        parts.append(f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{value:.4g}</text>')
+    parts.append(f'<text x="{WIDTH // 2}" y="{HEIGHT - 5}" text-anchor="middle">{escape(across)}</text>')
+    parts.append(
+        f'<text x="12" y="{HEIGHT // 2}" transform="rotate(-90 12 {HEIGHT // 2})" '
+        f'text-anchor="middle">{escape(up)}</text>'
+    )
+    best = sorted(place(x, y) for row, x, y in found if row["pareto"])
+    if len(best) > 1:
+        parts.append(
+            f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in best)}" fill="none" stroke="#aaa"/>'
+        )
+    for row, x, y in found:
+        at_x, at_y = place(x, y)
+        colour = colours[row["machine"], row["scheme"]]
+        size, fill = (5, colour) if row["pareto"] else (3.5, "white")
+        words = f"{row['id']}: {label(swept, row)}: {x:.5g} {across}, {y:.5g} {up}"
+        parts.append(f'<circle cx="{at_x:.1f}" cy="{at_y:.1f}" r="{size}" fill="{fill}" stroke="{colour}" '
+                     f'stroke-width="1.5">'
+                     f"<title>{escape(words)}</title></circle>")  # fmt: skip
+        if row["pareto"]:
+            parts.append(f'<text x="{at_x + 7:.1f}" y="{at_y - 5:.1f}">{row["id"]}</text>')
+    for k, (name, colour) in enumerate(colours.items()):
+        y = HEIGHT + 20 * k + 10
+        parts.append(f'<rect x="{LEFT}" y="{y - 9}" width="10" height="10" fill="{colour}"/>')
+        parts.append(f'<text x="{LEFT + 16}" y="{y}">{escape(", ".join(name))}</text>')
+    return "\n".join([*parts, "</svg>"])
+
+
+def _scale(values: list[float], length: int) -> tuple[float, float]:
+    """The least value, and pixels for each unit."""
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    return low, length / ((high - low) or abs(high) or 1.0)
+
+
+def _ticks(values: list[float]) -> list[float]:
+    if not values or min(values) == max(values):
+        return values[:1]
+    low, high = min(values), max(values)
+    return [low + (high - low) * k / 4 for k in range(5)]
+
+
+def page(swept: Swept) -> str:
+    """The page as HTML; it loads nothing."""
+    head, *rows = lines(swept, swept.rows)
+    best = lines(swept, swept.front)
+    errors = [(str(row["id"]), label(swept, row), row["error"]) for row in swept.failed]
+    versions = ", ".join(f"{name} {version}" for name, version in swept.versions.items())
+    missing = swept.points - len(swept.rows)
+    parts = [
+        f"<h1>Sweep of {escape(Path(swept.model).name)}</h1>",
+        f"<p>{len(swept.rows)} points{f', {missing} have not run' if missing else ''}. Filled points are not "
+        f"beaten in all of {escape(', '.join(swept.objectives))}.</p>",
+        svg(swept), "<h2>Front</h2>", table(best[0], best[1:]), "<h2>All points</h2>", table(head, rows),
+        *(["<h2>Errors</h2>", table(("point", "what", "error"), errors)] if errors else []),
+        f"<p class=note>{escape(versions)}</p>",
+    ]  # fmt: skip
+    title = escape(Path(swept.model).name)
+    return (
+        f"<!doctype html>\n<html lang=en><head><meta charset=utf-8><title>{title}</title>"
+        f"<style>{STYLE}</style></head>\n"
+        + "<body>\n" + "\n".join(parts) + "\n</body></html>\n"
+    )  # fmt: skip
+
+
+def write_report(swept: Swept, path: Path) -> Path:
+    """Write ``.html``, or the plot alone as ``.png``, ``.svg`` or ``.pdf``, all of it or nothing.
+
+    Raises:
+        DataError: another suffix, or it cannot be written.
+        ToolError: an image needs matplotlib.
+    """
+    try:
+        if path.suffix == ".html":
+            replace_text(path, page(swept))
+        elif path.suffix in (".png", ".svg", ".pdf"):
+            _draw(swept, path)
+        else:
+            raise DataError(f"--plot {path.name!r}: unknown suffix", hint="Use .html, .png, .svg or .pdf")
+    except OSError as problem:
+        raise DataError(f"cannot write {path}: {problem.strerror}") from None
+    return path
+
+
+def _draw(swept: Swept, path: Path) -> None:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ToolError(
+            "plots need matplotlib", tool="matplotlib", hint="pip install 'potluck[plot]', or give .html"
+        ) from None
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    axes = figure.add_subplot()
+    found = plotted(swept)
+    best = sorted((x, y) for row, x, y in found if row["pareto"])
+    axes.plot([x for x, _ in best], [y for _, y in best], color="#aaaaaa", linewidth=1, zorder=0)
+    for name, colour in groups(swept).items():
+        own = [(row, x, y) for row, x, y in found if (row["machine"], row["scheme"]) == name]
+        axes.scatter([x for _, x, _ in own], [y for _, _, y in own], edgecolors=colour, label=", ".join(name), s=28,
+                     c=[colour if row["pareto"] else "white" for row, _, _ in own])  # fmt: skip
+        for row, x, y in own:
+            if row["pareto"]:
+                axes.annotate(str(row["id"]), (x, y), xytext=(4, 4), textcoords="offset points", fontsize=8)
+    across, up = (LABELS[name][0] for name in axes_of(swept))
+    axes.set_xlabel(across)
+    axes.set_ylabel(up)
+    axes.set_title(f"{Path(swept.model).name}: filled points are on the front", fontsize=10)
+    axes.grid(alpha=0.25)
+    if found:
+        axes.legend(fontsize=8)
+    draft = path.with_name(f".{path.name}.part{path.suffix}")
+    figure.savefig(draft, dpi=150)
+    draft.replace(path)
