@@ -54,6 +54,7 @@ class Result:
     layers: list[LayerResult]
     stalls: dict[str, int]
     dram: dict[str, int]
+    roofs: dict[str, Any]  # what bounds layers: macs_per_cycle by format, dram_bytes_per_cycle
     timing_error_band: str
     host_seconds: float
     stdout: bytes = b""  # what a Linux process or a program with tohost wrote
@@ -86,6 +87,7 @@ class Result:
             "layers": [{**vars(layer)} for layer in self.layers],
             "stalls": self.stalls,
             "dram": self.dram,
+            "roofs": self.roofs,
             "timing_error_band": self.timing_error_band,
             "host_seconds": self.host_seconds,
             "manifest": self.manifest,

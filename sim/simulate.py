@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from potluck.sim import profile as profiles
 from potluck.sim import trace as traces
 from potluck.sim.blocks import BlockStore
 from potluck.sim.cluster import DEFAULT_BUDGET, Cluster
+from potluck.sim.dram.attach import stream_rate
 from potluck.sim.dram.usage import DramUse
 from potluck.sim.energy import COMPONENTS
 from potluck.sim.listing import LayerOf
@@ -181,10 +182,19 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
         utilization=ideal_cycles / total if total else 0.0, energy=components,
         layers=[x for x in results if x.cycles or x.macs] if timed else [],
         stalls={cause: sum(s[cause] for s in stalls) for cause in CAUSES} if timed else {},
-        dram=dram_use.to_json(),
+        dram=dram_use.to_json(), roofs=_roofs(machine, layers),
         timing_error_band=machine.timing_error_band, host_seconds=cluster.host_seconds,
         stdout=written[0], stderr=written[1], manifest=_on_host(cluster),
     )  # fmt: skip
+
+
+def _roofs(machine: Machine, layers: Sequence[Layer]) -> dict[str, Any]:
+    """What layers can do at most: products of each format, bytes from DRAM."""
+    formats = dict.fromkeys(layer.format for layer in layers if layer.macs)
+    return {
+        "macs_per_cycle": {name: machine.peak_macs_per_cycle(name) for name in formats},
+        "dram_bytes_per_cycle": stream_rate(machine),
+    }
 
 
 def _on_host(cluster: Cluster) -> dict[str, Any]:

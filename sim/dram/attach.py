@@ -62,3 +62,8 @@ def core_rate(machine: Machine) -> float:
     if kind is None:
         return machine.dram.bytes_per_cycle
     return machine.dram.channels * kind.peak_bytes_per_second / machine.cluster.clock_hz
+
+
+def stream_rate(machine: Machine) -> float:
+    """Bytes per cycle that the DMA moves from or to DRAM at most."""
+    return min(core_rate(machine), machine.dma.width_bits / 8)

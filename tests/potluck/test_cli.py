@@ -78,6 +78,9 @@ def test_quantize_compile_simulate_by_files(potluck, tmp_path: Path) -> None:  #
     wanted = {"cycles", "seconds_at_clock", "instructions", "macs", "utilization", "energy_joules", "layers", "stalls",
               "dram", "machine", "timing_error_band", "host_seconds", "manifest"}  # fmt: skip
     assert wanted <= result.keys()
+    roofs = result["roofs"]
+    assert roofs["macs_per_cycle"]["mxfp8"] == 2 * 4 * 8  # cores, lanes, products of vmxdotp
+    assert roofs["dram_bytes_per_cycle"] == 64  # the DMA's 512 bits are less than two channels of HBM3
     assert sum(result["stalls"].values()) == result["cycles"] == sum(x["cycles"] for x in result["layers"])
     parts = {key: value for key, value in result["energy_joules"].items() if key != "total"}
     assert sum(parts.values()) == pytest.approx(result["energy_joules"]["total"])
