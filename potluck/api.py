@@ -167,7 +167,8 @@ def prepare(
     fixed = {"dims": dims, "bind": bind}
     source = quantize(model, scheme, **fixed, **options) if scheme else model
     record = _checked(source, inputs if calibrated != "the inputs of the run" else None)
-    facts: dict[str, Any] = {"scheme": _described(scheme) if scheme else "as in the file"}
+    described = _described(scheme) if scheme else "as in the file"
+    facts: dict[str, Any] = {"model": Path(model).name, "scheme": described}
     if Path(model).is_file():  # otherwise the compiler says what is wrong
         facts["model_sha256"] = hashlib.sha256(Path(model).read_bytes()).hexdigest()
     if calibrated:

@@ -30,6 +30,7 @@ from potluck.cli_options import (
     ProfileOut,
     Ptq,
     QatSteps,
+    ReportOut,
     Requantize,
     ScaleRule,
     SchemeName,
@@ -102,6 +103,7 @@ def run(
     trace: TraceOut = None,
     trace_format: TraceFormat = None,
     window: Window = None,
+    report: ReportOut = None,
     settings: Settings = None,
     json_path: JsonPath = None,
 ) -> None:
@@ -114,7 +116,7 @@ def run(
         exclude, min_channels, spared, calibration, requantization, block_size, scale_rule, mx_small_k,
         calibration_method, ptq, keep, tuning, compat_release,
     )  # fmt: skip
-    views = Views(profile, profile_out, trace, trace_format, window)
+    views = Views(profile, profile_out, trace, trace_format, window, report)
     result = api.run(
         model,
         load_npz(inputs),
@@ -295,6 +297,7 @@ def simulate(
     trace: TraceOut = None,
     trace_format: TraceFormat = None,
     window: Window = None,
+    report: ReportOut = None,
     settings: Settings = None,
     json_path: JsonPath = None,
 ) -> None:
@@ -312,7 +315,7 @@ def simulate(
     from potluck.sim.result import Result
     from potluck.views.options import Views
 
-    views = Views(profile, profile_out, trace, trace_format, window)
+    views = Views(profile, profile_out, trace, trace_format, window, report)
     environment = Environment(
         arguments or [], pairs("--env", variables), str(program), sys.stdin.buffer, root,
         sys.stdout.buffer, sys.stderr.buffer,

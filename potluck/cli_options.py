@@ -35,6 +35,9 @@ TraceOut = Annotated[
 TraceFormat = Annotated[
     str | None, typer.Option("--trace-format", help="konata or perfetto, whatever the suffix.")
 ]
+ReportOut = Annotated[
+    Path | None, typer.Option("--report", help="Write the run as one page, .html, that loads nothing.")
+]
 Window = Annotated[str | None, typer.Option(help="Trace only these cycles: FIRST:END.")]
 SchemeName = Annotated[
     str | None, typer.Option(help="Quantize first: mxfp8, mxfp4, ... (`potluck schemes`).")

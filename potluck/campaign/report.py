@@ -13,15 +13,12 @@ from rich.console import Console
 
 from potluck.campaign.figures import draw_png, shares_svg
 from potluck.isa.errors import DataError
+from potluck.pages.document import Section, document, figure, table
 from potluck.parallel.folder import replace_text
 
 Row = tuple[str, ...]
 MOST_NAMES = 12
 """Tensors and fields of a cell that a page shows: those most often struck."""
-STYLE = """body{font:15px/1.5 system-ui,sans-serif;color:#1c1c1c;max-width:76rem;margin:2rem auto;padding:0 1rem}
-table{border-collapse:collapse;margin:.6rem 0 1.6rem;font-size:13px}th,td{padding:.2rem .6rem;text-align:right}
-th{border-bottom:2px solid #888}td{border-bottom:1px solid #ddd}th:first-child,td:first-child{text-align:left}
-h2{margin-top:2.2rem}code{font-size:12px}.note{color:#555;max-width:60rem}svg{max-width:100%;height:auto}"""
 
 
 def percent(interval: Mapping[str, float] | None) -> str:
@@ -219,61 +216,51 @@ def write_report(data: Mapping[str, Any], path: Path) -> Path:
 def page(data: Mapping[str, Any]) -> str:
     """The page as HTML; it loads nothing."""
     level = f"{100 * data['confidence']:g} %"
-    state = "" if data["complete"] else "<p><strong>The campaign is not complete.</strong></p>"
-    parts = [
-        f"<h1>{escape(data['name'])}</h1>{state}",
-        f"<p>{data['trials']} trials of {data['samples']} inputs each. Registered as <code>{data['hash']}</code>. "
-        f"A trial is an SDC if at least {data['sdc_inputs']} of its inputs meet <code>{data['sdc']}</code>.</p>",
-        f"<p class=note>Intervals are confidence sequences of level {level}: they hold at any time, also at the "
-        "trial at which a campaign stopped. Faults, not inputs, are what is counted.</p>",
-        "<h2>Outcomes</h2>", shares_svg(data["cells"]), table(HEAD, outcome_rows(data)),
-    ]  # fmt: skip
-    if data["fit"]:
-        parts += [
-            "<h2>Failure rates</h2><p class=note>FIT: failures in 10<sup>9</sup> hours of the whole memory; transient "
-            "faults weighted by residency, permanent ones by the rest of the mission.</p>",
-            table(FIT_HEAD, fit_rows(data)),
-        ]  # fmt: skip
-    if curve_rows(data):
-        parts += [
-            "<h2>Over the bit error rate</h2><p class=note>From trials that all have a fault, weighed by how probable "
-            "their number of faults is at each rate; each row holds with its own level.</p>",
-            table(CURVE_HEAD, curve_rows(data)),
-        ]  # fmt: skip
-    if data["comparisons"]:
-        parts += [
-            "<h2>Stacks on the same faults</h2><p class=note>Trials that are an SDC under one stack "
-            "only. Exact McNemar tests for the numbers of pairs shown, adjusted over all rows.</p>",
-            table(COMPARISON_HEAD, comparison_rows(data)),
-        ]  # fmt: skip
-    parts += ["<h2>Answers</h2>", table(MEASURE_HEAD, measure_rows(data))]
-    for title, key, what in (("Tensors", "by_tensor", "tensor"), ("Bit fields", "by_field", "field")):
-        parts.append(f"<h2>{title}</h2><p class=note>Trials whose faults struck it, among others; the {MOST_NAMES} "
-                     "struck most often.</p>")  # fmt: skip
-        for cell in data["cells"]:
-            rows = share_rows(cell, key)
-            if rows:
-                parts.append(f"<h3>{escape(_title(cell))}</h3>")
-                parts.append(table((what, "trials", "SDC, %", "DUE, %"), rows))
-    notes = sorted({note for cell in data["cells"] for note in cell["notes"]})
-    parts += [f"<p class=note>{escape(note)}</p>" for note in notes]
-    versions = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
-    parts.append(f"<p class=note>{escape(versions)}</p>")
-    title = escape(data["name"])
-    body = "\n".join(parts)
-    return (
-        "<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
-        f"<title>{title}</title><style>{STYLE}</style></head>\n"
-        f"<body>\n{body}\n</body></html>\n"
+    state = "" if data["complete"] else "<p class=answer><strong>The campaign is not complete.</strong></p>"
+    answer = (
+        f"{state}<p class=answer>{data['trials']} trials of {data['samples']} inputs each. Registered as "
+        f"<code>{data['hash']}</code>. A trial is an SDC if at least {data['sdc_inputs']} of its inputs meet "
+        f"<code>{data['sdc']}</code>.</p>"
     )
+    outcomes = figure(shares_svg(data["cells"]), "Shares of outcomes")
+    outcomes += table(HEAD, outcome_rows(data), "Outcomes")
+    note = (
+        f"Intervals are confidence sequences of level {level}: they hold at any time, also at the trial at which a "
+        "campaign stopped. Faults, not inputs, are what is counted."
+    )
+    sections = [Section("Outcomes", outcomes, note)]
+    if data["fit"]:
+        sections.append(Section(
+            "Failure rates", table(FIT_HEAD, fit_rows(data), "Failures in 10⁹ hours"),
+            "FIT: failures in 10⁹ hours of the whole memory; transient faults weighted by residency, permanent ones by "
+            "the rest of the mission.",
+        ))  # fmt: skip
+    if curve_rows(data):
+        sections.append(Section(
+            "Over the bit error rate", table(CURVE_HEAD, curve_rows(data), "Shares by bit error rate"),
+            "From trials that all have a fault, weighed by how probable their number of faults is at each rate; each "
+            "row holds with its own level.",
+        ))  # fmt: skip
+    if data["comparisons"]:
+        sections.append(Section(
+            "Stacks on the same faults", table(COMPARISON_HEAD, comparison_rows(data), "Pairs of trials"),
+            "Trials that are an SDC under one stack only. Exact McNemar tests for the numbers of pairs shown, "
+            "adjusted over all rows.",
+        ))  # fmt: skip
+    sections.append(Section("Answers", table(MEASURE_HEAD, measure_rows(data), "What answers were like")))
+    for title, key, what in (("Tensors", "by_tensor", "tensor"), ("Bit fields", "by_field", "field")):
+        tables = [
+            table((what, "trials", "SDC, %", "DUE, %"), rows, _title(cell))
+            for cell in data["cells"]
+            if (rows := share_rows(cell, key))
+        ]
+        note = f"Trials whose faults struck it, among others; the {MOST_NAMES} struck most often."
+        sections.append(Section(title, "".join(tables), note))
+    notes = sorted({note for cell in data["cells"] for note in cell["notes"]})
+    notes.append(", ".join(f"{name} {version}" for name, version in data["versions"].items()))
+    sections.append(Section("Notes", "".join(f"<p>{escape(note)}</p>" for note in notes)))
+    return document(data["name"], answer, sections)
 
 
 def _title(cell: Mapping[str, Any]) -> str:
     return f"{cell['scheme']}, {cell['faults']}, {cell['stack']}"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """An HTML table."""
-    top = "".join(f"<th>{escape(text)}</th>" for text in head)
-    body = "\n".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{top}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
-from potluck.campaign.report import STYLE, table
 from potluck.isa.errors import DataError, ToolError
+from potluck.pages.document import Section, document, figure, table
 from potluck.parallel.folder import Record, replace_text
 from potluck.sweeps.api import DEFAULT, Swept
 from potluck.sweeps.table import lines
@@ -84,7 +84,7 @@ def svg(swept: Swept) -> str:
     for row, x, y in found:
         at_x, at_y = place(x, y)
         colour = colours[row["machine"], row["scheme"]]
-        size, fill = (5, colour) if row["pareto"] else (3.5, "white")
+        size, fill = (5, colour) if row["pareto"] else (3.5, "var(--ground)")
         words = f"{row['id']}: {label(swept, row)}: {x:.5g} {across}, {y:.5g} {up}"
         parts.append(f'<circle cx="{at_x:.1f}" cy="{at_y:.1f}" r="{size}" fill="{fill}" stroke="{colour}" '
                      f'stroke-width="1.5">'
@@ -118,20 +118,23 @@ def page(swept: Swept) -> str:
     errors = [(str(row["id"]), label(swept, row), row["error"]) for row in swept.failed]
     versions = ", ".join(f"{name} {version}" for name, version in swept.versions.items())
     missing = swept.points - len(swept.rows)
-    parts = [
-        f"<h1>Sweep of {escape(Path(swept.model).name)}</h1>",
-        f"<p>{len(swept.rows)} points{f', {missing} have not run' if missing else ''}. Filled points are not "
-        f"beaten in all of {escape(', '.join(swept.objectives))}.</p>",
-        svg(swept), "<h2>Front</h2>", table(best[0], best[1:]), "<h2>All points</h2>", table(head, rows),
-        *(["<h2>Errors</h2>", table(("point", "what", "error"), errors)] if errors else []),
-        f"<p class=note>{escape(versions)}</p>",
-    ]  # fmt: skip
-    title = escape(Path(swept.model).name)
-    return (
-        f"<!doctype html>\n<html lang=en><head><meta charset=utf-8><title>{title}</title>"
-        f"<style>{STYLE}</style></head>\n"
-        + "<body>\n" + "\n".join(parts) + "\n</body></html>\n"
-    )  # fmt: skip
+    answer = (
+        f"<p class=answer>{len(swept.rows)} points{f', {missing} have not run' if missing else ''}. Filled points are "
+        f"not beaten in all of {escape(', '.join(swept.objectives))}.</p>"
+    )
+    across, up = (LABELS[name][0] for name in axes_of(swept))
+    sections = [
+        Section("Plot", figure(svg(swept), f"{up} over {across}")),
+        Section("Front", table(best[0], best[1:], "Points that no other beats")),
+        Section("All points", table(head, rows, "All points")),
+        *(
+            [Section("Errors", table(("point", "what", "error"), errors, "Points that failed"))]
+            if errors
+            else []
+        ),
+        Section("Made by", f"<p>{escape(versions)}</p>"),
+    ]
+    return document(f"Sweep of {Path(swept.model).name}", answer, sections)
 
 
 def write_report(swept: Swept, path: Path) -> Path:

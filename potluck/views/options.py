@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from potluck.sim.result import Result
 
 @dataclass(frozen=True)
 class Views:
-    """The options ``--profile``, ``--profile-out``, ``--trace``, ``--trace-format`` and ``--window``."""
+    """The options ``--profile``, ``--profile-out``, ``--trace``, ``--trace-format``, ``--window`` and ``--report``."""
 
     profile: bool = False
     profile_out: Path | None = None
     trace: Path | None = None
     trace_format: str | None = None
     window: str | None = None
+    report: Path | None = None
 
     def options(self, mode: str) -> dict[str, Any]:
         """Arguments of ``api.simulate``, mode included: a trace takes mode traced.
@@ -30,8 +32,11 @@ class Views:
         Raises:
             DataError: the options contradict each other or the mode.
         """
+        from potluck.pages.run import check_suffix
         from potluck.views import format_of
 
+        if self.report is not None:
+            check_suffix(self.report)
         if self.trace is None:
             for name, value in (("--window", self.window), ("--trace-format", self.trace_format)):
                 if value is not None:
@@ -59,6 +64,11 @@ class Views:
 
             write_trace(result.trace, self.trace, self.trace_format)
             console.print(f"wrote {self.trace}: {result.trace.instructions:,} instructions")
+        if self.report is not None:
+            from potluck.pages.run import write_page
+
+            words = [Path(sys.argv[0]).name, *sys.argv[1:]]
+            console.print(f"wrote {write_page(result.to_json(), self.report, words)}")
 
 
 def _window(text: str | None) -> tuple[int, int] | None:

@@ -89,6 +89,15 @@ def test_quantize_compile_simulate_by_files(potluck, tmp_path: Path) -> None:  #
     )
 
 
+def test_a_run_as_a_page(potluck, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    out = tmp_path / "out.html"
+    status, text = potluck("run", model_path(), "--scheme", "mxfp8", "--report", out)
+    assert status == 0 and f"wrote {out}" in text.replace("\n", "")
+    assert "--report" in out.read_text()
+    status, text = potluck("run", model_path(), "--report", tmp_path / "out.pdf")
+    assert status == 1 and ".html" in text and [item.name for item in tmp_path.iterdir()] == ["out.html"]
+
+
 def test_mx_options_and_gguf_weights(potluck, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """Block size and scale rule are in the file; a wrong rule and a file that is no GGUF are named."""
     import onnx
