@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from potluck.campaign.command import campaign
+from potluck.cli_explain import explain
 from potluck.cli_formats import allocate, formats
 from potluck.cli_options import (
     AllowHost,
@@ -180,6 +181,7 @@ def quantize(
 
 app.command()(allocate)
 app.command()(formats)
+app.command()(explain)
 app.command()(sweep)
 app.command()(zoo)
 

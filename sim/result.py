@@ -24,6 +24,9 @@ class LayerResult:
         energy_joules: dynamic energy of all harts in the layer plus the static share of its cycles.
         stalls: cycles of hart 0 by cause; their sum is ``cycles``.
         bytes_moved: by DMA.
+        dram_bytes: of DRAM's bursts that the layer asked for, by DMA and cores.
+        bounds: the fewest cycles in which each resource could do the layer's work (`potluck.sim.bounds`).
+        harts: cycles of each hart by cause; the first is ``stalls``.
     """
 
     name: str
@@ -36,6 +39,9 @@ class LayerResult:
     instructions: int
     stalls: dict[str, int]
     bytes_moved: int = 0
+    dram_bytes: int = 0
+    bounds: dict[str, float] = field(default_factory=dict)
+    harts: list[dict[str, int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

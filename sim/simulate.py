@@ -19,6 +19,7 @@ from potluck.isa.manifest import Layer
 from potluck.sim import profile as profiles
 from potluck.sim import trace as traces
 from potluck.sim.blocks import BlockStore
+from potluck.sim.bounds import UNITS, lower_bounds, unit_cycles
 from potluck.sim.cluster import DEFAULT_BUDGET, Cluster
 from potluck.sim.dram.attach import stream_rate
 from potluck.sim.dram.usage import DramUse
@@ -119,8 +120,10 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
     layers = [*program.manifest.layers, OUTSIDE]
     written = [bytes(stream.kept) for stream in cluster.streams]
     find = LayerOf(program.manifest.layers)
-    cycles_by = np.zeros((len(layers), len(CAUSES)), np.int64)
-    instructions = np.zeros(len(layers), np.int64)
+    count = len(cluster.harts)
+    causes_by = np.zeros((count, len(layers), len(CAUSES)), np.int64)
+    instructions = np.zeros((count, len(layers)), np.int64)
+    units = np.zeros((count, len(layers), len(UNITS)), np.int64)
     dynamic = np.zeros((len(layers), len(COMPONENTS)))
     tables: dict[int, tuple[NDArray[Any], ...]] = {}
     for hart in cluster.harts:
@@ -129,32 +132,37 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
         layer_of, length, fixed, per_element = tables[id(hart.store)]
         use = hart.usage()
         where = layer_of[use.block]
-        np.add.at(instructions, where, use.count * length[use.block])
+        np.add.at(instructions[hart.number], where, use.count * length[use.block])
+        np.add.at(units[hart.number], where, unit_cycles(hart.store, use))
         joules = (fixed[use.block] + use.vl[:, None] * per_element[use.block]) * use.count[:, None]
         np.add.at(dynamic, where, joules)
-        if hart.number == 0:  # its clock is the run's
-            np.add.at(cycles_by, where, use.causes)
-            waits = np.array(
-                [(pc, CAUSES.index(cause), n) for (pc, cause), n in hart.waited.items()], np.int64
-            )
-            waits = waits.reshape(-1, 3)
-            np.add.at(cycles_by, (find.all(waits[:, 0].view(np.uint64)), waits[:, 1]), waits[:, 2])
-    stalls = [dict(zip(CAUSES, row, strict=True)) for row in cycles_by.tolist()]
+        np.add.at(causes_by[hart.number], where, use.causes)
+        waits = np.array([(pc, CAUSES.index(cause), n) for (pc, cause), n in hart.waited.items()], np.int64)
+        waits = waits.reshape(-1, 3)
+        places = find.all(waits[:, 0].view(np.uint64)), waits[:, 1]
+        np.add.at(causes_by[hart.number], places, waits[:, 2])
+    by_hart = [
+        [dict(zip(CAUSES, row, strict=True)) for row in harts]
+        for harts in causes_by.transpose(1, 0, 2).tolist()
+    ]
+    stalls = [harts[0] for harts in by_hart]  # hart 0's clock is the run's
     energy: list[dict[str, float]] = [
         defaultdict(float, zip(COMPONENTS, row, strict=True)) for row in dynamic.tolist()
     ]
-    moved = np.zeros(len(layers), np.int64)
+    moved, far = np.zeros((2, len(layers)), np.int64)
     traffic = cluster.traffic()
     where = find.all(traffic.pcs)
     np.add.at(moved, where, traffic.moved[:, MOVED])
     _add_joules(energy, "dma", where, traffic.moved[:, MOVED] * machine.pj("dma"))
     if cluster.dram is None:
+        np.add.at(far, where, traffic.moved[:, MOVED_DRAM])
         _add_joules(energy, "dram", where, traffic.moved[:, MOVED_DRAM] * machine.pj("dram"))
     array = np.zeros(len(layers), np.int64)
     for pc, work in cluster.pot.use.items() if cluster.pot else ():
         energy[find(pc)]["pot"] += work.picojoules(machine)
         array[find(pc)] += work.cycles
     dram_use = DramUse(cluster, find)
+    far += [dram_use.bytes(k) for k in range(len(layers))]
     for k, pj in enumerate(dram_use.energy([sum(row.values()) for row in stalls])):
         for name, value in pj.items():
             energy[k][name] += value
@@ -168,7 +176,10 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
         results.append(
             LayerResult(
                 layer.name, layer.op, layer.format, cycles, layer.macs, ideal / busy if busy else 0.0,
-                1e-12 * sum(energy[k].values()), int(instructions[k]), stalls[k], int(moved[k]),
+                1e-12 * sum(energy[k].values()), int(instructions[:, k].sum()), stalls[k], int(moved[k]), int(far[k]),
+                lower_bounds(machine, ideal, units[:, k], instructions[:, k], int(moved[k]), int(far[k]),
+                             array.item(k)),
+                by_hart[k],
             )
         )  # fmt: skip
     timed = mode != "functional"

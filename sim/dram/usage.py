@@ -63,6 +63,10 @@ class DramUse:
                         self.cores += counts
                         self._add(find(block.pc), counts)
 
+    def bytes(self, layer: int) -> int:
+        """Of a layer's bursts; with ``simple`` DRAM those of the cores alone."""
+        return self.layers[layer].bytes if layer in self.layers else 0
+
     def energy(self, cycles: list[int]) -> list[dict[str, float]]:
         """Picojoules by component for each layer; standby and refresh are shared out by cycles.
 
