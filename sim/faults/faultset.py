@@ -7,7 +7,7 @@ that they do not use. It is a set: a bit that two events hit is hit once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
@@ -84,7 +84,7 @@ class FaultSet:
     def __post_init__(self) -> None:
         if not len(self.keys) == len(self.actions) == len(self.permanent):
             raise DataError("a fault set's arrays differ in length")
-        if (np.diff(self.keys.astype(np.uint64)) == 0).any() or (self.keys[1:] < self.keys[:-1]).any():
+        if (self.keys[1:] <= self.keys[:-1]).any():
             raise DataError("a fault set's keys are not ascending, or a bit is there twice")
 
     def __len__(self) -> int:
@@ -122,6 +122,15 @@ class FaultSet:
     def counted_from(self, sector: int) -> FaultSet:
         """The same with sectors counted from this one."""
         return replace(self, keys=self.keys - np.uint64(sector << SECTOR_SHIFT))
+
+    def between(self, first: NDArray[np.int64], end: NDArray[np.int64]) -> Iterator[tuple[int, FaultSet]]:
+        """Of ranges of sectors that have some: their number, and the bits, counted from the first sector."""
+        shift = np.uint64(SECTOR_SHIFT)
+        low, high = (np.searchsorted(self.keys, edge.astype(np.uint64) << shift) for edge in (first, end))
+        for number in np.flatnonzero(low < high).tolist():
+            mine = slice(low[number], high[number])
+            found = FaultSet(self.keys[mine], self.actions[mine], self.permanent[mine])
+            yield number, found.counted_from(int(first[number]))
 
     def where(self, chosen: NDArray[np.bool_]) -> FaultSet:
         """Some of the bits."""

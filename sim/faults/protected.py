@@ -99,8 +99,10 @@ class Protected:
         return region_of(self.mapping, spans, self.lookup.words)
 
     @cached_property
-    def _starts(self) -> NDArray[np.int64]:
-        return np.array([part.first for part in self.parts], np.int64)
+    def _extents(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """First sector of each part, and the one after its last."""
+        first, count = np.array([(part.first, part.count) for part in self.parts], np.int64).reshape(-1, 2).T
+        return first, first + count
 
     def read(
         self, faults: FaultSet, policy: Policy = "pass", again: FaultSet | None = None
@@ -137,24 +139,16 @@ class Protected:
     def by_part(self, faults: FaultSet) -> dict[int, FaultSet]:
         """Faults by part number, sectors counted from the part's start; inline check bits become sideband bits."""
         faults = self._inlined(faults) if self.placement.inline else faults
-        metadata = faults.sorts == Sort.METADATA
-        found: dict[int, list[FaultSet]] = {}
         if self.recipe.compat_artifact:  # the artifact's check bits never fail
             faults = faults.where(np.isin(faults.sorts, (Sort.DATA, Sort.DATA_PINS)))
-            metadata = faults.sorts == Sort.METADATA
-        addressed = faults.where(~metadata)
-        owner = np.searchsorted(self._starts, addressed.sectors, "right") - 1
-        for number in np.unique(owner).tolist():
-            part = self.parts[number]
-            mine = (owner == number) & (addressed.sectors < part.first + part.count) if number >= 0 else None
-            if mine is not None and mine.any():
-                found[number] = [addressed.where(mine).counted_from(part.first)]
+        metadata = faults.sorts == Sort.METADATA
+        found = {number: [mine] for number, mine in faults.where(~metadata).between(*self._extents)}
         table = faults.where(metadata)
         for number, (first, size) in enumerate(self.lookup.spans if len(table) else ()):
             mine = (table.sectors >= first) & (table.sectors < first + size)
             if mine.any():
                 found.setdefault(number, []).append(table.where(mine).counted_from(first))
-        return {number: union(sets) for number, sets in found.items()}
+        return {number: union(sets) if len(sets) > 1 else sets[0] for number, sets in found.items()}
 
     def _inlined(self, faults: FaultSet) -> FaultSet:
         base, slot = self.placement.data_sectors, self.placement.slot
