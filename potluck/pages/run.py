@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from potluck.explain import explained
 from potluck.isa.errors import DataError
 from potluck.pages.charts import Point, Span, roofline, si, stacked_bars, timeline
 from potluck.pages.document import Section, document, figure, folded, table, tiles
@@ -19,7 +20,7 @@ Run = Mapping[str, Any]
 Layer = Mapping[str, Any]
 SHOWN = 24
 """Layers that have a bar of their own: those with most of what is shown."""
-LISTED = 3000
+LISTED = 1800
 """Layers that the table lists, so that a page stays below a megabyte."""
 DRAM = {
     "reads": "bursts read", "writes": "bursts written", "row_hits": "to open rows", "row_closed": "to closed banks",
@@ -147,10 +148,10 @@ def _roofline(run: Run) -> Section:
     points = []
     for layer in run["layers"]:
         if layer["macs"] and layer["cycles"]:
-            intensity = layer["macs"] / layer["bytes_moved"] if layer["bytes_moved"] else float("inf")
+            intensity = layer["macs"] / layer["dram_bytes"] if layer["dram_bytes"] else float("inf")
             rate, weight = layer["macs"] / layer["cycles"] * clock, layer["cycles"] / run["cycles"]
             points.append(Point(layer["name"], layer["format"], intensity, rate, weight))
-    label = "Multiply-accumulates per second of each layer over those per byte moved"
+    label = "Multiply-accumulates per second of each layer over those per byte of DRAM traffic"
     drawing = roofline(points, peaks, run["roofs"]["dram_bytes_per_cycle"] * clock, label)
     note = (
         "No layer is above the roof of its format: left of the bend the way to DRAM bounds it, right of it the "
@@ -192,11 +193,11 @@ def _formats(run: Run) -> Section:
     rows = [
         (
             name, str(len(layers)), f"{_sum(layers, 'macs') / 1e6:,.3f}", f"{_sum(layers, 'cycles'):,.0f}",
-            f"{1e6 * _sum(layers, 'energy_joules'):,.4g}", f"{_sum(layers, 'bytes_moved') / 1e3:,.1f}",
+            f"{1e6 * _sum(layers, 'energy_joules'):,.4g}", f"{_sum(layers, 'dram_bytes') / 1e3:,.1f}",
         )
         for name, layers in groups.items()
     ]  # fmt: skip
-    head = ("format", "layers", "MMAC", "cycles", "µJ", "kB moved")
+    head = ("format", "layers", "MMAC", "cycles", "µJ", "DRAM, kB")
     return Section("Formats", table(head, rows, "Work by number format"))
 
 
@@ -215,18 +216,22 @@ def _layers(run: Run) -> Section:
     rows = []
     for layer in run["layers"][:LISTED]:
         cause, count = max(layer["stalls"].items(), key=lambda item: item[1], default=("", 0))
+        found = explained(layer)
         rows.append((
             layer["name"], layer["op"], layer["format"], f"{layer['cycles']:,}", f"{layer['macs'] / 1e6:.3f}",
             f"{100 * layer['utilization']:.1f}" if layer["macs"] else "", f"{1e6 * layer['energy_joules']:.4g}",
-            f"{layer['bytes_moved'] / 1e3:,.1f}", f"{cause} {_percent(count, layer['cycles'])}" if count else "",
+            f"{layer['dram_bytes'] / 1e3:,.1f}", f"{cause} {_percent(count, layer['cycles'])}" if count else "",
+            found.reason, f"{100 * found.reached:.1f}" if found.bound else "",
         ))  # fmt: skip
     left = len(run["layers"]) - len(rows)
     caption = f"{len(run['layers'])} layers" + (f"; the last {left} are in the JSON" if left else "")
     head = (
-        "layer", "operator", "format", "cycles", "MMAC", "utilization, %", "µJ", "kB moved", "mostly",
+        "layer", "operator", "format", "cycles", "MMAC", "utilization, %", "µJ", "DRAM, kB", "mostly", "bound by",
+        "of the bound, %",
     )  # fmt: skip
     body = table(head, rows, caption)
-    return Section("All layers", body if len(rows) <= 2 * SHOWN else folded(f"Show {caption}", body))
+    note = "Bounds are explained in docs/views.md; potluck explain RESULT.json --layer NAME says more of one."
+    return Section("All layers", body if len(rows) <= 2 * SHOWN else folded(f"Show {caption}", body), note)
 
 
 def _again(run: Run, command: Sequence[str]) -> Section:
