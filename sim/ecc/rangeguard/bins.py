@@ -9,7 +9,6 @@ the bin the wrong code is kept, elsewhere the representative is put in its place
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from math import erf, sqrt
@@ -38,8 +37,9 @@ class Bins:
 
 
 def _partition(cost: Floats, count: int) -> tuple[list[int], float]:
-    """Starts of `count` contiguous bins that minimize the sum of ``cost[first, last]``."""
+    """Starts of `count` contiguous bins that minimize the sum of ``cost[first, last]``; ``last < first`` is ignored."""
     size = len(cost)
+    cost = np.where(np.tri(size, k=-1, dtype=bool), np.inf, cost)
     best = cost[0].copy()  # best[j]: cheapest partition of 0..j into the bins so far
     choices = []
     for _ in range(count - 1):
@@ -53,14 +53,6 @@ def _partition(cost: Floats, count: int) -> tuple[list[int], float]:
         starts.append(int(start[end]))
         end = starts[-1] - 1
     return starts[::-1], float(best[-1])
-
-
-def _bin_costs(size: int, cost: Callable[[int], Floats]) -> Floats:
-    """Matrix from ``cost(first)``, the costs of the bins first..first, ..., first..size-1; infinite below."""
-    matrix = np.full((size, size), np.inf)
-    for first in range(size):
-        matrix[first, first:] = cost(first)
-    return matrix
 
 
 @cache
@@ -81,20 +73,15 @@ def mae_bins(count: int, sigma: float) -> Bins:
     values = 2.0 ** (np.arange(1, 255) - 127.0)
     weight, moment = (np.concatenate([[0.0], np.cumsum(x)]) for x in (p, p * values))
 
-    def medians(first: int) -> NDArray[np.intp]:
-        half = (weight[first] + weight[first + 1 :]) / 2
-        return np.clip(np.searchsorted(weight, half) - 1, first, np.arange(first, len(p)))
-
-    def cost(first: int) -> Floats:
-        middle = medians(first)
-        v, last = values[middle], np.arange(first, len(p)) + 1
-        below = v * (weight[middle] - weight[first]) - (moment[middle] - moment[first])
-        above = (moment[last] - moment[middle]) - v * (weight[last] - weight[middle])
-        return np.asarray(np.maximum(below, 0) + np.maximum(above, 0))
-
-    starts, total = _partition(_bin_costs(len(p), cost), count)
+    first, last = np.arange(len(p))[:, None], np.arange(len(p))
+    half = (weight[:-1, None] + weight[1:]) / 2
+    middle = np.clip(np.searchsorted(weight, half) - 1, first, np.maximum(first, last))  # the median exponent
+    v = values[middle]
+    below = v * (weight[middle] - weight[:-1, None]) - (moment[middle] - moment[:-1, None])
+    above = (moment[1:] - moment[middle]) - v * (weight[1:] - weight[middle])
+    starts, total = _partition(np.maximum(below, 0) + np.maximum(above, 0), count)
     bounds = [0, *starts, len(p)]
-    representatives = [int(medians(a)[b - a - 1]) + 1 for a, b in itertools.pairwise(bounds)]
+    representatives = [int(middle[a, b - 1]) + 1 for a, b in itertools.pairwise(bounds)]
     return Bins(tuple(s + 1 for s in starts), tuple(representatives), total)
 
 
@@ -129,7 +116,6 @@ def fault_aware_bins(values: ArrayLike, p: ArrayLike, q: ArrayLike, count: int) 
     inside = b0 * a2 - 2 * b1 * a1 + b2 * a0
     spread = a2 - np.divide(a1 * a1, a0, out=np.zeros_like(a0), where=a0 > 0)
     cost = inside + (faulty.sum() - b0) * np.maximum(spread, 0)
-    cost[np.tri(len(v), k=-1, dtype=bool)] = np.inf  # no bin ends before it starts
     starts, total = _partition(cost, count)
     bounds = [0, *starts, len(v)]
     means = []
