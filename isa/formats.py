@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from potluck.isa.errors import DataError
+from potluck.isa.plugins import added
 from potluck.isa.rounding import Codes, Rounding, encode
 
 
@@ -235,8 +236,11 @@ INTEGER8 = ElementFormat("INT8", 8, 1, 6, -5, 6, 127.0, False, "none", _I8, "INT
 E8M0 = ElementFormat("E8M0", 8, 8, 0, 127, 127, 2.0**127, False, "all_ones", _E8M0, "FLOAT8E8M0", "scale")
 
 FORMATS: dict[str, ElementFormat] = {
-    f.name.lower(): f for f in (FP32, BF16, FP16, E5M2, E4M3, E3M2, E2M3, E2M1, INT8, E8M0)
-}
+    f.name.lower(): f
+    for f in (
+        FP32, BF16, FP16, E5M2, E4M3, E3M2, E2M3, E2M1, INT8, E8M0, *(f for _, f in added("potluck.formats"))
+    )
+}  # fmt: skip
 """Every format by its lowercase name."""
 
 

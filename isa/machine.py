@@ -9,11 +9,13 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Mapping
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -27,6 +29,7 @@ from pydantic import (
 
 from potluck.isa.errors import MachineError
 from potluck.isa.latency import LONGEST, parse
+from potluck.isa.plugins import files, names
 from potluck.isa.sources import stated_sources
 
 PRESETS = Path(__file__).parent / "machines"
@@ -174,9 +177,17 @@ class Dma(_Group):
     setup_cycles: Cycles = 12
 
 
-DramKind = Literal[
-    "simple", "ddr4", "ddr4-2400", "ddr5", "ddr5-6400", "lpddr5", "hbm2", "hbm3", "hbm4"
-]  # fmt: skip
+DRAM = ("simple", "ddr4", "ddr4-2400", "ddr5", "ddr5-6400", "lpddr5", "hbm2", "hbm3", "hbm4")
+
+
+def _dram_kind(value: str) -> str:
+    """A kind of DRAM that the simulator declares, or an installed package."""
+    if value in DRAM or value in names("potluck.dram"):
+        return value
+    raise ValueError(f"no DRAM kind {value!r}; there are {', '.join((*DRAM, *names('potluck.dram')))}")
+
+
+DramKind = Annotated[str, AfterValidator(_dram_kind)]
 
 
 class Dram(_Group):
@@ -373,9 +384,14 @@ class Machine(_Group):
         return {"int8": 8.0, "fp16": 4.0, "bf16": 4.0, "fp64": 1.0}.get(name, 2.0) * lanes
 
 
+@cache
+def _files() -> dict[str, Path]:
+    return files("potluck.machines", PRESETS)
+
+
 def presets() -> list[str]:
-    """Names of the machines that ship with Potluck."""
-    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+    """Names of the machines that Potluck and installed packages bring."""
+    return list(_files())
 
 
 def load_machine(name: str | Path = "spatz-mx", overrides: Mapping[str, Any] | None = None) -> Machine:
@@ -401,7 +417,7 @@ def load_machine(name: str | Path = "spatz-mx", overrides: Mapping[str, Any] | N
 
 def _read(name: str | Path, heirs: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
     """Keys and their sources in a file, over those of the machine that it ``extends``."""
-    path = Path(name) if str(name).endswith(".toml") else PRESETS / f"{name}.toml"
+    path = Path(name) if str(name).endswith(".toml") else _files().get(str(name), PRESETS / f"{name}.toml")
     try:
         text = path.read_text()
         data = tomllib.loads(text)
@@ -458,7 +474,7 @@ def _explain(error: ValidationError, data: dict[str, Any]) -> MachineError:
     known = {name for name, entry in energies.items() if isinstance(entry, dict) and "source" in entry}
     misspelled = first["type"] == "missing" and key.startswith("energy.") and first["loc"][1] not in known
     if first["type"] != "extra_forbidden" and not misspelled:
-        return MachineError(first["msg"], key=key)
+        return MachineError(first["msg"].removeprefix("Value error, "), key=key)
     if misspelled:
         key = f"energy.{first['loc'][1]}"
     fields = [

@@ -10,10 +10,10 @@ import importlib
 import pkgutil
 from collections.abc import Iterable
 from functools import cache
-from importlib.metadata import entry_points
 
 from potluck.isa import rows
 from potluck.isa.insn import Insn
+from potluck.isa.plugins import added
 
 
 def overlaps(insns: Iterable[Insn] | None = None) -> list[tuple[str, str]]:
@@ -70,7 +70,7 @@ def _own_rows() -> list[list[Insn]]:
 
 
 def _foreign_rows() -> list[list[Insn]]:
-    return [list(point.load()) for point in entry_points(group="potluck.instructions")]
+    return [list(insns) for _, insns in added("potluck.instructions")]
 
 
 TABLE: dict[str, Insn] = collect([*_own_rows(), *_foreign_rows()])

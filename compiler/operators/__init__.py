@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from potluck.compiler.operators.base import REGISTERED, Operator, Rule
+from potluck.isa.plugins import added
 
 MODULES = (
     "conv", "product", "elementwise", "pointwise", "reduction", "pool", "shape", "move", "gather", "resize", "softmax",
@@ -20,6 +21,8 @@ def operators() -> Mapping[str, Operator]:
     """Operator name -> declaration."""
     for module in MODULES:
         importlib.import_module(f"{__name__}.{module}")
+    for _ in added("potluck.operators"):
+        pass  # loaded, its module has registered its operators
     return REGISTERED
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
+from potluck.compiler.graph import DOMAIN, integer, label, real, shape_of, text, title, written
 from potluck.compiler.graph import constant as known
-from potluck.compiler.graph import integer, label, real, shape_of, text, title
 from potluck.compiler.lowering.base import FORMAT_NAMES, Constant, Tensor
 from potluck.compiler.lowering.base import constant as make_constant
 from potluck.compiler.lowering.pointwise import PointwisePlan, padded
@@ -305,10 +305,16 @@ def plan(selector: Selector, node: ir.Node) -> None:
         else:
             inputs.append(selector.tensor(value, node, last))
             shapes.append(tuple(full[i] for i in _order(len(shape), last)))
-    made = BUILDERS[node.op_type.removeprefix("Fused")](node, *operands)
+    made = BUILDERS[written(node).removeprefix(f"{DOMAIN}.Fused")](node, *operands)
     saturate, mode = bool(integer(node, "saturate", 1)), text(node, "round_mode", "up")
     result = stored(bounded(node, made), y.dtype, saturate, mode)
     selector.plans.append(PointwisePlan(label(node), title(node), result, tuple(inputs), tuple(shapes), y))
+
+
+def declare(name: str, build: Build) -> None:
+    """Declares an operator that a pointwise expression computes; outside of ONNX's domain as ``domain.Name``."""
+    BUILDERS[name] = build
+    operator(name, rule=rule)(plan)
 
 
 def bounded(node: ir.Node, value: Value) -> Value:

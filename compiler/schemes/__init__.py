@@ -9,12 +9,14 @@ import difflib
 import importlib
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import chain
 
 from potluck.compiler.passes import make
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.schemes.assignment import Assignment
 from potluck.compiler.schemes.base import Options, Quantization, Scheme, Trainer
 from potluck.isa.errors import ModelError
+from potluck.isa.plugins import added
 
 __all__ = [
     "Assignment",
@@ -36,10 +38,10 @@ FAMILIES = ("plain", "mx", "integer", "pot", "bbq")
 def schemes() -> Mapping[str, Scheme]:
     """Every scheme by name."""
     found: dict[str, Scheme] = {}
-    for family in FAMILIES:
-        for scheme in importlib.import_module(f"{__name__}.{family}").SCHEMES:
-            assert scheme.name not in found, f"scheme {scheme.name} is declared twice"
-            found[scheme.name] = scheme
+    own = (importlib.import_module(f"{__name__}.{family}").SCHEMES for family in FAMILIES)
+    for scheme in chain(*own, *(more for _, more in added("potluck.schemes"))):
+        assert scheme.name not in found, f"scheme {scheme.name} is declared twice"
+        found[scheme.name] = scheme
     return found
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from potluck.isa.errors import MachineError
 from potluck.isa.latency import evaluate
 from potluck.isa.machine import EnergyEntry
+from potluck.isa.plugins import files
 from potluck.sim.dram.energy import Currents, from_currents
 from potluck.sim.dram.rules import Rule, parse
 
@@ -136,9 +137,14 @@ class Kind:
         return (t["nRCDRD"] + t["nCL"] + t["nBL"]) * t["tCK_ps"]
 
 
+@cache
+def _files() -> dict[str, Path]:
+    return files("potluck.dram", FOLDER)
+
+
 def kinds() -> list[str]:
     """Names of the declared kinds."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml") if path.stem != "rules")
+    return [name for name in _files() if name != "rules"]
 
 
 @cache
@@ -170,7 +176,7 @@ def load_kind(key: str) -> Kind:
 def _read(key: str) -> dict[str, Any]:
     if key not in kinds():
         raise MachineError(f"no DRAM kind {key!r}", key="dram.kind", hint=f"Kinds: {', '.join(kinds())}.")
-    data: dict[str, Any] = tomllib.loads((FOLDER / f"{key}.toml").read_text())
+    data: dict[str, Any] = tomllib.loads(_files()[key].read_text())
     if "extends" not in data:
         return data
     merged = _read(data["extends"])

@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 
 from potluck.isa.errors import DataError
+from potluck.isa.plugins import added
 from potluck.sim.ecc.bch import bch_dec
 from potluck.sim.ecc.blocks import Selected, Split, Unprotected, top_bits
 from potluck.sim.ecc.crc import crc16
@@ -44,6 +45,8 @@ CODES: dict[str, Callable[[], Protection]] = {
     "top4_rs_12_8": lambda: Selected("top4_rs_12_8", dsc16(), top_bits(4)),
     "top8_rs_10_8": lambda: Selected("top8_rs_10_8", extended_ssc(), top_bits(8)),
 }
+for _name, _make in added("potluck.codes"):
+    assert CODES.setdefault(_name, _make) is _make, f"code {_name} is declared twice"
 """RangeGuard and the filters depend on a tensor and are made by `rangeguard` and `filters`."""
 
 

@@ -1,0 +1,5 @@
+"""``python -m potluck``: the command line."""
+
+from potluck.cli import main
+
+main()
