@@ -55,6 +55,7 @@ from potluck.cli_options import (
 )
 from potluck.cli_zoo import zoo
 from potluck.isa.errors import DataError, ExitError, PotluckError
+from potluck.scale.command import scale
 from potluck.sweeps.command import sweep
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__.split(".")[0] + ".")
@@ -183,6 +184,7 @@ app.command()(allocate)
 app.command()(formats)
 app.command()(explain)
 app.command()(sweep)
+app.command()(scale)
 app.command()(zoo)
 
 

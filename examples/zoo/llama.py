@@ -9,10 +9,11 @@ The graph is of static shape and what an exporter writes: no operator newer than
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -41,6 +42,7 @@ class Config:
         vocabulary: Tokens.
         theta: Base of the rotary frequencies.
         epsilon: Of the norms.
+        head: Width of a head; 0: what the residual stream gives each.
     """
 
     layers: int
@@ -51,11 +53,59 @@ class Config:
     vocabulary: int
     theta: float
     epsilon: float
+    head: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.head:
+            object.__setattr__(self, "head", self.width // self.heads)
+
+
+class Source(Protocol):
+    """Where a decoder's sizes and weights come from."""
 
     @property
-    def head(self) -> int:
-        """Width of a head."""
-        return self.width // self.heads
+    def config(self) -> Config:
+        """Its sizes."""
+        ...
+
+    def tensor(self, name: str, rows: int | None = None) -> F32:
+        """See `Weights.tensor`."""
+        ...
+
+    def rotary(self, name: str, heads: int) -> F32:
+        """See `Weights.rotary`."""
+        ...
+
+
+class Seeded:
+    """Weights from a fixed seed, for networks whose sizes are all that matters.
+
+    Args:
+        config: Sizes.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        c, q, kv = config, config.heads * config.head, config.groups * config.head
+        self._shapes = {
+            "token_embd": (c.vocabulary, c.width), "attn_q": (q, c.width), "attn_k": (kv, c.width),
+            "attn_v": (kv, c.width), "attn_output": (c.width, q), "ffn_gate": (c.hidden, c.width),
+            "ffn_up": (c.hidden, c.width), "ffn_down": (c.width, c.hidden),
+        }  # fmt: skip
+
+    def tensor(self, name: str, rows: int | None = None) -> F32:
+        """See `Weights.tensor`; norms are ones."""
+        kind = name.split(".")[-2]
+        if kind not in self._shapes:
+            return np.ones(self.config.width, np.float32)
+        shape = self._shapes[kind]
+        generator = np.random.Generator(np.random.Philox(zlib.crc32(name.encode())))
+        values = generator.standard_normal((rows or shape[0], shape[1]), np.float32)
+        return values * np.float32(shape[1] ** -0.5)
+
+    def rotary(self, name: str, heads: int) -> F32:
+        """See `Weights.rotary`."""
+        return self.tensor(name)
 
 
 class Weights:
@@ -128,7 +178,7 @@ def rotations(config: Config, count: int) -> tuple[F32, F32]:
 
 
 def build(
-    source: Weights,
+    source: Source,
     sequence: int,
     past: int = 0,
     *,
@@ -156,7 +206,7 @@ class _Decoder:
     """Emits the nodes."""
 
     def __init__(
-        self, source: Weights, sequence: int, past: int, layers: int | None, vocabulary: int | None
+        self, source: Source, sequence: int, past: int, layers: int | None, vocabulary: int | None
     ) -> None:
         self.source, self.config = source, source.config
         self.sequence, self.past = sequence, past
@@ -269,7 +319,7 @@ class _Decoder:
         shares = g.op("Softmax", g.op("Add", scores, self.mask, name="scores_masked"), axis=-1, name="shares")
         mixed = g.op("MatMul", shares, value, name="mixed")
         back = g.op("Transpose", mixed, perm=[0, 3, 1, 2, 4], name="mixed_by_token")
-        joined = g.op("Reshape", back, g.integers(1, s, c.width), name="heads_joined")
+        joined = g.op("Reshape", back, g.integers(1, s, c.heads * c.head), name="heads_joined")
         return self._project(joined, f"{block}.attn_output.weight", "attention_output")
 
     def _feed_forward(self, layer: int, x: str) -> str:
