@@ -141,19 +141,23 @@ class Decoder:
 
 def expand(insn: Insn, values: dict[str, int]) -> Decoded:
     """What a compressed instruction stands for; any other one as it is."""
-    text = insn.attributes.get("expands")
-    if text is None:
+    if "expands" not in insn.attributes:
         return insn, values
-    base, names = _expansion(text)
+    base, sources = expansion(insn)
     return base, {
-        name: values[source] if source in values else NUMBERS["x"].get(source, -1) if not _is_number(source)
-        else int(source)
-        for name, source in names
-    }  # fmt: skip
+        name: source if isinstance(source, int) else values[source] for name, source in sources.items()
+    }
 
 
-def _is_number(text: str) -> bool:
-    return text.lstrip("-").isdigit()
+def expansion(insn: Insn) -> tuple[Insn, dict[str, int | str]]:
+    """Base row of a compressed one, and for each of its operands the compressed operand that it takes, or its value."""
+    base, sources = _expansion(insn.attributes["expands"])
+    own = {piece.name for piece in insn.pieces}
+    return base, {name: text if text in own else _value(text) for name, text in sources}
+
+
+def _value(text: str) -> int:
+    return int(text) if text.lstrip("-").isdigit() else NUMBERS["x"][text]
 
 
 @lru_cache(maxsize=256)

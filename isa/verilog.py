@@ -1,7 +1,7 @@
-"""SystemVerilog made from the instruction table: a package of encodings, and a decoder of every row.
+"""SystemVerilog made from the instruction table: a package of encodings, a decoder of every row of 32 bits, and what a
+core decodes in the place of a compressed instruction.
 
-Both are outputs of a build and never committed. The text is plain enough for every tool: no wildcard cases.
-They know the rows of 32 bits: a core expands compressed instructions before it decodes them.
+All are outputs of a build and never committed. The text is plain enough for every tool: no wildcard cases.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from potluck.isa.insn import Insn, Piece
+from potluck.isa.decode import expansion
+from potluck.isa.insn import COMPRESSED_REGISTERS, Insn, Piece
 from potluck.isa.table import TABLE
 
 PACKAGE = "potluck_isa_pkg"
 MODULE = "isa_decoder"
+EXPANDER = "isa_expander"
 _SIGNED = ("imm", "off")
 _Format = tuple[Piece, ...]
 
@@ -97,6 +99,74 @@ def isa_decoder(insns: Iterable[Insn] | None = None) -> str:
             lines += ["      " + ",\n      ".join(ops) + f": {name}_o = {value};"]
         lines += ["      default: ;", "    endcase", "  end"]
     return "\n".join([*lines, "endmodule", ""])
+
+
+def isa_expander() -> str:
+    """Text of module ``isa_expander``: a parcel of 16 bits to the word that it stands for, 0 if it is none."""
+    rows = [insn for insn in TABLE.values() if insn.length == 2]
+    carved = {name for insn in rows for name in insn.attributes["carved"]}
+    rows.sort(key=lambda insn: insn.mnemonic not in carved)
+    lines = [
+        "// Generated from the instruction table; change the table.",
+        f"module {EXPANDER} (",
+        "  input  logic [15:0] parcel_i,",
+        "  output logic [31:0] word_o",
+        ");",
+        "  // A function reads only its own bits of the parcel, and writes only the low bits of most operands.",
+        "  // verilator lint_off UNUSEDSIGNAL",
+        *(line for insn in rows for line in _expanded(insn)),
+        "  // verilator lint_on UNUSEDSIGNAL",
+        "  always_comb begin",
+        "    word_o = '0;",
+    ]
+    for number, insn in enumerate(rows):
+        holds = [f"(parcel_i & 16'h{insn.mask:04x}) == 16'h{insn.match:04x}"]
+        holds += [f"(parcel_i & 16'h{bits:04x}) != '0" for bits in insn.nonzero]
+        name = op_name(insn.mnemonic).lower()
+        lines.append(f"    {'else ' * (number > 0)}if ({' && '.join(holds)}) word_o = {name}(parcel_i);")
+    return "\n".join([*lines, "  end", "endmodule", ""])
+
+
+def _expanded(insn: Insn) -> list[str]:
+    """The function that builds the word of a compressed row: its operands, each moved to its places there."""
+    base, operands = expansion(insn)
+    values, pieces, word = [], [], base.match
+    for form in _formats(insn):
+        name, width = form[0].name, _width(form)
+        low = min(piece.low for piece in form)
+        fill = f"{{{32 - width}{{parcel[{_top(form)}]}}}}" if name in _SIGNED else f"{32 - width}'d0"
+        parts = sorted(form, key=lambda piece: -piece.low)
+        bits = [f"parcel[{piece.at + piece.width - 1}:{piece.at}]" for piece in parts]
+        if name in COMPRESSED_REGISTERS:
+            fill, bits = f"{31 - width}'d0", ["1'b1", *bits]
+        bits += [f"{low}'d0"] * (low > 0)
+        values.append(f"    {name} = {{{', '.join([fill, *bits])}}};")
+    for name, source in operands.items():
+        for piece in (piece for piece in base.pieces if piece.name == name):
+            if isinstance(source, int):
+                word |= (source >> piece.low & (1 << piece.width) - 1) << piece.at
+            else:
+                high = piece.low + piece.width - 1
+                pieces.append(
+                    f"    word[{piece.at + piece.width - 1}:{piece.at}] = {source}[{high}:{piece.low}];"
+                )
+    names = ", ".join(form[0].name for form in _formats(insn))
+    return [
+        f"  function automatic logic [31:0] {op_name(insn.mnemonic).lower()}(input logic [15:0] parcel);",
+        *([f"    logic [31:0] {names};"] if names else []),
+        "    logic [31:0] word;",
+        f"    word = 32'h{word:08x};",
+        *values,
+        *pieces,
+        "    return word;",
+        "  endfunction",
+    ]
+
+
+def _top(form: _Format) -> int:
+    """Place in the word of an operand's highest bit."""
+    piece = max(form, key=lambda piece: piece.low)
+    return piece.at + piece.width - 1
 
 
 def _rows(insns: Iterable[Insn] | None) -> list[Insn]:

@@ -111,6 +111,7 @@ class BlockStore:
         self._cuts: set[int] = set()
         self.blocks: list[Block] = []
         self.requests: dict[int, int] = {}  # pcs of ``dmcpyi``, numbered
+        self._longest = MAX_LENGTH  # instructions of a block
         self._shared = 0  # how many of the blocks belong to another store, too
         self.flags = code.reads_flags()
         self.arrays = self._allocate(1024, 16384)
@@ -169,6 +170,12 @@ class BlockStore:
         numbers = np.flatnonzero(differs)
         found.arrays.successors[numbers] = -1
         found.arrays.successors[np.isin(found.arrays.successors, numbers)] = -1
+        return found
+
+    def one_by_one(self) -> BlockStore:
+        """A copy whose blocks hold one instruction each, for runs that look at every one."""
+        found = self._copied(self.code)
+        found._known, found._dropped, found._longest = {}, {}, 1
         return found
 
     def _copied(self, code: Code) -> BlockStore:
@@ -291,7 +298,7 @@ class BlockStore:
         decoded: list[_Decoded] = []
         memory = 0
         ended = False
-        while len(decoded) < MAX_LENGTH and not ended:
+        while len(decoded) < self._longest and not ended:
             if pc in self._cuts and pc != start:
                 break
             try:

@@ -164,6 +164,30 @@ class Cluster:
                 raise DataError("input is missing", tensor=name)
             self.memory.write_tensor(tensor, np.asarray(inputs[name]))
 
+    def begin(self, inputs: Mapping[str, NDArray[Any]] | None = None) -> None:
+        """Write the inputs and let all harts begin, for :meth:`step`."""
+        _require_ieee_host()
+        self._write_inputs(inputs or {})
+        for hart in self.harts:
+            hart.start(self.program.entry, len(self.harts))
+
+    def step(self) -> Event:
+        """Execute the next instruction of a machine with one hart, and say which one it was.
+
+        An ``ecall`` is not carried out: the program has come to its end, or to what only a whole run can do.
+
+        Raises:
+            TrapError: it cannot be executed; nothing of it was.
+        """
+        (hart,) = self.harts
+        try:
+            event = hart.step(hart.here())
+            if not event.paused and event.insn.mnemonic != "ecall":
+                self._handle(hart, event, {})
+        except TrapError as error:
+            raise self._located(error) from None
+        return event
+
     def begin_rounds(self) -> None:
         """Forget where harts were when an earlier run ended: in the middle of a round, if it trapped."""
         self.table[:], self.control[:] = 0, 0
@@ -322,7 +346,9 @@ class Cluster:
             hart.proceed(event)
         elif mnemonic.startswith("csr"):
             retired = event.fields["csr"] & 0xFF == 2 or not self.timed
-            hart.resume(event, hart.instructions if retired else hart.cycles)
+            hart.retire(event)  # what it reads is of the cycle in which it leaves the core
+            hart.state.write_x(event.fields["rd"], (hart.instructions if retired else hart.cycles) - 1)
+            hart.proceed(event)
         else:
             raise TrapError(f"{mnemonic} ends the program", pc=event.pc)
 

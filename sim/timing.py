@@ -18,11 +18,13 @@ from potluck.sim.cache import compiled
 from potluck.sim.state import IN_DRAM, WAYS
 from potluck.sim.timing_rows import (
     AT_END,
+    ATOMIC,
     BRANCH,
     CHAINS,
     CONFLICTS,
     CREDIT,
     DENOMINATOR,
+    DIVIDES,
     DRAIN,
     DRAM_BITS,
     DRAM_LATENCY,
@@ -89,7 +91,10 @@ STORES_DONE, INT_LOAD, FLOAT_LOADS = (
 )  # four float loads, ascending
 FPU_DONE, IPU_DONE = FLOAT_LOADS + 4, FLOAT_LOADS + 5  # completion of the last work of each kind in the VFU
 INT_DRAM, FLOAT_DRAM = FLOAT_LOADS + 6, FLOAT_LOADS + 7  # completion of the last scalar load from DRAM
-TIMES = FLOAT_LOADS + 8
+DIVISION = FLOAT_LOADS + 8  # result of the last division
+# The last FP store, and the last FP access of any kind, leave the sequencer.
+FLOAT_STORED, FLOAT_ACCESSED = FLOAT_LOADS + 9, FLOAT_LOADS + 10
+TIMES = FLOAT_LOADS + 11
 # Causes: of the wait of the request register, of the controller's buffer, of each instruction in flight.
 BLOCKER, HELD, CAUSE_OF = TIMES, TIMES + 1, TIMES + 2
 KIND = CAUSE_OF + 8  # of the VFU's last work: FPU (also after reset, as in the RTL) or IPU
@@ -172,13 +177,23 @@ def time_block(
         causes[WAIT_DRAM if start <= times[INT_DRAM] else WAIT_SCALAR] += start - now
         operands = start
         if path in (SCALAR, BRANCH):
+            if path == SCALAR and row[MODE] == DIVIDES:  # one at a time
+                start = max(start, times[DIVISION])
+                times[DIVISION] = start + row[LATENCY]
+                causes[WAIT_SCALAR] += start - operands
             if row[XD] >= 0:
                 times[X + row[XD]] = start + row[LATENCY]
         elif path in (LOAD, STORE):
             start = max(start, times[STORES_DONE])
-            if path == STORE or row[MODE] == 1:  # an atomic access writes, too
+            if path == STORE or row[MODE] == ATOMIC:  # an atomic access writes, too
                 start = max(start, times[LOADS_DONE])
             causes[WAIT_VLSU] += start - operands
+            # What waits in the sequencer is not overtaken; a request in the same cycle comes after it.
+            waits = start
+            start = max(start, times[FLOAT_STORED])
+            if path == STORE or row[MODE] == ATOMIC:
+                start = max(start, times[FLOAT_ACCESSED])
+            causes[WAIT_SCALAR] += start - waits
             if path == LOAD:
                 # One outstanding load; the next may go out in the cycle in which this one returns.
                 earliest = max(start, times[INT_LOAD] - 1)
@@ -258,7 +273,9 @@ def _sequence(
             times[F + row[FD]] = done
             _mark(moments, DONE, done)
         else:
+            times[FLOAT_STORED] = ready
             _mark(moments, DONE, ready + 1)
+        times[FLOAT_ACCESSED] = ready
         _mark(moments, TAKEN_BY, taken_at)
         _mark(moments, SEQUENCED, ready)
         times[SEQUENCER] = ready + 1

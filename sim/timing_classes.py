@@ -56,19 +56,23 @@ _MEMORY_RULES = (
 CLASSES = {
     "alu": TimingClass("core", rules="core-single-cycle"),
     "mul": TimingClass("core", "mul", rules="core-multiply"),
-    "div": TimingClass("core", "div", rules="core-divide"),
+    "div": TimingClass("core", "div", rules="core-divide core-one-division"),
     "branch": TimingClass("core", rate="branch_taken", rules="core-branch"),
     "jump": TimingClass("core", rate="jump", rules="core-branch"),
     "csr": TimingClass("core", rules="core-single-cycle core-drain"),
     "system": TimingClass("core", rules="core-single-cycle"),
     "fence": TimingClass("core", rules="core-single-cycle"),
-    "fence_i": TimingClass("core", rate="fence_i", rules="core-fence-i"),
+    "fence_i": TimingClass("core", rate="fence_i", rules="core-fence-i core-after-floats"),
     "dma": TimingClass("core", rules="core-single-cycle dma-transfer dma-overlap"),
     "load": TimingClass(
-        "lsu", "load", rules="core-load core-one-load core-load-after-vector-store core-far-load"
+        "lsu",
+        "load",
+        rules="core-load core-one-load core-load-after-vector-store core-after-floats core-far-load",
     ),
-    "store": TimingClass("lsu", "load", rules="core-single-cycle core-store-after-vector-access"),
-    "amo": TimingClass("lsu", "amo", rules="core-atomic"),
+    "store": TimingClass(
+        "lsu", "load", rules="core-single-cycle core-store-after-vector-access core-after-floats"
+    ),
+    "amo": TimingClass("lsu", "amo", rules="core-atomic core-after-floats"),
     "fload": TimingClass("sequencer", "float_load", rules="sequencer-float-loads sequencer-float-order"),
     "fstore": TimingClass("sequencer", "load", rules="sequencer-float-order"),
     "fma": TimingClass("float", "fma", rules="sequencer-arithmetic"),

@@ -30,6 +30,8 @@ from potluck.sim.timing_classes import cycles, timing_class
 ) = range(13)
 VFU, VLSU, VSLDU, VALU = range(4)
 FPU, IPU = range(2)
+# Modes of instructions of the core: it divides; it loads and stores.
+DIVIDES, ATOMIC = 1, 1
 
 # Columns.
 (
@@ -75,7 +77,9 @@ def timing_row(insn: Insn, fields: dict[str, int], context: Context, machine: Ma
     row[PATH] = _PATHS[insn.timing] if insn.timing in _PATHS else _UNIT_PATHS[known.unit]
     row[LATENCY] = cycles(known.latency, insn, context, machine) if known.latency else 1
     if insn.timing == "amo":
-        row[MODE] = 1
+        row[MODE] = ATOMIC
+    elif insn.timing == "div":
+        row[MODE] = DIVIDES
     elif known.rate and known.unit == "core":  # branches, and fence.i, which always refills the fetch stage
         row[TAKEN_PENALTY] = cycles(known.rate, insn, context, machine)
     elif insn.kind is Kind.CSR and fields["csr"] in _FCSR:

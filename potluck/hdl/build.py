@@ -71,6 +71,7 @@ def build_library(
     parameters: Parameters | None = None,
     optimize: str = NATIVE,
     replaced: Mapping[str, Path] | None = None,
+    waves: bool = False,
 ) -> Path:
     """Verilate a unit with a C++ harness to a shared library for :mod:`ctypes`.
 
@@ -80,6 +81,7 @@ def build_library(
         parameters: module parameters other than the unit's.
         optimize: flags for the C++ compiler.
         replaced: unit -> file that stands in for its own (a mutation).
+        waves: whether the harness can write a waveform (``VM_TRACE`` is 1 there).
 
     Returns:
         Path of the library.
@@ -96,7 +98,7 @@ def build_library(
     levels = f"OPT_FAST={shlex.quote(optimize)} OPT_GLOBAL={shlex.quote(optimize)}"
     options = ["--cc", "--exe", "--build", "-O3", "-Wall", "--assert", "--x-assign", "fast",
                "--build-jobs", str(_jobs()), "-CFLAGS", "-fPIC", "-LDFLAGS", "-shared", "-MAKEFLAGS", levels,
-               "--top-module", top, "-o", f"lib{unit}.so"]  # fmt: skip
+               "--top-module", top, "-o", f"lib{unit}.so", *["--trace-vcd"] * waves]  # fmt: skip
     key = _digest(files, values, harness, *options, native, toolchain.find("verilator").version)
 
     def make(folder: Path) -> None:

@@ -13,9 +13,14 @@ from numpy.typing import NDArray
 from potluck.hdl.bench import cocotb_run
 from potluck.hdl.build import build_library, cocotb_build
 from potluck.isa.context import Context
+from potluck.isa.core_verilog import ROUTES, route, uses
 from potluck.isa.decode import Decoder, decoder
+from potluck.isa.machine import load_machine
 from potluck.isa.table import TABLE
 from potluck.isa.verilog import isa_package, op_codes, operand_widths
+from potluck.sim import timing_rows as tr
+from potluck.sim.timing_rows import timing_row
+from tests.differential.generate import VTYPES, suits
 
 HERE = Path(__file__).parent
 
@@ -120,6 +125,65 @@ def test_vmxdotp_under_every_control_word() -> None:
             hex(word),
             hex(control),
         )
+
+
+EXPANDER = """#include <cstdint>
+#include <memory>
+#include "Visa_expander.h"
+#include "verilated.h"
+
+extern "C" void decoder_run(uint64_t count, const uint32_t* parcels, uint32_t* words) {
+    const auto context = std::make_unique<VerilatedContext>();
+    const auto top = std::make_unique<Visa_expander>(context.get());
+    for (uint64_t i = 0; i < count; i++) {
+        top->parcel_i = parcels[i];
+        top->eval();
+        words[i] = top->word_o;
+    }
+}
+"""
+
+
+def test_every_parcel_expands_as_in_the_table(tmp_path: Path) -> None:
+    source = tmp_path / "isa_expander.cc"
+    source.write_text(EXPANDER)
+    parcels = np.arange(1 << 16, dtype=np.uint32)
+    words = np.zeros(parcels.size, np.uint32)
+    run(build_library("isa_expander", source, optimize="-O1"), parcels, words)
+    table = decoder()
+    known = 0
+    for parcel, word in enumerate(words.tolist()):
+        found = table.execute(parcel) if parcel & 3 != 3 else None
+        assert word == (found[0].encode(found[1]) if found else 0), hex(parcel)
+        known += found is not None
+    assert known > 40_000
+
+
+def test_core_routes_are_those_of_the_timer() -> None:
+    """Of every row: the path that the simulator times, and the registers that it waits for."""
+    machine = load_machine("spatz-mx")
+    paths = {
+        "alu": tr.SCALAR, "multiply": tr.SCALAR, "divide": tr.SCALAR, "branch": tr.BRANCH, "jump": tr.BRANCH,
+        "load": tr.LOAD, "store": tr.STORE, "atomic": tr.LOAD, "csr": tr.SCALAR, "fence": tr.SCALAR, "none": tr.SCALAR,
+        "fence_i": tr.STORE, "ecall": tr.SCALAR, "ebreak": tr.SCALAR, "wfi": tr.SCALAR, "float_load": tr.FLOAT_LOAD,
+        "float_store": tr.FLOAT_STORE, "move": tr.MOVE, "float": tr.FLOAT, "vset": tr.VSET, "vector": tr.VECTOR,
+        "vector_load": tr.VECTOR_LOAD, "vector_store": tr.VECTOR_STORE,
+    }  # fmt: skip
+    numbers = {"rd": 1, "rs1": 2, "rs2": 3, "fd": 4, "fs1": 5, "fs2": 6, "fs3": 7}
+    banks = {"x": [tr.XD, tr.XS1, tr.XS2], "f": [tr.FD, tr.FS1, tr.FS2, tr.FS3]}
+    assert set(paths) == set(ROUTES)
+    for insn in TABLE.values():
+        if insn.length != 4:
+            continue
+        vtype = next((v for v in VTYPES if suits(insn.mnemonic, v)), 0)
+        fields = {piece.name: numbers.get(piece.name, 8) for piece in insn.pieces}
+        row = timing_row(insn, fields, Context(vtype, 1 << 3), machine)
+        assert row[tr.PATH] == paths[route(insn)], insn.mnemonic
+        named = uses(insn)
+        for bank, columns in banks.items():
+            waits = {int(row[column]) for column in columns if row[column] >= 0}
+            mine = {numbers[name] for name in named if (name[0] == "f") == (bank == "f")}
+            assert waits == mine, (insn.mnemonic, bank)
 
 
 def test_two_names_that_become_one_are_refused() -> None:

@@ -30,6 +30,18 @@ CONFIGURATIONS = [
     ("rangeguard_decoder", {"Latency": 5}),
     *((unit, {"CodeSet": code_set}) for unit in ("pot_pe", "pot_mac") for code_set in range(5)),
     ("multiplier_pe", {"Booth": 0}),
+    (
+        "core_tile",
+        {
+            "HasVector": 1,
+            "Multiply": 1,
+            "Divide": 2,
+            "BranchTaken": 3,
+            "Jump": 9,
+            "FloatResult": 0,
+            "FenceI": 0,
+        },
+    ),
     ("pot_ppu", {"Overlap": 1}),
     ("pot_engine", {"CodeSet": 4}),
     *(("pot_engine", {"Units": units}) for units in (1, 2, 8)),

@@ -51,6 +51,25 @@ def test_core_divide(gate: Gate) -> None:
     gate.opens_at(gate.latency("div", 32), "remw a0, a1, a2", USE)
 
 
+def test_core_one_division(gate: Gate) -> None:
+    gate.opens_at(gate.latency("div", 64), "divu a0, a1, a2", "remu a3, a4, a5")
+    gate.opens_at(gate.latency("div", 32), "divw zero, a1, a2", "remu a3, a4, a5")
+    gate.never_waits("divu a0, a1, a2", "mul a3, a4, a5")
+
+
+def test_core_after_floats(gate: Gate) -> None:
+    """An FP access that waits in the sequencer leaves when the load before it has its result."""
+    leaves = 1 + gate.latency("float_load")
+    for held in ("fsd fa0, 8(s0)", "fld fa0, 8(s0)"):
+        before = f"fld fa0, 0(s0)\n{held}"
+        for probe in ("sd a1, 0(a2)", "amoadd.w zero, a1, (a2)", "fence.i"):
+            gate.opens_at(leaves, before, probe)
+        if held.startswith("fsd"):
+            gate.opens_at(leaves, before, "ld a1, 0(a2)")
+        else:
+            gate.never_waits(before, "ld a1, 0(a2)")
+
+
 def test_core_atomic(gate: Gate) -> None:
     """Returns like a load, ordered like a store."""
     for access in ("amoadd.w a0, a1, (s0)", "lr.w a0, (s0)", "sc.w a0, a1, (s0)"):

@@ -1,0 +1,364 @@
+// The scalar core between memories, and a record of each instruction that it retires.
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "Vcore_tile.h"
+#include "verilated.h"
+#if VM_TRACE
+#include "verilated_vcd_c.h"
+#endif
+
+namespace {
+
+constexpr int X_PORTS = 6, F_PORTS = 4;
+constexpr uint8_t NOTHING = 255;
+constexpr uint64_t PAGE = 4096;
+
+struct Record {
+    uint64_t pc, cycle, value, address;
+    uint32_t word;
+    uint8_t destination;  // x0..x31, f0..f31 from 32 on; NOTHING
+    uint8_t kind;         // of value: 0 none, 1 a register's, 2 what was stored at address
+    uint16_t fcsr;        // before the instruction
+};
+
+struct Region {
+    uint8_t* bytes;
+    uint64_t begin, size;
+};
+
+struct Code {
+    uint64_t begin;
+    std::vector<uint8_t> bytes;  // as fetched: memory may hold something else until a fence.i
+};
+
+struct Answer {
+    uint64_t due, data;
+};
+
+// One of several elements of a packed array of 64 bits.
+template <typename T>
+uint64_t element(const T& port, int index) {
+    uint64_t value;
+    memcpy(&value, reinterpret_cast<const uint8_t*>(&port) + 8 * index, 8);
+    return value;
+}
+
+template <typename T>
+void set_element(T& port, int index, uint64_t value) {
+    memcpy(reinterpret_cast<uint8_t*>(&port) + 8 * index, &value, 8);
+}
+
+// Bits of an element of a packed array of five or eight bits each, which Verilator keeps in one integer.
+uint64_t bits(uint64_t port, int index, int width) { return port >> (index * width) & ((1u << width) - 1); }
+
+}  // namespace
+
+struct Settings {
+    uint64_t registers, writable, entry, hart, harts;
+    uint64_t load, atomic, float_load, dram;  // cycles from a request to the instruction that needs it; more in DRAM
+    uint64_t gaps;                            // of 256 cycles, those in which memory and fetch do nothing
+    uint64_t quiet;                           // cycles without a result after which none comes any more
+};
+
+struct Tile {
+    VerilatedContext context;
+    std::unique_ptr<Vcore_tile> top;
+    Settings set;
+    Region regions[2];
+    std::vector<Code> code;
+    std::deque<Answer> answers, floats[2];  // to the core; to the sequencer, from L1 and from DRAM
+    std::deque<uint64_t> owners[64];  // records that wait for a value of the register, in order
+    std::deque<uint64_t> stores;      // records of FP stores that have not left the sequencer
+    uint64_t cycle = 0, last = 0, random = 1, end = 0;
+    uint64_t waves_from = UINT64_MAX, time = 0;
+    bool ended = false, lost = false;
+#if VM_TRACE
+    VerilatedVcdC vcd;
+#endif
+
+    bool idles() {
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        return (random >> 33) % 256 < set.gaps;
+    }
+
+    uint8_t* at(uint64_t address) {
+        for (auto& region : regions)
+            if (address - region.begin < region.size) return region.bytes + (address - region.begin);
+        return nullptr;
+    }
+
+    uint64_t read(uint64_t address) {  // the whole word
+        address &= ~7ull;
+        if (address - set.registers < 24) {
+            const uint64_t values[] = {set.harts, 0, cycle + 1};
+            return values[(address - set.registers) / 8];
+        }
+        uint64_t value = 0;
+        if (const uint8_t* bytes = at(address)) memcpy(&value, bytes, 8);
+        else lost = true;
+        return value;
+    }
+
+    void write(uint64_t address, uint64_t data, uint64_t strobe) {
+        uint8_t* bytes = at(address & ~7ull);
+        if (!bytes) lost = true;
+        else
+            for (int i = 0; i < 8; i++)
+                if (strobe >> i & 1) bytes[i] = uint8_t(data >> 8 * i);
+    }
+
+    // What fetch sees at an address: a copy of its page that is taken when it is first fetched from.
+    const uint8_t* fetched(uint64_t address) {
+        for (const auto& part : code)
+            if (address - part.begin < part.bytes.size()) return part.bytes.data() + (address - part.begin);
+        for (const auto& region : regions) {
+            if (address - region.begin >= region.size) continue;
+            uint64_t begin = std::max(address & -PAGE, region.begin);
+            uint64_t end = std::min((address & -PAGE) + PAGE, region.begin + region.size);
+            for (const auto& part : code) {
+                if (part.begin <= address) begin = std::max<uint64_t>(begin, part.begin + part.bytes.size());
+                else end = std::min(end, part.begin);
+            }
+            copy_code(begin, end - begin);
+            return fetched(address);
+        }
+        return nullptr;
+    }
+
+    void copy_code(uint64_t begin, uint64_t size) {
+        Code part{begin, std::vector<uint8_t>(size)};
+        for (uint64_t i = 0; i < size; i++)
+            if (const uint8_t* byte = at(begin + i)) part.bytes[i] = *byte;
+        code.push_back(part);
+    }
+
+    bool fetch(uint64_t address, uint32_t& data) {
+        data = 0;
+        for (int half = 0; half < 2; half++) {
+            const uint8_t* parcel = fetched(address + 2 * half);
+            if (!parcel) return false;
+            data |= uint32_t(parcel[0] | parcel[1] << 8) << 16 * half;
+            if (half == 0 && (data & 3) != 3) break;
+        }
+        return true;
+    }
+
+    void answer(std::deque<Answer>& queue, uint64_t latency, uint64_t data) {
+        uint64_t due = cycle + latency - 1;
+        while (set.gaps && idles()) due++;
+        if (!queue.empty()) due = std::max(due, queue.back().due + 1);
+        queue.push_back({due, data});
+    }
+
+    void dump() {
+#if VM_TRACE
+        if (cycle >= waves_from) vcd.dump(time);
+        time += 5;
+#endif
+    }
+
+    void reset() {
+        auto& t = *top;
+        t.clk_i = 0;
+        t.rst_ni = 0;
+        t.entry_i = set.entry;
+        t.hart_i = set.hart;
+        t.harts_i = set.harts;
+        t.l1_begin_i = regions[0].begin;
+        t.l1_bytes_i = regions[0].size;
+        t.dram_begin_i = regions[1].begin;
+        t.dram_bytes_i = regions[1].size;
+        t.dram_writable_i = set.writable;
+        t.registers_begin_i = set.registers;
+        t.vector_idle_i = 1;
+        t.dma_idle_i = 1;
+        t.vtype_i = 1ull << 63;
+        t.eval();
+        for (int i = 0; i < 2; i++) {  // the second edge gives a0 and a1 their values; cycle 0 follows
+            t.clk_i = 1;
+            t.eval();
+            t.clk_i = 0;
+            t.rst_ni = 1;
+            t.eval();
+        }
+    }
+
+    void note_store(Record& record, int port) {
+        const uint64_t address = element(top->request_address_o, port);
+        const uint64_t size = 8u << bits(top->request_size_o, port, 2);
+        record.kind = 2;
+        record.address = address;
+        record.value = element(top->request_data_o, port) >> 8 * (address & 7) & (~0ull >> (64 - size));
+    }
+
+    // The FP sequencer's request of this cycle.
+    void access_float(Record* records) {
+        auto& t = *top;
+        const uint64_t address = element(t.request_address_o, 1);
+        const uint32_t in_dram = t.request_in_dram_o >> 1 & 1;
+        last = cycle;
+        if (!(t.request_write_o & 2)) {
+            answer(floats[in_dram], set.float_load + (in_dram ? set.dram : 0), read(address));
+            return;
+        }
+        write(address, element(t.request_data_o, 1), bits(t.request_strobe_o, 1, 8));
+        if (stores.empty()) return;
+        note_store(records[stores.front()], 1);
+        stores.pop_front();
+    }
+
+    // The core's request of this cycle.
+    void access(uint64_t address) {
+        auto& t = *top;
+        const bool writes = t.request_write_o & 1, atomic = t.request_atomic_o;
+        const uint64_t extra = t.request_in_dram_o & 1 ? set.dram : 0;
+        last = cycle;
+        if (writes && !atomic) {
+            write(address, element(t.request_data_o, 0), bits(t.request_strobe_o, 0, 8));
+            return;
+        }
+        const uint64_t old = read(address);
+        if (writes) {
+            t.atomic_old_i = old;
+            t.eval();
+            write(address, t.atomic_new_o, 255);
+        }
+        answer(answers, (atomic ? set.atomic : set.load) + extra, old);
+    }
+
+    void step(Record* records, uint64_t capacity, uint64_t& count) {
+        auto& t = *top;
+        t.clk_i = 0;
+        auto take = [&](std::deque<Answer>& queue, uint64_t& data) {
+            if (queue.empty() || queue.front().due > cycle) return false;
+            data = queue.front().data;
+            queue.pop_front();
+            return true;
+        };
+        uint64_t data = 0;
+        t.answer_valid_i = take(answers, data);
+        t.answer_data_i = data;
+        uint32_t valid = 0;
+        for (int m = 0; m < 2; m++) {
+            data = 0;
+            if (take(floats[m], data)) valid |= 1u << m;
+            set_element(t.float_data_i, m, data);
+        }
+        t.float_valid_i = valid;
+        uint32_t word = 0;
+        const bool good = fetch(t.fetch_address_o, word);
+        t.fetch_valid_i = !idles();
+        t.fetch_fault_i = !good;
+        t.fetch_data_i = word;
+        t.request_ready_i = (idles() ? 0 : 1) | (idles() ? 0 : 2);
+        t.eval();
+        const uint32_t asks = t.request_valid_o & t.request_ready_i;
+        if (asks & 2) access_float(records);  // the earlier one of a cycle
+        const uint64_t address = element(t.request_address_o, 0);
+        if (asks & 1) access(address);
+        if (t.retired_o && count < capacity) {
+            Record& record = records[count];
+            record = {t.retired_pc_o, cycle, 0, 0, t.retired_word_o, NOTHING, 0, uint16_t(t.retired_fcsr_o)};
+            if (t.retired_writes_o >> 6) {
+                record.destination = t.retired_writes_o & 63;
+                record.kind = 1;
+                owners[record.destination].push_back(count);
+            }
+            if ((asks & 1) && (t.request_write_o & 1) && !t.request_atomic_o) {  // what it stores
+                note_store(record, 0);
+            }
+            if (t.retired_float_store_o) stores.push_back(count);
+            count++;
+            last = cycle;
+        }
+        auto written = [&](int owner, uint64_t value) {
+            if (!owners[owner].empty()) {
+                records[owners[owner].front()].value = value;
+                owners[owner].pop_front();
+            }
+            last = cycle;
+        };
+        for (int port = 0; port < X_PORTS; port++)
+            if (t.x_write_o >> port & 1 && bits(t.x_register_o, port, 5))
+                written(int(bits(t.x_register_o, port, 5)), element(t.x_value_o, port));
+        for (int port = 0; port < F_PORTS; port++)
+            if (t.f_write_o >> port & 1) written(32 + int(bits(t.f_register_o, port, 5)), element(t.f_value_o, port));
+        if (t.fetch_anew_o)
+            for (auto& part : code)
+                for (uint64_t i = 0; i < part.bytes.size(); i++)
+                    if (const uint8_t* byte = at(part.begin + i)) part.bytes[i] = *byte;
+        dump();
+        t.clk_i = 1;
+        t.eval();
+        dump();
+        cycle++;
+        if (t.trap_o && !ended) {
+            ended = true;
+            end = cycle - 1;
+        }
+    }
+};
+
+extern "C" Tile* tile_new(const Settings* settings, uint8_t* l1, uint64_t l1_begin, uint64_t l1_size, uint8_t* dram,
+                          uint64_t dram_begin, uint64_t dram_size) {
+    auto* tile = new Tile;
+    tile->context.fatalOnError(false);  // a failed assertion is to end the run, not the process
+#if VM_TRACE
+    tile->context.traceEverOn(true);
+#endif
+    tile->top = std::make_unique<Vcore_tile>(&tile->context);
+    tile->set = *settings;
+    tile->regions[0] = {l1, l1_begin, l1_size};
+    tile->regions[1] = {dram, dram_begin, dram_size};
+    return tile;
+}
+
+// A range of addresses that can be fetched from, as memory holds it now.
+extern "C" void tile_code(Tile* tile, uint64_t begin, uint64_t size) {
+    tile->copy_code(begin, size);
+}
+
+// Write a waveform from a cycle on; 0 if this build cannot.
+extern "C" int tile_waves(Tile* tile, const char* path, uint64_t from) {
+#if VM_TRACE
+    tile->top->trace(&tile->vcd, 99);
+    tile->vcd.open(path);
+    tile->waves_from = from;
+    return 1;
+#else
+    (void)tile, (void)path, (void)from;
+    return 0;
+#endif
+}
+
+// Runs from reset to a trap and until nothing is under way, at most `limit` cycles, or to as many instructions as there
+// is room for. end: cycle, cause, pc and address of the trap. Returns how many instructions retired; -1 if none did for
+// long, -2 if an assertion failed, -3 if memory was accessed where there is none: `end` then holds the count and cycle.
+extern "C" int64_t tile_run(Tile* tile, Record* records, uint64_t capacity, uint64_t limit, uint64_t* end) {
+    uint64_t count = 0;
+    int64_t failed = 0;
+    tile->reset();
+    while (!failed && count < capacity && tile->cycle < limit &&
+           !(tile->ended && tile->cycle - tile->last > tile->set.quiet)) {
+        tile->step(records, capacity, count);
+        if (tile->context.gotError()) failed = -2;
+        else if (tile->lost) failed = -3;
+        else if (!tile->ended && tile->cycle - tile->last > 64 * tile->set.quiet) failed = -1;
+    }
+#if VM_TRACE
+    tile->vcd.close();
+#endif
+    end[0] = tile->ended ? tile->end : tile->cycle;
+    end[1] = tile->ended ? tile->top->trap_cause_o : 0;
+    end[2] = tile->top->trap_pc_o;
+    end[3] = tile->top->trap_address_o;
+    end[4] = count;
+    return failed ? failed : int64_t(count);
+}
+
+extern "C" void tile_free(Tile* tile) { delete tile; }

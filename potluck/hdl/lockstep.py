@@ -1,0 +1,166 @@
+"""One program on the simulator and on the RTL core: every retired instruction compared, in values and cycles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from potluck.hdl.core_tile import WAVE_CYCLES, CoreBuild, CoreRun
+from potluck.isa.disassembler import disassemble_word
+from potluck.isa.elf import Program
+from potluck.isa.registers import F_NAMES, X_NAMES
+from potluck.sim.retired import FLOAT, NOTHING, REGISTER, STORED, Steps, steps
+
+MOST = 1 << 20
+CONTEXT = 6
+"""Instructions shown before one that differs."""
+ECALL, ILLEGAL, EBREAK = 11, 2, 3
+_CAUSES = {1: "fetch", ILLEGAL: "illegal", EBREAK: "ebreak", 4: "misaligned", 5: "fault", 6: "misaligned",
+           7: "fault", ECALL: "ecall"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LockStep:
+    """What came of a comparison.
+
+    Attributes:
+        instructions: retired on the simulator.
+        cycles: to the end, on the simulator.
+        end: how it ended there: ``ecall`` or the kind of trap.
+        difference: the first one, with the instruction and the state before it; "" if there is none.
+        waves: waveform of the cycles before it, if it was asked for.
+    """
+
+    instructions: int
+    cycles: int
+    end: str
+    difference: str
+    waves: Path | None = None
+
+
+def lock_step(
+    program: Program, build: CoreBuild, folder: Path | None = None, gaps: int = 0, most: int = MOST
+) -> LockStep:
+    """Run a program on both to its ``ecall`` or trap.
+
+    Args:
+        program: an executable of scalar code for one hart.
+        build: the RTL and its machine, which has one core.
+        folder: where a waveform of the last cycles goes if there is a difference.
+        gaps: see :meth:`potluck.hdl.core_tile.CoreBuild.run`; if there are any, cycles are not compared.
+        most: instructions after which the program is taken for endless.
+
+    Raises:
+        ProgramError: it retires more than ``most`` instructions.
+        ToolError, RtlError: the RTL cannot be built.
+    """
+    known = steps(program, build.machine, most)
+    count = known.records.size
+    limit = 4 * known.cycles + 4096 if not gaps else 64 * (known.cycles + 256)
+    run = build.run(program, count + CONTEXT, limit, gaps)
+    difference, cycle = _compare(program, known, run, timed=not gaps)
+    waves = None
+    if difference and folder is not None:
+        waves = folder / "lockstep.vcd"
+        build.run(program, count + CONTEXT, cycle + 8, gaps, (waves, max(0, cycle - WAVE_CYCLES)))
+        difference += f"\n{WAVE_CYCLES} cycles before it: {waves}"
+    return LockStep(count, known.cycles, _ending(known), difference, waves)
+
+
+def _ending(known: Steps) -> str:
+    """How the simulator's run ended."""
+    trap = known.trap
+    if trap is None:
+        return "ecall"
+    for word, kind in (("misaligned access", "misaligned"), ("illegal", "illegal"), ("ebreak", "ebreak")):
+        if trap.message.startswith(word):
+            return kind
+    return "fault" if trap.address is not None else "fetch"
+
+
+def _compare(program: Program, known: Steps, run: CoreRun, timed: bool) -> tuple[str, int]:
+    """The first difference and the cycle of the RTL at which it shows."""
+    mine, theirs = known.records, run.records
+    count = min(mine.size, theirs.size)
+    fields = [name for name in mine.dtype.names or () if timed or name != "cycle"]
+    # A value is compared with its kind: an instruction without one has 0 on both sides.
+    different = np.zeros(count, np.bool_)
+    for name in fields:
+        different |= mine[name][:count] != theirs[name][:count]
+    if run.failure and not different.any():
+        return f"after {theirs.size} instructions, cycle {run.cycles}: {run.failure}", run.cycles
+    if different.any():
+        index = int(np.argmax(different))
+        wrong = [name for name in fields if mine[name][index] != theirs[name][index]]
+        return _told(program, mine, theirs, index, wrong), int(theirs["cycle"][index])
+    if mine.size != theirs.size:
+        more, whose = (mine, "the simulator") if mine.size > count else (theirs, "the RTL")
+        at = int(more["pc"][count])
+        end = f"the RTL {_stopped(run)}, the simulator: {_ending(known)} at {known.pc:#x}"
+        return f"instruction {count} at {at:#x} retires on {whose} alone; {end}", run.cycles
+    kind = _CAUSES.get(run.cause, "nothing")
+    if (kind, run.pc) != (_ending(known), known.pc):
+        return f"the RTL {_stopped(run)}, the simulator: {_ending(known)} at {known.pc:#x}", run.cycles
+    if known.trap is not None and known.trap.address is not None and known.trap.address != run.address:
+        return (
+            f"{kind} at {run.pc:#x}: address {run.address:#x}, expected {known.trap.address:#x}",
+            run.cycles,
+        )
+    if timed and known.trap is None and run.cycles != known.cycles:
+        return f"{run.cycles} cycles, expected {known.cycles}", run.cycles
+    return _memories(known, run), run.cycles
+
+
+def _stopped(run: CoreRun) -> str:
+    kind = _CAUSES.get(run.cause, "")
+    return f"stopped for {kind} at {run.pc:#x}" if kind else f"did not stop within {run.cycles} cycles"
+
+
+def _memories(known: Steps, run: CoreRun) -> str:
+    memory = known.cluster.memory
+    for name, base, mine, theirs in (
+        ("L1", memory.layout.l1_base, memory.l1, run.l1), ("DRAM", memory.layout.dram_base, memory.dram, run.dram),
+    ):  # fmt: skip
+        if not np.array_equal(mine, theirs):
+            at = int(np.argmax(mine != theirs))
+            return f"{name} differs at {base + at:#x}: {theirs[at]:#04x}, expected {mine[at]:#04x}"
+    return ""
+
+
+def _told(
+    program: Program, mine: NDArray[np.void], theirs: NDArray[np.void], index: int, wrong: list[str]
+) -> str:
+    """The instructions up to the one that differs, what differs, and the registers before it."""
+    lines = [f"instruction {index} differs in {', '.join(wrong)}:"]
+    for number in range(max(0, index - CONTEXT), index + 1):
+        lines.append(f"  {_line(program, mine[number])}")
+    lines.append(f"  {_line(program, theirs[index])}   <- RTL")
+    values: dict[int, int] = {10: 0, 11: 1}
+    for record in mine[:index]:
+        if record["kind"] == REGISTER:
+            values[int(record["destination"])] = int(record["value"])
+    names = [*X_NAMES, *F_NAMES]
+    state = [f"{names[number]}={value:#x}" for number, value in sorted(values.items()) if value]
+    lines.append(f"  registers before it that are not 0: {' '.join(state) or 'none'}")
+    return "\n".join(lines)
+
+
+def _line(program: Program, record: np.void) -> str:
+    pc, word = int(record["pc"]), int(record["word"])
+    symbol = program.symbol_at(pc)
+    place = f"{pc:#x}" + (f" <{symbol}+{pc - program.symbols[symbol]:#x}>" if symbol else "")
+    result = ""
+    if record["kind"] == REGISTER and record["destination"] != NOTHING:
+        number = int(record["destination"])
+        name = F_NAMES[number - FLOAT] if number >= FLOAT else X_NAMES[number]
+        result = f"{name} = {int(record['value']):#x}"
+    elif record["kind"] == STORED:
+        result = f"[{int(record['address']):#x}] = {int(record['value']):#x}"
+    text = disassemble_word(word)
+    return f"cycle {int(record['cycle'])}: {place}: {text:32} {result}  fcsr {int(record['fcsr']):#x}"
+
+
+__all__ = ["LockStep", "lock_step"]

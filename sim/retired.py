@@ -1,0 +1,121 @@
+"""Instruction by instruction: what each one wrote, for comparisons with a core that reports the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from potluck.isa.elf import Program
+from potluck.isa.errors import ProgramError, TrapError
+from potluck.isa.insn import Insn, Kind
+from potluck.isa.machine import Machine
+from potluck.sim.cluster import Cluster
+from potluck.sim.observe import FOREVER, Watch
+
+NOTHING, FLOAT = 255, 32
+NO_VALUE, REGISTER, STORED = range(3)
+RETIRED = np.dtype(
+    [
+        ("pc", "u8"),
+        ("cycle", "u8"),
+        ("value", "u8"),
+        ("address", "u8"),
+        ("word", "u4"),
+        ("destination", "u1"),
+        ("kind", "u1"),
+        ("fcsr", "u2"),
+    ]
+)
+"""An instruction that retired: ``cycle`` in which it left the core; ``destination`` x0..x31, f0..f31 from ``FLOAT`` on,
+or ``NOTHING``; ``kind`` of ``value``: none, the register's, or what was stored at ``address``; ``fcsr`` before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """A run.
+
+    Attributes:
+        records: :data:`RETIRED` [n].
+        cycles: the clock at the end.
+        trap: what ended it; None: an ``ecall``.
+        pc: where it ended.
+        cluster: the machine as the run left it.
+    """
+
+    records: NDArray[np.void]
+    cycles: int
+    trap: TrapError | None
+    pc: int
+    cluster: Cluster
+
+
+def steps(program: Program, machine: Machine, most: int = 1 << 20) -> Steps:
+    """Run a program on a machine with one core to its ``ecall`` or trap, one instruction at a time, cycles included.
+
+    Raises:
+        ProgramError: more than ``most`` instructions.
+    """
+    cluster = Cluster(program, machine, watch=Watch(window=(0, FOREVER)))
+    (hart,) = cluster.harts
+    hart.store = hart.store.one_by_one()
+    records = np.zeros(most, RETIRED)
+    count = 0
+    trap = None
+    try:
+        cluster.begin()
+    except TrapError as error:
+        return Steps(records[:0], 0, error, program.entry, cluster)
+    while True:
+        here = hart.here()
+        if count == most:
+            raise ProgramError(f"more than {most:,} instructions without an end: endless loop?")
+        record = records[count]
+        record["pc"], record["word"], record["fcsr"] = here.pc, hart.store.word(here.pc), hart.state["fcsr"]
+        address = _address(here.insn, here.fields, hart.state.x)
+        try:
+            event = cluster.step()
+        except TrapError as error:
+            if hart.instructions > count:  # the instruction went through, the next one cannot be fetched
+                _result(record, here.insn, here.fields, address, cluster)
+                count += 1
+            trap = error
+            break
+        if not event.paused and event.insn.mnemonic == "ecall":
+            break
+        _result(record, here.insn, here.fields, address, cluster)
+        count += 1
+    seen = hart.observed().records
+    assert seen.size == count == hart.instructions
+    records = records[:count]
+    records["cycle"] = seen["left"]
+    pc = here.pc if trap is None or trap.pc is None else trap.pc
+    return Steps(records, cluster.cycles, trap, pc, cluster)
+
+
+def _address(insn: Insn, fields: dict[str, int], x: NDArray[np.int64]) -> int:
+    """Of a scalar store."""
+    if insn.kind is not Kind.STORE:
+        return 0
+    return int(x[fields["rs1"]]) + fields["imm"] & (1 << 64) - 1
+
+
+def _result(record: np.void, insn: Insn, fields: dict[str, int], address: int, cluster: Cluster) -> None:
+    """What an instruction that has been executed left."""
+    state = cluster.harts[0].state
+    record["destination"] = NOTHING
+    if insn.kind is Kind.STORE:
+        count = insn.syntax[0].type.bits // 8
+        stored = cluster.memory.view(address, count, insn.mnemonic)
+        record["kind"], record["address"] = STORED, address
+        record["value"] = int.from_bytes(stored.tobytes(), "little")
+    elif fields.get("rd", 0):
+        record["kind"], record["destination"] = REGISTER, fields["rd"]
+        record["value"] = int(state.x[fields["rd"]]) & (1 << 64) - 1
+    elif "fd" in fields:
+        record["kind"], record["destination"] = REGISTER, FLOAT + fields["fd"]
+        record["value"] = int(state.f[fields["fd"]])
+
+
+__all__ = ["FLOAT", "NOTHING", "NO_VALUE", "REGISTER", "RETIRED", "STORED", "Steps", "steps"]
