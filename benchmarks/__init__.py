@@ -32,6 +32,7 @@ BENCHMARKS = (
     "networks",
     "pot",
     "campaigns",
+    "schedule",
 )
 
 
