@@ -120,7 +120,11 @@ class Plan:
             draft.replace(folder / NETWORK)
             save_npz(folder / CALIBRATION, {k: np.asarray(v) for k, v in network.calibration().items()})
         if self.data is not None:
-            save_npz(folder / DATA, _arrays(self.data))
+            arrays = _arrays(self.data)
+            count = min((len(array) for array in arrays.values() if array.ndim), default=0)
+            if count < self.samples:
+                raise DataError(f"the data have {count} samples, not {self.samples}")
+            save_npz(folder / DATA, arrays)
         elif network is not None:
             made = network.samples()
             if len(made) < self.samples:

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from pyarrow import parquet
 from typer.testing import CliRunner
 
 import potluck
+from potluck.assets import load_test_images, model_path
 from potluck.cli import app
 from potluck.isa.errors import DataError
 from potluck.isa.machine import load_machine
@@ -132,6 +134,22 @@ def test_a_metric(tmp_path: Path) -> None:
     assert all(row["metric"].startswith("top-1") and 0 <= row["metric_value"] <= 100 for row in found.rows)
     with pytest.raises(DataError, match="objective 'speed'"):
         potluck.sweep("demo", objectives=("speed",))
+
+
+def test_a_metric_of_a_file_with_labels(tmp_path: Path) -> None:
+    """What three images give on onnxruntime in FP32 is what the machine gives."""
+    images, labels = load_test_images(3)
+    np.savez(tmp_path / "d.npz", input=images, labels=labels)
+    found = potluck.sweep(model_path(), {"dram.kind": ["simple"]}, data=tmp_path / "d.npz", samples=3)
+    (row,) = found.rows
+    session = onnxruntime.InferenceSession(str(model_path()), providers=["CPUExecutionProvider"])
+    (logits,) = session.run(None, {"input": images})
+    assert not row["error"] and row["metric"] == "accuracy" and row["samples"] == 3
+    assert row["metric_value"] == pytest.approx((logits.argmax(1) == labels).mean())
+    with pytest.raises(DataError, match="have 3 samples, not 4"):
+        potluck.sweep(model_path(), data=tmp_path / "d.npz", samples=4)
+    with pytest.raises(DataError, match="needs inputs and labels"):
+        potluck.sweep(model_path(), samples=2)
 
 
 def words(model: Path, folder: Path) -> list[str]:
