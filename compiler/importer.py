@@ -141,6 +141,12 @@ def _relabel(model: ir.Model, version: int) -> None:
     Raises:
         ModelError: They do not.
     """
+    known = onnx.defs.onnx_opset_version()
+    if version > known:
+        raise ModelError(
+            f"the model is of opset {version}, the installed onnx knows those up to {known}",
+            hint=f"Export the model with opset {OPSET}",
+        )
     nodes = ir.traversal.RecursiveGraphIterator(model.graph)
     changed = {node.op_type for node in nodes if _changed(node, version)}
     foreign = any(domain != DOMAIN for domain, _, _ in model.functions)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -52,6 +53,7 @@ from potluck.cli_options import (
     scheme_of,
     trainer,
     write_json,
+    written,
 )
 from potluck.cli_zoo import zoo
 from potluck.isa.errors import DataError, ExitError, PotluckError
@@ -98,7 +100,7 @@ def run(
     inputs: Annotated[
         Path | None, typer.Option("--input", help="Inputs as .npz; otherwise seeded noise.")
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the outputs as .npz.")] = None,
+    output: Annotated[Path | None, written("--output", "-o", help="Write the outputs as .npz.")] = None,
     mode: Mode = "timed",
     profile: ProfileFlag = False,
     profile_out: ProfileOut = None,
@@ -139,7 +141,7 @@ def run(
 @app.command()
 def quantize(
     model: Path,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the quantized ONNX model.")],
+    output: Annotated[Path, written("--output", "-o", help="Where to write the quantized ONNX model.")],
     scheme: SchemeName = None,
     assign: AssignPath = None,
     exclude: Exclude = None,
@@ -213,7 +215,7 @@ def schemes() -> None:
 def import_gguf(
     model: Path,
     weights: Annotated[Path, typer.Argument(help="A GGUF file with Q4_0, Q8_0, MXFP4, F16 or F32 tensors.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the ONNX model.")],
+    output: Annotated[Path, written("--output", "-o", help="Where to write the ONNX model.")],
     name: Annotated[
         list[str] | None,
         typer.Option(help="WEIGHT=TENSOR, where the file calls a weight otherwise; repeatable."),
@@ -230,7 +232,7 @@ def import_gguf(
 @app.command(name="compile")
 def compile_command(
     model: Path,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the ELF file.")],
+    output: Annotated[Path, written("--output", "-o", help="Where to write the ELF file.")],
     machine: MachineName = "spatz-mx",
     scheme: SchemeName = None,
     assign: AssignPath = None,
@@ -281,13 +283,13 @@ def simulate(
         list[str] | None, typer.Argument(help="The program's own arguments, after --.")
     ] = None,
     inputs: Annotated[Path | None, typer.Option("--input", help="Inputs as .npz.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the outputs as .npz.")] = None,
+    output: Annotated[Path | None, written("--output", "-o", help="Write the outputs as .npz.")] = None,
     machine: Annotated[
         str | None, typer.Option("--machine", "-m", help="Default: the program's own.")
     ] = None,
     mode: Mode = "timed",
     signature: Annotated[
-        Path | None, typer.Option(help="Write memory from begin_signature to end_signature.")
+        Path | None, written(help="Write memory from begin_signature to end_signature.")
     ] = None,
     budget: Annotated[int, typer.Option(help="Instructions per hart before giving up.")] = 20_000_000_000,
     root: Annotated[
@@ -364,7 +366,7 @@ def unpack(
 @app.command()
 def pack(
     files: Annotated[list[Path], typer.Argument(help=".npy files, as a compiled program writes them.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write them as .npz.")],
+    output: Annotated[Path, written("--output", "-o", help="Where to write them as .npz.")],
 ) -> None:
     """Collect .npy files in one .npz file, each array under its file's name."""
     from potluck.tensor_files import read_files
@@ -376,7 +378,13 @@ def pack(
 @app.command()
 def asm(
     source: Path,
-    output: Annotated[Path, typer.Option("--output", "-o")],
+    output: Annotated[
+        Path,
+        written(
+            "--output",
+            "-o",
+        ),
+    ],
     machine: MachineName = "spatz-mx",
     settings: Settings = None,
 ) -> None:
@@ -496,7 +504,7 @@ def inject(
         list[str] | None, typer.Option(help="What faults strike: constants (default), text, pointers.")
     ] = None,
     scheme: SchemeName = None,
-    export: Annotated[Path | None, typer.Option(help="Write the faults as .csv or .parquet.")] = None,
+    export: Annotated[Path | None, written(help="Write the faults as .csv or .parquet.")] = None,
     machine: MachineName = "spatz-mx",
     settings: Settings = None,
     json_path: JsonPath = None,
@@ -567,3 +575,20 @@ def main() -> None:
     except PotluckError as error:
         Console(stderr=True).print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False)
         sys.exit(error.status & 0xFF or 1 if isinstance(error, ExitError) else 1)
+    except OSError as error:  # of what no command expects: a full disk, a file that goes away
+        if isinstance(error, BrokenPipeError):
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+            )  # who read has gone; there is no one to tell
+            sys.exit(1)
+        where = f" {error.filename}" if error.filename else ""
+        _say(
+            f"{error.strerror or error}:{where}", "Make room or name another place; nothing was half-written"
+        )
+    except MemoryError:
+        _say("out of memory", "Run with fewer samples, smaller sizes (--dim) or --jobs 1")
+
+
+def _say(message: str, hint: str) -> NoReturn:
+    Console(stderr=True).print(f"[bold red]SystemError[/]: {message}. {hint}", highlight=False)
+    sys.exit(1)

@@ -30,6 +30,7 @@ from potluck.cli_options import (
     machine_of,
     trainer,
     write_json,
+    written,
 )
 
 DataPath = Annotated[
@@ -44,7 +45,7 @@ def allocate(
         typer.Option(help="size, bops, cycles or joules: size=60% of the start's, cycles=2e5 in its unit."),
     ],
     data: DataPath,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the assignment.")],
+    output: Annotated[Path, written("--output", "-o", help="Where to write the assignment.")],
     calibration: Calibration = None,
     schemes: Annotated[
         str | None, typer.Option(help="Candidates, fidelity ascending, with commas: mxfp4,mxfp8,fp32.")
@@ -71,7 +72,8 @@ def allocate(
         Path | None, typer.Option(help="Samples as .npz for --qat; otherwise those that fix ranges.")
     ] = None,
     network: Annotated[
-        Path | None, typer.Option(help="Write the network of the assignment, too (trained, with --qat).")
+        Path | None,
+        written(help="Write the network of the assignment, too (trained, with --qat)."),
     ] = None,
     machine: MachineName = "spatz-mx",
     settings: Settings = None,
@@ -120,8 +122,8 @@ def formats(
     trained: Annotated[
         list[Path] | None, typer.Option(help="Network trained in its format (QAT), a row each; repeatable.")
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Write the Pareto plot: .svg, .png or .pdf.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write the table as CSV.")] = None,
+    plot: Annotated[Path | None, written(help="Write the Pareto plot: .svg, .png or .pdf.")] = None,
+    csv: Annotated[Path | None, written(help="Write the table as CSV.")] = None,
     cycles: Annotated[bool, typer.Option(help="Simulate a batch for cycles, energy, instructions.")] = True,
     metric: Annotated[str, typer.Option(help="accuracy, agreement with FP32, sqnr, or auto.")] = "auto",
     exclude: Exclude = None,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import zipfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,10 +12,36 @@ import typer
 from rich.console import Console
 
 from potluck.isa.errors import DataError
+from potluck.replacing import replace_text, replacing
 
 console = Console()
 
-JsonPath = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON to this file.")]
+
+def placed(path: Path | None) -> Path | None:
+    """Of an option that names a file to be written: refuses a place that cannot hold it, before any work.
+
+    Raises:
+        DataError: the folder is not there or cannot be written, or the path is a folder.
+    """
+    if path is None:
+        return None
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise DataError(
+            f"cannot write {path}: there is no folder {folder}", hint="Create it, or name another place"
+        )
+    if path.is_dir() or not os.access(folder, os.W_OK):
+        what = "it is a folder" if path.is_dir() else f"the folder {folder} is not yours to write in"
+        raise DataError(f"cannot write {path}: {what}", hint="Name another place")
+    return path
+
+
+def written(*names: str, help: str = "") -> Any:
+    """An option that names a file to be written."""
+    return typer.Option(*names, callback=placed, help=help or None)
+
+
+JsonPath = Annotated[Path | None, written("--json", help="Write the result as JSON to this file.")]
 MachineName = Annotated[str, typer.Option("--machine", "-m", help="Machine preset or TOML file.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a machine key: key=value.")]
 Mode = Annotated[str, typer.Option(help="timed, functional or traced.")]
@@ -24,19 +52,22 @@ ProfileFlag = Annotated[
     ),
 ]
 ProfileOut = Annotated[
-    Path | None, typer.Option("--profile-out", help="Write cycles by core, instruction and cause as JSON.")
+    Path | None,
+    written("--profile-out", help="Write cycles by core, instruction and cause as JSON."),
 ]
 TraceOut = Annotated[
     Path | None,
-    typer.Option(
-        "--trace", help="Write every instruction: .kanata for Konata, .json for Perfetto; also .gz."
+    written(
+        "--trace",
+        help="Write every instruction: .kanata for Konata, .json for Perfetto; also .gz.",
     ),
 ]
 TraceFormat = Annotated[
     str | None, typer.Option("--trace-format", help="konata or perfetto, whatever the suffix.")
 ]
 ReportOut = Annotated[
-    Path | None, typer.Option("--report", help="Write the run as one page, .html, that loads nothing.")
+    Path | None,
+    written("--report", help="Write the run as one page, .html, that loads nothing."),
 ]
 Window = Annotated[str | None, typer.Option(help="Trace only these cycles: FIRST:END.")]
 SchemeName = Annotated[
@@ -198,25 +229,35 @@ def load_npz(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
+        if not zipfile.is_zipfile(path):
+            raise DataError(
+                f"cannot read {path}: {_unlike(path)}", hint="Write one with numpy.savez, or potluck pack"
+            )
         with np.load(path) as data:
             return dict(data)
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path} as .npz: {error}") from None
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"cannot read {path} as .npz: {error}", hint="Write it again with numpy.savez"
+        ) from None
+
+
+def _unlike(path: Path) -> str:
+    """Why a path is no .npz file."""
+    if not path.exists():
+        return "there is no such file"
+    return "it is a folder" if path.is_dir() else "it is no .npz file"
 
 
 def save_npz(path: Path, arrays: dict[str, Any]) -> None:
     """Writes an .npz file, all of it or nothing."""
     import numpy as np
 
-    temporary = path.with_name(path.name + ".part.npz")
-    np.savez(temporary, **arrays)
-    temporary.replace(path)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def write_json(path: Path | None, value: Any) -> None:
     """Writes a JSON file, all of it or nothing; none without a path."""
     if path is None:
         return
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(value, indent=1, default=str) + "\n")
-    temporary.replace(path)
+    replace_text(path, json.dumps(value, indent=1, default=str) + "\n")

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from potluck.cli_options import JsonPath, MachineName, Mode, Settings, console, machine_of, write_json
+from potluck.cli_options import (
+    JsonPath,
+    MachineName,
+    Mode,
+    Settings,
+    console,
+    machine_of,
+    write_json,
+    written,
+)
 from potluck.isa.errors import DataError
 
 
@@ -15,10 +24,11 @@ def zoo(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NETWORK]", help="Lists all if none is named.")
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the network as ONNX.")] = None,
-    samples: Annotated[Path | None, typer.Option(help="Write its inputs and labels as .npz.")] = None,
+    output: Annotated[Path | None, written("--output", "-o", help="Write the network as ONNX.")] = None,
+    samples: Annotated[Path | None, written(help="Write its inputs and labels as .npz.")] = None,
     calibration: Annotated[
-        Path | None, typer.Option(help="Write other inputs as .npz, for --calibration of other commands.")
+        Path | None,
+        written(help="Write other inputs as .npz, for --calibration of other commands."),
     ] = None,
     execute: Annotated[
         bool, typer.Option("--run", help="Compare schemes: onnxruntime, quantized ONNX, machine.")

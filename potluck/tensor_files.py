@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.errors import DataError
+from potluck.replacing import replacing
 
 
 def file_name(tensor: str) -> str:
@@ -39,10 +40,8 @@ def write_files(arrays: Mapping[str, NDArray[Any]], folder: str | Path) -> list[
                 data = np.ascontiguousarray(arrays[name], "<f4").reshape(np.shape(arrays[name]))
             except (TypeError, ValueError) as problem:
                 raise DataError(f"cannot be converted to float32: {problem}", tensor=name) from None
-            temporary = path.with_name(path.name + ".part")
-            with temporary.open("wb") as file:
+            with replacing(path) as temporary, temporary.open("wb") as file:
                 np.save(file, data)
-            temporary.replace(path)
     except OSError as problem:
         raise DataError(f"cannot write to {folder}: {problem.strerror}") from None
     return list(paths.values())

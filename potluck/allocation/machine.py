@@ -19,6 +19,7 @@ from typing import Any
 import onnx_ir as ir
 
 from potluck.isa.machine import Machine
+from potluck.replacing import replace_text
 from potluck.sim.cache import cache_directory
 from potluck.sim.result import Result
 
@@ -92,9 +93,7 @@ def layer_costs(
         return {name: LayerCost(*pair) for name, pair in json.loads(path.read_text()).items()}
     found = attribute(simulate(model, machine, inputs), layers)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(f".{key.hexdigest()[-8:]}.part")
-    draft.write_text(json.dumps({name: [cost.cycles, cost.joules] for name, cost in found.items()}))
-    draft.replace(path)
+    replace_text(path, json.dumps({name: [cost.cycles, cost.joules] for name, cost in found.items()}))
     return found
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +22,7 @@ from potluck.inject.target import Target, load_target, samples_of
 from potluck.inject.trial import Arm, DramArm
 from potluck.isa.errors import CampaignError, DataError, MachineError, PotluckError
 from potluck.isa.machine import Machine, load_machine
+from potluck.replacing import replacing
 from potluck.sim.dram.attach import mapping_of
 from potluck.sim.dram.mapping import Mapping as DramMapping
 from potluck.sim.faults.conditioned import OneFault
@@ -330,7 +329,6 @@ def digest(array: Array) -> str:
 
 
 def _write_model(model: onnx.ModelProto, path: Path) -> None:
-    """Write a network, all of it or nothing: several workers may do so at once."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    onnx.save(model, str(temporary))
-    temporary.replace(path)
+    """Write a network, all of it or nothing."""
+    with replacing(path) as temporary:
+        onnx.save(model, str(temporary))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from potluck.cli_options import JsonPath, console, write_json
+from potluck.cli_options import JsonPath, console, write_json, written
 from potluck.parallel.options import Jobs, SchedulerAddress, progress
 
 campaign = typer.Typer(
@@ -66,7 +66,7 @@ def _execute(
 @campaign.command()
 def report(
     spec: SpecPath, out: OutPath = None,
-    html: Annotated[Path | None, typer.Option(help="Where the page goes; default: report.html in the folder.")] = None,
+    html: Annotated[Path | None, written(help="Where the page goes; default: report.html in the folder.")] = None,
     json_path: JsonPath = None,
 ) -> None:  # fmt: skip
     """Print what a campaign found so far, and write it as a page."""
@@ -104,7 +104,7 @@ def replay(
 
 @campaign.command()
 def schema(
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it here.")] = None,
+    output: Annotated[Path | None, written("--output", "-o", help="Write it here.")] = None,
 ) -> None:
     """Print the JSON Schema of a campaign's specification."""
     from potluck.campaign.spec import schema as made

@@ -7,6 +7,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from potluck.replacing import replacing
+
 COLOURS = {
     "masked": "#d9dfe4", "tolerable": "#a9c6b0", "due": "#6f9fcf", "sdc": "#b5451b", "non-finite": "#7a2f6b",
     "crash": "#444444", "hang": "#999999",
@@ -83,6 +85,5 @@ def draw_png(cells: Cells, path: Path) -> None:
     axes.set_xlabel("% of trials; line below a bar: interval of the SDC share")
     axes.set_xlim(0, 100)
     figure.legend(loc="outside upper center", ncols=len(COLOURS), fontsize=8)
-    temporary = path.with_name(path.name + ".part")
-    figure.savefig(temporary, format="png")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png")

@@ -14,7 +14,7 @@ from rich.console import Console
 from potluck.campaign.figures import draw_png, shares_svg
 from potluck.isa.errors import DataError
 from potluck.pages.document import Section, document, figure, table
-from potluck.parallel.folder import replace_text
+from potluck.replacing import replace_text
 
 Row = tuple[str, ...]
 MOST_NAMES = 12

@@ -21,6 +21,7 @@ from potluck.campaign.spec import Spec, validated
 from potluck.isa.errors import CampaignError
 from potluck.parallel.folder import Folder, Seen
 from potluck.parallel.journal import SUFFIX, Damage, read_journal
+from potluck.replacing import replacing
 
 FORMAT = 1
 GROUP = 8192
@@ -111,9 +112,9 @@ def _write_table(path: Path, records: Mapping[int, bytes]) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    temporary, ids = path.with_name(path.name + ".part"), sorted(records)
+    ids = sorted(records)
     schema = None
-    with open(temporary, "wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         writer = None
         for first in range(0, len(ids), GROUP):
             rows = [json.loads(records[identity]) for identity in ids[first : first + GROUP]]
@@ -131,7 +132,6 @@ def _write_table(path: Path, records: Mapping[int, bytes]) -> None:
         writer.close()
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _read_table(path: Path, columns: list[str] | None = None) -> Iterator[Record]:

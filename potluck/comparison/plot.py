@@ -11,6 +11,7 @@ import numpy as np
 from potluck.comparison.rows import Row, fronts
 from potluck.evaluation.metrics import Estimate
 from potluck.isa.errors import DataError, ToolError
+from potluck.replacing import replacing
 
 STYLES = {"FP32": ("s", "#555555"), "PTQ": ("o", "#1f5fa8"), "QAT": ("^", "#b5451b")}
 """Mode -> marker and colour."""
@@ -83,11 +84,9 @@ def draw(rows: Sequence[Row], path: Path, title: str = "") -> None:
     axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8, loc="lower right")
-    draft = path.with_name(f".{path.name}.part{path.suffix}")
     plain: dict[str, Any] = {"Date": None} if path.suffix == ".svg" else {}
-    with matplotlib.rc_context({"svg.hashsalt": "potluck"}):
+    with replacing(path) as draft, matplotlib.rc_context({"svg.hashsalt": "potluck"}):
         figure.savefig(draft, dpi=150, metadata=plain)
-    draft.replace(path)
 
 
 def _floor(values: Sequence[float]) -> float:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from potluck.comparison.rows import Row, worst
 from potluck.evaluation.metrics import Estimate
+from potluck.replacing import replacing
 
 COLUMNS = ("accuracy", "difference", "agreement")
 
@@ -73,8 +74,7 @@ def _decibels(value: float) -> str:
 def write_csv(rows: Sequence[Row], path: Path) -> None:
     """A line per row, with a column of SQNR for every layer; all of it or nothing."""
     layers = list(dict.fromkeys(name for row in rows for name in row.layers))
-    draft = path.with_name(path.name + ".part")
-    with draft.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         out = csv.writer(file)
         bounds = [f"{name}{end}" for name in COLUMNS for end in ("", "_low", "_high")]
         out.writerow(
@@ -98,4 +98,3 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
                 row.note,
             ]
             out.writerow([*cells, *(row.layers.get(name, "") for name in layers)])
-    draft.replace(path)

@@ -13,7 +13,7 @@ from potluck.explain import explained
 from potluck.isa.errors import DataError
 from potluck.pages.charts import Point, Span, roofline, si, stacked_bars, timeline
 from potluck.pages.document import Section, document, figure, folded, table, tiles
-from potluck.parallel.folder import replace_text
+from potluck.replacing import replace_text
 
 Run = Mapping[str, Any]
 """What `Result.to_json` gives."""

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 from potluck.isa.errors import PotluckError
 from potluck.parallel.journal import SUFFIX, Damage, Journal, read_journal
+from potluck.replacing import replace_text
 
 Record = dict[str, Any]
 _JOURNALS: dict[Path, Journal] = {}
@@ -152,13 +153,3 @@ class Folder:
         journal = _JOURNALS.pop(self.journals, None)
         if journal is not None:
             journal.close()
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file, all of it or nothing, and on the disk when this returns."""
-    temporary = path.with_name(path.name + ".part")
-    with open(temporary, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from potluck.cli_options import Dims, JsonPath, Mode, console, fixed_inputs, write_json
+from potluck.cli_options import Dims, JsonPath, Mode, console, fixed_inputs, write_json, written
 from potluck.parallel.options import Jobs, SchedulerAddress, progress
 
 
@@ -43,10 +43,10 @@ def sweep(
         str, typer.Option(help="Of the Pareto front, separated by commas (docs/sweep.md).")
     ] = "seconds,energy_joules",
     plot: Annotated[
-        Path | None, typer.Option(help="Page (.html) or image (.png, .svg, .pdf); default: report.html in the folder.")
+        Path | None, written(help="Page (.html) or image (.png, .svg, .pdf); default: report.html in the folder.")
     ] = None,
     parquet: Annotated[
-        Path | None, typer.Option(help="Table of all columns; default: points.parquet in the folder.")
+        Path | None, written(help="Table of all columns; default: points.parquet in the folder.")
     ] = None,
     json_path: JsonPath = None,
 ) -> None:  # fmt: skip

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from potluck.isa.errors import DataError, ToolError
 from potluck.pages.document import Section, document, figure, table
-from potluck.parallel.folder import Record, replace_text
+from potluck.parallel.folder import Record
+from potluck.replacing import replace_text, replacing
 from potluck.sweeps.api import DEFAULT, Swept
 from potluck.sweeps.table import lines
 
@@ -182,6 +183,5 @@ def _draw(swept: Swept, path: Path) -> None:
     axes.grid(alpha=0.25)
     if found:
         axes.legend(fontsize=8)
-    draft = path.with_name(f".{path.name}.part{path.suffix}")
-    figure.savefig(draft, dpi=150)
-    draft.replace(path)
+    with replacing(path) as draft:
+        figure.savefig(draft, dpi=150)

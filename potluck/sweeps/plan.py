@@ -16,6 +16,7 @@ from potluck.compiler.schemes import written
 from potluck.isa.elf import Program
 from potluck.isa.errors import DataError
 from potluck.parallel.folder import Folder, Record, Seen
+from potluck.replacing import replacing
 from potluck.sweeps.space import Point, check, points
 
 MODES = ("timed", "functional")
@@ -115,9 +116,8 @@ class Plan:
         network = zoo(self.model)
         if network is not None:
             network.check()
-            draft = folder / f"{NETWORK}.part"
-            draft.write_bytes(network.model().SerializeToString())
-            draft.replace(folder / NETWORK)
+            with replacing(folder / NETWORK) as draft:
+                draft.write_bytes(network.model().SerializeToString())
             save_npz(folder / CALIBRATION, {k: np.asarray(v) for k, v in network.calibration().items()})
         if self.data is not None:
             arrays = _arrays(self.data)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from potluck.isa.errors import DataError
 from potluck.parallel.folder import Record
+from potluck.replacing import replacing
 from potluck.report import aligned
 from potluck.sweeps.api import Swept
 
@@ -43,10 +44,9 @@ def write_parquet(swept: Swept, path: Path) -> Path:
     arrays = {name: pyarrow.array(_column([row.get(name) for row in swept.rows])) for name in columns(swept)}
     about = {"potluck.model": swept.model, "potluck.versions": json.dumps(swept.versions)}
     table = pyarrow.table(arrays).replace_schema_metadata(about)
-    temporary = path.with_name(path.name + ".part")
     try:
-        parquet.write_table(table, temporary)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            parquet.write_table(table, temporary)
     except OSError as problem:
         raise DataError(f"cannot write {path}: {problem.strerror}") from None
     return path

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from potluck.isa.errors import DataError
+from potluck.replacing import replacing
 from potluck.sim.trace import Trace
 from potluck.views.konata import konata
 from potluck.views.perfetto import perfetto
@@ -57,16 +56,12 @@ def write_trace(trace: Trace, path: str | Path, name: str | None = None) -> None
     """
     path = Path(path)
     parts = FORMATS[format_of(path, name)](trace)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with ExitStack() as on_error:
-        on_error.callback(temporary.unlink, missing_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                for piece in _compressed(parts) if path.suffix == ".gz" else parts:
-                    file.write(piece)
-            temporary.replace(path)
-        except OSError as problem:
-            raise DataError(f"cannot write {path}: {problem.strerror}") from None
+    try:
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            for piece in _compressed(parts) if path.suffix == ".gz" else parts:
+                file.write(piece)
+    except OSError as problem:
+        raise DataError(f"cannot write {path}: {problem.strerror}") from None
 
 
 def _compressed(parts: Iterator[Any]) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from potluck.isa.errors import DataError
+from potluck.replacing import replace_text
 from potluck.sim.result import Result
 
 
@@ -56,9 +57,7 @@ class Views:
 
             print_profile(console, result.profile)
         if self.profile_out is not None and result.profile:
-            temporary = self.profile_out.with_name(self.profile_out.name + ".part")
-            temporary.write_text(json.dumps(result.profile.to_json(), indent=1) + "\n")
-            temporary.replace(self.profile_out)
+            replace_text(self.profile_out, json.dumps(result.profile.to_json(), indent=1) + "\n")
         if self.trace is not None and result.trace:
             from potluck.views import write_trace
 

@@ -360,7 +360,7 @@ def test_the_report_is_one_page(done: Path, tmp_path: Path) -> None:
     assert bits == sorted(bits)
     assert call("report", done, "--html", tmp_path / "r.pdf").exit_code != 0
     png = page.with_suffix(".png")
-    assert png.read_bytes().startswith(b"\x89PNG") and not list(tmp_path.glob("*.part"))
+    assert png.read_bytes().startswith(b"\x89PNG") and not list(tmp_path.glob(".*"))
 
 
 def test_names_in_a_page_are_text(tmp_path: Path) -> None:

@@ -32,26 +32,6 @@ end_signature:
 """
 
 
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
-) -> tuple[int, str]:
-    """Exit status and everything printed, through the real entry point."""
-    monkeypatch.setattr("sys.argv", ["potluck", *map(str, arguments)])
-    try:
-        cli.main()
-    except SystemExit as stop:
-        status = stop.code if isinstance(stop.code, int) else 1
-    else:
-        status = 0
-    captured = capsys.readouterr()
-    return status, captured.out + captured.err
-
-
-@pytest.fixture
-def potluck(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
-    return lambda *arguments: run(monkeypatch, capsys, *arguments)
-
-
 def test_assemble_disassemble_simulate_with_signature(potluck, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     source, elf, signature = tmp_path / "a.s", tmp_path / "a.elf", tmp_path / "a.sig"
     source.write_text(SOURCE)

@@ -12,12 +12,6 @@ from potluck.isa.insn import Kind
 from potluck.isa.machine import load_machine, presets
 from potluck.isa.sources import TAGS
 from potluck.isa.table import TABLE, table_of
-from tests.potluck.test_cli import run
-
-
-@pytest.fixture
-def potluck(monkeypatch, capsys):  # type: ignore[no-untyped-def]
-    return lambda *arguments: run(monkeypatch, capsys, *arguments)
 
 
 @pytest.mark.parametrize("encoding", ["spatz", "custom", "wide64"])

@@ -6,8 +6,6 @@ import json
 import re
 from pathlib import Path
 
-from tests.potluck.test_cli import potluck  # noqa: F401  (a fixture)
-
 LOOP = """
 .text
 .globl _start
@@ -26,7 +24,7 @@ done:
 """
 
 
-def test_profile_of_a_program(potluck, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+def test_profile_of_a_program(potluck, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     source, elf, out = tmp_path / "a.s", tmp_path / "a.elf", tmp_path / "p.json"
     run = tmp_path / "r.json"
     source.write_text(LOOP)
@@ -47,7 +45,7 @@ def test_profile_of_a_program(potluck, tmp_path: Path) -> None:  # type: ignore[
     assert cores[0]["instructions"][2]["symbol"] == "inner"
 
 
-def test_profile_needs_cycles(potluck, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+def test_profile_needs_cycles(potluck, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     source, elf = tmp_path / "a.s", tmp_path / "a.elf"
     source.write_text(".text\n.globl _start\n_start: li a7, 93\nli a0, 0\necall\n")
     assert potluck("asm", source, "-o", elf)[0] == 0

@@ -83,7 +83,7 @@ def test_parquet_has_every_column_with_its_type(swept, tmp_path: Path) -> None: 
     for name in ("id", "machine", "scheme", "cycles", "seconds", "energy_joules", "area_gates", "utilization", "error",
                  "stall.issue", "energy.static", "dram.bytes"):  # fmt: skip
         assert table.column(name).to_pylist() == [row[name] for row in swept.rows]
-    assert b"potluck.versions" in table.schema.metadata and not list(tmp_path.glob("*.part"))
+    assert b"potluck.versions" in table.schema.metadata and not list(tmp_path.glob(".*"))
 
 
 def test_pages_and_images(swept, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

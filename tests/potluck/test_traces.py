@@ -24,7 +24,6 @@ from potluck.sim.result import Result
 from potluck.sim.simulate import simulate
 from potluck.sim.timing import CAUSES
 from potluck.views import format_of
-from tests.potluck.test_cli import potluck  # noqa: F401  (a fixture)
 from tests.sim.test_profile import network
 from tests.sim.test_timing_programs import KERNELS
 
@@ -267,7 +266,7 @@ def test_formats_by_suffix_or_name(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_command_line(potluck, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+def test_command_line(potluck, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     program, _ = kernel("gemm")
     elf, inputs, out = tmp_path / "a.elf", tmp_path / "x.npz", tmp_path / "t.kanata.gz"
     program.save(elf)
