@@ -1,10 +1,13 @@
-"""Schedules and the simulator's speed: ``potluck bench schedule``."""
+"""Schedules and the simulator's speed: ``potluck bench schedule``.
+
+Utilization of whole networks beside the bound of each class of layers, what more cores give, SCALE-Sim beside us.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from potluck.benchmarks import schedule_scalesim
+from potluck.benchmarks import schedule_cores, schedule_scalesim, schedule_utilization
 
 if TYPE_CHECKING:
     from potluck.benchmarks import Report
@@ -12,4 +15,6 @@ if TYPE_CHECKING:
 
 def run(report: Report) -> None:
     """Reports every part."""
+    schedule_utilization.run(report)
+    schedule_cores.run(report)
     schedule_scalesim.run(report)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
@@ -12,17 +12,20 @@ from numpy.typing import NDArray
 
 from potluck.compiler.beside import beside
 from potluck.compiler.flat import FlatRecords
+from potluck.compiler.fuse import fuse
 from potluck.compiler.graph import integer
 from potluck.compiler.importer import Source, load
-from potluck.compiler.lowering.base import Target, Tensor, pattern_word
+from potluck.compiler.lowering.base import LayerPlan, Target, Tensor, pattern_word
 from potluck.compiler.lowering.neighbours import live_longer, neighbourly
 from potluck.compiler.memory import align, place
+from potluck.compiler.memory_use import memory_use
 from potluck.compiler.overlap import overlap
 from potluck.compiler.passes import make, run_passes
 from potluck.compiler.ptq.pipeline import apply
 from potluck.compiler.quantize import folding
 from potluck.compiler.records import Records
 from potluck.compiler.schedule import LoweredOp
+from potluck.compiler.schedule_file import Entry, applied, written
 from potluck.compiler.schemes import Assignment, Options, Quantization
 from potluck.compiler.selection import Selector
 from potluck.compiler.support import UnsupportedError, check, unsupported
@@ -58,6 +61,9 @@ class Schedule:
         zeros: First address behind the memory that the program expects beside its data, 0 if it expects none.
         process: What surrounds the layers on a machine without L1 or DMA.
         text_bytes: Room for code.
+        plans: What the layers were lowered from.
+        prefetch: Of each layer, whether what it needs first may come early.
+        memory: Bytes by name, see `potluck.compiler.memory_use`.
     """
 
     model: ir.Model
@@ -72,6 +78,14 @@ class Schedule:
     zeros: int = 0
     process: Process | None = None
     text_bytes: int = TEXT_BYTES
+    plans: tuple[LayerPlan, ...] = ()
+    prefetch: tuple[bool, ...] = ()
+    memory: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The schedule as a file that can be edited and fed back."""
+        return written(self.plans, self.ops, self.prefetch, self.target)
 
 
 def prepare(
@@ -106,6 +120,7 @@ def build(
     data_base: int | None = None,
     allow_host: bool = False,
     together: bool = True,
+    edits: Sequence[Entry] = (),
 ) -> Schedule:
     """Lowers a prepared model.
 
@@ -115,16 +130,19 @@ def build(
         data_base: First address of data in DRAM; by default above `TEXT_BYTES`, or more for more layers.
         allow_host: Whether nodes that the machine does not take become host calls.
         together: Whether cores work beside an accelerator; otherwise they wait for each of its layers.
+        edits: What a schedule file says, see `potluck.compiler.schedule_file`.
 
     Raises:
-        ModelError: A node cannot be compiled.
+        ModelError: A node cannot be compiled, or an edit is not legal.
         MachineError: A layer does not fit L1 or the network DRAM, or the machine has no MX products.
     """
     check(model, allow_host)
     _check_machine(model, machine)
     memory = machine.memory
     selector = Selector(model, Target(machine))
-    plans = neighbourly(selector.run())
+    plans = selector.run()
+    ends = [selector.tensors[value] for value in (*model.graph.inputs, *model.graph.outputs)]
+    plans, prefetch = applied(neighbourly(fuse(plans, ends)), edits, selector.target)
     text = max(TEXT_BYTES, -(-len(plans) * LAYER_BYTES // TEXT_BYTES) * TEXT_BYTES)
     at = int(memory.dram_base) + text if data_base is None else data_base
     text = at - int(memory.dram_base)
@@ -165,14 +183,18 @@ def build(
     if selector.target.flat:
         process = Process(_files(inputs), _files(outputs), base=at)
         at = align(at + len(process.data))
-    at = align(place(selector.storages, at, limit))
+    start = at
+    at = align(place([item for item in selector.storages if item.used], at, limit))
+    activations = start, at
 
     target, zeros = Target(machine, fills, workspace=at), 0
     if process is None:
         lowered = [plan.lower(replace(target, downward=bool(i % 2))) for i, plan in enumerate(plans)]
-        ops = beside(overlap(lowered), target, together)
+        memory_used = memory_use(lowered, selector.storages, activations, constants)
+        ops = beside(overlap(lowered, prefetch), target, together)
     else:  # what is copied on the spot gains nothing from coming early
         ops = [plan.lower(target) for plan in plans]
+        memory_used = memory_use(ops, selector.storages, activations, constants)
         buffer = align(at + int(memory.workspace_bytes))
         stack = align(buffer + process.buffer_bytes) + STACK_BYTES
         process = replace(process, inputs=_files(inputs), outputs=_files(outputs), buffer=buffer, stack=stack)
@@ -193,7 +215,7 @@ def build(
         )
     return Schedule(
         model, target, tuple(ops), tuple(constants), tuple(records), inputs, outputs, _tensors(selector), at,
-        zeros, process, text,
+        zeros, process, text, tuple(plans), tuple(prefetch), memory_used,
     )  # fmt: skip
 
 
@@ -243,6 +265,7 @@ def _files(tensors: Sequence[Tensor]) -> tuple[FileTensor, ...]:
 
 
 def _tensors(selector: Selector) -> tuple[Tensor, ...]:
-    """One tensor per storage: aliases are left out."""
-    seen = {id(tensor.storage): tensor for tensor in reversed(selector.tensors.values())}
+    """One tensor per storage that is used: aliases are left out, and what stays in registers."""
+    every = [tensor for tensor in selector.tensors.values() if tensor.storage.used]
+    seen = {id(tensor.storage): tensor for tensor in reversed(every)}
     return tuple(reversed(seen.values()))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
@@ -13,6 +15,7 @@ from potluck.compiler.codegen import emit_program, layer_label
 from potluck.compiler.importer import Source
 from potluck.compiler.lowering.host import HostTile, in_memory
 from potluck.compiler.schedule import Operand, describe
+from potluck.compiler.schedule_file import read, save
 from potluck.compiler.schemes import Assignment, Quantization
 from potluck.isa.assembler import Assembler
 from potluck.isa.elf import Program, Section
@@ -34,6 +37,8 @@ def compile_model(
     print_after: Collection[str] = (),
     write: Callable[[str], object] = print,
     allow_host: bool = False,
+    schedule: str | os.PathLike[str] | None = None,
+    schedule_out: str | os.PathLike[str] | None = None,
     **options: Unpack[Quantization],
 ) -> Program:
     """Compiles a network for a machine.
@@ -50,13 +55,16 @@ def compile_model(
         write: Takes that text.
         allow_host: Leave nodes that the machine cannot compute to the host (`potluck.isa.host`), where onnxruntime, or
             onnx's reference evaluator, computes them in no time of the machine. The manifest lists them.
+        schedule: File that says how layers are cut into tiles, as ``schedule_out`` writes it (docs/schedule.md).
+        schedule_out: Where to write the schedule that was chosen.
         options: Of the quantization, see `potluck.compiler.schemes.Options`.
 
     Returns:
         The program; its manifest names inputs, outputs, layers and buffers.
 
     Raises:
-        ModelError: The network is invalid, or nodes of it cannot be compiled: one error lists them all.
+        ModelError: The network is invalid, or nodes of it cannot be compiled: one error lists them all; or the schedule
+            is not legal: it names layer and key.
         MachineError: A layer does not fit L1, or the network DRAM.
     """
     shown = [name for name in print_after if name != "schedule"]
@@ -70,10 +78,13 @@ def compile_model(
         allow_host=allow_host,
         **options,
     )
-    schedule = build(model, machine, allow_host=allow_host)
+    edits = read(Path(schedule)) if schedule is not None else ()
+    built = build(model, machine, allow_host=allow_host, edits=edits)
     if "schedule" in print_after or "all" in print_after:
-        write(describe(schedule.ops))
-    return generate(schedule)
+        write(describe(built.ops))
+    if schedule_out is not None:
+        save(built.text, Path(schedule_out))
+    return generate(built)
 
 
 def generate(schedule: Schedule) -> Program:
@@ -129,6 +140,7 @@ def _manifest(schedule: Schedule, code: Object) -> Manifest:
         buffers=sorted(buffers.values(), key=lambda buffer: buffer.address),
         nodes=len(schedule.model.graph),
         host=[op.kernel.node for op in schedule.ops if isinstance(op.kernel, HostTile)],
+        memory=dict(schedule.memory),
     )
 
 

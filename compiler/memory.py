@@ -40,6 +40,11 @@ class Storage:
     first: int = 1 << 30
     last: int = -1
 
+    @property
+    def used(self) -> bool:
+        """Whether a layer, or the world outside, reads or writes it."""
+        return self.first <= self.last
+
     def live(self, layer: int) -> None:
         """Notes that a layer reads or writes it."""
         self.first, self.last = min(self.first, layer), max(self.last, layer)

@@ -15,8 +15,13 @@ MOST = 32
 """Transfers that may move, so that the record of the last tile stays small."""
 
 
-def overlap(ops: Sequence[LoweredOp]) -> list[LoweredOp]:
-    """The same layers with transfers moved; their number and order of effect stay."""
+def overlap(ops: Sequence[LoweredOp], prefetch: Sequence[bool] | None = None) -> list[LoweredOp]:
+    """The same layers with transfers moved; their number and order of effect stay.
+
+    Args:
+        ops: In order.
+        prefetch: Of each layer, whether its transfers may move; None: all.
+    """
     result = list(ops)
     for index in range(len(result) - 1):
         op, following = result[index], result[index + 1]
@@ -35,7 +40,8 @@ def overlap(ops: Sequence[LoweredOp]) -> list[LoweredOp]:
             clear = not meets(
                 span_of(transfer.destination, transfer, True), (span_of(t.destination, t, True) for t in late)
             )
-            good = following.kernel is not None and free and ready and clear and len(early) < MOST
+            allowed = following.kernel is not None and (prefetch is None or prefetch[index + 1])
+            good = allowed and free and ready and clear and len(early) < MOST
             (early if good else late).append(transfer)
         result[index] = replace(op, ahead=tuple(early))
         # What is left of setup and loads runs at the start of the layer, in the old order.

@@ -41,7 +41,7 @@ class QuantizedModel(ir.Model):
             draft.replace(target)
 
 
-FOLDING = ("constant_fold", "fold_batchnorm", "expand", "fuse_activation")
+FOLDING = ("constant_fold", "fold_batchnorm", "expand", "reciprocals", "fuse_activation")
 """Passes that every network goes through before it is quantized."""
 
 

@@ -113,6 +113,7 @@ class Manifest:
     Attributes:
         nodes: of the network as it was compiled, 0 if that is not known.
         host: nodes that the host computes; a host call names one by its index.
+        memory: bytes by name: ``l1_peak``, ``dram_activations`` and what they are compared with (docs/schedule.md).
     """
 
     version: int = VERSION
@@ -123,6 +124,7 @@ class Manifest:
     buffers: list[Buffer] = field(default_factory=list)
     nodes: int = 0
     host: list[HostNode] = field(default_factory=list)
+    memory: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """As JSON text."""
@@ -170,7 +172,12 @@ def _read_lists(raw: dict[str, Any], where: str) -> dict[str, Any]:
     return values
 
 
-_TYPES: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "list[int]": list}
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "str": str,
+    "int": int,
+    "list[int]": list,
+    "dict[str, int]": dict,
+}
 
 
 def _read(kind: type[Record], raw: Any, where: str) -> Record:
@@ -226,6 +233,8 @@ def _check(manifest: Manifest) -> None:
         require(0 <= layer.start <= layer.end < LARGEST, f"layers[{index}].start", layer.start)
         require(0 <= layer.macs < LARGEST, f"layers[{index}].macs", layer.macs)
     require(0 <= manifest.nodes < LARGEST, "nodes", manifest.nodes)
+    for name, size in manifest.memory.items():
+        require(type(size) is int and 0 <= size < LARGEST, f"memory.{name}", size)
 
 
 def _named(owner: Manifest | HostNode, prefix: str) -> list[tuple[str, Tensor]]:

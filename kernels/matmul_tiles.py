@@ -8,7 +8,8 @@ Between tiles nothing drains: the last step loads the next tile's first operands
 multiply-adds after its last one, for the trailing rows within the next tile's first step, and each accumulator
 is set to zero or bias on the slide unit right before its first ``vmxdotp``. Row groups are the inner loop,
 columns the outer; where there is no next tile, valid addresses are read again. Two B scale registers take
-turns so that a reload never waits for readers: Y serves each block's last step and X the others.
+turns so that a reload never waits for readers: Y serves each block's last step and X the others; with few rows, whose
+loads are the bound, blocks take turns.
 
 Registers: s0-s7 A rows, s8 A scales, s9 next tile's C, s10 C rows to store, s11 C pitch, t0 B, t1 B stride,
 t2 B scales, t3 their pitch, t4 k loop counter and, from a tile's last step to the next one's first, the
@@ -72,7 +73,9 @@ class Tiles:
 
     def __init__(self, a: Assembler, problem: Problem, rows: int) -> None:
         self.a, self.p, self.rows = a, problem, rows
-        double = rows <= 2  # longer vectors where few rows would leave the vector unit to wait for loads
+        self.double = double = (
+            rows <= 2
+        )  # longer vectors: few rows would leave the vector unit to wait for loads
         lmul = (2 if problem.wide else 1) * (2 if double else 1)
         self.vtype = ("e32" if problem.wide else "e16", f"m{lmul}", "ta", "ma")
         self.item = 4 if problem.wide else 2
@@ -80,7 +83,7 @@ class Tiles:
         self.acc = [f"v{lmul * r}" for r in range(rows)]
         self.b = ["v8", "v16"] if double else ["v16", "v20", "v24"]
         self.x, self.y, self.start = ("v24", "v25", "v28") if double else ("v28", "v29", "v30")
-        self.period = problem.chunks * (1 + problem.chunks % 2)
+        self.period = problem.chunks * (2 if double else 1 + problem.chunks % 2)
         self.ragged = problem.n > self.columns and problem.n % self.columns != 0
         self.lag = min(LAG, rows)
         self.row_bytes = 8 * problem.steps
@@ -105,6 +108,9 @@ class Tiles:
 
     def _scale(self, step: int) -> str:
         """B's scale register; the first step's is not the last one's."""
+        if self.double:  # a register a block: fewer loads
+            blocks = self.p.blocks
+            return "v26" if step == 0 and blocks % 2 else (self.x, self.y)[step // self.p.chunks % 2]
         if step:
             last = step % 2 == 0 if self.p.chunks == 1 else step % self.p.chunks == self.p.chunks - 1
             return self.y if last else self.x
@@ -240,10 +246,14 @@ class Tiles:
     def _vectors_for(self, step: int, row: int) -> None:
         """Loads of the next step's B: behind the first multiply-add, or the last if it reads the target."""
         now, last = step - 1, self.rows - 1
-        if row == (last if self._buffer(step) == self._buffer(now) else 0):
-            self._load_b(step)
         change = step // self.p.chunks != now // self.p.chunks or self._scale(step) != self._scale(now)
-        if change and row == (last if self._scale(step) == self._scale(now) else 0):
+        chunks = row == (last if self._buffer(step) == self._buffer(now) else 0)
+        scales = change and row == (last if self._scale(step) == self._scale(now) else 0)
+        if scales and self.double:  # a product that waits for its scales cannot run along with the loads of B
+            self._load_b_scale(step)
+        if chunks:
+            self._load_b(step)
+        if scales and not self.double:
             self._load_b_scale(step)
 
     def _middle(self, step: int) -> None:

@@ -252,7 +252,13 @@ def compile_command(
     dim: Dims = None,
     bind: Binds = None,
     allow_host: AllowHost = False,
+    schedule: Annotated[
+        Path | None,
+        typer.Option(help="Tiles, split and prefetch of each layer, as --schedule-out writes them."),
+    ] = None,
+    schedule_out: Annotated[Path | None, typer.Option(help="Write the schedule: TOML to edit.")] = None,
     settings: Settings = None,
+    json_path: JsonPath = None,
 ) -> None:
     """Compile a network to a RISC-V ELF file with a manifest."""
     from potluck import api
@@ -265,14 +271,30 @@ def compile_command(
     fixed = fixed_inputs(dim, bind)
     source: Any = api.quantize(model, chosen, **options, **fixed) if chosen else model
     program = api.compile(
-        source, machine_of(machine, settings), allow_host=allow_host, **({} if chosen else fixed)
-    )
+        source, machine_of(machine, settings), allow_host=allow_host, schedule=schedule, schedule_out=schedule_out,
+        **({} if chosen else fixed),
+    )  # fmt: skip
     program.save(output)
     made = program.manifest
     host = f", {len(made.host)} of {made.nodes} nodes left to the host" if made.host else ""
     console.print(
         f"wrote {output}: {len(made.layers)} layers, {program.text_bytes} bytes of code{host}",
         highlight=False,
+    )
+    held = made.memory
+    console.print(
+        f"L1: {held['l1_peak']} bytes at most, {held['l1_live']} of them filled; DRAM: {held['dram_activations']} "
+        f"bytes of activations, {held['dram_live']} live at once, {held['dram_constants']} bytes of constants",
+        highlight=False,
+    )
+    write_json(
+        json_path,
+        {
+            "layers": len(made.layers),
+            "code_bytes": program.text_bytes,
+            "memory": held,
+            "machine": made.machine,
+        },
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from potluck.compiler.memory import L1, Storage, align
 from potluck.compiler.schedule import LoweredOp, Operand, Transfer
 from potluck.isa.blocks import BlockLayout
+from potluck.isa.errors import MachineError
 from potluck.isa.pot_command import COMMAND_BYTES
 from potluck.kernels.elementwise_int8 import Affine
 from potluck.kernels.runtime import L1_BASE, l1_free
@@ -294,11 +295,40 @@ def constant(
     return Constant(tensor, part, np.ascontiguousarray(array).tobytes(), format, layout, array.shape)
 
 
+Setting = int | str
+"""A value in a schedule file."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One decision of a layer's schedule.
+
+    Attributes:
+        value: As taken.
+        legal: What it may be.
+    """
+
+    value: Setting
+    legal: range | tuple[Setting, ...]
+
+
 class LayerPlan(abc.ABC):
     """An operator with its tensors, before anything has an address."""
 
     name: str
     op: str
+
+    def choices(self, target: Target) -> dict[str, Choice]:
+        """The decisions that a user may take differently, by their names in a schedule file."""
+        return {}
+
+    def chosen(self, target: Target, values: Mapping[str, Setting]) -> LayerPlan:
+        """The same layer with other values of `choices`; those that are not given stay.
+
+        Raises:
+            MachineError: Its buffers do not fit L1.
+        """
+        raise NotImplementedError
 
     @abc.abstractmethod
     def reads(self) -> Sequence[Tensor]:
@@ -358,6 +388,19 @@ class SourcesPlan(LayerPlan):
     def constants(self) -> Sequence[Constant]:
         """See `LayerPlan`."""
         return [item for item in self.sources if isinstance(item, Constant)]
+
+
+def check_l1(need: int, target: Target) -> None:
+    """Refuses buffers that L1, but for `SLACK`, has no room for.
+
+    Raises:
+        MachineError: Says how many bytes they need.
+    """
+    have = target.l1().size - SLACK
+    if need > have:
+        raise MachineError(
+            f"its buffers take {need} bytes, of which there are {have}", key=target.working_key
+        )
 
 
 def source_operands(source: Source, role: str = "input", held: str = "constant") -> tuple[Operand, ...]:

@@ -8,8 +8,8 @@ computed and stored twice, by the same code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from potluck.compiler.lowering.adapters import ConvInt8Tile
 from potluck.compiler.lowering.adapters_int8 import ExpandedConvTile
 from potluck.compiler.lowering.base import (
+    Choice,
     Constant,
     LayerPlan,
+    Setting,
     Target,
     Tensor,
     border_pattern,
@@ -30,7 +32,7 @@ from potluck.compiler.lowering.conv_tiles import ConvTiles
 from potluck.compiler.lowering.expansion import ExpandedTile, Expansion, expansion, packed_weights
 from potluck.compiler.lowering.packing import IntegerWeights, Weights, pick, shape_of
 from potluck.compiler.lowering.products import FloatConv, integer_kernel, product_kernel, product_tile
-from potluck.compiler.lowering.tiling import Sizes
+from potluck.compiler.lowering.tiling import Sizes, Tiling
 from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.schedule import Loop, LoweredOp, TileKernel
 from potluck.isa.blocks import BlockLayout
@@ -87,6 +89,7 @@ class ConvPlan(LayerPlan):
         bias_name: ONNX name.
         bounds: Of the fused activation; infinite sides are open.
         target: The machine.
+        tiles: Its tiles, None: those of the lowest estimate.
     """
 
     name: str
@@ -101,6 +104,7 @@ class ConvPlan(LayerPlan):
     bias_name: str
     bounds: tuple[float, float]
     target: Target
+    tiles: Tiling | None = None
 
     def __post_init__(self) -> None:
         self.mx: BlockLayout | None = self.x.mx
@@ -120,7 +124,7 @@ class ConvPlan(LayerPlan):
             cache(self.expansion),
             self.mx is not None and self.mx.element is INTEGER8,
         )
-        self.tiling = self.sizes.choose()
+        self.tiling = self.tiles or self.sizes.choose()
         self.made = self.expansion(self.tiling.channels)
         self.tile = self.sizes.tile(self.tiling)
         self.kernel = self._kernel(self.tiling.channels)
@@ -224,6 +228,14 @@ class ConvPlan(LayerPlan):
     def lower(self, target: Target) -> LoweredOp:
         """See `LayerPlan`."""
         return ConvTiles(self, target).result()
+
+    def choices(self, target: Target) -> dict[str, Choice]:
+        """See `LayerPlan`."""
+        return self.sizes.choices(self.tiling)
+
+    def chosen(self, target: Target, values: Mapping[str, Setting]) -> ConvPlan:
+        """See `LayerPlan`."""
+        return replace(self, tiles=self.sizes.chosen(self.tiling, values))
 
     @property
     def estimate(self) -> float:

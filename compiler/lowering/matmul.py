@@ -7,13 +7,25 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from potluck.compiler.lowering.base import SLACK, Source, SourcesPlan, Target, Tensor, share, source_operands
+from potluck.compiler.lowering.base import (
+    SLACK,
+    Choice,
+    Setting,
+    Source,
+    SourcesPlan,
+    Target,
+    Tensor,
+    check_l1,
+    share,
+    source_operands,
+)
 from potluck.compiler.lowering.kernel_tile import KernelTile
+from potluck.compiler.memory import align
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
 from potluck.isa.errors import MachineError
 from potluck.kernels.gemm_fp32 import GemmFp32
@@ -99,6 +111,7 @@ class MatMulPlan(SourcesPlan):
         length: Its length.
         bounds: Of the fused activation.
         target: The machine.
+        tiles: (rows, columns) of a tile, None: as many as fit.
     """
 
     name: str
@@ -111,24 +124,43 @@ class MatMulPlan(SourcesPlan):
     length: int
     bounds: tuple[float, float]
     target: Target
+    tiles: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        self.rows, self.columns = self.tiles or self._fitting()
+        low, high = (None if math.isinf(bound) else bound for bound in self.bounds)
+        self.kernel = GemmFp32(self.columns, self.length, low=low, high=high)
+
+    def _fitting(self) -> tuple[int, int]:
         free = room(self.target)
         p = self.product
         # Half for B: as many columns as fit twice; then as many rows of A and C.
         most = max(1, free // 2 // (WORD * self.length))
-        self.columns = p.n if p.n <= most else max(most // COLUMNS * COLUMNS, min(most, COLUMNS))
-        rest = free - WORD * self.length * self.columns
-        self.rows = min(p.m, rest // (WORD * (self.length + self.columns)))
-        if self.rows < 1:
+        columns = p.n if p.n <= most else max(most // COLUMNS * COLUMNS, min(most, COLUMNS))
+        rest = free - WORD * self.length * columns
+        rows = min(p.m, rest // (WORD * (self.length + columns)))
+        if rows < 1:
             raise MachineError(
                 f"layer {self.name!r}: a row of {self.length} values does not fit L1",
                 key=self.target.working_key,
             )
         group = ROWS * self.target.harts
-        self.rows = self.rows // group * group or self.rows
-        low, high = (None if math.isinf(bound) else bound for bound in self.bounds)
-        self.kernel = GemmFp32(self.columns, self.length, low=low, high=high)
+        return rows // group * group or rows, columns
+
+    def choices(self, target: Target) -> dict[str, Choice]:
+        """See `LayerPlan`."""
+        p = self.product
+        steps = {p.n, self.columns, *range(COLUMNS, p.n, COLUMNS)}
+        return {
+            "rows": Choice(self.rows, range(1, p.m + 1)), "columns": Choice(self.columns, tuple(sorted(steps)))
+        }  # fmt: skip
+
+    def chosen(self, target: Target, values: Mapping[str, Setting]) -> MatMulPlan:
+        """See `LayerPlan`."""
+        rows, columns = int(values.get("rows", self.rows)), int(values.get("columns", self.columns))
+        parts = (rows * self.length, self.length * columns, rows * columns)
+        check_l1(2 * sum(align(WORD * size) for size in parts), target)
+        return replace(self, tiles=(rows, columns))
 
     @property
     def sources(self) -> Sequence[Source]:

@@ -9,23 +9,28 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from potluck.compiler.lowering.base import (
     FORMAT_NAMES,
     SLACK,
+    Choice,
+    Setting,
     Source,
     SourcesPlan,
     Target,
     Tensor,
+    check_l1,
     share,
     source_operands,
 )
 from potluck.compiler.lowering.kernel_tile import KernelTile
+from potluck.compiler.memory import align
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
+from potluck.isa.errors import MachineError
 from potluck.kernels.expressions.graph import Value
 from potluck.kernels.expressions.small import memory_type
 from potluck.kernels.pointwise import Array, Extent, Pointwise
@@ -111,6 +116,7 @@ class PointwisePlan(SourcesPlan):
         inputs: Activations, and constants in the order of the output's memory.
         shapes: Of the inputs in the output's dimensions, as these lie in memory.
         y: Output.
+        tile: (rows, columns), None: about an eighth of all.
     """
 
     name: str
@@ -119,6 +125,7 @@ class PointwisePlan(SourcesPlan):
     inputs: tuple[Source, ...]
     shapes: tuple[tuple[int, ...], ...]
     y: Tensor
+    tile: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         shape = self.y.stored_shape
@@ -145,6 +152,27 @@ class PointwisePlan(SourcesPlan):
         """See `LayerPlan`."""
         return _Lowering(self, target).result()
 
+    def choices(self, target: Target) -> dict[str, Choice]:
+        """See `LayerPlan`: a tile is some whole rows, or a part of one."""
+        made = _Lowering(self, target)
+        return {
+            "rows": Choice(made.step_rows, range(1, self.rows.size + 1)),
+            "columns": Choice(made.step_columns, range(1, self.columns.size + 1)),
+        }
+
+    def chosen(self, target: Target, values: Mapping[str, Setting]) -> PointwisePlan:
+        """See `LayerPlan`."""
+        now = {name: choice.value for name, choice in self.choices(target).items()} | dict(values)
+        rows, columns = int(now["rows"]), int(now["columns"])
+        if rows > 1 and columns != self.columns.size:
+            raise MachineError(
+                f"a tile of {rows} rows has whole rows of {self.columns.size} columns, not {columns}",
+                key=target.working_key,
+            )
+        arrays = (*self.kernel.arrays, Array(self.kernel.out))
+        check_l1(2 * sum(align(array.size(rows, columns)) for array in arrays), target)
+        return replace(self, tile=(rows, columns))
+
 
 def dtype_of(item: Source) -> str:
     """An operand's type in memory."""
@@ -166,6 +194,8 @@ class _Lowering:
 
     def _steps(self) -> tuple[int, int]:
         """Rows and columns of a tile."""
+        if self.plan.tile is not None:
+            return self.plan.tile
         rows, columns = self.plan.rows.size, self.plan.columns.size
         per_element = self.item + sum(array.bytes for array in self.arrays if array.extent == "full")
         along_columns = sum(array.bytes for array in self.arrays if array.extent == "row")

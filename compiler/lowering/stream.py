@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from potluck.compiler.lowering.base import SLACK, Constant, LayerPlan, Target, Tensor, share
+from potluck.compiler.lowering.base import (
+    SLACK,
+    Choice,
+    Constant,
+    LayerPlan,
+    Setting,
+    Target,
+    Tensor,
+    check_l1,
+    share,
+)
 from potluck.compiler.memory import align
 from potluck.compiler.schedule import Loop, LoweredOp, Operand, Tile, TileKernel, Transfer
 
@@ -46,11 +56,12 @@ class StreamPlan(LayerPlan):
         op: Operator.
         inputs: Streams read, in the order of the arguments.
         outputs: Streams written, following them.
-        shared: Constants that every tile reads whole, following the outputs.
         units: In all.
         kernel: With its contract on memory.
         granule: Units that are not divided among harts.
         format: For the manifest.
+        shared: Constants that every tile reads whole, following the outputs.
+        tile: Units of a tile, 0: about an eighth of all.
     """
 
     name: str
@@ -62,6 +73,7 @@ class StreamPlan(LayerPlan):
     granule: int = 1
     format: str = "fp32"
     shared: tuple[Constant, ...] = ()
+    tile: int = 0
 
     def reads(self) -> Sequence[Tensor]:
         """See `LayerPlan`."""
@@ -85,11 +97,25 @@ class StreamPlan(LayerPlan):
         return (free // 2 - 64 * len(streams)) // sum(stream.unit for stream in streams)
 
     def _units_per_tile(self, target: Target) -> int:
+        if self.tile:
+            return self.tile
         unit, most = sum(stream.unit for stream in (*self.inputs, *self.outputs)), self._most_units(target)
         wanted = max(-(-self.units // TILES), LEAST // unit, 1)
         least = min(self.granule * target.harts, self.units)
         rounded = -(-wanted // least) * least
         return max(1, min(rounded, most // least * least if most >= least else most, self.units))
+
+    def choices(self, target: Target) -> dict[str, Choice]:
+        """See `LayerPlan`."""
+        return {"units": Choice(self._units_per_tile(target), range(1, self.units + 1))}
+
+    def chosen(self, target: Target, values: Mapping[str, Setting]) -> StreamPlan:
+        """See `LayerPlan`."""
+        units = int(values["units"])
+        copies, streams = 1 + (units < self.units), (*self.inputs, *self.outputs)
+        need = copies * sum(align(stream.unit * units) for stream in streams)
+        check_l1(need + sum(align(len(item.data)) for item in self.shared), target)
+        return replace(self, tile=units)
 
     def lower(self, target: Target) -> LoweredOp:
         """See `LayerPlan`."""

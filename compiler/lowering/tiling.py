@@ -6,10 +6,10 @@ The estimate only ranks candidates; the simulator counts cycles.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from potluck.compiler.lowering.base import SLACK, Target
+from potluck.compiler.lowering.base import SLACK, Choice, Setting, Target, check_l1
 from potluck.compiler.lowering.expansion import Expansion
 from potluck.compiler.lowering.packing import IntegerWeights
 from potluck.compiler.lowering.windows import Geometry
@@ -24,6 +24,8 @@ ISSUE = 2.4
 """Instructions that a core issues per product instruction."""
 STEP = 0.1
 """Cycles per product that do not depend on the vector's length."""
+MOST_ROWS = 64
+"""Output rows of a tile."""
 EFFICIENCY = 0.9
 """Share of the peak that kernels reach."""
 
@@ -47,6 +49,11 @@ class Tiling:
     slices: int = 1
     groups_outer: bool = True
     single: bool = False
+
+
+def _weights_word(tiling: Tiling) -> str:
+    """Weights stay while rows pass (in two buffers, or in one), or come again for each tile of rows."""
+    return "one buffer" if tiling.single else "stay" if tiling.groups_outer else "again"
 
 
 @dataclass(frozen=True)
@@ -157,19 +164,35 @@ class Sizes:
         weights = 1 + (groups > 1 and not tiling.single)
         return weights, 1 + (row_tiles > 1), 1 + (groups * row_tiles > 1)
 
-    def fits(self, tiling: Tiling) -> bool:
-        """Whether all buffers fit L1."""
+    def l1_bytes(self, tiling: Tiling) -> int:
+        """All buffers."""
         weights, inputs, outputs = self.copies(tiling)
         need = weights * self.weight_bytes(tiling) + inputs * self.in_bytes(tiling)
-        need += self.expanded_bytes(tiling)
-        return need + outputs * self.out_bytes(tiling) <= self.target.l1().size - SLACK
+        return need + self.expanded_bytes(tiling) + outputs * self.out_bytes(tiling)
+
+    def fits(self, tiling: Tiling) -> bool:
+        """Whether all buffers fit L1."""
+        return self.l1_bytes(tiling) <= self.target.l1().size - SLACK
+
+    def channel_counts(self) -> list[int]:
+        """Channels that a slice may have."""
+        total = self.out_channels
+        share = align(-(-total // self.target.harts), 8)
+        return sorted({c for c in (2, 4, 8, 16, share, *range(32, total, 32), total) if c <= total})
+
+    def column_counts(self) -> list[int]:
+        """Columns that a tile may have: whole rows, or strips of 4 to 64 pixels of longer ones."""
+        width = self.geometry.out_width
+        return [width, *(count for count in (4, 8, 16, 32, 64) if count < width)]
+
+    def row_counts(self) -> range:
+        """Rows that a tile may have."""
+        return range(1, min(self.geometry.out_height, MOST_ROWS) + 1)
 
     def candidates(self) -> Iterator[Tiling]:
         """Tilings worth a look."""
         total, harts = self.out_channels, self.target.harts
-        share = align(-(-total // harts), 8)
-        channels = sorted({c for c in (2, 4, 8, 16, share, *range(32, total, 32), total) if c <= total})
-        for count in channels:
+        for count in self.channel_counts():
             for slices in sorted({1, harts}):
                 if slices > 1 and count * (slices - 1) >= total:
                     continue  # a hart would have nothing to do
@@ -188,10 +211,39 @@ class Sizes:
         return any(self.in_bytes(tiling) + self.out_bytes(tiling) <= free for tiling in (strip, whole))
 
     def _shapes(self) -> Iterator[tuple[int, int]]:
-        """(columns, rows) of tiles: whole rows, or strips of 4 to 64 pixels of longer ones."""
-        width, height = self.geometry.out_width, self.geometry.out_height
-        for columns in (width, *(c for c in (4, 8, 16, 32, 64) if c < width)):
-            yield from ((columns, rows) for rows in range(1, min(height, 64) + 1))
+        """(columns, rows) of tiles."""
+        for columns in self.column_counts():
+            yield from ((columns, rows) for rows in self.row_counts())
+
+    def choices(self, tiling: Tiling) -> dict[str, Choice]:
+        """What a schedule file says of a tiling."""
+        return {
+            "rows": Choice(tiling.rows, self.row_counts()),
+            "columns": Choice(tiling.columns, tuple(self.column_counts())),
+            "channels": Choice(tiling.channels, tuple(self.channel_counts())),
+            "cores_split": Choice("rows" if tiling.slices == 1 else "channels", ("rows", "channels")),
+            "weights": Choice(_weights_word(tiling), ("stay", "again", "one buffer")),
+        }
+
+    def chosen(self, tiling: Tiling, values: Mapping[str, Setting]) -> Tiling:
+        """A tiling with other values of `choices`.
+
+        Raises:
+            MachineError: It does not fit L1, or leaves a core without work.
+        """
+        found = {name: choice.value for name, choice in self.choices(tiling).items()} | dict(values)
+        slices = 1 if found["cores_split"] == "rows" else self.target.harts
+        made = Tiling(
+            int(found["rows"]), int(found["columns"]), int(found["channels"]), slices,
+            found["weights"] != "again", found["weights"] == "one buffer",
+        )  # fmt: skip
+        if slices > 1 and made.channels * (slices - 1) >= self.out_channels:
+            raise MachineError(
+                f"{made.channels} of {self.out_channels} channels a core leave one of {slices} cores without any",
+                key="cluster.cores",
+            )
+        check_l1(self.l1_bytes(made), self.target)
+        return made
 
     def choose(self) -> Tiling:
         """The fitting candidate with the lowest cost.

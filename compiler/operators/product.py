@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from potluck.compiler.graph import DOMAIN, constant, integer, label, real, shape_of, title
+from potluck.compiler.lowering import gemv
 from potluck.compiler.lowering.base import Tensor
 from potluck.compiler.lowering.base import constant as make_constant
 from potluck.compiler.lowering.conv import ConvPlan
@@ -21,6 +22,7 @@ from potluck.compiler.operators.base import floats, operator
 from potluck.compiler.operators.pointwise import bounded
 from potluck.compiler.reading import as_conv, bias_of, bounds_of, weights_of, weights_reason
 from potluck.isa.errors import MachineError
+from potluck.isa.mx import MxTensor
 from potluck.kernels.expressions.graph import F32, argument
 
 if TYPE_CHECKING:
@@ -146,6 +148,13 @@ def _plan(selector: Selector, node: ir.Node) -> None:
             return
         except MachineError:  # even 8 columns of weights are too many: take them in pieces
             pass
+    if isinstance(weights, MxTensor) and gemv.takes(x, weights, selector.target):
+        selector.plans.append(
+            gemv.GemvPlan(
+                label(node), title(node), x, y, weights, name, bias, bias_name, bounds, selector.target
+            )
+        )
+        return
     selector.plans.append(
         DensePlan(label(node), title(node), x, y, weights, name, bias, bias_name, bounds, selector.target)
     )

@@ -25,6 +25,7 @@ REGISTRY: dict[str, str] = {
     "quantize_integer": "QuantizeInteger",
     "quantize_mx": "QuantizeMx",
     "quantize_nvfp4": "QuantizeNvfp4",
+    "reciprocals": "Reciprocals",
     "recover_pot": "RecoverPot",
 }
 """Pass name (also its module in this package) -> class."""

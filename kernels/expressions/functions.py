@@ -68,6 +68,11 @@ _ERF = (_f("0x1.20dd76p+0"), _f("-0x1.812742p-2"), _f("0x1.ce2de2p-4"), _f("-0x1
 _ERFC = (_f("0x1.6cee26p-12"), _f("-0x1.21609p+0"), _f("-0x1.43544ep-1"), _f("-0x1.c4842cp-4"), _f("0x1.b5cde6p-6"),
          _f("-0x1.416fcep-8"), _f("0x1.5080d2p-11"), _f("-0x1.cb1bdcp-15"), _f("0x1.5a6afep-19"),
          _f("-0x1.7cf47ep-25"))  # fmt: skip
+_TAIL = (_f("-0x1.62e42ep-1"), _f("-0x1.9884ccp-1"), _f("-0x1.45e95p-2"), _f("-0x1.2ac7dep-5"), _f("0x1.48fa22p-8"),
+         _f("-0x1.80be76p-13"), _f("-0x1.9f9f66p-14"), _f("0x1.92dd08p-16"), _f("-0x1.457602p-19"),
+         _f("0x1.9f7bdep-24"))  # fmt: skip
+"""ln of the normal distribution's upper tail on [0, `_TAIL_END`]."""
+_TAIL_END, _TAIL_SLOPE = 5.5, 5.9
 _SIN = (_f("-0x1.555556p-3"), _f("0x1.111108p-7"), _f("-0x1.a00f32p-13"), _f("0x1.6cbecap-19"))
 _COS = (_f("0x1.555556p-5"), _f("-0x1.6c16b8p-10"), _f("0x1.a010c4p-16"), _f("-0x1.2417dcp-22"))
 _ATAN = (_f("-0x1.555554p-2"), _f("0x1.999914p-3"), _f("-0x1.247e5p-3"), _f("0x1.c4557ep-4"), _f("-0x1.5ad954p-4"),
@@ -185,8 +190,22 @@ def erf(x: Value) -> Value:
 
 
 def gelu(x: Value) -> Value:
-    """x (1 + erf(x / sqrt 2)) / 2."""
-    return x * 0.5 * (erf(x * math.sqrt(0.5)) + 1.0)
+    """x (1 + erf(x / sqrt 2)) / 2, as max(x, 0) - |x| Q(|x|) with the normal distribution's upper tail Q.
+
+    Selections run at a quarter of the rate of arithmetic; there are none. Errors are below 3e-7, relative ones below
+    5e-6 above -5.5 (where the sum with erf has cancelled), and 2e-7 for positive x.
+    """
+    size = unary("abs", x)
+    inner = minimum(size, _TAIL_END)
+    exponent = fma(inner - size, constant(_TAIL_SLOPE), polynomial(inner, _TAIL))
+    tail = _exp_of_negative(maximum(exponent, -87.0))
+    return fma(-inner, tail, fma(0.5, x, size * 0.5))  # halves: NaN stays NaN
+
+
+def _exp_of_negative(x: Value) -> Value:
+    """e^x for -87 <= x <= 0, where one factor is enough."""
+    n, f = _reduce_exp(x)
+    return (fma(f * f, polynomial(f, _EXP), f) + 1.0) * power_of_two(n)
 
 
 def gelu_tanh(x: Value) -> Value:

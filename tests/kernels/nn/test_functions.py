@@ -92,6 +92,17 @@ def test_machine_computes_the_contract(name):
     np.testing.assert_array_equal(got.view(np.uint32), want.view(np.uint32))
 
 
+def test_gelu_is_within_its_stated_bounds():
+    x = np.concatenate([np.linspace(-12, 8, 4001), np.geomspace(1e-6, 3e38, 300)]).astype(np.float32)
+    got = evaluate(functions.gelu(X), [x]).astype(np.float64)
+    want = np.array([float(mpmath.mpf(float(v)) * mpmath.ncdf(float(v))) for v in x])
+    error = np.abs(got - want)
+    assert np.all(error[x < 8] <= 3e-7)
+    assert np.all(error[x > 0] <= 2e-7 * want[x > 0])
+    inner = (x < 0) & (x > -5.5)
+    assert np.all(error[inner] <= 5e-6 * -want[inner])
+
+
 def test_special_values():
     inf, nan = np.inf, np.nan
     expected = {"exp": {-inf: 0, inf: inf}, "log": {0: -inf, -1: nan, inf: inf}, "tanh": {inf: 1, -inf: -1},

@@ -1,0 +1,164 @@
+"""How near networks come to what bounds them on ``spatz-mx`` with HBM3, in MXFP8.
+
+Utilization is what the products would take at the peak of their own format over the cycles of the whole run (MX
+products: 8 a lane and cycle; products of two activations stay in FP32: 2). Beside it stands the share of the MX peak,
+as if all products were MX. The bound of a layer is the largest of three: its products at their peak, its bytes at the
+peak of the DRAM's pins, and the same bytes through the cores' ports to L1, once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from potluck import api
+from potluck.isa.elf import Program
+from potluck.isa.errors import DataError, ToolError
+from potluck.isa.machine import Machine, load_machine
+from potluck.sim.dram.attach import core_rate
+from potluck.sim.result import LayerResult, Result
+from potluck.zoo import light, minilm, smollm2
+from potluck.zoo.registry import find
+
+if TYPE_CHECKING:
+    from potluck.benchmarks import Report
+
+CHOICE = "POTLUCK_BENCH_SCHEDULE"
+SCHEME, SCALE = "mxfp8", 33 / 32
+"""Bytes of a weight, its share of a scale included."""
+PAST = 128
+LEAST = 0.005
+"""Share of a run's cycles below which a class of layers is not listed."""
+Inputs = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network and what is asked of it.
+
+    Attributes:
+        network: Of the zoo, whose packages it needs.
+        model: Builds it.
+        inputs: Real ones, where cycles depend on them or values must be legal; others are seeded.
+        target: Percentage; of the DRAM roofline for a decoder, else of the peak.
+        decoder: Whether one token is made from all weights.
+    """
+
+    network: str
+    model: Callable[[], onnx.ModelProto]
+    inputs: Callable[[], Inputs]
+    target: float
+    decoder: bool = False
+
+
+def _documents() -> Inputs:
+    return minilm.encoded(minilm.documents("lee.cor")[:1])
+
+
+def _prompt() -> Inputs:
+    return {"tokens": smollm2.windows(smollm2.ARTICLE, 1)}
+
+
+def _cache() -> Inputs:
+    return {name: values[-1:] for name, values in smollm2.cached(PAST, 8).items() if name != "position"} | {
+        "position": np.array([7], np.int64)
+    }
+
+
+CASES = {
+    "resnet50": Case("light-resnet50", lambda: light.model("resnet50"), dict, 80),
+    "minilm": Case("minilm", minilm.model, _documents, 70),
+    "smollm2": Case("smollm2", smollm2.model, _prompt, 70),
+    "decode": Case("smollm2", lambda: smollm2.model(1, PAST), _cache, 85, True),
+}
+
+
+def run(report: Report) -> None:
+    """Reports every network.
+
+    Raises:
+        DataError: One that was asked for is unknown.
+        ToolError: None that was asked for has its packages here.
+    """
+    wanted, ran, missing = os.environ.get(CHOICE, ""), 0, []
+    machine = load_machine("spatz-mx", {"dram.kind": "hbm3"})
+    for name in wanted.split(",") if wanted else CASES:
+        if name not in CASES:
+            raise DataError(f"no network {name!r} in {CHOICE}", hint=f"There are {', '.join(CASES)}")
+        case = CASES[name]
+        if find(case.network).missing():
+            missing.append(case.network)
+            continue
+        ran += 1
+        program, result = simulated(case, machine)
+        _report(report, name, case, machine, program, result)
+    if missing and not ran:
+        raise ToolError(
+            f"the packages of {', '.join(missing)} are not here",
+            tool="potluck[models]",
+            hint="Get them: potluck zoo --fetch",
+        )
+
+
+def simulated(case: Case, machine: Machine) -> tuple[Program, Result]:
+    """Quantizes, compiles and simulates a network."""
+    program = api.compile(api.quantize(case.model(), SCHEME), machine)
+    inputs = {**api.seeded_inputs(program), **case.inputs()}
+    return program, api.simulate(program, inputs, machine=machine)
+
+
+def _report(
+    report: Report, name: str, case: Case, machine: Machine, program: Program, result: Result
+) -> None:
+    peak = machine.peak_macs_per_cycle(SCHEME)
+    share = 100 * result.macs / (peak * result.cycles)
+    text = f"{result.cycles:,} cycles, {result.macs / 1e9:.3f} GMAC; {share:.1f} % of the MX peak"
+    if case.decoder:
+        reads = sum(layer.macs for layer in result.layers if layer.format == SCHEME) * SCALE
+        reads += sum(item.bytes for item in program.manifest.inputs)
+        value = 100 * reads / (dram_rate(machine) * result.cycles)
+        text += f"; weights and cache are {reads / 1e6:.1f} MB"
+        report(f"{name}: DRAM roofline", value, "%", text, f">= {case.target:g}", value >= case.target)
+    else:
+        value = 100 * result.utilization
+        report(f"{name}: utilization", value, "%", text, f">= {case.target:g}", value >= case.target)
+    _classes(report, name, machine, result)
+
+
+def _classes(report: Report, name: str, machine: Machine, result: Result) -> None:
+    """What each class of layers takes, as a share of its bound."""
+    groups: dict[tuple[str, str], list[LayerResult]] = {}
+    for layer in result.layers:
+        groups.setdefault((layer.op, layer.format), []).append(layer)
+    for (op, kind), layers in sorted(groups.items(), key=lambda item: -sum(x.cycles for x in item[1])):
+        cycles = sum(layer.cycles for layer in layers)
+        if cycles < LEAST * result.cycles:
+            continue
+        bounds = [bound(machine, layer) for layer in layers]
+        by = {limit: sum(value for value, other in bounds if other == limit) for _, limit in bounds}
+        least = max(by, key=by.__getitem__)
+        text = f"{len(layers)} layers, {100 * cycles / result.cycles:.1f} % of the cycles, bound by {least}"
+        report(f"{name}: {op} {kind}".strip(), 100 * sum(by.values()) / cycles, "% of bound", text)
+
+
+def dram_rate(machine: Machine) -> float:
+    """Bytes per cycle that come from DRAM at most."""
+    return min(core_rate(machine), machine.dma.width_bits / 8)
+
+
+def bound(machine: Machine, layer: LayerResult) -> tuple[float, str]:
+    """(cycles, what they are spent on) that a layer takes at least with the bytes that it moves."""
+    ports = 8 * machine.vector.ports * machine.cluster.cores
+    found = {
+        "products": layer.macs / machine.peak_macs_per_cycle(layer.format),
+        "DRAM": layer.bytes_moved / dram_rate(machine),
+        "L1": layer.bytes_moved / ports,
+    }
+    kind = max(found, key=found.__getitem__)
+    return found[kind], kind

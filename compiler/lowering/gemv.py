@@ -1,0 +1,378 @@
+"""A vector times an MX matrix: every weight is multiplied once, so what counts is that the weights never stop coming.
+
+Each hart has a slice of the output channels of its own. A tile is one transfer: codes and scales (and bias, if there
+is one) of all harts' slices and a piece of K, one behind the other in DRAM as in L1. The activation stays in L1 for the
+whole layer. The sum over K continues from piece to piece, because the kernel starts from a bias that is the result of
+the piece before, so the order of the additions is that of the whole product. The last piece is filled up with zeros,
+which add nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from potluck.compiler.lowering.adapters import floats, octets, write
+from potluck.compiler.lowering.base import (
+    SLACK,
+    Choice,
+    Constant,
+    LayerPlan,
+    Setting,
+    Target,
+    Tensor,
+    check_l1,
+    constant,
+)
+from potluck.compiler.lowering.expansion import packed_weights
+from potluck.compiler.lowering.packing import ELEMENTS, Weights, pick
+from potluck.compiler.lowering.products import format_name
+from potluck.compiler.memory import align
+from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
+from potluck.isa.assembler import Assembler
+from potluck.isa.errors import MachineError
+from potluck.isa.mx import MxTensor
+from potluck.kernels.matmul_mx import MatmulMx
+
+F32 = NDArray[np.float32]
+MOST_SLICE = 256
+"""Output channels of a slice at most."""
+CALL, TILE, LOAD = 60, 90, 1.5
+"""Cycles that the kernel takes to begin and to end, that a tile takes beside it, and between two loads of weights."""
+
+
+@dataclass(frozen=True)
+class GemvTile:
+    """Arguments: codes and scales of the activation and of the weights, bias, output, 0 or 1, whether it is the last
+    piece of K, which alone is clipped.
+    """
+
+    kernel: MatmulMx
+
+    def _kernel(self, last: bool) -> MatmulMx:
+        return self.kernel if last else replace(self.kernel, low=None, high=None)
+
+    def emit(self, a: Assembler) -> None:
+        """See `TileKernel`."""
+        for to, source in (("t0", "a4"), ("a4", "a5"), ("a5", "a6"), ("a6", "t0")):
+            a("mv", to, source)
+        if self.kernel.low is None and self.kernel.high is None:
+            self.kernel.emit(a)
+            return
+        last, done = a.fresh("last_piece"), a.fresh("piece_done")
+        a("bnez", "a7", last)
+        self._kernel(False).emit(a)
+        a("j", done)
+        a.label(last)
+        self.kernel.emit(a)
+        a.label(done)
+
+    def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
+        """See `TileKernel`."""
+        codes, scales, weights, weight_scales, bias, out, rows, last = args
+        k = self._kernel(bool(last))
+        if rows:
+            result = k.contract(
+                octets(memory, codes, 1, 8 * k.steps),
+                octets(memory, scales, 1, k.blocks),
+                octets(memory, weights, k.steps, k.n, 8),
+                octets(memory, weight_scales, k.blocks, k.n),
+                floats(memory, bias, k.n),
+            )
+            write(memory, out, np.asarray(result, np.float32))
+
+
+@dataclass(frozen=True)
+class GemvSizes:
+    """A choice of tiles: output channels of a slice, elements of a piece of K."""
+
+    channels: int
+    piece: int
+
+
+def takes(x: Tensor, weights: Weights, target: Target) -> bool:
+    """Whether the kernel multiplies these operands: stored MX floats of one format, on a machine with L1."""
+    if target.flat or x.mx is None or x.pixels != 1 or not isinstance(weights, MxTensor):
+        return False
+    chunks = x.mx.block_size * x.mx.element.bits // 64
+    same = weights.layout.name == x.mx.name and weights.layout.block_size == x.mx.block_size
+    return same and x.mx.element.name in ELEMENTS and chunks <= 32 and len(weights.codes) % 8 == 0
+
+
+@dataclass(eq=False)
+class GemvPlan(LayerPlan):
+    """y = clip(x W + bias) for a single row.
+
+    Attributes:
+        name: Node.
+        op: Operator.
+        x: The row, MX.
+        y: Its product, FP32.
+        weights: [N, K, 1, 1], of the same format; N is a multiple of 8.
+        weights_name: ONNX name.
+        bias: [N].
+        bias_name: ONNX name.
+        bounds: Of the fused activation.
+        target: The machine.
+        tiles: Its tiles, None: those of the lowest estimate.
+    """
+
+    name: str
+    op: str
+    x: Tensor
+    y: Tensor
+    weights: MxTensor
+    weights_name: str
+    bias: F32
+    bias_name: str
+    bounds: tuple[float, float]
+    target: Target
+    tiles: GemvSizes | None = None
+
+    def __post_init__(self) -> None:
+        assert self.x.mx is not None
+        self.mx = self.x.mx
+        self.n, self.k = self.weights.codes.shape[:2]
+        self.unbiased = not np.any(self.bias.view(np.uint32))
+        self.sizes = self.tiles or self._choose()
+        self._cut()
+
+    def _cut(self) -> None:
+        channels, piece = self.sizes.channels, self.sizes.piece
+        low, high = (None if math.isinf(bound) else bound for bound in self.bounds)
+        self.kernel = MatmulMx(
+            channels, piece, ELEMENTS[self.mx.element.name], block=self.mx.block_size, packed=True, bias=True,
+            low=low, high=high, groups=(1,), vlen=self.target.vlen,
+        )  # fmt: skip
+        self.pieces = -(-self.k // piece)
+        harts = self.target.harts
+        starts = [min(at, self.n - channels) for at in range(0, self.n, channels)]
+        self.groups = [starts[at : at + harts] for at in range(0, len(starts), harts)]
+        self.packed = [[self._pack(group, number) for number in range(self.pieces)] for group in self.groups]
+        if self.unbiased:
+            self.biases = [constant(self.bias_name, "bias", np.zeros(channels, np.float32))]
+        else:
+            self.biases = [
+                constant(self.bias_name, "bias", np.stack([self.bias[at : at + channels] for at in group]))
+                for group in self.groups
+            ]
+
+    # -- the choice
+
+    def _choose(self) -> GemvSizes:
+        """The fitting candidate with the lowest cost.
+
+        Raises:
+            MachineError: None fits.
+        """
+        fitting = [sizes for sizes in self._candidates() if self.fits(sizes)]
+        if not fitting:
+            raise MachineError(
+                f"layer {self.name!r}: a block of weights does not fit L1", key=self.target.working_key
+            )
+        return min(fitting, key=self.cost)
+
+    def _candidates(self) -> Iterator[GemvSizes]:
+        for channels in self._channels():
+            for piece in self._pieces():
+                yield GemvSizes(channels, piece)
+
+    def _channels(self) -> range:
+        return range(8, min(self.n, MOST_SLICE) + 1, 8)
+
+    def _pieces(self) -> tuple[int, ...]:
+        blocks = self.mx.blocks(self.k)
+        return tuple(
+            length * self.mx.block_size for length in sorted({-(-blocks // n) for n in range(1, blocks + 1)})
+        )
+
+    def choices(self, target: Target) -> dict[str, Choice]:
+        """See `LayerPlan`."""
+        sizes = self.sizes
+        return {
+            "channels": Choice(sizes.channels, self._channels()), "k": Choice(sizes.piece, self._pieces())
+        }  # fmt: skip
+
+    def chosen(self, target: Target, values: Mapping[str, Setting]) -> GemvPlan:
+        """See `LayerPlan`."""
+        channels, piece = values.get("channels", self.sizes.channels), values.get("k", self.sizes.piece)
+        sizes = GemvSizes(int(channels), int(piece))
+        check_l1(self.l1_bytes(sizes), target)
+        return replace(self, tiles=sizes)
+
+    def weight_bytes(self, sizes: GemvSizes) -> int:
+        """Codes and scales of a tile."""
+        codes = self.target.harts * sizes.channels * sizes.piece * self.mx.element.bits // 8
+        return align(codes) + align(self.target.harts * sizes.channels * self.mx.blocks(sizes.piece))
+
+    def l1_bytes(self, sizes: GemvSizes) -> int:
+        """Two tiles of weights, and what else they need."""
+        values = align(4 * self.target.harts * sizes.channels)
+        held = align(self.k * self.mx.element.bits // 8 + sizes.piece) + align(2 * self.mx.blocks(self.k))
+        return 2 * self.weight_bytes(sizes) + 4 * values + held
+
+    def fits(self, sizes: GemvSizes) -> bool:
+        """Whether all buffers find room in L1."""
+        return self.l1_bytes(sizes) <= self.target.l1().size - SLACK
+
+    def cost(self, sizes: GemvSizes) -> float:
+        """Estimated cycles."""
+        target, most = self.target, self.target.vlen // 8
+        whole, rest = divmod(sizes.channels, most)
+        vectors = [most] * whole + [rest] * (rest > 0)
+        steps = sizes.piece * self.mx.element.bits // 64
+        compute = CALL + steps * sum(count / target.lanes + LOAD for count in vectors)
+        slices = math.ceil(self.n / sizes.channels)
+        tiles = math.ceil(slices / target.harts) * math.ceil(self.k / sizes.piece)
+        return float(tiles * (max(compute, self.weight_bytes(sizes) / target.dma_rate) + TILE))
+
+    # -- the plan
+
+    def _pack(self, group: Sequence[int], piece: int) -> list[Constant]:
+        """Codes and scales of one piece of K for the slices of a group, slice after slice."""
+        parts, names = [], [("", "", "")]
+        for start in group:
+            chosen = slice(start, start + self.sizes.channels)
+            picked = pick(self.weights, chosen, piece * self.sizes.piece, self.sizes.piece)
+            arrays, names = packed_weights(picked, self.mx)
+            parts.append(arrays)
+        return [
+            constant(
+                self.weights_name, part, np.stack([arrays[i] for arrays in parts]), kind, f"slice {order}"
+            )
+            for i, (part, kind, order) in enumerate(names)
+        ]
+
+    def reads(self) -> Sequence[Tensor]:
+        """See `LayerPlan`."""
+        return (self.x,)
+
+    def writes(self) -> Sequence[Tensor]:
+        """See `LayerPlan`."""
+        return (self.y,)
+
+    def constants(self) -> Sequence[Constant]:
+        """See `LayerPlan`; what a tile loads is together."""
+        found: list[Constant] = []
+        for number, group in enumerate(self.packed):
+            for piece, parts in enumerate(group):
+                found += parts
+                if not piece and not self.unbiased:
+                    found.append(self.biases[number])
+        return found + self.biases * self.unbiased
+
+    def fill_bytes(self) -> dict[str, int]:
+        """See `LayerPlan`."""
+        return {"zero": self.sizes.piece}
+
+    def lower(self, target: Target) -> LoweredOp:
+        """See `LayerPlan`."""
+        made = _GemvTiles(self, target)
+        loops = (
+            Loop("channel", self.n, self.sizes.channels * target.harts), Loop("k", self.k, self.sizes.piece)
+        )  # fmt: skip
+        operands = [*self.x.operands("input"), *(item.operand("weights") for item in self.constants())]
+        return LoweredOp(
+            self.name, self.op, GemvTile(self.kernel), loops, tuple(made.setup()), tuple(made.tiles()),
+            (*operands, *self.y.operands("output")), self.n * self.k, format_name(self.x, self.weights),
+            tuple(made.l1.taken), contained=True,
+        )  # fmt: skip
+
+
+class _GemvTiles:
+    """Addresses and transfers."""
+
+    def __init__(self, plan: GemvPlan, target: Target) -> None:
+        self.plan, self.target = plan, target
+        self.l1 = l1 = target.l1()
+        self.bits = plan.mx.element.bits
+        self.own = 4 * plan.sizes.channels
+        values = target.harts * self.own
+        first = plan.packed[0][0]
+        self.sizes = [align(len(part.data)) for part in first]
+        bias = 0 if plan.unbiased else values
+        copies = 1 + (len(plan.groups) * plan.pieces > 1)
+        self.weights = [l1.take("weights", sum(self.sizes) + bias) for _ in range(copies)] * (3 - copies)
+        self.whole = plan.pieces * plan.sizes.piece
+        self.row = l1.take("row", self.whole * self.bits // 8)
+        self.scales = l1.take("scales", plan.mx.blocks(self.whole))
+        self.zero_bias = l1.take("bias", self.own) if plan.unbiased else 0
+        self.sums = [l1.take("sums", values) for _ in range(2)]
+
+    def setup(self) -> Iterator[Transfer]:
+        """The activation, and a bias of zeros."""
+        x, zero = self.plan.x, self.target.fills["zero"]
+        for address, have, want, to in (
+            (x.address, x.pixel_bytes, self.whole * self.bits // 8, self.row),
+            (x.scales_address, x.scales, self.plan.mx.blocks(self.whole), self.scales),
+        ):
+            yield Transfer(address, to, have)
+            if have < want:
+                yield Transfer(zero, to + have, want - have)
+        if self.plan.unbiased:
+            yield Transfer(self.plan.biases[0].address, self.zero_bias, self.own)
+
+    def tiles(self) -> Iterator[Tile]:
+        """Groups of slices outermost, then pieces of K."""
+        plan, step = self.plan, 0
+        for group, starts in enumerate(plan.groups):
+            sums = self.sums[group % 2]
+            for piece in range(plan.pieces):
+                at = self.weights[step % 2]
+                last = piece + 1 == plan.pieces
+                args = tuple(
+                    self._args(hart, len(starts), at, piece, sums, last) for hart in range(self.target.harts)
+                )
+                stores = merged(self._stores(starts, sums)) if last else ()
+                loads = merged(self._loads(group, piece, at))
+                yield Tile(loads, stores, args, f"channels {starts[0]}.. piece {piece}")
+                step += 1
+
+    def _loads(self, group: int, piece: int, at: int) -> Iterator[Transfer]:
+        plan = self.plan
+        parts = list(plan.packed[group][piece])
+        if not piece and not plan.unbiased:
+            parts.append(plan.biases[group])
+        for part, size in zip(parts, [*self.sizes, 0], strict=False):
+            yield Transfer(part.address, at, len(part.data))
+            at += size
+
+    def _args(
+        self, hart: int, slices: int, weights: int, piece: int, sums: int, last: bool
+    ) -> tuple[int, ...]:
+        plan = self.plan
+        length, mine, out = plan.sizes.piece, int(hart < slices), sums + hart * self.own
+        codes, scales = (len(part.data) // len(plan.groups[0]) for part in plan.packed[0][0])
+        blocks = weights + self.sizes[0]
+        bias = out if piece else self.zero_bias if plan.unbiased else blocks + self.sizes[1] + hart * self.own
+        return (
+            self.row + piece * length * self.bits // 8,
+            self.scales + piece * plan.mx.blocks(length),
+            weights + hart * codes,
+            blocks + hart * scales,
+            bias,
+            out,
+            mine,
+            int(last),
+        )
+
+    def _stores(self, starts: Sequence[int], sums: int) -> Iterator[Transfer]:
+        for hart, start in enumerate(starts):
+            yield Transfer(sums + hart * self.own, self.plan.y.address + 4 * start, self.own)
+
+
+def merged(transfers: Iterator[Transfer]) -> tuple[Transfer, ...]:
+    """The same bytes in fewer transfers: neighbours on both sides become one, the gaps of an alignment included."""
+    found: list[Transfer] = []
+    for item in transfers:
+        last = found[-1] if found else None
+        gap = item.source - last.source if last is not None else 0
+        if last is not None and gap == item.destination - last.destination and 0 <= gap - last.bytes < 64:
+            found[-1] = replace(last, bytes=gap + item.bytes)
+        else:
+            found.append(item)
+    return tuple(found)
