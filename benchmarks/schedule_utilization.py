@@ -2,8 +2,7 @@
 
 Utilization is what the products would take at the peak of their own format over the cycles of the whole run (MX
 products: 8 a lane and cycle; products of two activations stay in FP32: 2). Beside it stands the share of the MX peak,
-as if all products were MX. The bound of a layer is the largest of three: its products at their peak, its bytes at the
-peak of the DRAM's pins, and the same bytes through the cores' ports to L1, once.
+as if all products were MX. The bound of a layer is the largest of those that results hold (`potluck.sim.bounds`).
 """
 
 from __future__ import annotations
@@ -18,7 +17,9 @@ import onnx
 from numpy.typing import NDArray
 
 from potluck import api
-from potluck.isa.elf import Program
+from potluck.compiler.build import Schedule, build, prepare
+from potluck.compiler.compile import generate
+from potluck.compiler.lowering.base import tensor_bytes
 from potluck.isa.errors import DataError, ToolError
 from potluck.isa.machine import Machine, load_machine
 from potluck.sim.dram.attach import core_rate
@@ -96,8 +97,9 @@ def run(report: Report) -> None:
             missing.append(case.network)
             continue
         ran += 1
-        program, result = simulated(case, machine)
-        _report(report, name, case, machine, program, result)
+        schedule, result = simulated(case, machine)
+        _report(report, name, case, machine, schedule, result)
+        _estimates(report, name, schedule, result)
     if missing and not ran:
         raise ToolError(
             f"the packages of {', '.join(missing)} are not here",
@@ -106,32 +108,33 @@ def run(report: Report) -> None:
         )
 
 
-def simulated(case: Case, machine: Machine) -> tuple[Program, Result]:
+def simulated(case: Case, machine: Machine) -> tuple[Schedule, Result]:
     """Quantizes, compiles and simulates a network."""
-    program = api.compile(api.quantize(case.model(), SCHEME), machine)
+    schedule = build(prepare(api.quantize(case.model(), SCHEME)), machine)
+    program = generate(schedule)
     inputs = {**api.seeded_inputs(program), **case.inputs()}
-    return program, api.simulate(program, inputs, machine=machine)
+    return schedule, api.simulate(program, inputs, machine=machine)
 
 
 def _report(
-    report: Report, name: str, case: Case, machine: Machine, program: Program, result: Result
+    report: Report, name: str, case: Case, machine: Machine, schedule: Schedule, result: Result
 ) -> None:
     peak = machine.peak_macs_per_cycle(SCHEME)
     share = 100 * result.macs / (peak * result.cycles)
     text = f"{result.cycles:,} cycles, {result.macs / 1e9:.3f} GMAC; {share:.1f} % of the MX peak"
     if case.decoder:
         reads = sum(layer.macs for layer in result.layers if layer.format == SCHEME) * SCALE
-        reads += sum(item.bytes for item in program.manifest.inputs)
+        reads += sum(tensor_bytes(tensor) for tensor in schedule.inputs)
         value = 100 * reads / (dram_rate(machine) * result.cycles)
         text += f"; weights and cache are {reads / 1e6:.1f} MB"
         report(f"{name}: DRAM roofline", value, "%", text, f">= {case.target:g}", value >= case.target)
     else:
         value = 100 * result.utilization
         report(f"{name}: utilization", value, "%", text, f">= {case.target:g}", value >= case.target)
-    _classes(report, name, machine, result)
+    _classes(report, name, result)
 
 
-def _classes(report: Report, name: str, machine: Machine, result: Result) -> None:
+def _classes(report: Report, name: str, result: Result) -> None:
     """What each class of layers takes, as a share of its bound."""
     groups: dict[tuple[str, str], list[LayerResult]] = {}
     for layer in result.layers:
@@ -140,25 +143,31 @@ def _classes(report: Report, name: str, machine: Machine, result: Result) -> Non
         cycles = sum(layer.cycles for layer in layers)
         if cycles < LEAST * result.cycles:
             continue
-        bounds = [bound(machine, layer) for layer in layers]
-        by = {limit: sum(value for value, other in bounds if other == limit) for _, limit in bounds}
-        least = max(by, key=by.__getitem__)
-        text = f"{len(layers)} layers, {100 * cycles / result.cycles:.1f} % of the cycles, bound by {least}"
+        by: dict[str, float] = {}
+        for layer in layers:
+            limit = max(layer.bounds, key=layer.bounds.__getitem__)
+            by[limit] = by.get(limit, 0) + layer.bounds[limit]
+        most = max(by, key=by.__getitem__)
+        text = f"{len(layers)} layers, {100 * cycles / result.cycles:.1f} % of the cycles, bound by {most}"
         report(f"{name}: {op} {kind}".strip(), 100 * sum(by.values()) / cycles, "% of bound", text)
+
+
+def _estimates(report: Report, name: str, schedule: Schedule, result: Result) -> None:
+    """How far the cost model that chooses tiles is from the simulated cycles, by kind of plan."""
+    layers, pairs = iter(result.layers), dict[str, list[tuple[float, int]]]()
+    for plan in schedule.plans:
+        layer = next((item for item in layers if (item.name, item.op) == (plan.name, plan.op)), None)
+        if layer is not None and plan.estimate is not None:
+            pairs.setdefault(type(plan).__name__, []).append((plan.estimate, layer.cycles))
+    for kind, found in pairs.items():
+        cycles = sum(count for _, count in found)
+        errors = [abs(estimate - count) for estimate, count in found]
+        bias = 100 * (sum(estimate for estimate, _ in found) / cycles - 1)
+        worst = max(100 * error / count for error, (_, count) in zip(errors, found, strict=True))
+        text = f"{len(found)} layers, bias {bias:+.1f} %, worst layer {worst:.0f} %"
+        report(f"{name}: cost model, {kind}", 100 * sum(errors) / cycles, "% error", text)
 
 
 def dram_rate(machine: Machine) -> float:
     """Bytes per cycle that come from DRAM at most."""
     return min(core_rate(machine), machine.dma.width_bits / 8)
-
-
-def bound(machine: Machine, layer: LayerResult) -> tuple[float, str]:
-    """(cycles, what they are spent on) that a layer takes at least with the bytes that it moves."""
-    ports = 8 * machine.vector.ports * machine.cluster.cores
-    found = {
-        "products": layer.macs / machine.peak_macs_per_cycle(layer.format),
-        "DRAM": layer.bytes_moved / dram_rate(machine),
-        "L1": layer.bytes_moved / ports,
-    }
-    kind = max(found, key=found.__getitem__)
-    return found[kind], kind

@@ -350,6 +350,11 @@ class LayerPlan(abc.ABC):
         """Bytes needed of each fill pattern."""
         return {}
 
+    @property
+    def estimate(self) -> float | None:
+        """Cycles that the cost model expects, by which tiles are chosen; None where nothing is chosen by cost."""
+        return None
+
     @abc.abstractmethod
     def lower(self, target: Target) -> LoweredOp:
         """Tiles and transfers; every storage and constant has its address.

@@ -230,6 +230,11 @@ class GemvPlan(LayerPlan):
         tiles = math.ceil(slices / target.harts) * math.ceil(self.k / sizes.piece)
         return float(tiles * (max(compute, self.weight_bytes(sizes) / target.dma_rate) + TILE))
 
+    @property
+    def estimate(self) -> float:
+        """See `LayerPlan`."""
+        return self.cost(self.sizes)
+
     # -- the plan
 
     def _pack(self, group: Sequence[int], piece: int) -> list[Constant]:

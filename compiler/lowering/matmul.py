@@ -35,6 +35,8 @@ COLUMNS = 64
 ROWS = 4
 """Rows that the kernel takes together."""
 WORD = 4
+START, OVERHEAD = 60, 300
+"""Cycles of a register tile, and of a tile, that multiply nothing."""
 
 
 class MatMulTile(KernelTile[GemmFp32]):
@@ -146,6 +148,19 @@ class MatMulPlan(SourcesPlan):
             )
         group = ROWS * self.target.harts
         return rows // group * group or rows, columns
+
+    @property
+    def estimate(self) -> float:
+        """See `LayerPlan`: the products at the peak, but for what a tile and each row of B take beside them."""
+        p, rate = self.product, 2 * self.target.lanes
+        tiles = math.prod(p.batch) * math.ceil(p.m / self.rows) * math.ceil(p.n / self.columns)
+        rows = math.ceil(min(self.rows, p.m) / self.target.harts)
+        groups = rows // ROWS + rows % ROWS
+        full, rest = divmod(self.columns, COLUMNS)
+        widths = [COLUMNS] * full + [rest] * (rest > 0)
+        step = sum(max(count * ROWS / rate, 2 * ROWS + 3) for count in widths)
+        compute = groups * (self.length * step + START * len(widths)) * (rows / (groups * ROWS))
+        return tiles * (compute + OVERHEAD)
 
     def choices(self, target: Target) -> dict[str, Choice]:
         """See `LayerPlan`."""

@@ -291,16 +291,19 @@ class _Lowering:
         return Transfer(source, at, array.size(piece.rows, piece.columns))
 
     def _args(self, piece: Piece, at: list[int], hart: int) -> tuple[int, ...]:
-        """A hart's share: rows, or of a single row the columns."""
+        """A hart's share: rows, or columns of one row, which several divide if there are fewer rows than harts."""
         harts = self.target.harts
         row, rows, column, columns = 0, piece.rows, 0, piece.columns
-        if rows > 1:
+        if rows >= harts > 1:
             row, rows = share(rows, harts, hart)
-        else:
-            first, granules = share(-(-columns // GRANULE), harts, hart)
+        elif harts > 1 or rows == 1:
+            together = harts // rows
+            row = hart // together
+            first, granules = share(-(-columns // GRANULE), together, hart % together)
             column = min(first * GRANULE, columns)
             columns = min(granules * GRANULE, columns - column)
-            rows = 1 if columns else 0
+            rows = int(columns > 0 and row < rows)
+            row *= rows
         pointers = []
         for array, address in zip((*self.arrays, Array(self.plan.kernel.out)), at, strict=True):
             steps = {"full": row * piece.columns + column, "row": column, "column": row, "scalar": 0}

@@ -29,16 +29,23 @@ class Reciprocals(GraphPass):
 
     def run(self, model: ir.Model) -> int:
         """See `GraphPass.run`."""
-        changed = sum(_multiply(model.graph, node) for node in list(model.graph) if is_op(node, "Div"))
+        made: dict[ir.Value, ir.Value] = {}
+        changed = sum(_multiply(model.graph, node, made) for node in list(model.graph) if is_op(node, "Div"))
         drop_unused(model.graph)
         return changed
 
 
-def _multiply(graph: ir.Graph, node: ir.Node) -> bool:
+def _multiply(graph: ir.Graph, node: ir.Node, made: dict[ir.Value, ir.Value]) -> bool:
+    """Whether a division became a product; ``made``: reciprocals of roots so far."""
     divisor, result = node.inputs[1], node.outputs[0]
     if divisor is None or result.dtype is not ir.DataType.FLOAT or constant(node.inputs[0]) is not None:
         return False
-    factor = _constant(graph, node, divisor) if constant(divisor) is not None else _root(graph, node, divisor)
+    if constant(divisor) is not None:
+        factor = _constant(graph, node, divisor)
+    else:
+        factor = made.get(divisor) or _root(graph, node, divisor)
+        if factor is not None:
+            made[divisor] = factor
     if factor is None:
         return False
     product = ir.Node("", "Mul", [node.inputs[0], factor], name=label(node), num_outputs=1)
@@ -62,9 +69,6 @@ def _root(graph: ir.Graph, node: ir.Node, divisor: ir.Value) -> ir.Value | None:
     uses = math.prod(shape_of(node.outputs[0], node)) / max(1, math.prod(shape_of(divisor, node)))
     if not is_op(divisor.producer(), "Sqrt") or uses < OFTEN:
         return None
-    for usage in divisor.uses():
-        if is_op(usage.node, "Reciprocal") and usage.node.graph is graph:
-            return usage.node.outputs[0]
     made = ir.Node("", "Reciprocal", [divisor], name=f"{label(node)}_reciprocal", num_outputs=1)
     made.outputs[0].name = f"{divisor.name}_reciprocal"
     made.outputs[0].shape, made.outputs[0].type = divisor.shape, divisor.type

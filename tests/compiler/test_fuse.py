@@ -133,6 +133,46 @@ def test_quotients_of_roots_are_products_within_two_ulp():
     np.testing.assert_array_max_ulp(got, want, 2)
 
 
+def test_roots_that_divide_twice_have_one_reciprocal_and_it_comes_first():
+    """LayerNormalization's own function has a Reciprocal of the same root behind the division."""
+    source = network(
+        """g (float[5, 64] x, float[5, 1] v) => (float[5, 64] y, float[5, 64] u, float[5, 1] z) {
+          r = Sqrt (v)
+          y = Div (x, r)
+          n = Neg (x)
+          u = Div (n, r)
+          z = Reciprocal (r) }"""
+    )
+    prepared = prepare(source)
+    assert [node.op_type for node in prepared.graph] == [
+        "Sqrt",
+        "Reciprocal",
+        "Mul",
+        "Neg",
+        "Mul",
+        "Reciprocal",
+    ]
+    schedule = build(prepared, MACHINE)
+    inputs = {key: np.abs(value) for key, value in feeds(schedule).items()}
+    for got, want in zip(by_schedule(schedule, inputs), by_reference(schedule, inputs), strict=True):
+        np.testing.assert_array_max_ulp(got, want, 2)
+
+
 def test_a_root_that_divides_few_values_stays_a_divisor():
     text = "g (float[5, 64] x, float[5, 64] v) => (float[5, 64] y) { r = Sqrt (v)\n y = Div (x, r) }"
     assert [node.op_type for node in prepare(network(text)).graph] == ["Sqrt", "Div"]
+
+
+@pytest.mark.parametrize("cores", [1, 4, 16])
+def test_every_core_has_a_part_of_long_rows(cores):
+    """Two rows of 3,000 values fit L1: then cores divide rows, too."""
+    machine = load_machine("spatz-mx", {"cluster.cores": cores})
+    source = network("g (float[20, 3000] x, float[20, 3000] z) => (float[20, 3000] y) { y = Mul (x, z) }")
+    schedule = build(prepare(source), machine)
+    (op,) = schedule.ops
+    elements = [[args[3] * args[4] for args in tile.args] for tile in op.tiles]
+    assert sum(map(sum, elements)) == 60_000
+    assert all(min(shares) > 0 for shares in elements[:-1])
+    inputs = feeds(schedule)
+    outputs = by_schedule(schedule, inputs)
+    assert same_bits(by_simulator(schedule, inputs), outputs)
