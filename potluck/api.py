@@ -83,7 +83,7 @@ def simulate(
             arguments, streams and files of a program that is a Linux process), ``profile`` (True gives
             ``result.profile``: cycles by instruction and cause), ``window`` (cycles of mode traced: ``(first, end)``),
             ``engine`` (what computes nodes that the program leaves to the host; default: onnxruntime,
-            :mod:`potluck.isa.host`).
+            :mod:`potluck.isa.host`), ``tier`` (1: hot loops are not compiled as a whole; the same result).
 
     Raises:
         TrapError: illegal instruction or access, with pc, symbol, layer and address.

@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ from potluck.sim.energy import COMPONENTS, instruction_energy
 from potluck.sim.jit.compile import compiler
 from potluck.sim.jit.control import COUNTERS, FCSR, FFLAGS, KNOWN_CSRS, READ_ONLY
 from potluck.sim.jit.handler import Variant, assign_slots
+from potluck.sim.jit.loop import NotTaken
+from potluck.sim.loops import MOST_VERSIONS, Descriptor, Path, Step
 from potluck.sim.timing import ROW as TIMING_ROW
 from potluck.sim.timing import timing_row
 
@@ -40,7 +42,6 @@ KEPT_VERSIONS = 64  # blocks of one address and context that are kept while the 
 MOST_DECODED = 1 << 18  # instructions under a context that are kept decoded
 MAX_ROWS = 1 << 24
 MAX_BLOCKS = 1 << 21  # some GiB; a number has 25 bits in the driver's memo keys
-KEY_MULTIPLIER = 0x9E3779B97F4A7C15
 # What the cluster can carry out in compiled code for the instruction that a block begins with (`potluck.sim.rounds`).
 NOTHING, COPY, STATUS, WAIT, READ_REGISTER = range(5)
 OF_CLUSTER = {
@@ -59,6 +60,8 @@ class Block:
     insns: list[tuple[Insn, dict[str, int]]]
     pcs: list[int]  # of each instruction, and of the first one after the block
     rows: NDArray[np.void]  # keeps the memory alive that ``pointers`` refers to
+    variants: list[Variant]
+    names: list[str]  # of their handlers
 
     @property
     def end(self) -> int:
@@ -112,6 +115,11 @@ class BlockStore:
         self.blocks: list[Block] = []
         self.requests: dict[int, int] = {}  # pcs of ``dmcpyi``, numbered
         self._longest = MAX_LENGTH  # instructions of a block
+        self._loops: dict[
+            int, list[Descriptor]
+        ] = {}  # by head; the last one's ``L_NEXT`` is the one before it
+        self._kept_loops: list[Descriptor] = []
+        self._paths: dict[tuple[int, int], Path] = {}
         self._shared = 0  # how many of the blocks belong to another store, too
         self.flags = code.reads_flags()
         self.arrays = self._allocate(1024, 16384)
@@ -144,12 +152,12 @@ class BlockStore:
         with self._lock:
             old = self.blocks[number]
             self._cuts |= {pc, pc + self.code.fetch(pc)[1]}
-            extents, successors = self.arrays.extents[: len(self.blocks)], self.arrays.successors
+            extents = self.arrays.extents[: len(self.blocks)]
             longer = np.flatnonzero((extents[:, 0] <= pc) & (pc < extents[:, 1]))
             for block in (self.blocks[index] for index in longer.tolist()):
                 if self._known.get((block.pc, block.context)) == block.number:
                     del self._known[block.pc, block.context]
-            successors[np.isin(successors, longer)] = -1  # links to them are looked up again
+            self._unlink(longer)  # links to them are looked up again
             return self._translate(old.pc, old.context), self._translate(pc, old.context)
 
     def private(self, memory: ExecutableMemory) -> BlockStore:
@@ -169,13 +177,14 @@ class BlockStore:
         found._known = {key: number for key, number in found._known.items() if not differs[number]}
         numbers = np.flatnonzero(differs)
         found.arrays.successors[numbers] = -1
-        found.arrays.successors[np.isin(found.arrays.successors, numbers)] = -1
+        found._unlink(numbers)
         return found
 
     def one_by_one(self) -> BlockStore:
         """A copy whose blocks hold one instruction each, for runs that look at every one."""
         found = self._copied(self.code)
         found._known, found._dropped, found._longest = {}, {}, 1
+        found._loops, found._paths = {}, {}
         return found
 
     def _copied(self, code: Code) -> BlockStore:
@@ -185,6 +194,8 @@ class BlockStore:
             found._cache, found._known, found._dropped = self._cache.copy(), self._known.copy(), {}
             found._cuts, found.blocks = self._cuts.copy(), self.blocks.copy()
             found.requests = self.requests.copy()
+            found._loops = {head: versions.copy() for head, versions in self._loops.items()}
+            found._paths = self._paths.copy()
             found._shared = len(self.blocks)
             found.arrays = BlockArrays._make(array.copy() for array in self.arrays)
             return found
@@ -207,7 +218,7 @@ class BlockStore:
             self.code.renew(changes)
             numbers = np.array([number for _, number in dropped], np.int64)
             self.arrays.successors[numbers] = -1
-            self.arrays.successors[np.isin(self.arrays.successors, numbers)] = -1
+            self._unlink(numbers)
             return bool(changes)
 
     def _keep(self, key: tuple[int, Context], data: bytes, number: int) -> None:
@@ -230,8 +241,53 @@ class BlockStore:
         return None
 
     def link(self, number: int, way: int, target: int) -> None:
-        """Remember a static successor."""
-        self.arrays.successors[number, way] = target
+        """Remember a static successor; where a loop begins, the loop."""
+        versions = self._loops.get(target)
+        self.arrays.successors[number, way] = -versions[-1].address if versions else target
+
+    def _unlink(self, numbers: NDArray[np.integer[Any]]) -> None:
+        """Forget all links to blocks, and the loops that they are part of."""
+        successors, gone = self.arrays.successors, set(numbers.tolist())
+        self._paths = {key: path for key, path in self._paths.items() if not gone & path.numbers}
+        lost = [head for head, held in self._loops.items() if any(gone & loop.path.numbers for loop in held)]
+        addresses = [-loop.address for head in lost for loop in self._loops[head]]
+        successors[np.isin(successors, np.concatenate([numbers, np.array(addresses, np.int64)]))] = -1
+        for head in lost:
+            del self._loops[head]
+
+    @property
+    def turns(self) -> int:
+        """How often the second tier has gone through loops of this store."""
+        return sum(loop.turns for loop in self._kept_loops)
+
+    def path(self, head: int, vl: int) -> Path | None:
+        """The loop that begins at a block with a vl, if it was recorded."""
+        return self._paths.get((head, vl))
+
+    def record(self, steps: list[Step]) -> Path:
+        """Remember a loop that was recorded."""
+        blocks = [self.blocks[step.number] for step in steps]
+        found = self._paths[steps[0].number, steps[0].vl] = Path(blocks, steps, self.machine.vector.vlen // 8)
+        return found
+
+    def install(self, path: Path, build: bool) -> None:
+        """Let the second tier run a loop, if its function is there or is to be made (``build``)."""
+        with self._lock:
+            versions = self._loops.get(path.head, [])
+            if path.refused or len(versions) >= MOST_VERSIONS or any(loop.path is path for loop in versions):
+                return
+            try:
+                known = self._compiler.loop(path.name, path.loop if build else None)
+            except NotTaken:
+                path.refused = True
+                return
+            if known is None:
+                return
+            found = Descriptor(path, *known, versions[-1].address if versions else 0)
+            successors = self.arrays.successors
+            self._kept_loops.append(found)  # a hart may be in it when it is forgotten
+            self._loops[path.head] = [*versions, found]
+            successors[successors == (-versions[-1].address if versions else path.head)] = -found.address
 
     def _decode(self, pc: int, context: Context) -> _Decoded:
         word, length = self.code.fetch(pc)
@@ -345,7 +401,7 @@ class BlockStore:
             row["key"] = one.key
             if insn.kind in MEMORY:
                 row["slot"] = slot
-                row["key"] = (slot + 1) * KEY_MULTIPLIER & (1 << 64) - 1
+                row["key"] = (slot + 1) * st.KEY_MULTIPLIER & (1 << 64) - 1
                 self.arrays.code_slots[first + index] = slot
                 slot += 1
             self.arrays.timing_rows[first + index] = one.timing
@@ -358,7 +414,18 @@ class BlockStore:
         self.arrays.pointers[number] = rows.ctypes.data
         insns = [(one.variant.insn, one.fields) for one in decoded]
         self.arrays.energy[number] = np.sum([one.energy for one in decoded], axis=0)
-        self.blocks.append(Block(number, pc, context, insns, pcs, rows))
+        self.blocks.append(
+            Block(
+                number,
+                pc,
+                context,
+                insns,
+                pcs,
+                rows,
+                [one.variant for one in decoded],
+                [one.name for one in decoded],
+            )
+        )
         self._known[pc, context] = number
         return number
 

@@ -75,13 +75,14 @@ class Cluster:
         memoized: False times every instruction anew, the slow reference for tests.
         environment: arguments, streams and files of a program that is a Linux process.
         engine: what computes the nodes that the program leaves to the host (:mod:`potluck.isa.host`).
+        tier: 1 leaves hot loops to the first tier as well; results are the same.
         watch: what to observe of a timed and memoized run, for :mod:`potluck.sim.profile` and :mod:`potluck.sim.trace`.
     """
 
     def __init__(
         self, program: Program, machine: Machine, timed: bool = True, budget: int = DEFAULT_BUDGET,
         threads: int | None = None, memoized: bool = True, environment: Environment | None = None,
-        watch: Watch | None = None, engine: Engine | None = None,
+        watch: Watch | None = None, engine: Engine | None = None, tier: int = 2,
     ) -> None:  # fmt: skip
         self.program, self.machine, self.timed = program, machine, timed
         self.kernel: Kernel | None = None
@@ -93,7 +94,7 @@ class Cluster:
         self.store = block_store(self.memory.code, machine)
         cores = 1 if self.kernel else machine.cluster.cores  # a process has one thread
         self.harts = [
-            Hart(n, self.store, timed, budget, memoized, watch if timed else None) for n in range(cores)
+            Hart(n, self.store, timed, budget, memoized, watch if timed else None, tier) for n in range(cores)
         ]
         self.dram: System | None = system_of(machine) if timed and not self.kernel else None
         keeps = watch is not None and watch.window is not None

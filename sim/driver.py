@@ -15,11 +15,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.sim.cache import compiled
-from potluck.sim.raw import call_block, peek, poke, through
-from potluck.sim.state import CODES, DYNAMIC, IN_DRAM, MAX_CODES, TAKEN, WORD
+from potluck.sim.jit.loop import AFTER, COUNT_BITS, EXIT_BITS, NO_EXIT, STOPPED
+from potluck.sim.loops import (
+    B_CODES,
+    B_KEY,
+    B_LENGTH,
+    B_NUMBER,
+    B_TAKEN,
+    B_VL,
+    B_WORDS,
+    E_BLOCK,
+    E_KEY,
+    E_KIND,
+    E_ROW,
+    E_SLOTS,
+    E_WORDS,
+    L_BLOCKS,
+    L_ENTERED,
+    L_FUNCTION,
+    L_HEAD,
+    L_INSTRUCTIONS,
+    L_NEXT,
+    L_OFF,
+    L_ROWS,
+    L_TURNS,
+    L_VL,
+    L_WORDS,
+    NEVER,
+)
+from potluck.sim.raw import call_block, call_loop, peek, poke, through
+from potluck.sim.state import CODES, DYNAMIC, IN_DRAM, KEY_MULTIPLIER, MAX_CODES, ROW, TAKEN, WORD
 from potluck.sim.timing import TIME_BLOCK
 
-NEED_BLOCK, TABLE_FULL, BUDGET = 10, 11, 12
+NEED_BLOCK, TABLE_FULL, BUDGET, HEATED = 10, 11, 12, 13
 WAYS = 1 << 12  # entries of the cache of dynamic jump targets: pc, facts (see jump_key), block
 JUMP_WORDS = 4  # of an entry, the last unused: half a cache line
 
@@ -30,11 +58,18 @@ KEY1, KEY2, CYCLES, NEXT, COUNT, ENTRY_BLOCK, ENTRY_VL, ENTRY_FAR = range(8)
     R_BLOCK, R_STATE, R_CYCLES, R_INSTRUCTIONS, R_ENTRIES, R_STATES, R_BUDGET, R_VL,
     R_LOGGED, R_FROM, R_UNTIL,  # lines of the log, and the cycles that it covers
     R_TIMER,  # address of time_block
-) = range(12)  # fmt: skip
-RECORD = 12
+    R_HOT,  # executions of a branch that make it worth a look (NEVER: no second tier)
+    R_HEAT, R_COUNT,  # the block whose branch was taken so often, and how often
+    R_WHY,  # why a handler stopped that a loop called; 0: none did
+) = range(16)  # fmt: skip
+RECORD = 16
+ENOUGH = 64  # entries of a loop after which it is judged
 STATE_BITS, VL_BITS = 20, 17  # of a memo key's first word, from the lowest
 TAKEN_BIT = STATE_BITS + VL_BITS
 
+_MULTIPLIER = np.uint64(KEY_MULTIPLIER)
+_ROW = np.uint64(ROW.itemsize)
+_EVENT_ROW = WORD["event_row"]
 _VL = WORD["vl"]
 _VTYPE = WORD["vtype"]
 _FCSR = WORD["fcsr"]
@@ -115,10 +150,25 @@ def _write_log(place: int, cycles: int, record: NDArray[Any], log: NDArray[Any])
 
 
 @numba.njit(nogil=True, inline="always")
+def _word(address: int, word: int) -> Any:
+    """A word of a loop's descriptor."""
+    return np.int64(peek(np.uint64(address) + np.uint64(8 * word)))
+
+
+@numba.njit(nogil=True, inline="always")
+def first_tier(link: int) -> Any:
+    """The block that a link leads to, also where a loop begins; negative if it is not known.
+
+    Links to a loop are the negative address of its descriptor.
+    """
+    return _word(-link, L_HEAD) if link < -1 else link
+
+
+@numba.njit(nogil=True, inline="always")
 def _following(reason: int, block: int, hart: int, successors: NDArray[Any], jumps: NDArray[Any]) -> Any:
     """The block to run next; negative if it is not known here."""
     if reason != DYNAMIC:
-        return successors[block, reason]
+        return first_tier(successors[block, reason])
     pc = peek(np.uint64(hart + _NEXT_PC))
     vtype = peek(np.uint64(hart + _VTYPE))
     key = np.int64((pc << np.uint64(1)) ^ (vtype << np.uint64(48)) ^ (vtype >> np.uint64(61) << np.uint64(61)) ^
@@ -198,6 +248,119 @@ def account(
 
 
 @compiled
+def _expect(part: int, count: int, hart: int, state_codes: NDArray[Any], key: int) -> None:
+    """Let the state say that ``count`` memory instructions of a path's block met the recorded access classes."""
+    codes = np.uint64(_word(part, B_CODES))
+    for k in range(count):
+        state_codes[k] = peek(codes + np.uint64(k)) & np.uint64(255)
+    poke(np.uint64(hart + _CODE_KEY), np.uint64(key))
+
+
+@compiled
+def _spend(
+    timed: bool, part: int, times: int, hart: int, record: NDArray[Any], counts: NDArray[Any], memo: NDArray[Any],
+    causes: NDArray[Any], states: NDArray[Any], state_index: NDArray[Any], block_info: NDArray[Any],
+    timing_rows: NDArray[Any], code_slots: NDArray[Any], state_codes: NDArray[Any], scratch: NDArray[Any],
+    row_codes: NDArray[Any], kept_codes: NDArray[Any], log: NDArray[Any],
+) -> None:  # fmt: skip
+    """Charge executions of a path's block; several if the timer's state is the same after a turn, and known."""
+    block, taken, vl = _word(part, B_NUMBER), _word(part, B_TAKEN), _word(part, B_VL)
+    if not timed:
+        counts[block] += times
+        return
+    k2 = _word(part, B_KEY)
+    place = _find(_key(block, taken, vl, record[R_STATE]), k2, memo)
+    if memo[place, COUNT] > 0:
+        memo[place, COUNT] += times
+        record[R_CYCLES] += times * memo[place, CYCLES]
+        record[R_STATE] = memo[place, NEXT]
+        return
+    _expect(part, MAX_CODES, hart, state_codes, k2)
+    account(
+        block, taken, vl, hart, record, memo, causes, states, state_index, block_info, timing_rows, code_slots,
+        state_codes, scratch, row_codes, kept_codes, log,
+    )  # fmt: skip
+
+
+@compiled
+def run_loop(
+    timed: bool, loop: int, hart: int, record: NDArray[Any], pointers: NDArray[Any], counts: NDArray[Any],
+    memo: NDArray[Any], causes: NDArray[Any], states: NDArray[Any], state_index: NDArray[Any],
+    block_info: NDArray[Any], timing_rows: NDArray[Any], code_slots: NDArray[Any], state_codes: NDArray[Any],
+    scratch: NDArray[Any], row_codes: NDArray[Any], kept_codes: NDArray[Any], log: NDArray[Any],
+) -> Any:  # fmt: skip
+    """Run a compiled loop as far as it goes, and account for what it did as if the first tier had.
+
+    Returns the row from which the first tier goes on in block ``record[R_BLOCK]``; 0 if nothing was run. If a handler
+    stopped, ``record[R_WHY]`` says why. There is room for all it enters in the memo, and no budget ends within it.
+    """
+    record[R_WHY] = 0
+    vl = np.int64(peek(np.uint64(hart + _VL)))
+    while _word(loop, L_VL) != vl or _word(loop, L_OFF) != 0:
+        loop = _word(loop, L_NEXT)
+        if loop == 0:
+            return np.uint64(0)
+    parts = _word(loop, L_BLOCKS)
+    length = _word(loop, L_INSTRUCTIONS)
+    most = min(
+        (record[R_BUDGET] - record[R_INSTRUCTIONS]) // length - 1, np.int64(1) << np.int64(COUNT_BITS - 1)
+    )
+    if timed:
+        room = min(memo.shape[0] // 2 - record[R_ENTRIES], states.shape[0] - record[R_STATES])
+        most = min(most, room // parts - 2)
+    if most < 1:
+        return np.uint64(0)
+    ended = call_loop(
+        np.uint64(_word(loop, L_FUNCTION)), np.uint64(hart), np.uint64(_word(loop, L_ROWS)), np.uint64(most)
+    )
+    turns = np.int64(ended & np.uint64((1 << COUNT_BITS) - 1))
+    way = np.int64(ended >> np.uint64(COUNT_BITS)) & np.int64((1 << EXIT_BITS) - 1)
+    entered, all_turns = _word(loop, L_ENTERED) + 1, _word(loop, L_TURNS) + turns
+    poke(np.uint64(loop + 8 * L_ENTERED), np.uint64(entered))
+    poke(np.uint64(loop + 8 * L_TURNS), np.uint64(all_turns))
+    if entered >= ENOUGH and all_turns < entered:  # its path is not the usual one
+        poke(np.uint64(loop + 8 * L_OFF), np.uint64(1))
+    record[R_INSTRUCTIONS] += turns * length
+    first = loop + 8 * L_WORDS
+    left = turns if timed or turns == 0 else np.int64(1)
+    times = np.int64(1) if timed else turns
+    while left > 0:
+        before = record[R_STATE]
+        for k in range(parts):
+            _spend(
+                timed, first + 8 * B_WORDS * k, times, hart, record, counts, memo, causes, states, state_index,
+                block_info, timing_rows, code_slots, state_codes, scratch, row_codes, kept_codes, log,
+            )  # fmt: skip
+        left -= times if timed else 1
+        if timed:
+            times = left if record[R_STATE] == before and left > 0 else np.int64(1)
+    leaving = first + 8 * (B_WORDS * parts + E_WORDS * way)
+    kind, last = _word(leaving, E_KIND), _word(leaving, E_BLOCK)
+    for k in range(last):
+        part = first + 8 * B_WORDS * k
+        _spend(
+            timed, part, np.int64(1), hart, record, counts, memo, causes, states, state_index, block_info,
+            timing_rows, code_slots, state_codes, scratch, row_codes, kept_codes, log,
+        )  # fmt: skip
+        record[R_INSTRUCTIONS] += _word(part, B_LENGTH)
+    part = first + 8 * B_WORDS * last
+    block = _word(part, B_NUMBER)
+    record[R_BLOCK] = block
+    row = pointers[block] + _ROW * np.uint64(_word(leaving, E_ROW))
+    if kind == NO_EXIT:
+        poke(np.uint64(hart + _CODE_KEY), np.uint64(0))
+        return row
+    slots, key = _word(leaving, E_SLOTS), np.uint64(_word(leaving, E_KEY))
+    if kind == AFTER:
+        key += np.uint64(state_codes[slots]) * np.uint64(slots + 1) * _MULTIPLIER
+    _expect(part, slots, hart, state_codes, np.int64(key))
+    if kind == STOPPED:
+        record[R_WHY] = np.int64(ended >> np.uint64(COUNT_BITS + EXIT_BITS))
+        poke(np.uint64(hart + _EVENT_ROW), row)
+    return row
+
+
+@compiled
 def run_blocks(
     timed: bool, hart: int, record: NDArray[Any], pointers: NDArray[Any], successors: NDArray[Any],
     jumps: NDArray[Any], counts: NDArray[Any], memo: NDArray[Any],
@@ -211,14 +374,14 @@ def run_blocks(
     which is returned added to NEED_BLOCK * 2); on BUDGET and TABLE_FULL it has run, too.
     """
     block = record[R_BLOCK]
-    budget = record[R_BUDGET]
+    budget, hot = record[R_BUDGET], record[R_HOT]
     instructions = record[R_INSTRUCTIONS]
     cycles, state = record[R_CYCLES], record[R_STATE]
+    row = pointers[block]
+    poke(np.uint64(hart + _CODE_KEY), np.uint64(0))
     while True:
-        row = pointers[block]
-        vl = np.int64(0)
+        vl, heat = np.int64(0), np.int64(1)
         if timed:
-            poke(np.uint64(hart + _CODE_KEY), np.uint64(0))
             vl = np.int64(peek(np.uint64(hart + _VL)))  # of the block; its last instruction may set another
         reason = call_block(peek(row), np.uint64(hart), row)
         if reason > DYNAMIC:
@@ -231,9 +394,12 @@ def run_blocks(
             place = _find(k1, np.int64(peek(np.uint64(hart + _CODE_KEY))), memo)
             full = 0
             if memo[place, COUNT] > 0 and memo.shape[0] > 1:
-                memo[place, COUNT] += 1
+                count = memo[place, COUNT] + 1
+                memo[place, COUNT] = count
                 cycles += memo[place, CYCLES]
                 state = memo[place, NEXT]
+                if count >= hot and taken == 1:
+                    heat = count & (count - 1)
             else:
                 record[R_CYCLES], record[R_STATE] = cycles, state
                 full = account(
@@ -246,7 +412,10 @@ def run_blocks(
                 record[R_INSTRUCTIONS] = instructions
                 return TABLE_FULL * 4 + reason
         else:
-            counts[block] += 1
+            count = counts[block] + 1
+            counts[block] = count
+            if count >= hot and reason == TAKEN:
+                heat = count & (count - 1)
         # _following written out, too: inlined by Numba it costs scalar code a fifth of its speed.
         if reason == DYNAMIC:
             pc = peek(np.uint64(hart + _NEXT_PC))
@@ -257,15 +426,33 @@ def run_blocks(
             following = jumps[way, 2] if known else -1
         else:
             following = successors[block, reason]
-        if following < 0:
+        if following == -1:
             record[R_BLOCK], record[R_INSTRUCTIONS] = block, instructions
             record[R_CYCLES], record[R_STATE] = cycles, state
             return NEED_BLOCK * 4 + reason
-        block = following
-        if instructions > budget:
+        if heat == 0:
+            record[R_HEAT], record[R_COUNT] = block, count
+        loop = following
+        block = first_tier(loop)
+        if instructions > budget or heat == 0:
             record[R_BLOCK], record[R_INSTRUCTIONS] = block, instructions
             record[R_CYCLES], record[R_STATE] = cycles, state
-            return BUDGET * 4
+            return BUDGET * 4 if instructions > budget else HEATED * 4
+        row = pointers[block]
+        poke(np.uint64(hart + _CODE_KEY), np.uint64(0))
+        if loop < -1 and hot != NEVER and (_word(-loop, L_OFF) == 0 or _word(-loop, L_NEXT) != 0):
+            record[R_BLOCK], record[R_INSTRUCTIONS] = block, instructions
+            record[R_CYCLES], record[R_STATE] = cycles, state
+            resumed = run_loop(
+                timed, -loop, hart, record, pointers, counts, memo, causes, states, state_index, block_info,
+                timing_rows, code_slots, state_codes, scratch, row_codes, kept_codes, log,
+            )  # fmt: skip
+            block, instructions = record[R_BLOCK], record[R_INSTRUCTIONS]
+            cycles, state = record[R_CYCLES], record[R_STATE]
+            if resumed != np.uint64(0):
+                row = resumed
+            if record[R_WHY] != 0:
+                return record[R_WHY]
     record[R_BLOCK], record[R_INSTRUCTIONS] = block, instructions
     record[R_CYCLES], record[R_STATE] = cycles, state
     return reason
@@ -318,10 +505,12 @@ def jump_key(pc: int, vtype: int, fcsr: int) -> tuple[int, int]:
 __all__ = [
     "BUDGET",
     "CODES",
+    "HEATED",
     "MAX_CODES",
     "NEED_BLOCK",
     "TABLE_FULL",
     "account",
+    "first_tier",
     "jump_key",
     "run_blocks",
     "run_logged",

@@ -14,7 +14,7 @@ from potluck.isa.context import PARTWAY, VILL, Context
 from potluck.isa.errors import EndlessError, TrapError
 from potluck.isa.insn import Insn
 from potluck.sim import state as st
-from potluck.sim.blocks import BlockArrays, BlockStore
+from potluck.sim.blocks import MAX_LENGTH, BlockArrays, BlockStore
 from potluck.sim.code import ExecutableMemory, LiveCode, OutsideText
 from potluck.sim.driver import (
     BUDGET,
@@ -22,11 +22,15 @@ from potluck.sim.driver import (
     ENTRY_BLOCK,
     ENTRY_FAR,
     ENTRY_VL,
+    HEATED,
     JUMP_WORDS,
     NEED_BLOCK,
     R_BLOCK,
     R_BUDGET,
+    R_COUNT,
     R_CYCLES,
+    R_HEAT,
+    R_HOT,
     R_INSTRUCTIONS,
     R_STATE,
     R_TIMER,
@@ -40,6 +44,7 @@ from potluck.sim.driver import (
     run_blocks,
     run_logged,
 )
+from potluck.sim.loops import COMPILE, HOT, LOAD, MOST_BLOCKS, NEVER, Path, Step
 from potluck.sim.observe import Observer, Watch
 from potluck.sim.raw import address_of
 from potluck.sim.rounds import (
@@ -114,13 +119,14 @@ class Hart:
 
     def __init__(
         self, number: int, store: BlockStore, timed: bool, budget: int, memoized: bool = True,
-        watch: Watch | None = None,
+        watch: Watch | None = None, tier: int = 2,
     ) -> None:  # fmt: skip
         self.number, self.store, self.timed, self.memoized = number, store, timed, memoized
         self.state = st.HartState(number, store.machine.vector.vlen)
         self.record = np.zeros(RECORD, np.int64)
         self.budget = budget
         self.record[R_BUDGET] = min(budget, POLL_INTERVAL)
+        self.record[R_HOT] = HOT if tier > 1 and (memoized or not timed) else NEVER
         self.record[R_TIMER] = address_of(time_block, TIME_BLOCK) if timed else 0
         self.memory: ExecutableMemory | None = None  # where code may be besides the program's text
         self.ended: Callable[[], bool] = lambda: False  # whether the program has written tohost
@@ -233,9 +239,47 @@ class Hart:
                 "(raise the instruction budget if the program is that long)",
                 pc=self.store.blocks[number].pc,
             )
+        if why == HEATED:
+            return self._heat()
         assert why in (TABLE_FULL, NEED_BLOCK)
         self.record[R_BLOCK] = self._successor(number, code)
         return replace(self.here(), paused=True) if self._single else None
+
+    def _heat(self) -> Event | None:
+        """A branch back was taken often: let the second tier have the loop that it closes, if it closes one."""
+        blocks, head = self.store.blocks, int(self.record[R_BLOCK])
+        last, count = blocks[int(self.record[R_HEAT])], int(self.record[R_COUNT])
+        if blocks[head].pc > last.pcs[-2] or count * len(last.insns) < LOAD:
+            return None
+        reason = None
+        path = self.store.path(head, self.state["vl"])
+        if path is None:
+            path, reason = self._follow(head)
+        if path is not None and not path.refused:
+            self.store.install(path, count * path.length >= COMPILE)
+        return None if reason is None else self.answer(reason)
+
+    def _follow(self, head: int) -> tuple[Path | None, int | None]:
+        """Go along the path that begins here until it is back, to record it; or why it stopped on the way."""
+        budget, hot = int(self.record[R_BUDGET]), int(self.record[R_HOT])
+        if self.instructions + MOST_BLOCKS * MAX_LENGTH > budget:
+            return None, None
+        steps: dict[int, Step] = {}
+        self.record[R_BUDGET], self.record[R_HOT] = 0, NEVER  # one block each time, and no loops
+        try:
+            while True:
+                number, vl = int(self.record[R_BLOCK]), self.state["vl"]
+                if number in steps or len(steps) == MOST_BLOCKS:
+                    break
+                reason = self.run_blocks()
+                if reason != BUDGET * 4:
+                    return None, reason
+                steps[number] = Step(number, vl, self.state.codes.tobytes())
+        finally:
+            self.record[R_BUDGET], self.record[R_HOT] = budget, hot
+        if number != head or vl != steps[head].vl:
+            return None, None
+        return self.store.record(list(steps.values())), None
 
     def here(self, address: int | None = None) -> Event:
         """The instruction that comes next as an event, which accesses an address outside memory."""

@@ -28,6 +28,19 @@ def call_block(typing: Any, handler: Any, state: Any, row: Any) -> Any:
 
 
 @intrinsic
+def call_loop(typing: Any, function: Any, state: Any, rows: Any, count: Any) -> Any:
+    """Call the loop at an address with (state, rows) addresses and how often it may run."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        word = ir.IntType(64)
+        kind = ir.FunctionType(word, [word, word, word])
+        pointer = builder.inttoptr(arguments[0], kind.as_pointer())
+        return builder.call(pointer, arguments[1:])
+
+    return types.uint64(types.uint64, types.uint64, types.uint64, types.uint64), generate
+
+
+@intrinsic
 def peek(typing: Any, address: Any) -> Any:
     """The 64-bit word at an address."""
 

@@ -28,6 +28,7 @@ from potluck.sim.driver import (
     RECORD,
     WAYS,
     account,
+    first_tier,
     intern,
     run_blocks,
 )
@@ -199,7 +200,7 @@ def _idle(timed: bool, hart: NDArray[Any], cycles: int, cause: int) -> None:
 def _proceed(hart: NDArray[Any]) -> None:
     """Go on behind the event."""
     record = _record(hart)
-    following = _lines(hart[T_SUCCESSORS], hart[T_BLOCKS], _TWO)[record[R_BLOCK], FALL]
+    following = first_tier(_lines(hart[T_SUCCESSORS], hart[T_BLOCKS], _TWO)[record[R_BLOCK], FALL])
     if following < 0:
         hart[T_PHASE], hart[T_REASON] = LINKS, NEED_BLOCK * 4 + FALL
     else:

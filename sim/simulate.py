@@ -47,6 +47,7 @@ def simulate(
     profile: bool = False,
     window: tuple[int, int] | None = None,
     engine: Engine | None = None,
+    tier: int = 2,
 ) -> Result:
     """Execute a program, every instruction of it.
 
@@ -63,6 +64,7 @@ def simulate(
         profile: whether to attribute cycles to instructions.
         window: cycles [first, end) of hart clocks that the trace is about; default: all.
         engine: what computes the nodes that the program leaves to the host (:mod:`potluck.isa.host`).
+        tier: 2 compiles hot loops as a whole, 1 does not; never changes the result.
 
     Raises:
         ExitError: an exit code other than 0; its ``result`` tells what the run cost.
@@ -81,6 +83,7 @@ def simulate(
         environment=environment,
         watch=watch,
         engine=engine,
+        tier=tier,
     )
     try:
         outputs = cluster.run(inputs)

@@ -27,6 +27,8 @@ MAX_CODES = 64
 # An access class: requests that meet at the fullest bank in a cycle in which every port asks for an element of its own
 # (0: whole aligned words instead), and whether any byte lies in DRAM.
 WAYS, IN_DRAM = 127, 128
+KEY_MULTIPLIER = 0x9E3779B97F4A7C15
+"""The word ``code_key`` of a block is the sum over its memory instructions of class x (slot + 1) x this."""
 V = 1024  # v0..v31, contiguous, so that a register group is one array
 PADDING = 128  # a chunk of the last group may be read and rewritten past its end
 

@@ -20,6 +20,7 @@ from potluck.isa.insn import Kind
 from potluck.sim.cache import cache_directory
 from potluck.sim.jit import atomics, control, elements, masks, memory, vmemory
 from potluck.sim.jit.handler import Handler, Variant
+from potluck.sim.jit.loop import Exit, Loop
 
 EMITTERS: dict[Kind, Callable[[Handler], None]] = {
     Kind.MAP: elements.emit_map,
@@ -78,9 +79,10 @@ class Compiler:
             reloc="static",
             codemodel="large",
         )
+        self._exits: dict[str, list[Exit]] = {}  # of loops, by name
         self._on_disk: dict[str, Path] = {}
-        for index in self._directory.glob(f"{self._cpu}-*.json"):
-            for name in json.loads(index.read_text()):
+        for index in self._directory.glob(f"{self._cpu}-[!l]*.json"):
+            for name in json.loads(index.read_text())[0]:
                 self._on_disk[name] = index.with_suffix(".o")
 
     def addresses(self, wanted: Mapping[str, Variant]) -> dict[str, int]:
@@ -88,24 +90,47 @@ class Compiler:
         with self._lock:
             missing = [name for name in wanted if name not in self._addresses]
             for path in {self._on_disk[name] for name in missing if name in self._on_disk}:
-                names = json.loads(path.with_suffix(".json").read_text())
+                names = json.loads(path.with_suffix(".json").read_text())[0]
                 self._load(path.read_bytes(), names)
             missing = sorted(name for name in missing if name not in self._addresses)
             if missing or "end" not in self._addresses:
                 self._compile([wanted[name] for name in missing])
             return {name: self._addresses[name] for name in [*wanted, "end"]}
 
+    def loop(self, name: str, make: Callable[[], Loop] | None) -> tuple[int, list[Exit]] | None:
+        """Address and exits of a loop's function; without ``make`` None if it was never compiled."""
+        with self._lock:
+            if name not in self._exits:
+                path = self._directory / f"{self._cpu}-{name}.json"
+                if path.exists():
+                    exits = [Exit(*pair) for pair in json.loads(path.read_text())[1]]
+                    self._load(path.with_suffix(".o").read_bytes(), [name])
+                elif make is None:
+                    return None
+                else:
+                    loop = make()
+                    text, exits = loop.text(), loop.exits
+                    self._emit(text, [name], path.stem, [[x.kind, x.member] for x in exits])
+                self._exits[name] = exits
+            return self._addresses[name], self._exits[name]
+
     def _compile(self, variants: list[Variant]) -> None:
-        module = llvm.parse_assembly(generate(variants))
+        names = [*(variant.name for variant in variants), "end"]
+        stem = f"{self._cpu}-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:16]}"
+        self._emit(generate(variants), names, stem)
+
+    def _emit(self, text: str, names: list[str], stem: str, more: object = None) -> None:
+        module = llvm.parse_assembly(text)
         module.triple = self._machine.triple
         options = llvm.create_pipeline_tuning_options(speed_level=2)
         options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
         builder = llvm.create_pass_builder(self._machine, options)
         builder.getModulePassManager().run(module, builder)
         code = self._machine.emit_object(module)
-        names = [*(variant.name for variant in variants), "end"]
-        stem = f"{self._cpu}-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:16]}"
-        for suffix, content in ((".o", code), (".json", json.dumps(names).encode())):  # the index last
+        for suffix, content in (
+            (".o", code),
+            (".json", json.dumps([names, more]).encode()),
+        ):  # the index last
             temporary = self._directory / f"{stem}{suffix}.{os.getpid()}"
             temporary.write_bytes(content)
             temporary.replace(self._directory / (stem + suffix))

@@ -58,8 +58,8 @@ def _scalar_argument(h: Handler, name: str) -> Any:
 def mask_chunk(h: Handler, index: Symbol, lanes: int) -> Symbol:
     """Bits of v0 for the elements from ``index`` on."""
     pointer = h.body.offset(h.body.offset("%s", st.V), index >> 3)
-    bits = h.body.value(f"load i{lanes}, ptr {pointer}, align 1")
-    return h.body.symbol(h.body.value(f"bitcast i{lanes} {bits} to <{lanes} x i1>"), "b1", lanes)
+    bits = h.body.load(f"u{lanes}", pointer)
+    return h.body.symbol(h.body.value(f"bitcast i{lanes} {bits.name} to <{lanes} x i1>"), "b1", lanes)
 
 
 def tail_chunk(h: Handler, rest: Symbol, lanes: int) -> Symbol:
@@ -99,7 +99,7 @@ def _over_elements(h: Handler, destination: Operand, store: Store) -> None:
             scalars[name] = _scalar_argument(h, name)
     kind = operand_type(destination, h.context)
 
-    def chunk(index: Symbol, active: Symbol | None) -> None:
+    def chunk(index: Symbol, active: Symbol | None, lanes: int = lanes) -> None:
         values = dict(scalars)
         for operand in insn.syntax:
             if operand.name in pointers and operand.name in insn.parameters:
@@ -131,10 +131,14 @@ def _over_elements(h: Handler, destination: Operand, store: Store) -> None:
         h.end_when(some)
         return
     whole = vl & ~(lanes - 1) & ((1 << 64) - 1)
-    tag, index = h.loop(body.constant(0, "u64"), whole, lanes)
-    chunk(index, None)
-    h.end_loop(tag)
+    for index in h.span(body.constant(0, "u64"), whole, lanes):
+        chunk(index, None)
     rest = vl & (lanes - 1)
+    count = rest.literal  # known in a loop's code
+    bits = h.variant.masked or store is _store_mask or {"i", "v0"} & set(insn.parameters)
+    if count and count & (count - 1) == 0 and (count >= 8 or not bits):
+        chunk(whole, None, count)
+        return
     partial = h.when(rest > 0)
     chunk(whole, tail_chunk(h, rest, lanes))
     h.end_when(partial)
@@ -172,9 +176,8 @@ def _store_mask(
     result = as_bits(value)
     if active is not None:
         keep = as_bits(active)
-        old = body.symbol(body.value(f"load i{lanes}, ptr {where}, align 1"), f"u{lanes}")
-        result = (result & keep) | (old & ~keep)
-    body.line(f"store i{lanes} {result.name}, ptr {where}, align 1")
+        result = (result & keep) | (body.load(f"u{lanes}", where) & ~keep)
+    body.store(result, where)
 
 
 def active_bit(h: Handler, index: Symbol, base: str | None = None) -> Symbol:

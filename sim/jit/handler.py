@@ -6,6 +6,7 @@ instruction that ends a block, by returning why (``potluck.sim.state``).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -244,6 +245,12 @@ class Handler:
         body.line(f"%{tag}.next = add i64 %{tag}.i, {self._steps[tag]}")
         body.line(f"br label %{tag}.head")
         body.label(f"{tag}.exit")
+
+    def span(self, start: Symbol, stop: Symbol, step: int) -> Iterator[Symbol]:
+        """Write the body of a ``for`` over the indices of a counted loop."""
+        tag, index = self.loop(start, stop, step)
+        yield index
+        self.end_loop(tag)
 
     def local(self, kind: str) -> str:
         """Stack space for a value carried around a loop (LLVM turns it into a register)."""

@@ -108,10 +108,21 @@ class Symbol:
         """The LLVM type."""
         return llvm_type(self.type, self.lanes)
 
+    @property
+    def literal(self) -> int | None:
+        """The number, not negative, if the value is an integer constant."""
+        if self.lanes > 1 or self.type.kind == "f":
+            return None
+        if self.type.kind == "b":
+            return {"false": 0, "true": 1}.get(self.name)
+        return int(self.name) if self.name.isdecimal() else None
+
     def splat(self, lanes: int) -> Symbol:
         """The same value in every lane."""
         if self.lanes == lanes:
             return self
+        if self.literal is not None:
+            return self.body.constant(self.literal, self.type, lanes)
         one = self.body.value(
             f"insertelement {llvm_type(self.type, lanes)} poison, {self.llvm} {self.name}, i64 0"
         )
@@ -138,12 +149,21 @@ class Symbol:
         operation = floating if self.type.kind == "f" else integer
         if operation is None:
             raise TypeError(f"operation {integer} on {self.type}")
+        folded = _folded(operation, a, b)
+        if folded is not None:
+            return folded
         return a._make(f"{operation} {a.llvm} {a.name}, {b.name}")
 
     def _compare(self, other: Any, integer: str, floating: str) -> Symbol:
         a, b = self._with(other)
         if self.type.kind == "f":
             return a._make(f"fcmp {floating} {a.llvm} {a.name}, {b.name}", BOOL)
+        if a.literal is not None and b.literal is not None:
+            x, y = _value(a), _value(b)
+            result = {"eq": x == y, "ne": x != y, "lt": x < y, "le": x <= y, "gt": x > y, "ge": x >= y}[
+                integer
+            ]
+            return self.body.constant(result, BOOL)
         sign = "" if integer in ("eq", "ne") else "s" if self.type.kind == "s" else "u"
         return a._make(f"icmp {sign}{integer} {a.llvm} {a.name}, {b.name}", BOOL)
 
@@ -234,6 +254,8 @@ class Symbol:
             y, x = b._with(a)
         else:
             raise TypeError("select() of two Python numbers: give one of them a type")
+        if self.literal is not None:
+            return x if self.literal else y
         lanes = max(x.lanes, self.lanes)
         x, y = x.splat(lanes), y.splat(lanes)
         return x._make(f"select {self.llvm} {self.name}, {x.llvm} {x.name}, {y.llvm} {y.name}")
@@ -246,6 +268,8 @@ class Symbol:
             raise TypeError(f"cast from {self.type} to {to}: use to_int, to_float or bitcast")
         if to.bits == self.type.bits:
             return Symbol(self.body, self.name, to, self.lanes)
+        if self.literal is not None:
+            return self.body.constant(_value(self), to)
         if to.bits < self.type.bits:
             return self._convert("trunc", to)
         return self._convert("sext" if self.type.kind == "s" else "zext", to)
@@ -328,3 +352,30 @@ class Symbol:
 
     def _p_popcount(self) -> Symbol:
         return self._bit_count("ctpop", False)
+
+
+def _value(x: Symbol) -> int:
+    """The number that a literal stands for."""
+    number = x.literal
+    assert number is not None
+    return number - (1 << x.type.bits) if x.type.kind == "s" and number >> x.type.bits - 1 else number
+
+
+_FOLDS = {
+    "add": lambda x, y: x + y, "sub": lambda x, y: x - y, "mul": lambda x, y: x * y, "and": lambda x, y: x & y,
+    "or": lambda x, y: x | y, "xor": lambda x, y: x ^ y,
+}  # fmt: skip
+
+
+def _folded(operation: str, a: Symbol, b: Symbol) -> Symbol | None:
+    """The result if it is known here: of two literals, or where nothing is added or shifted."""
+    x, y = a.literal, b.literal
+    if y == 0 and operation in ("add", "sub", "or", "xor", "shl", "lshr", "ashr"):
+        return a
+    if x is None or y is None:
+        return None
+    if operation in _FOLDS:
+        return a.body.constant(_FOLDS[operation](x, y), a.type)
+    if operation in ("shl", "lshr", "ashr") and y < a.type.bits:
+        return a.body.constant(x << y if operation == "shl" else _value(a) >> y, a.type)
+    return None

@@ -32,15 +32,16 @@ def _below(h: Handler, count: Symbol) -> Symbol:
 
 def _logic(h: Handler, vl: Symbol) -> None:
     body, start = h.body, h.start()
-    tag, index = h.loop(start & ~63, vl, 64)
-    values = {name: body.load("u64", body.offset(h.pointer(name), index >> 3)) for name in h.insn.parameters}
-    keep = _below(h, vl - index)
-    if h.variant.partway:
-        keep = keep & ~_below(h, select(start > index, start - index, 0))
-    where = body.offset(h.pointer("vd"), index >> 3)
-    value = h.insn.meaning(**values)  # type: ignore[misc]
-    body.store((value & keep) | (body.load("u64", where) & ~keep), where)
-    h.end_loop(tag)
+    for index in h.span(start & ~63, vl, 64):
+        values = {
+            name: body.load("u64", body.offset(h.pointer(name), index >> 3)) for name in h.insn.parameters
+        }
+        keep = _below(h, vl - index)
+        if h.variant.partway:
+            keep = keep & ~_below(h, select(start > index, start - index, 0))
+        where = body.offset(h.pointer("vd"), index >> 3)
+        value = h.insn.meaning(**values)  # type: ignore[misc]
+        body.store((value & keep) | (body.load("u64", where) & ~keep), where)
 
 
 def _active_word(h: Handler, index: Symbol) -> Symbol | None:

@@ -152,22 +152,21 @@ def _strided(access: _Access) -> None:
     host, dram = translate(h, low, extent, access.store, size, access.again)
     start = body.offset(host, first - low)
     unsigned = bitcast(stride, "u64")
-    record(h, dram | (_ways(access, unsigned) if access.fields == 1 else STRIDED))
+    record(h, dram | (bank_ways(h, size, unsigned) if access.fields == 1 else STRIDED))
     access.each(lambda index, at: body.offset(start, index * unsigned + at))
 
 
-def _ways(access: _Access, stride: Symbol) -> Symbol | int:
+def bank_ways(h: Handler, size: int, stride: Symbol) -> Symbol | int:
     """Requests of one cycle at the same bank, for a stride that is a multiple of the element size.
 
     A port fills its own 64 bits of a register file word, one element per cycle (RTL, spatz_vlsu: the offset of port p
     is p * 8 elements' bytes times the stride in elements). So the requests of a cycle lie 8 / size elements apart,
     which is stride / size words; banks interleave by words. Their addresses form a subgroup of banks / gcd banks.
     """
-    h = access.h
     ports, banks = h.variant.ports, h.variant.banks
     if ports == 1:
         return STRIDED
-    step = (stride >> access.size.bit_length() - 1) | banks  # the lowest bit set is gcd(step, banks)
+    step = (stride >> size.bit_length() - 1) | banks  # the lowest bit set is gcd(step, banks)
     meet = (step & (~step + 1)) * ports >> banks.bit_length() - 1
     return select(meet > 1, meet, 1)  # type: ignore[no-any-return]
 
