@@ -28,10 +28,10 @@ module core_registers
 
   always_comb begin
     busy_d = busy_q;
+    if (claim_i) busy_d[claimed_i] = 1'b1;  // before the writes: a unit may have its result at once
     for (int unsigned port = 0; port < WritePorts; port++) begin
       if (write_i[port].valid) busy_d[write_i[port].register_number] = 1'b0;
     end
-    if (claim_i) busy_d[claimed_i] = 1'b1;
     if (ZeroFirst) busy_d[0] = 1'b0;
   end
 
