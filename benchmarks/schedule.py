@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from potluck.benchmarks import schedule_cores, schedule_scalesim, schedule_utilization
+from potluck.benchmarks import schedule_cores, schedule_scalesim, schedule_speed, schedule_utilization
 
 if TYPE_CHECKING:
     from potluck.benchmarks import Report
@@ -18,3 +18,4 @@ def run(report: Report) -> None:
     schedule_utilization.run(report)
     schedule_cores.run(report)
     schedule_scalesim.run(report)
+    schedule_speed.run(report)
