@@ -89,12 +89,9 @@ def test_a_core_with_other_times(tmp_path: Path) -> None:
     run_random(other, 3, 20_000, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("simulator", "vector"), [("verilator", 1), pytest.param("icarus", 0, marks=pytest.mark.slow)]
-)
-def test_core_under_cocotb(simulator: str, vector: int, tmp_path: Path) -> None:
-    """The offload port with a vector unit written in Python; directed programs on what Yosys made of the sources."""
-    assert run_bench("core_bench", "core_tile", tmp_path, {"HasVector": vector}, simulator=simulator).tests
+def test_offload_port(tmp_path: Path) -> None:
+    """With a vector unit and a memory that are written in Python, under cocotb."""
+    assert run_bench("core_bench", "core_tile", tmp_path, {"HasVector": 1}).tests
 
 
 def test_every_instruction_of_the_core_is_met() -> None:

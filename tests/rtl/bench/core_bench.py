@@ -13,22 +13,13 @@ from cocotb.triggers import FallingEdge, Timer
 
 from potluck.isa.disassembler import disassemble_word
 from potluck.isa.elf import Program
-from potluck.isa.errors import TrapError
-from potluck.sim.retired import FLOAT, REGISTER, steps
-from tests.rtl.bench.core_directed import PROGRAMS, assemble
-from tests.rtl.bench.core_programs import SANDBOX, SANDBOX_BYTES, TEXT, TEXT_BYTES, machine
+from tests.rtl.bench.core_directed import assemble
+from tests.rtl.bench.core_programs import SANDBOX, SANDBOX_BYTES, TEXT, TEXT_BYTES
 from tests.rtl.bench.handshake import start
 
 SEED = int(os.environ.get("POTLUCK_SEED", "1"))
-HAS_VECTOR = "HasVector=1" in os.environ.get("POTLUCK_PARAMETERS", "")
 LOAD = 3  # cycles from a load to the instruction that needs it, from L1 and DRAM alike
 MASK = (1 << 64) - 1
-ECALL = 11
-
-
-def test(vector: bool) -> Any:
-    """A test of the tile with or without a vector unit."""
-    return cocotb.test(skip=vector != HAS_VECTOR, timeout_time=400, timeout_unit="us")
 
 
 @dataclass
@@ -137,34 +128,6 @@ class Board:
             (self._floats[in_dram] if port else self._answers).append((due, old))
 
 
-@test(vector=False)
-async def executes_directed_programs(dut: Any) -> None:
-    """A few of them, as far as a simulator without tools of ours has it: registers at the end, the trap, memory."""
-    names = ["every FP access and move", "atomic accesses", "reservations", "jumps", "results that come together",
-             "control and status registers", "misaligned lwu", "fld nowhere", "a read-only CSR"]  # fmt: skip
-    for name in names:
-        program = assemble(PROGRAMS[name][1])
-        known = steps(program, machine())
-        board = Board(dut, program)
-        await board.begin()
-        while await board.cycle():
-            assert board.cycle_number < 10_000, name
-        cause, pc = int(dut.trap_cause_o.value), int(dut.trap_pc_o.value)
-        for _ in range(60):
-            await board.cycle()
-        assert [line[1:] for line in board.retired] == known.records[["pc", "word"]].tolist(), name
-        assert (pc, cause == ECALL) == (known.pc, known.trap is None), name
-        assert isinstance(known.trap, TrapError | None)
-        for record in known.records[known.records["kind"] == REGISTER]:
-            number = int(record["destination"])
-            last = known.records[
-                (known.records["destination"] == number) & (known.records["kind"] == REGISTER)
-            ][-1]
-            found = board.f[number - FLOAT] if number >= FLOAT else board.x[number]
-            assert found == int(last["value"]), (name, number)
-        assert bytes(board.memory[SANDBOX]) == known.cluster.memory.l1.tobytes(), name
-
-
 OFFLOADED = f"""
     li t0, {SANDBOX}
     li t1, 5
@@ -187,7 +150,7 @@ OFFLOADED = f"""
 HALF = 0x4002_0000_0000_0000
 
 
-@test(vector=True)
+@cocotb.test(timeout_time=400, timeout_unit="us")
 async def offloads_to_a_vector_unit(dut: Any) -> None:
     """Operands that are handed over, results that come back at any time, flags, and the order of accesses."""
     rng = np.random.default_rng(SEED)
