@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from potluck.isa.table import TABLE
+from potluck.sim.blocks import BlockStore
 from tests.differential.campaign import COVERAGE, DIRECTED, Campaign, Size, all_groups
 from tests.differential.coverage import markdown, missing
 from tests.differential.latitude import LATITUDE
@@ -17,6 +18,7 @@ from tests.differential.run import Outcome, Pair
 from tests.differential.scope import group_of, groups, skipped
 from tests.differential.shrink import Shrinker
 from tests.reference.spike import needs_spike
+from tests.sim.tiers import eager
 
 pytestmark = needs_spike
 SAMPLE = Size(programs=2, length=50, runs=25)
@@ -33,6 +35,21 @@ def test_a_sample_of_each_group_equals_spike(group: str) -> None:
     tally = campaign.run(group, 1, vlens=(512,))
     assert not tally.findings, report(campaign)
     assert tally.instructions > 500
+
+
+@pytest.mark.parametrize("group", ["V floating point", "V memory", "M"])
+def test_loops_of_the_second_tier_equal_spike(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every loop is compiled from its second turn on."""
+    eager(monkeypatch)
+    stores: list[BlockStore] = []
+    made = BlockStore.__init__
+    monkeypatch.setattr(
+        BlockStore, "__init__", lambda self, *a, **k: (made(self, *a, **k), stores.append(self))[0]
+    )
+    campaign = Campaign(8, Size(programs=4, length=30, runs=10))
+    tally = campaign.run(group, 1, vlens=(512,))
+    assert not tally.findings, report(campaign)
+    assert sum(store.turns for store in stores) > 20
 
 
 @pytest.mark.slow
