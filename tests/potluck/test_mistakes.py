@@ -130,11 +130,17 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 
 def test_an_interrupt(tmp_path: Path) -> None:
+    def heard() -> None:  # who is started in the background of a script inherits that it is not
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     process = _start(tmp_path, "inject", "demo", "--scheme", "int8", "--ber", "1e-4", "--trials", "100000",
-                     "--json", "r.json", start_new_session=True)  # fmt: skip
-    time.sleep(12)
-    os.killpg(process.pid, signal.SIGINT)
-    said, _ = process.communicate(timeout=120)
+                     "--json", "r.json", start_new_session=True, preexec_fn=heard)  # fmt: skip
+    try:
+        time.sleep(12)
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert process.returncode not in (0, None) and "Traceback" not in said, said[-2000:]
     assert not list(tmp_path.iterdir())
 
