@@ -19,6 +19,17 @@ from potluck.compiler.passes.base import GraphPass
 
 OFTEN = 4
 """Times that a divisor is used at least for its reciprocal to pay."""
+STEPS = frozenset({
+    "Floor", "Ceil", "Round", "Cast", "CastLike", "Mod", "Sign", "Equal", "Less", "LessOrEqual", "Greater",
+    "GreaterOrEqual", "ArgMax", "ArgMin", "TopK", "NonZero", "Unique", "Hardmax", "QuantizeLinear",
+    "DynamicQuantizeLinear", "Resize", "GridSample", "Range",
+})  # fmt: skip
+"""Operators where a last bit decides: floor(x / 41) of x = 41 is 1 by division and 0 by product."""
+SMOOTH = frozenset({
+    "MatMul", "Gemm", "Conv", "Softmax", "LogSoftmax", "LayerNormalization", "RMSNormalization", "ReduceMean",
+    "ReduceSum", "Tanh", "Erf", "Sigmoid", "Exp",
+})  # fmt: skip
+"""Operators behind which a last bit is one of many: what follows them is not looked at."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,8 @@ def _multiply(graph: ir.Graph, node: ir.Node, made: dict[ir.Value, ir.Value]) ->
     divisor, result = node.inputs[1], node.outputs[0]
     if divisor is None or result.dtype is not ir.DataType.FLOAT or constant(node.inputs[0]) is not None:
         return False
+    if math.prod(shape_of(result, node)) < OFTEN or _decides(result):
+        return False
     if constant(divisor) is not None:
         factor = _constant(graph, node, divisor)
     else:
@@ -53,6 +66,21 @@ def _multiply(graph: ir.Graph, node: ir.Node, made: dict[ir.Value, ir.Value]) ->
     product.outputs[0].name = result.name
     ir.convenience.replace_nodes_and_values(graph, node, [node], [product], [result], [product.outputs[0]])
     return True
+
+
+def _decides(value: ir.Value) -> bool:
+    """Whether a step hangs on a value, be it over sums, products and moves."""
+    seen, left = {value}, [value]
+    while left:
+        for user in left.pop().consumers():
+            if user.op_type in STEPS:
+                return True
+            if user.op_type in SMOOTH:
+                continue
+            new = [output for output in user.outputs if output not in seen]
+            seen.update(new)
+            left += new
+    return False
 
 
 def _constant(graph: ir.Graph, node: ir.Node, divisor: ir.Value) -> ir.Value | None:

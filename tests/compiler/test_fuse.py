@@ -176,3 +176,28 @@ def test_every_core_has_a_part_of_long_rows(cores):
     inputs = feeds(schedule)
     outputs = by_schedule(schedule, inputs)
     assert same_bits(by_simulator(schedule, inputs), outputs)
+
+
+@pytest.mark.parametrize(
+    "between", ["y = {step} (q)", "t = Add (q, q)\n y = {step} (t)", "t = Neg (q)\n y = {step} (t)"]
+)
+@pytest.mark.parametrize("step", ["Floor", "Round", "Cast <to = 6>"])
+def test_what_steps_hang_on_is_divided(between: str, step: str) -> None:
+    """Of x = 41 floor(x / 41) is 1, and 41 times the reciprocal is below 1."""
+    kind = "int32" if step.startswith("Cast") else "float"
+    source = network(f"""g (float[8, 8] x) => ({kind}[8, 8] y) {{
+      d = Constant <value = float {{41.0}}> ()
+      q = Div (x, d)
+      {between.format(step=step)} }}""")
+    prepared = prepare(source)
+    assert "Mul" not in [node.op_type for node in prepared.graph]
+    inputs = {"x": np.arange(64, dtype=np.float32).reshape(8, 8) * 41}
+    want = ReferenceEvaluator(source).run(None, inputs)[0]
+    np.testing.assert_array_equal(by_schedule(build(prepared, MACHINE), inputs)[0], want)
+
+
+def test_a_division_of_few_is_left() -> None:
+    model = divided(255.0, "float")
+    model.graph.input[0].CopyFrom(onnx.helper.make_tensor_value_info("x", 1, [1]))
+    model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("y", 1, [1]))
+    assert [node.op_type for node in prepare(model).graph] == ["Div"]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import numpy as np
 import pytest
 
 from potluck.isa.assembler import Assembler
 from potluck.isa.elf import Program
 from potluck.isa.errors import MachineError
-from potluck.isa.machine import DramKind, Machine, load_machine
+from potluck.isa.machine import DRAM, Machine, load_machine
 from potluck.isa.manifest import Layer, Manifest
 from potluck.kernels import standalone
 from potluck.kernels.matmul_mx import MatmulMx
@@ -52,7 +50,7 @@ def _copy(machine: Machine, size: int) -> int:
 
 
 def test_every_kind_can_be_chosen() -> None:
-    assert set(get_args(DramKind)) == {"simple", *kinds()}
+    assert set(DRAM) == {"simple", *kinds()}
 
 
 @pytest.mark.parametrize("key", kinds())
