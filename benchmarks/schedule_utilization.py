@@ -22,7 +22,7 @@ from potluck.compiler.compile import generate
 from potluck.compiler.lowering.base import tensor_bytes
 from potluck.isa.errors import DataError, ToolError
 from potluck.isa.machine import Machine, load_machine
-from potluck.sim.dram.attach import core_rate
+from potluck.sim.dram.attach import stream_rate
 from potluck.sim.result import LayerResult, Result
 from potluck.zoo import light, minilm, smollm2
 from potluck.zoo.registry import find
@@ -125,7 +125,7 @@ def _report(
     if case.decoder:
         reads = sum(layer.macs for layer in result.layers if layer.format == SCHEME) * SCALE
         reads += sum(tensor_bytes(tensor) for tensor in schedule.inputs)
-        value = 100 * reads / (dram_rate(machine) * result.cycles)
+        value = 100 * reads / (stream_rate(machine) * result.cycles)
         text += f"; weights and cache are {reads / 1e6:.1f} MB"
         report(f"{name}: DRAM roofline", value, "%", text, f">= {case.target:g}", value >= case.target)
     else:
@@ -166,8 +166,3 @@ def _estimates(report: Report, name: str, schedule: Schedule, result: Result) ->
         worst = max(100 * error / count for error, (_, count) in zip(errors, found, strict=True))
         text = f"{len(found)} layers, bias {bias:+.1f} %, worst layer {worst:.0f} %"
         report(f"{name}: cost model, {kind}", 100 * sum(errors) / cycles, "% error", text)
-
-
-def dram_rate(machine: Machine) -> float:
-    """Bytes per cycle that come from DRAM at most."""
-    return min(core_rate(machine), machine.dma.width_bits / 8)

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.compiler.lowering.base import SLACK, Constant, LayerPlan, Target, Tensor, constant
-from potluck.compiler.lowering.expansion import LAST, Expansion, expansion, packed_weights
-from potluck.compiler.lowering.packing import BlockWeights, Weights, pick, shape_of
+from potluck.compiler.lowering.expansion import LAST, Expansion, expansion, packed_slices
+from potluck.compiler.lowering.packing import BlockWeights, Weights, shape_of
 from potluck.compiler.lowering.products import FloatConv, format_name, product_kernel, product_tile
 from potluck.compiler.memory import align
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, TileKernel, Transfer
@@ -155,18 +155,11 @@ class DensePlan(LayerPlan):
         return padded
 
     def _pack(self, group: Sequence[int], piece: int) -> list[Constant]:
-        """Weights of one piece of K for the slices of a group, one after the other: codes and scales, or values."""
-        parts, names = [], [("", "", "")]
-        for start in group:
-            picked = pick(self.weights, slice(start, start + self.slice), piece * self.piece, self.piece)
-            arrays, names = packed_weights(picked, self.mx)
-            parts.append(arrays)
-        return [
-            constant(
-                self.weights_name, part, np.stack([arrays[i] for arrays in parts]), kind, f"slice {order}"
-            )
-            for i, (part, kind, order) in enumerate(names)
-        ]
+        """Weights of one piece of K for the slices of a group."""
+        channels = [slice(start, start + self.slice) for start in group]
+        return packed_slices(
+            self.weights_name, self.weights, self.mx, channels, piece * self.piece, self.piece
+        )
 
     def reads(self) -> Sequence[Tensor]:
         """See `LayerPlan`."""

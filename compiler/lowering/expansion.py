@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.compiler.lowering.adapters import octets, write
-from potluck.compiler.lowering.base import block_word
-from potluck.compiler.lowering.packing import BlockWeights, HalfWeights, Weights, pack_mx, pack_scales
+from potluck.compiler.lowering.base import Constant, block_word, constant
+from potluck.compiler.lowering.packing import BlockWeights, HalfWeights, Weights, pack_mx, pack_scales, pick
 from potluck.compiler.memory import align
 from potluck.compiler.schedule import Memory, TileKernel
 from potluck.isa.assembler import Assembler
@@ -193,6 +193,29 @@ def pack_expanded(
     table = recode(np.arange(1 << own.bits, dtype=np.uint8), own, carrier)
     packed = pack_elements(np.pad(flat, (0, -flat.size % GRANULE)), table, cast(Bits, own.bits))
     return packed, pack_scales(weights)
+
+
+def packed_slices(
+    name: str, weights: Weights, mx: BlockLayout | None, slices: Sequence[slice], first: int, count: int
+) -> list[Constant]:
+    """Constants of slices of a matrix's output channels, one after the other: codes and scales, or values.
+
+    Args:
+        name: ONNX name.
+        weights: [N, K, 1, 1].
+        mx: Format of the activation in memory, None: FP32.
+        slices: Channels of each.
+        first: First input channel, a block's start.
+        count: Input channels; those that do not exist are zero.
+    """
+    parts, names = [], [("", "", "")]
+    for channels in slices:
+        arrays, names = packed_weights(pick(weights, channels, first, count), mx)
+        parts.append(arrays)
+    return [
+        constant(name, part, np.stack([arrays[i] for arrays in parts]), kind, f"slice {order}")
+        for i, (part, kind, order) in enumerate(names)
+    ]
 
 
 def packed_weights(

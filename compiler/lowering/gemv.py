@@ -28,8 +28,8 @@ from potluck.compiler.lowering.base import (
     check_l1,
     constant,
 )
-from potluck.compiler.lowering.expansion import packed_weights
-from potluck.compiler.lowering.packing import ELEMENTS, Weights, pick
+from potluck.compiler.lowering.expansion import packed_slices
+from potluck.compiler.lowering.packing import ELEMENTS, Weights
 from potluck.compiler.lowering.products import format_name
 from potluck.compiler.memory import align
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
@@ -238,19 +238,9 @@ class GemvPlan(LayerPlan):
     # -- the plan
 
     def _pack(self, group: Sequence[int], piece: int) -> list[Constant]:
-        """Codes and scales of one piece of K for the slices of a group, slice after slice."""
-        parts, names = [], [("", "", "")]
-        for start in group:
-            chosen = slice(start, start + self.sizes.channels)
-            picked = pick(self.weights, chosen, piece * self.sizes.piece, self.sizes.piece)
-            arrays, names = packed_weights(picked, self.mx)
-            parts.append(arrays)
-        return [
-            constant(
-                self.weights_name, part, np.stack([arrays[i] for arrays in parts]), kind, f"slice {order}"
-            )
-            for i, (part, kind, order) in enumerate(names)
-        ]
+        """Codes and scales of one piece of K for the slices of a group."""
+        channels, length = [slice(start, start + self.sizes.channels) for start in group], self.sizes.piece
+        return packed_slices(self.weights_name, self.weights, self.mx, channels, piece * length, length)
 
     def reads(self) -> Sequence[Tensor]:
         """See `LayerPlan`."""
