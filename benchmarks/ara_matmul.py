@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.elf import Program
 from potluck.isa.machine import Machine, load_machine
 from potluck.isa.manifest import Manifest, Tensor

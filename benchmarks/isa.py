@@ -20,7 +20,7 @@ import numpy as np
 from potluck.benchmarks import ara_matmul
 from potluck.benchmarks.checkout import checkout
 from potluck.benchmarks.spine import irregular
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.elf import Program
 from potluck.isa.errors import ToolError
 from potluck.isa.machine import load_machine

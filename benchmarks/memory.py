@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.benchmarks import memory_network
-from potluck.isa.formats import (
+from potluck.isa.formats.elements import (
     BF16,
     E2M1,
     E2M3,
@@ -22,7 +22,7 @@ from potluck.isa.formats import (
     INTEGER8,
     ElementFormat,
 )
-from potluck.isa.pot import POT_FORMATS
+from potluck.isa.pot.codes import POT_FORMATS
 from potluck.sim.ecc.coverage.exact import exact_coverage
 from potluck.sim.ecc.coverage.monte_carlo import draw_errors, engine_of
 from potluck.sim.ecc.coverage.patterns import PATTERNS

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.isa.blocks import layout
-from potluck.isa.mx import dequantize, quantize
-from potluck.kernels.matmul_mx import MatmulMx
+from potluck.isa.formats.blocks import layout
+from potluck.isa.formats.mx import dequantize, quantize
+from potluck.kernels.matmul.mx import MatmulMx
 
 if TYPE_CHECKING:
     from potluck.benchmarks import Report

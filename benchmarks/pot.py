@@ -11,7 +11,7 @@ from potluck.benchmarks.pot_layers import LAYERS, layer_cycles, product_of
 from potluck.benchmarks.pot_networks import NETWORKS
 from potluck.isa.errors import MachineError, ToolError
 from potluck.isa.machine import Pot, load_machine
-from potluck.isa.pot_array import CodeSet, code_set
+from potluck.isa.pot.array import CodeSet, code_set
 from potluck.sim.pot.product import Product, buffers_of, tiles
 from potluck.sim.pot.v12 import layer_cost, published_cycles, tile_cycles, tile_events
 

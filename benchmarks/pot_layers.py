@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.elf import Section
 from potluck.isa.machine import Machine
-from potluck.isa.pot_array import Requantizer, code_set
-from potluck.isa.pot_command import COMMAND_BYTES
-from potluck.kernels.pot_conv import integer_codes, plan
-from potluck.kernels.pot_tiling import PotConv
+from potluck.isa.pot.array import Requantizer, code_set
+from potluck.isa.pot.command import COMMAND_BYTES
+from potluck.kernels.pot.conv import integer_codes, plan
+from potluck.kernels.pot.tiling import PotConv
 from potluck.sim.cluster import Cluster
 from potluck.sim.pot.product import Product
 

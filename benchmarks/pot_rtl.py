@@ -11,7 +11,7 @@ import numpy as np
 from potluck.benchmarks.checkout import checkout
 from potluck.hdl import toolchain
 from potluck.isa.errors import ToolError
-from potluck.isa.pot_stream import Status
+from potluck.isa.pot.stream import Status
 
 Report = Callable[..., None]
 LAYERS = 200
@@ -50,7 +50,7 @@ def _layers(report: Report, name: str, build: Any) -> None:
     text = f"of {LAYERS} random layers, in every byte"
     report(f"{label}: layers that differ", wrong, "", text, "0", wrong == 0)
     report(f"{label}: cycles of a computation, worst", float(100 * cycles.max()), "%",
-           f"{len(cycles)} computations by isa/pot_cycles.py", "<= 5", bool(cycles.max() <= 0.05))  # fmt: skip
+           f"{len(cycles)} computations by isa/pot/cycles.py", "<= 5", bool(cycles.max() <= 0.05))  # fmt: skip
     for what, value, most in (("median", np.median(queues), 2), ("worst", queues.max(), 5)):
         met = bool(100 * value <= most)
         reference = "the simulator's, memory of fixed latency"

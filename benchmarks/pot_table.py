@@ -26,7 +26,7 @@ from potluck.evaluation.metrics import Score, score
 from potluck.evaluation.network import Bench
 from potluck.evaluation.samples import Samples
 from potluck.isa.machine import Machine, load_machine
-from potluck.isa.pot_array import code_set
+from potluck.isa.pot.array import code_set
 from potluck.sim.pot.v12 import layer_cost
 from potluck.sim.result import Result
 from potluck.zoo import registry

@@ -19,7 +19,7 @@ from potluck.hdl.synthesis import (
     standard_cells,
     two_input_gates,
 )
-from potluck.isa.formats import BF16
+from potluck.isa.formats.elements import BF16
 from potluck.sim.ecc.rangeguard.hardware import BOUND_BITS, BOUNDS, hardware_table
 from potluck.sim.ecc.rangeguard.ranges import artifact_table
 

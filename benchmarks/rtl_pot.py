@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from potluck.hdl import toolchain
 from potluck.hdl.synthesis import Design, FpgaResources, fpga_resources, generic_gates, standard_cells
-from potluck.isa.pot import APOT, MSQ, POT_FORMATS, QKERAS
-from potluck.isa.pot_array import PES
+from potluck.isa.pot.array import PES
+from potluck.isa.pot.codes import APOT, MSQ, POT_FORMATS, QKERAS
 
 Report = Callable[..., None]
 HALF = 0.5

@@ -13,13 +13,13 @@ from potluck.benchmarks.spine import random_inputs, sgemm
 from potluck.isa.elf import Program
 from potluck.isa.errors import DataError
 from potluck.isa.machine import Machine, load_machine
-from potluck.kernels import standalone
 from potluck.kernels.base import Kernel, Operand
-from potluck.kernels.conv_depthwise_int8 import DepthwiseInt8
-from potluck.kernels.conv_window import Window
-from potluck.kernels.gemm_fp32 import GemmFp32
-from potluck.kernels.gemm_int8 import GemmInt8
-from potluck.kernels.matmul_mx import MatmulMx
+from potluck.kernels.conv.depthwise_int8 import DepthwiseInt8
+from potluck.kernels.conv.window import Window
+from potluck.kernels.matmul.fp32 import GemmFp32
+from potluck.kernels.matmul.int8 import GemmInt8
+from potluck.kernels.matmul.mx import MatmulMx
+from potluck.kernels.program import standalone
 from potluck.kernels.requantize import Finish
 from potluck.sim.cluster import Cluster
 from potluck.zoo import generation, registry

@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.elf import Program
 from potluck.isa.machine import Machine, load_machine
-from potluck.kernels import standalone
 from potluck.kernels.base import Kernel
-from potluck.kernels.gemm_fp32 import GemmFp32
-from potluck.kernels.gemm_int8 import GemmInt8
-from potluck.kernels.matmul_emulated import MatmulEmulated
-from potluck.kernels.matmul_emulated_bf16 import MatmulEmulatedBf16
-from potluck.kernels.matmul_mx import MatmulMx
+from potluck.kernels.matmul.emulated import MatmulEmulated
+from potluck.kernels.matmul.emulated_bf16 import MatmulEmulatedBf16
+from potluck.kernels.matmul.fp32 import GemmFp32
+from potluck.kernels.matmul.int8 import GemmInt8
+from potluck.kernels.matmul.mx import MatmulMx
+from potluck.kernels.program import standalone
 from potluck.sim.cluster import Cluster
 from potluck.sim.simulate import simulate
 

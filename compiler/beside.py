@@ -20,7 +20,7 @@ import numpy as np
 from potluck.compiler.lowering.base import BATCH, Target
 from potluck.compiler.overlap import meets, span_of
 from potluck.compiler.schedule import Batch, Group, LoweredOp, Offload, Tile, Transfer
-from potluck.isa.pot_command import COMMAND_BYTES
+from potluck.isa.pot.command import COMMAND_BYTES
 
 LAST = np.uint32(1 << 8)
 """TLAST in a command's first word."""

@@ -30,7 +30,7 @@ from potluck.compiler.schemes import Assignment, Options, Quantization
 from potluck.compiler.selection import Selector
 from potluck.compiler.support import UnsupportedError, check, unsupported
 from potluck.isa.errors import MachineError
-from potluck.kernels.process import STACK_BYTES, FileTensor, Process
+from potluck.kernels.program.process import STACK_BYTES, FileTensor, Process
 
 if TYPE_CHECKING:
     from potluck.isa.machine import Machine

@@ -1,9 +1,9 @@
 """Machine code of a schedule: start, one loop over tiles per layer, end.
 
 This is the code for a cluster with L1 and DMA; `potluck.compiler.flat` has that for machines without.
-Registers that live across kernels: s0 hart id, s1 number of harts (`potluck.kernels.runtime`), s4 next tile record
-in DRAM, s5 this tile's record in L1, s6 tiles left, s7 distance of the two record slots (their addresses differ in
-this bit only).
+Registers that live across kernels: s0 hart id, s1 number of harts (`potluck.kernels.program.runtime`), s4 next tile
+record in DRAM, s5 this tile's record in L1, s6 tiles left, s7 distance of the two record slots (their addresses differ
+in this bit only).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from potluck.compiler import flat
 from potluck.compiler.lowering.base import RING_BYTES, Target
 from potluck.compiler.records import AWAIT, HEADER, START, TRANSFER, Records
 from potluck.compiler.schedule import LoweredOp, Transfer
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.errors import DataError, ModelError
-from potluck.kernels import runtime
-from potluck.kernels.pot_queue import PotQueue
-from potluck.kernels.process import Process
+from potluck.kernels.pot.queue import PotQueue
+from potluck.kernels.program import runtime
+from potluck.kernels.program.process import Process
 
 
 def layer_label(index: int) -> str:

@@ -17,10 +17,10 @@ from potluck.compiler.lowering.host import HostTile, in_memory
 from potluck.compiler.schedule import Operand, describe
 from potluck.compiler.schedule_file import read, save
 from potluck.compiler.schemes import Assignment, Quantization
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
+from potluck.isa.assembly.link import Object
 from potluck.isa.elf import Program, Section
 from potluck.isa.errors import MachineError
-from potluck.isa.link import Object
 from potluck.isa.manifest import Buffer, Layer, Manifest
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ data is a list of transfers that come first, one record per tile, and a list of 
 8 bytes with its number of transfers and 24 bytes each (source, destination, bytes, source stride, destination
 stride, repeats); a record is a list with room for the layer's longest one, then the kernel's arguments.
 
-The program starts and ends by `potluck.kernels.process`, alone on the machine or as a Linux process.
+The program starts and ends by `potluck.kernels.program.process`, alone on the machine or as a Linux process.
 
 Registers that live across kernels: s4 this tile's record, s6 tiles left; s2 and s3 belong to the process.
 """
@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from potluck.compiler.records import HEADER, TRANSFER
 from potluck.compiler.schedule import LoweredOp, Transfer
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.kernels.base import add_immediate
-from potluck.kernels.process import Process
+from potluck.kernels.program.process import Process
 
 WORD = 4
 """Bytes of a record's fields, and of an FP32 value."""

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from potluck.compiler.graph import DOMAIN, constant, integer, is_op, label, shape_of
 from potluck.compiler.integer_nodes import CODES_KEY
 from potluck.compiler.passes.quantize_integer import BITS_KEY, PRODUCTS
-from potluck.isa.pot import POT_FORMATS
+from potluck.isa.pot.codes import POT_FORMATS
 
 F64 = NDArray[np.float64]
 BELL_BOX = ("BbqMatMul", "BbqConv")

@@ -17,7 +17,7 @@ from potluck.compiler.lowering.base import LayerPlan, Source, Tensor
 from potluck.compiler.lowering.pointwise import PointwisePlan, padded
 from potluck.compiler.lowering.stream import StreamPlan
 from potluck.compiler.memory import Storage
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.errors import DataError
 from potluck.kernels.expressions.graph import F32, Value, argument, maximum, minimum
 from potluck.kernels.pointwise import MOST

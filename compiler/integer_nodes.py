@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from potluck.compiler.graph import DOMAIN, constant, integer, is_op
-from potluck.isa.pot import POT_FORMATS
+from potluck.isa.pot.codes import POT_FORMATS
 from potluck.kernels.elementwise_int8 import Affine
 
 CODES = (ir.DataType.INT8, ir.DataType.UINT8)

@@ -16,12 +16,12 @@ from potluck.compiler.lowering.packing import BlockWeights, HalfWeights, Weights
 from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.mx_nodes import dequantizer, is_constant, mx_weights, widened
 from potluck.compiler.scaled_weights import scaled_weights
-from potluck.isa.blocks import BlockLayout
 from potluck.isa.errors import ModelError
-from potluck.isa.formats import E4M3, INTEGER8, recode
-from potluck.isa.mx import NAN_SCALE, MxTensor
-from potluck.kernels.decode_weights import ByteElement
-from potluck.kernels.widen_weights import HalfElement
+from potluck.isa.formats.blocks import BlockLayout
+from potluck.isa.formats.elements import E4M3, INTEGER8, recode
+from potluck.isa.formats.mx import NAN_SCALE, MxTensor
+from potluck.kernels.weights.decode import ByteElement
+from potluck.kernels.weights.widen import HalfElement
 
 F32 = NDArray[np.float32]
 HALVES: dict[ir.DataType, HalfElement] = {ir.DataType.BFLOAT16: "bf16", ir.DataType.FLOAT16: "fp16"}

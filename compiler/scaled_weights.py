@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from potluck.compiler.graph import constant, integer
 from potluck.compiler.lowering.packing import BlockWeights
 from potluck.compiler.mx_nodes import chained, dequantizer
-from potluck.isa.formats import E2M1, E2M3, E3M2, E4M3, ElementFormat, recode
-from potluck.kernels.decode_weights import ByteElement, ScaleFormat, decoded_scales
+from potluck.isa.formats.elements import E2M1, E2M3, E3M2, E4M3, ElementFormat, recode
+from potluck.kernels.weights.decode import ByteElement, ScaleFormat, decoded_scales
 
 NARROW: dict[ir.DataType, ElementFormat] = {
     ir.DataType.FLOAT4E2M1: E2M1,

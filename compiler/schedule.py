@@ -28,7 +28,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from potluck.compiler.lowering.stream import RelayoutPlan
 from potluck.compiler.memory import Storage
 from potluck.compiler.operators import operators
 from potluck.compiler.reading import ordered
-from potluck.isa.blocks import BlockLayout
 from potluck.isa.errors import DataError, ModelError
+from potluck.isa.formats.blocks import BlockLayout
 from potluck.kernels.elementwise_int8 import Affine
 
 

@@ -16,7 +16,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import Section as ElfSection
 from elftools.elf.sections import SymbolTableSection
 
-from potluck.isa.disassembler import disassemble
+from potluck.isa.assembly.disassembler import disassemble
 from potluck.isa.elf_tables import MAPPED_PER_BYTE, check_tables, read_symbols
 from potluck.isa.errors import ProgramError
 from potluck.isa.manifest import SECTION, Manifest

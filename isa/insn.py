@@ -29,7 +29,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any
 
-from potluck.isa.element import Type
+from potluck.isa.arithmetic.element import Type
 
 WIDTHS = {
     **dict.fromkeys(["rd", "rs1", "rs2", "rs3", "fd", "fs1", "fs2", "fs3", "vd", "vs1", "vs2", "vs3", "vs4"], 5),
@@ -178,8 +178,8 @@ class Insn:
         timing: timing and energy class; its numbers live in the machine description.
         meaning: element function; its parameter names are operand names, or ``i`` (element index), ``v0`` (mask bit
             as data), ``pc``, ``vlmax``, ``vxrm``, or a static fact of the decode context: ``sew``, ``frm``,
-            ``mx_format``, ``altfmt``, and ``fp``, the floating-point operations (``potluck.isa.arithmetic``). What
-            those raise becomes fflags; so do the flags (a ``u8``) of a meaning that returns ``(value, flags)``, or
+            ``mx_format``, ``altfmt``, and ``fp``, the floating-point operations (``potluck.isa.arithmetic.plain``).
+            What those raise becomes fflags; so do the flags (a ``u8``) of a meaning that returns ``(value, flags)``, or
             with ``saturates`` vxsat (a ``b1``).
         doc: one sentence.
         extension: the extension's name.

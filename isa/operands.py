@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from potluck.isa.expressions import Expression
+from potluck.isa.assembly.expressions import Expression
 from potluck.isa.insn import COMPRESSED_REGISTERS, Insn
 from potluck.isa.registers import (
     CSR_NAMES,

@@ -11,7 +11,7 @@ from potluck.isa.errors import ToolError
 
 GROUPS = {
     "potluck.instructions": "a sequence of `potluck.isa.insn.Insn`",
-    "potluck.formats": "a `potluck.isa.formats.ElementFormat`",
+    "potluck.formats": "a `potluck.isa.formats.elements.ElementFormat`",
     "potluck.machines": "a folder of machine files, as `pathlib.Path`",
     "potluck.dram": "a folder of DRAM declarations, as `pathlib.Path`",
     "potluck.codes": "a function without arguments that makes a `potluck.sim.ecc.interface.Protection`",

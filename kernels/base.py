@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 
 Element = Literal["e4m3", "e5m2", "e2m1"]
 """Element formats that VMXDOTP multiplies."""
@@ -102,7 +102,7 @@ class Kernel(ABC):
 
     @property
     def operands(self) -> tuple[Operand, ...]:
-        """The array arguments, for `potluck.kernels.standalone` and the compiler's planner."""
+        """The array arguments, for `potluck.kernels.program.standalone` and the compiler's planner."""
         raise NotImplementedError(f"{self.name} does not list its operands")
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.kernels import fp32math
 from potluck.kernels.base import Kernel
 from potluck.kernels.emission import activate, activation_bounds, advance

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.kernels import base
 
 SCRATCH = "t4"

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.errors import DataError
 from potluck.kernels.base import Kernel
-from potluck.kernels.conv_window import Window
+from potluck.kernels.conv.window import Window
 from potluck.kernels.emission import advance
 
 U8 = NDArray[np.uint8]

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.kernels import fp32math
 from potluck.kernels.base import Kernel
-from potluck.kernels.conv_window import Window, split_pixels
+from potluck.kernels.conv.window import Window, split_pixels
 from potluck.kernels.emission import advance, float_constant
 from potluck.kernels.fp32math import F32
 

@@ -1,6 +1,6 @@
 """From int32 accumulators to what the next layer reads: the code that ends every integer convolution.
 
-The laws are those of `potluck.isa.requantize`; ``float`` multiplies by an FP32 factor and clips, which is
+The laws are those of `potluck.isa.formats.requantize`; ``float`` multiplies by an FP32 factor and clips, which is
 DequantizeLinear of the accumulator; ``float_bias`` adds an FP32 bias to the product before it clips.
 RVV's fixed-point instructions with vxrm = rnu are the laws of TFLite:
 ``vwmul`` and ``vnclip`` are the single rounding with saturation, ``vsmul`` is gemmlowp's doubling high product, and
@@ -19,9 +19,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.errors import DataError
-from potluck.isa.requantize import (
+from potluck.isa.formats.requantize import (
     REQUANTIZATIONS,
     ort_float_rne,
     quantize_multiplier,

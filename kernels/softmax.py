@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.kernels import fp32math
 from potluck.kernels.base import Kernel
 from potluck.kernels.elementwise import strips

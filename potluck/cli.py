@@ -412,7 +412,7 @@ def asm(
     settings: Settings = None,
 ) -> None:
     """Assemble GNU-syntax source to an ELF file, in the encodings of a machine."""
-    from potluck.isa.assembler import assemble_file
+    from potluck.isa.assembly.assembler import assemble_file
 
     program = assemble_file(source, machine_of(machine, settings).isa.vmxdotp_encoding)
     program.save(output)

@@ -2,9 +2,9 @@
 
 ``Integer{Conv,MatMul}{Law}``: the sum of (x - zero point of x) w and an int32 bias, modulo 2^32, then what the law
 makes of it. The sum is a Conv or MatMul in double precision, which is exact for every layer whose sums stay below
-2^53. The law is that of `potluck.isa.requantize`, with clipping to [min, max] and the output's zero point last, or
-``Float``: the sum times an FP32 factor, clipped. Weights are integers of any type; constants per channel have a shape
-that broadcasts.
+2^53. The law is that of `potluck.isa.formats.requantize`, with clipping to [min, max] and the output's zero point last,
+or ``Float``: the sum times an FP32 factor, clipped. Weights are integers of any type; constants per channel have a
+shape that broadcasts.
 
 * Float (x, zero, w, bias, factor)
 * Ort (x, zero, w, bias, factor, out_zero): min and max are those of the codes less their zero point, here and below

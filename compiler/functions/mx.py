@@ -3,9 +3,9 @@
 ``MxQuantizeDequantize<axis, block_size, to, raised_from>(x)`` quantizes an activation to MX and returns its values. The
 floor scale is X = 2^(floor(log2 max|block|) - emax) (OCP MX v1.0 section 6.3): a Cast to FLOAT8E8M0 that rounds down is
 floor(log2), and 2^emax is what the same Cast makes of the largest value of the type `to`. Where max|block| / X is
-``raised_from`` or more, the scale is 2 X: `potluck.isa.mx.raised_from` says which number makes which rule; infinity is
-the floor rule. NaN or Inf in a block make its scale NaN. A last block that is not full takes its scale from the
-elements it has.
+``raised_from`` or more, the scale is 2 X: `potluck.isa.formats.mx.raised_from` says which number makes which rule;
+infinity is the floor rule. NaN or Inf in a block make its scale NaN. A last block that is not full takes its scale from
+the elements it has.
 
 ``MxIntegerQuantizeDequantize`` is the same with INT8 elements from -127 to 127 (MXINT8; the E8M0 scale is that of
 integers, 2^-6 of the one that the standard writes).

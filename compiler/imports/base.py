@@ -14,7 +14,7 @@ from potluck.compiler.graph import DOMAIN, FP6_OPSET, add_constant, integer, sha
 from potluck.compiler.mx_nodes import mx_layout
 from potluck.compiler.passes.quantize_mx import quantized_activation
 from potluck.isa.errors import ModelError
-from potluck.isa.mx import ScaleRule, raised_from
+from potluck.isa.formats.mx import ScaleRule, raised_from
 
 KEY = "potluck.import"
 """Metadata of a placeholder: what it will be, as JSON."""

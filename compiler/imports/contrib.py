@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from potluck.compiler.graph import constant, integer, label
 from potluck.compiler.imports.base import dequantized, replace
-from potluck.isa.blocks import unpack
 from potluck.isa.errors import ModelError
+from potluck.isa.formats.blocks import unpack
 
 
 def _matmul_nbits(model: ir.Model, node: ir.Node) -> None:

@@ -30,7 +30,7 @@ from potluck.compiler.graph import constant, drop_unused, label
 from potluck.compiler.imports.base import dequantized
 from potluck.compiler.passes.quantize_mx import contraction, typed
 from potluck.isa.errors import DataError, ModelError
-from potluck.isa.formats import E2M1, E8M0
+from potluck.isa.formats.elements import E2M1, E8M0
 
 BLOCK = 32
 U8 = NDArray[np.uint8]

@@ -17,7 +17,7 @@ from potluck.compiler.graph import constant, integer, label
 from potluck.compiler.imports.base import dequantized, mx_activation, placeholder, replace
 from potluck.compiler.passes.quantize_mx import typed
 from potluck.isa.errors import ModelError
-from potluck.isa.formats import E4M3, E8M0
+from potluck.isa.formats.elements import E4M3, E8M0
 
 
 def _mxfp8(model: ir.Model, node: ir.Node) -> None:

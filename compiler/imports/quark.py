@@ -19,8 +19,8 @@ from potluck.compiler.mx_nodes import mx_layout
 from potluck.compiler.passes.quantize_mx import typed
 from potluck.compiler.quantizers.mx import quantize_constant
 from potluck.isa.errors import ModelError
-from potluck.isa.formats import E8M0
-from potluck.isa.rounding import Rounding
+from potluck.isa.formats.elements import E8M0
+from potluck.isa.formats.rounding import Rounding
 
 DTYPES = {
     "fp8_e5m2": ir.DataType.FLOAT8E5M2,

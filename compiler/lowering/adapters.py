@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from potluck.compiler.lowering.kernel_tile import KernelTile
 from potluck.compiler.schedule import Memory
-from potluck.isa.assembler import Assembler
-from potluck.kernels.conv_depthwise import DepthwiseFp32
-from potluck.kernels.conv_depthwise_int8 import DepthwiseInt8
-from potluck.kernels.conv_fp32 import ConvFp32
-from potluck.kernels.conv_int8 import ConvInt8
-from potluck.kernels.conv_mx import ConvMx
-from potluck.kernels.conv_mx_int8 import ConvMxInt8
+from potluck.isa.assembly.assembler import Assembler
+from potluck.kernels.conv.depthwise import DepthwiseFp32
+from potluck.kernels.conv.depthwise_int8 import DepthwiseInt8
+from potluck.kernels.conv.fp32 import ConvFp32
+from potluck.kernels.conv.int8 import ConvInt8
+from potluck.kernels.conv.mx import ConvMx
+from potluck.kernels.conv.mx_int8 import ConvMxInt8
 from potluck.kernels.elementwise import Add, Clip, ColumnAffine
 from potluck.kernels.pool import GlobalAveragePool, Pool
 from potluck.kernels.softmax import Softmax

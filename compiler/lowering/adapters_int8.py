@@ -10,12 +10,12 @@ import numpy as np
 from potluck.compiler.lowering.adapters import ConvInt8Tile, codes, floats, octets, words, write
 from potluck.compiler.lowering.kernel_tile import KernelTile
 from potluck.compiler.schedule import Memory
-from potluck.isa.assembler import Assembler
-from potluck.kernels.conv_depthwise_int8 import DepthwiseInt8
-from potluck.kernels.conv_int8 import ConvInt8
+from potluck.isa.assembly.assembler import Assembler
+from potluck.kernels.conv.depthwise_int8 import DepthwiseInt8
+from potluck.kernels.conv.int8 import ConvInt8
 from potluck.kernels.elementwise_int8 import AddInt8, DequantizeInt8, QuantizeInt8
-from potluck.kernels.expand_codes import ExpandCodes
-from potluck.kernels.expand_groups import ExpandGroups
+from potluck.kernels.weights.codes import ExpandCodes
+from potluck.kernels.weights.groups import ExpandGroups
 
 
 class DepthwiseInt8Tile(KernelTile[DepthwiseInt8]):

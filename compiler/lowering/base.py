@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from potluck.compiler.memory import L1, Storage, align
 from potluck.compiler.schedule import LoweredOp, Operand, Transfer
-from potluck.isa.blocks import BlockLayout
 from potluck.isa.errors import MachineError
-from potluck.isa.pot_command import COMMAND_BYTES
+from potluck.isa.formats.blocks import BlockLayout
+from potluck.isa.pot.command import COMMAND_BYTES
 from potluck.kernels.elementwise_int8 import Affine
-from potluck.kernels.runtime import L1_BASE, l1_free
+from potluck.kernels.program.runtime import L1_BASE, l1_free
 
 if TYPE_CHECKING:
     from potluck.isa.machine import Machine

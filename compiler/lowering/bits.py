@@ -14,7 +14,7 @@ from potluck.compiler.lowering.kernel_tile import KernelTile
 from potluck.compiler.memory import align
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
 from potluck.isa.errors import MachineError
-from potluck.kernels.gemm_bits import GemmBits
+from potluck.kernels.matmul.bits import GemmBits
 
 F32 = NDArray[np.float32]
 ROWS = 16

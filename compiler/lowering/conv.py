@@ -35,9 +35,9 @@ from potluck.compiler.lowering.products import FloatConv, integer_kernel, produc
 from potluck.compiler.lowering.tiling import Sizes, Tiling
 from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.schedule import Loop, LoweredOp, TileKernel
-from potluck.isa.blocks import BlockLayout
-from potluck.isa.formats import INTEGER8
-from potluck.kernels.conv_int8 import ConvInt8
+from potluck.isa.formats.blocks import BlockLayout
+from potluck.isa.formats.elements import INTEGER8
+from potluck.kernels.conv.int8 import ConvInt8
 
 F32 = NDArray[np.float32]
 

@@ -21,11 +21,11 @@ from potluck.compiler.lowering.packing import BlockWeights, Weights, shape_of
 from potluck.compiler.lowering.products import FloatConv, format_name, product_kernel, product_tile
 from potluck.compiler.memory import align
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, TileKernel, Transfer
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.errors import MachineError
-from potluck.isa.formats import INTEGER8
-from potluck.isa.mx import MxTensor
-from potluck.kernels.conv_window import Window
+from potluck.isa.formats.elements import INTEGER8
+from potluck.isa.formats.mx import MxTensor
+from potluck.kernels.conv.window import Window
 
 F32 = NDArray[np.float32]
 BLOCK = 32

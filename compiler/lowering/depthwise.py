@@ -31,8 +31,8 @@ from potluck.compiler.lowering.windows import Geometry, RowBuffer
 from potluck.compiler.memory import align
 from potluck.compiler.schedule import Loop, LoweredOp, Tile, TileKernel, Transfer
 from potluck.isa.errors import MachineError
-from potluck.kernels.conv_depthwise import DepthwiseFp32, pack_weights_depthwise
-from potluck.kernels.conv_depthwise_int8 import DepthwiseInt8, pack_weights_depthwise_int8
+from potluck.kernels.conv.depthwise import DepthwiseFp32, pack_weights_depthwise
+from potluck.kernels.conv.depthwise_int8 import DepthwiseInt8, pack_weights_depthwise_int8
 
 F32 = NDArray[np.float32]
 ISSUE, PIXEL = 2.5, 6

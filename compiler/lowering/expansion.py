@@ -18,16 +18,16 @@ from potluck.compiler.lowering.base import Constant, block_word, constant
 from potluck.compiler.lowering.packing import BlockWeights, HalfWeights, Weights, pack_mx, pack_scales, pick
 from potluck.compiler.memory import align
 from potluck.compiler.schedule import Memory, TileKernel
-from potluck.isa.assembler import Assembler
-from potluck.isa.blocks import BlockLayout
-from potluck.isa.formats import INTEGER8, ElementFormat, recode
-from potluck.isa.mx import MxTensor
-from potluck.kernels.conv_fp32 import pack_weights_fp32
-from potluck.kernels.conv_mx_int8 import pack_weights_mxint8
-from potluck.kernels.decode_weights import SCALE_BYTES, DecodeWeights
+from potluck.isa.assembly.assembler import Assembler
+from potluck.isa.formats.blocks import BlockLayout
+from potluck.isa.formats.elements import INTEGER8, ElementFormat, recode
+from potluck.isa.formats.mx import MxTensor
+from potluck.kernels.conv.fp32 import pack_weights_fp32
+from potluck.kernels.conv.mx_int8 import pack_weights_mxint8
 from potluck.kernels.emission import advance
-from potluck.kernels.expand_elements import GRANULE, Bits, ExpandElements, pack_elements, packed_bytes
-from potluck.kernels.widen_weights import WidenWeights
+from potluck.kernels.weights.decode import SCALE_BYTES, DecodeWeights
+from potluck.kernels.weights.elements import GRANULE, Bits, ExpandElements, pack_elements, packed_bytes
+from potluck.kernels.weights.widen import WidenWeights
 
 U8 = NDArray[np.uint8]
 LAST = 1

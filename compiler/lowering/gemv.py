@@ -33,10 +33,10 @@ from potluck.compiler.lowering.packing import ELEMENTS, Weights
 from potluck.compiler.lowering.products import format_name
 from potluck.compiler.memory import align
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.errors import MachineError
-from potluck.isa.mx import MxTensor
-from potluck.kernels.matmul_mx import MatmulMx
+from potluck.isa.formats.mx import MxTensor
+from potluck.kernels.matmul.mx import MatmulMx
 
 F32 = NDArray[np.float32]
 MOST_SLICE = 256

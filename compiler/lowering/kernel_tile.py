@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from potluck.compiler.schedule import Memory
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.kernels.base import Kernel
 
 K = TypeVar("K", bound=Kernel)

@@ -28,7 +28,7 @@ from potluck.compiler.lowering.kernel_tile import KernelTile
 from potluck.compiler.memory import align
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
 from potluck.isa.errors import MachineError
-from potluck.kernels.gemm_fp32 import GemmFp32
+from potluck.kernels.matmul.fp32 import GemmFp32
 
 COLUMNS = 64
 """Slices are multiples of this, what four registers of 512 bits hold."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from potluck.compiler.lowering.base import LayerPlan
 from potluck.compiler.lowering.pot import PotPlan
-from potluck.kernels.pot_tiling import Planner
+from potluck.kernels.pot.tiling import Planner
 
 BANDS = 4
 """Bands of rows that a layer is cut into at least, beside the cores."""

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.compiler.memory import align
-from potluck.isa.blocks import pack
-from potluck.isa.mx import MxTensor
+from potluck.isa.formats.blocks import pack
+from potluck.isa.formats.mx import MxTensor
 from potluck.kernels.base import Element, Stored
-from potluck.kernels.conv_int8 import pack_weights_int8
-from potluck.kernels.decode_weights import ByteElement, ScaleFormat
-from potluck.kernels.expand_codes import TABLE_BYTES, pack_codes
-from potluck.kernels.expand_groups import pack_groups
+from potluck.kernels.conv.int8 import pack_weights_int8
 from potluck.kernels.requantize import Finish
-from potluck.kernels.widen_weights import HalfElement
+from potluck.kernels.weights.codes import TABLE_BYTES, pack_codes
+from potluck.kernels.weights.decode import ByteElement, ScaleFormat
+from potluck.kernels.weights.groups import pack_groups
+from potluck.kernels.weights.widen import HalfElement
 
 _T = TypeVar("_T", bound=np.generic)
 
@@ -184,7 +184,7 @@ def _extended(array: NDArray[_T], axis: int, size: int, fill: int = 0) -> NDArra
 
 
 def pack_mx(weights: MxTensor) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Codes and scales in the order of `potluck.kernels.conv_mx.pack_weights`, which starts from values.
+    """Codes and scales in the order of `potluck.kernels.conv.mx.pack_weights`, which starts from values.
 
     Returns:
         Codes [KH, KW, chunks of C, Cout, 8] and scales [KH, KW, blocks of C, Cout to a multiple of 8].

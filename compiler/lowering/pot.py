@@ -1,7 +1,7 @@
 """Layers on the cluster's PoT accelerator: from DRAM to DRAM, by commands that hart 0 starts.
 
 The commands lie in DRAM beside the weights and come into L1 in batches, the next one while the accelerator works. The
-PPU ends sums by `potluck.isa.pot_array.LAWS`: layers of another requantization (``tflite_double``) stay on the cores.
+PPU ends sums by `potluck.isa.pot.array.LAWS`: layers of another requantization (``tflite_double``) stay on the cores.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.schedule import Group, Loop, LoweredOp, Memory, Offload, Tile
 from potluck.isa.errors import DataError
 from potluck.isa.machine import Pot
-from potluck.isa.pot import POT_FORMATS
-from potluck.isa.pot_array import LAWS, CodeSet, Requantizer, code_set
-from potluck.isa.pot_command import COMMAND_BYTES
-from potluck.kernels.pot_conv import evaluate, integer_codes, plan
-from potluck.kernels.pot_tiling import Planner, PotConv, Tiling
-from potluck.kernels.pot_tiling import Tile as PotTile
+from potluck.isa.pot.array import LAWS, CodeSet, Requantizer, code_set
+from potluck.isa.pot.codes import POT_FORMATS
+from potluck.isa.pot.command import COMMAND_BYTES
+from potluck.kernels.pot.conv import evaluate, integer_codes, plan
+from potluck.kernels.pot.tiling import Planner, PotConv, Tiling
+from potluck.kernels.pot.tiling import Tile as PotTile
 
 CODES = ("int8", "uint8")
 """Activations of the array."""

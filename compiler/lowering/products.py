@@ -7,14 +7,14 @@ import math
 from potluck.compiler.lowering.adapters import ConvFp32Tile, ConvMxInt8Tile, ConvMxTile
 from potluck.compiler.lowering.base import Tensor
 from potluck.compiler.lowering.packing import ELEMENTS, BlockWeights, HalfWeights, IntegerWeights, Weights
-from potluck.isa.formats import INTEGER8
-from potluck.isa.mx import MxTensor
-from potluck.kernels.conv_fp32 import ConvFp32
-from potluck.kernels.conv_int8 import ConvInt8
-from potluck.kernels.conv_mx import ConvMx
-from potluck.kernels.conv_mx_int8 import ConvMxInt8
-from potluck.kernels.conv_mx_soft import ConvMxSoft
-from potluck.kernels.conv_window import Window
+from potluck.isa.formats.elements import INTEGER8
+from potluck.isa.formats.mx import MxTensor
+from potluck.kernels.conv.fp32 import ConvFp32
+from potluck.kernels.conv.int8 import ConvInt8
+from potluck.kernels.conv.mx import ConvMx
+from potluck.kernels.conv.mx_int8 import ConvMxInt8
+from potluck.kernels.conv.mx_soft import ConvMxSoft
+from potluck.kernels.conv.window import Window
 
 FloatConv = ConvMx | ConvMxInt8 | ConvFp32
 """Convolutions with FP32 results."""

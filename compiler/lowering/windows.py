@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from potluck.compiler.schedule import Transfer
-from potluck.kernels.conv_window import Window
+from potluck.kernels.conv.window import Window
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.operators.base import operator, stream
 from potluck.compiler.reading import geometry_of, open_bounds
 from potluck.compiler.schedule import Memory
-from potluck.isa.bbq import BLOCKS, BbqFormat, pack_planes
-from potluck.kernels.conv_int8 import MOST_STEPS
+from potluck.isa.formats.bbq import BLOCKS, BbqFormat, pack_planes
+from potluck.kernels.conv.int8 import MOST_STEPS
 from potluck.kernels.elementwise_int8 import Affine
-from potluck.kernels.gemm_bits import GemmBits
-from potluck.kernels.quantize_bbq import QuantizeBbq
+from potluck.kernels.matmul.bits import GemmBits
+from potluck.kernels.quantize.bbq import QuantizeBbq
 from potluck.kernels.requantize import Finish
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from potluck.compiler.lowering.kernel_tile import KernelTile
 from potluck.compiler.lowering.stream import Stream
 from potluck.compiler.operators.base import channels_innermost, floats, innermost_axes, operator, stream
 from potluck.compiler.schedule import Memory
-from potluck.kernels.hadamard import Hadamard
+from potluck.kernels.quantize.hadamard import Hadamard
 
 if TYPE_CHECKING:
     from potluck.compiler.selection import Selector

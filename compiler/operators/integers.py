@@ -25,8 +25,8 @@ from potluck.compiler.mx_nodes import MX_ELEMENTS, dequantizer, scales_reason
 from potluck.compiler.operators import linear
 from potluck.compiler.operators.base import operator, stream
 from potluck.compiler.reading import geometry_of
-from potluck.isa.requantize import REQUANTIZATIONS
-from potluck.kernels.conv_int8 import narrow_steps
+from potluck.isa.formats.requantize import REQUANTIZATIONS
+from potluck.kernels.conv.int8 import narrow_steps
 from potluck.kernels.elementwise_int8 import AddInt8, Affine, DequantizeInt8, QuantizeInt8
 from potluck.kernels.requantize import Finish
 

@@ -14,10 +14,10 @@ from potluck.compiler.lowering.quantize import QuantizeTile, RoundTile
 from potluck.compiler.lowering.stream import Stream
 from potluck.compiler.mx_nodes import MX_ELEMENTS, QUANTIZERS, carrier, multiplied, quantized, rule_of
 from potluck.compiler.operators.base import channels_innermost, innermost_axes, operator, stream
-from potluck.isa.blocks import BlockLayout
-from potluck.isa.mx import ScaleRule
-from potluck.kernels.quantize_mx import QuantizeMx
-from potluck.kernels.round_mx import RoundMx
+from potluck.isa.formats.blocks import BlockLayout
+from potluck.isa.formats.mx import ScaleRule
+from potluck.kernels.quantize.mx import QuantizeMx
+from potluck.kernels.quantize.round_mx import RoundMx
 
 if TYPE_CHECKING:
     from potluck.compiler.selection import Selector

@@ -11,7 +11,7 @@ from potluck.compiler.graph import DOMAIN, constant, integer, shape_of
 from potluck.compiler.lowering.quantize import RoundTile
 from potluck.compiler.lowering.stream import Stream
 from potluck.compiler.operators.base import channels_innermost, floats, innermost_axes, operator, stream
-from potluck.kernels.round_nvfp4 import RoundNvfp4
+from potluck.kernels.quantize.round_nvfp4 import RoundNvfp4
 
 if TYPE_CHECKING:
     from potluck.compiler.selection import Selector

@@ -22,7 +22,7 @@ from potluck.compiler.operators.base import floats, operator
 from potluck.compiler.operators.pointwise import bounded
 from potluck.compiler.reading import as_conv, bias_of, bounds_of, weights_of, weights_reason
 from potluck.isa.errors import MachineError
-from potluck.isa.mx import MxTensor
+from potluck.isa.formats.mx import MxTensor
 from potluck.kernels.expressions.graph import F32, argument
 
 if TYPE_CHECKING:

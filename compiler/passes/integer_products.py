@@ -43,8 +43,13 @@ from potluck.compiler.integer_nodes import (
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.passes.quantize_integer import CONVS, GEMMS, LAW_KEY, PRODUCTS, SUMS, output_axis
 from potluck.isa.errors import ModelError
-from potluck.isa.pot import POT_FORMATS
-from potluck.isa.requantize import REQUANTIZATIONS, Requantization, quantize_multiplier, round_half_away
+from potluck.isa.formats.requantize import (
+    REQUANTIZATIONS,
+    Requantization,
+    quantize_multiplier,
+    round_half_away,
+)
+from potluck.isa.pot.codes import POT_FORMATS
 from potluck.kernels.elementwise_int8 import Affine
 
 

@@ -33,8 +33,8 @@ from potluck.compiler.quantizers.bbq_inference import (
     least_squares,
     warn_ceiling,
 )
-from potluck.isa.bbq import BLOCKS, BbqFormat, block_of
 from potluck.isa.errors import DataError, ModelError
+from potluck.isa.formats.bbq import BLOCKS, BbqFormat, block_of
 
 SAMPLED = 1 << 22
 """Most elements of an activation that its parameters are taken from."""

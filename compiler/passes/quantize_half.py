@@ -19,8 +19,8 @@ from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.passes.quantize_integer import prepare_gemm, quantizable
 from potluck.compiler.passes.quantize_mx import check_exclude
 from potluck.isa.errors import DataError
-from potluck.isa.formats import FORMATS, ElementFormat
-from potluck.kernels.widen_weights import HalfElement
+from potluck.isa.formats.elements import FORMATS, ElementFormat
+from potluck.kernels.weights.widen import HalfElement
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ from potluck.compiler.passes.pot_release import correct_bias
 from potluck.compiler.quantizers import integers, pot
 from potluck.compiler.quantizers.integers import IntegerFormat, IntegerTensor, parameters
 from potluck.isa.errors import DataError, ModelError
-from potluck.isa.pot import POT_FORMATS, QKERAS
-from potluck.isa.requantize import REQUANTIZATIONS, Requantization
+from potluck.isa.formats.requantize import REQUANTIZATIONS, Requantization
+from potluck.isa.pot.codes import POT_FORMATS, QKERAS
 
 CONVS, GEMMS, MATMULS = ("Conv", "FusedConv"), ("Gemm", "FusedGemm"), ("MatMul", "FusedMatMul")
 PRODUCTS = (*CONVS, *GEMMS, *MATMULS)

@@ -38,10 +38,10 @@ from potluck.compiler.graph import (
 from potluck.compiler.mx_nodes import CARRIERS, CHUNK_BITS, NATIVE, mx_layout
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.quantizers.mx import WeightRule, check_rule, machine_rule, quantize_constant
-from potluck.isa.blocks import LAYOUTS, BlockLayout
 from potluck.isa.errors import ModelError
-from potluck.isa.formats import E8M0, ElementFormat, holds
-from potluck.isa.mx import raised_from
+from potluck.isa.formats.blocks import LAYOUTS, BlockLayout
+from potluck.isa.formats.elements import E8M0, ElementFormat, holds
+from potluck.isa.formats.mx import raised_from
 
 _CONVS, _GEMMS, _MATMULS = ("Conv", "FusedConv"), ("Gemm", "FusedGemm"), ("MatMul", "FusedMatMul")
 
@@ -51,7 +51,7 @@ class QuantizeMx(GraphPass):
     """Conv, Gemm and MatMul with a constant second operand get MX operands.
 
     Attributes:
-        scheme: MX format of the weights, one of `potluck.isa.blocks.LAYOUTS`.
+        scheme: MX format of the weights, one of `potluck.isa.formats.blocks.LAYOUTS`.
         activations: MX format of the activations; empty: that of the weights; ``fp32``: weights only.
         block_size: Elements per scale; a multiple of what VMXDOTP takes at a time, 8 bytes.
         scale_rule: One of `potluck.compiler.quantizers.mx.WEIGHT_RULES`.
@@ -222,7 +222,7 @@ def quantized_activation(
         reader: The first product that reads it.
         axis: Along which blocks run.
         mx: The format.
-        limit: Where scales are doubled, see `potluck.isa.mx.raised_from`.
+        limit: Where scales are doubled, see `potluck.isa.formats.mx.raised_from`.
     """
     name = "MxIntegerQuantizeDequantize" if mx.element.kind == "int" else "MxQuantizeDequantize"
     attributes = {"axis": axis, "block_size": mx.block_size, "to": ir.DataType[mx.element.onnx].value}

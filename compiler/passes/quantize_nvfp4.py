@@ -22,7 +22,7 @@ from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.passes.quantize_mx import check_exclude, contraction, typed, wanted
 from potluck.compiler.quantizers.nvfp4 import BLOCK, quantize, tensor_scale
 from potluck.isa.errors import DataError
-from potluck.isa.formats import E2M1, E4M3
+from potluck.isa.formats.elements import E2M1, E4M3
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from potluck.compiler.passes.pot_release import correct_bias
 from potluck.compiler.passes.quantize_integer import output_axis
 from potluck.compiler.quantizers import pot
 from potluck.isa.errors import ModelError
-from potluck.isa.pot import POT_FORMATS, QKERAS, PotFormat, pot_format
+from potluck.isa.pot.codes import POT_FORMATS, QKERAS, PotFormat, pot_format
 
 MIN_WEIGHTS = 32
 """Fewer integers may be levels by chance."""

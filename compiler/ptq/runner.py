@@ -19,7 +19,7 @@ from potluck.compiler.graph import DOMAIN, OPSET, constant, integer, is_op, labe
 from potluck.compiler.mx_nodes import QUANTIZERS, quantized, rule_of
 from potluck.compiler.ptq.weights import quantized_weight
 from potluck.isa.errors import DataError, ModelError
-from potluck.isa.mx import quantize
+from potluck.isa.formats.mx import quantize
 
 Array = NDArray[Any]
 Samples = Mapping[str, NDArray[np.generic]]

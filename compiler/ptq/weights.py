@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from potluck.compiler.graph import DOMAIN, constant, integer, is_op
 from potluck.compiler.integer_nodes import spread_scales
 from potluck.compiler.passes.quantize_integer import BITS_KEY, FIXED_KEY
-from potluck.isa.formats import E2M1, E2M3, E3M2, E4M3, E5M2, E8M0, ElementFormat
+from potluck.isa.formats.elements import E2M1, E2M3, E3M2, E4M3, E5M2, E8M0, ElementFormat
 
 F64 = NDArray[np.float64]
 ELEMENTS: dict[ir.DataType, ElementFormat] = {

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from potluck.isa.bbq import BbqFormat, block_of, butterflies
 from potluck.isa.errors import DataError
+from potluck.isa.formats.bbq import BbqFormat, block_of, butterflies
 
 F64 = NDArray[np.float64]
 INITIAL = 1.694

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from potluck.compiler.quantizers.bbq import FLOOR_DB, BbqTensor, forward, rms, rotate, tree_sum
-from potluck.isa.bbq import BLOCKS, PEAK, BbqFormat, integer_codes
 from potluck.isa.errors import DataError
+from potluck.isa.formats.bbq import BLOCKS, PEAK, BbqFormat, integer_codes
 
 F32 = NDArray[np.float32]
 

@@ -1,9 +1,9 @@
 """Quantization of constant tensors to MX, with the scale rule that only a compiler can afford, and what it refuses.
 
-The rules ``floor``, ``rceil`` and ``even`` are those of `potluck.isa.mx`, which the machine follows too. ``mse`` tries
-the floor rule's scale, its double and its half and takes the one with the least squared error in its block (the first
-of equals, in this order). The machine does not search: activations under ``mse`` take ``even``, which loses nothing to
-the search on normally distributed values (19.0 dB both in MXFP4).
+The rules ``floor``, ``rceil`` and ``even`` are those of `potluck.isa.formats.mx`, which the machine follows too.
+``mse`` tries the floor rule's scale, its double and its half and takes the one with the least squared error in its
+block (the first of equals, in this order). The machine does not search: activations under ``mse`` take ``even``, which
+loses nothing to the search on normally distributed values (19.0 dB both in MXFP4).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from potluck.isa.blocks import BlockLayout
 from potluck.isa.errors import DataError
-from potluck.isa.formats import E8M0
-from potluck.isa.mx import NAN_SCALE, MxTensor, ScaleRule, quantize
-from potluck.isa.rounding import Rounding
+from potluck.isa.formats.blocks import BlockLayout
+from potluck.isa.formats.elements import E8M0
+from potluck.isa.formats.mx import NAN_SCALE, MxTensor, ScaleRule, quantize
+from potluck.isa.formats.rounding import Rounding
 
 WeightRule = Literal["floor", "rceil", "even", "mse"]
 WEIGHT_RULES: tuple[WeightRule, ...] = get_args(WeightRule)
@@ -58,7 +58,7 @@ def quantize_constant(
         rounding: Of the elements.
 
     Returns:
-        As `potluck.isa.mx.quantize`.
+        As `potluck.isa.formats.mx.quantize`.
 
     Raises:
         DataError: Unknown rule, or a value that is NaN or infinite: its whole block would be lost.

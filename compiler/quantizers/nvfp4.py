@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.errors import DataError
-from potluck.isa.formats import E2M1, E4M3
+from potluck.isa.formats.elements import E2M1, E4M3
 
 BLOCK = 16
 F32 = NDArray[np.float32]

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from potluck.isa.errors import DataError
-from potluck.isa.pot import POT_FORMATS, QKERAS, PotFormat
-from potluck.isa.requantize import round_half_away
+from potluck.isa.formats.requantize import round_half_away
+from potluck.isa.pot.codes import POT_FORMATS, QKERAS, PotFormat
 
 Fit = Literal["max", "mse", "power"]
 """How a channel's scale is found: from its largest weight, by least squares, or as a power of two."""

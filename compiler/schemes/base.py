@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.quantizers.mx import WeightRule
 from potluck.isa.errors import ModelError
-from potluck.isa.requantize import Requantization
+from potluck.isa.formats.requantize import Requantization
 
 Samples = Mapping[str, NDArray[np.generic]]
 Spared = Literal["bf16", "fp32"]
@@ -54,7 +54,7 @@ class Options:
         spared: What layers that MX and NVFP4 spare have: weights in BF16 (which share FP32's exponents) or FP32; with
             ``min_channels`` 0 it is FP32.
         calibration: Input name -> samples, the first axis counting them; None where the scheme needs none.
-        requantization: Law by which sums of codes become codes, see `potluck.isa.requantize`.
+        requantization: Law by which sums of codes become codes, see `potluck.isa.formats.requantize`.
         block_size: Elements per scale of MX formats.
         scale_rule: How MX scales follow from their blocks, see `potluck.compiler.quantizers.mx`.
         mx_small_k: Whether MX blocks run along the flattened contraction of convolutions with few input channels.

@@ -4,7 +4,7 @@ from functools import partial
 
 from potluck.compiler.passes.quantize_half import QuantizeHalf
 from potluck.compiler.schemes.base import Options, Scheme
-from potluck.kernels.widen_weights import HalfElement
+from potluck.kernels.weights.widen import HalfElement
 
 
 def _halves(element: HalfElement, options: Options) -> tuple[QuantizeHalf, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from potluck.compiler.passes.recover_pot import RecoverPot
 from potluck.compiler.schemes.base import Scheme
 from potluck.compiler.schemes.integer import product
-from potluck.isa.pot import POT_FORMATS
+from potluck.isa.pot.codes import POT_FORMATS
 
 _SUMMARIES = {
     "pot_qkeras": "powers of two without zero (QKeras quantized_po2), scales powers of two",

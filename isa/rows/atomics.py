@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from potluck.isa.element import maximum, minimum
+from potluck.isa.arithmetic.element import maximum, minimum
 from potluck.isa.insn import Insn, Kind
 
 _OPERATIONS: dict[str, tuple[str, Any, str, str]] = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from potluck.isa.element import cast
-from potluck.isa.floating import classify, sign_from
+from potluck.isa.arithmetic.element import cast
+from potluck.isa.arithmetic.floating import classify, sign_from
 from potluck.isa.insn import Insn, Kind
 
 ROUNDS: dict[str, Any] = {"rounds": True, "raises": True}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from potluck.isa.element import cast, different, equal, quotient, remainder, select
+from potluck.isa.arithmetic.element import cast, different, equal, quotient, remainder, select
 from potluck.isa.insn import Insn, Kind
 
 OP, OP32, IMM, IMM32 = "0110011", "0111011", "0010011", "0011011"

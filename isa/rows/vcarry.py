@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from potluck.isa.element import cast
+from potluck.isa.arithmetic.element import cast
 from potluck.isa.insn import Insn, Kind
 from potluck.isa.rows.floats import ROUNDS
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from potluck.isa.element import cast, different, equal, select
+from potluck.isa.arithmetic.element import cast, different, equal, select
 from potluck.isa.insn import Insn, Kind
 
 OP = "1010111"

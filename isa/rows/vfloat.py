@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from potluck.isa.element import select
-from potluck.isa.floating import classify, sign_from, unbox_bf16
+from potluck.isa.arithmetic.element import select
+from potluck.isa.arithmetic.floating import classify, sign_from, unbox_bf16
 from potluck.isa.insn import Insn, Kind
 from potluck.isa.rows.floats import RAISES, ROUNDS
 

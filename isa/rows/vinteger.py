@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from potluck.isa.element import (
+from potluck.isa.arithmetic.element import (
     cast,
     ctz,
     different,

@@ -29,9 +29,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from potluck.isa.element import bitcast, cast
+from potluck.isa.arithmetic.element import bitcast, cast
+from potluck.isa.arithmetic.mxdot_element import mxdot
 from potluck.isa.insn import Insn, Kind
-from potluck.isa.mxdot_element import mxdot
 
 
 def _single(vd: Any, a: Any, b: Any, sa: Any, sb: Any, mx_format: str, frm: int) -> tuple[Any, Any]:

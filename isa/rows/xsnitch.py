@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from potluck.isa.element import bitcast, cast, fconvert, select
+from potluck.isa.arithmetic.element import bitcast, cast, fconvert, select
 from potluck.isa.insn import Insn, Kind
 
 

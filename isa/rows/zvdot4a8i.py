@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from potluck.isa.element import cast
+from potluck.isa.arithmetic.element import cast
 from potluck.isa.insn import Insn, Kind
 
 OP = "1010111"

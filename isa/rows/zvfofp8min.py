@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from potluck.isa.element import bitcast, cast, equal, fconvert, select
-from potluck.isa.floating import bits_of, unbox_bf16
+from potluck.isa.arithmetic.element import bitcast, cast, equal, fconvert, select
+from potluck.isa.arithmetic.floating import bits_of, unbox_bf16
+from potluck.isa.arithmetic.narrowing import BF16, E4M3, E5M2, NV, narrow
 from potluck.isa.insn import Insn, Kind
-from potluck.isa.narrowing import BF16, E4M3, E5M2, NV, narrow
 
 
 def _widen(vs2: Any, sew: int, altfmt: int) -> Any:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.kernels.base import float_constant
 from potluck.kernels.expressions.graph import (
     CASTS,

@@ -15,7 +15,7 @@ from potluck.campaign.cells import Cell, place_of, trial_id
 from potluck.inject.compute import ComputeArm
 from potluck.inject.target import End
 from potluck.inject.trial import ROLES, DramArm, Observation
-from potluck.isa.formats import FORMATS
+from potluck.isa.formats.elements import FORMATS
 from potluck.sim.dram.tensors import bits_of, field_of
 from potluck.sim.ecc.interface import Status
 from potluck.sim.ecc.outcomes import Outcome

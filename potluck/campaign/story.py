@@ -16,7 +16,7 @@ from potluck.campaign.worker import bench_of
 from potluck.inject.compute import ComputeArm
 from potluck.inject.target import End
 from potluck.inject.trial import DramArm, Observation, patch_of
-from potluck.isa.disassembler import disassemble_word
+from potluck.isa.assembly.disassembler import disassemble_word
 from potluck.isa.errors import CampaignError
 from potluck.sim.dram.kind import SECTOR
 from potluck.sim.dram.tensors import INSTRUCTIONS, TensorBit, field_of, names_of

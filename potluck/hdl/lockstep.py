@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.hdl.core_tile import WAVE_CYCLES, CoreBuild, CoreRun
-from potluck.isa.disassembler import disassemble_word
+from potluck.isa.assembly.disassembler import disassemble_word
 from potluck.isa.elf import Program
 from potluck.isa.registers import F_NAMES, X_NAMES
 from potluck.sim.retired import FLOAT, NOTHING, REGISTER, STORED, Steps, steps

@@ -15,7 +15,7 @@ from potluck.inject.decode import Array
 from potluck.inject.target import Target
 from potluck.inject.trial import Observation, Tally
 from potluck.isa.errors import EndlessError, ExitError, TrapError
-from potluck.isa.pot_array import FILTERS, LANES, ROWS
+from potluck.isa.pot.array import FILTERS, LANES, ROWS
 from potluck.sim.checkpoints.runs import FaultyRuns
 from potluck.sim.checkpoints.upset import Site, Upset
 from potluck.sim.cluster import Cluster

@@ -14,11 +14,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from potluck.isa.blocks import unpack
 from potluck.isa.errors import DataError
-from potluck.isa.formats import E8M0, FORMATS
+from potluck.isa.formats.blocks import unpack
+from potluck.isa.formats.elements import E8M0, FORMATS
 from potluck.isa.manifest import Buffer, Manifest
-from potluck.kernels.expand_codes import TABLE_BYTES
+from potluck.kernels.weights.codes import TABLE_BYTES
 from potluck.sim.dram.kind import SECTOR
 from potluck.sim.ecc.interface import Words
 from potluck.sim.faults.parts import Part

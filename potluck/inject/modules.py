@@ -22,7 +22,7 @@ from potluck.inject.decode import Array
 from potluck.inject.target import Answers
 from potluck.inject.trial import Observation, Tally
 from potluck.isa.errors import DataError
-from potluck.isa.formats import BF16, FP16, FP32, ElementFormat
+from potluck.isa.formats.elements import BF16, FP16, FP32, ElementFormat
 from potluck.sim.dram.mapping import Mapping as DramMapping
 from potluck.sim.ecc.interface import Words, as_bytes, as_words
 from potluck.sim.ecc.outcomes import Data

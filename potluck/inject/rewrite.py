@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper, parser
 
 from potluck.compiler.functions.mx import BLOCKS
 from potluck.isa.errors import DataError
-from potluck.isa.formats import E2M1, E4M3, E5M2, ElementFormat
+from potluck.isa.formats.elements import E2M1, E4M3, E5M2, ElementFormat
 
 OPSET = 22
 _ELEMENTS: dict[int, ElementFormat] = {

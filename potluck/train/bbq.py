@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from potluck.compiler.quantizers.bbq import DECAY, INITIAL, LEAST_SIGMA
-from potluck.isa.bbq import BbqFormat, block_of
+from potluck.isa.formats.bbq import BbqFormat, block_of
 from potluck.train.rotation import rotate
 
 _ROOT = math.sqrt(2 * math.pi)

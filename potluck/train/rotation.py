@@ -7,7 +7,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from potluck.isa import bbq
+from potluck.isa.formats import bbq
 
 
 @cache

@@ -1,7 +1,7 @@
 // The PoT array: commands and operands in, results out, a beat of four 32-bit words a cycle either way.
 //
-// Everything of a COMPUTE comes before the next packet is looked at. Values are those of potluck.isa.pot_array, packets
-// and faults those of potluck.isa.pot_stream, times those of PoTAcc's v12 array with a broadcast of a line a cycle.
+// Everything of a COMPUTE comes before the next packet is looked at. Values are those of potluck.isa.pot.array, packets
+// and faults those of potluck.isa.pot.stream, times those of PoTAcc's v12 array with a broadcast of a line a cycle.
 module pot_array
   import potluck_pot_pkg::*;
 #(

@@ -1,5 +1,5 @@
 // Says whether a command of the queue is legal, and works out what its engine needs to know: one product a cycle.
-// Statuses and their order are those of potluck.isa.pot_command.decode and of the simulator's accelerator. It also
+// Statuses and their order are those of potluck.isa.pot.command.decode and of the simulator's accelerator. It also
 // keeps what slots hold and which commands last wrote and read them, as the queue's order has it.
 module pot_checker
   import potluck_pot_pkg::*;

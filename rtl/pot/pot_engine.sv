@@ -1,6 +1,6 @@
 // The cluster's PoT accelerator: a queue of commands that lies in L1; loads, computations and stores, each in the order
 // of the queue; two slots each of inputs, weights and outputs. Commands, values, statuses are those of
-// potluck.isa.pot_command and the simulator's accelerator, cycles of a computation those of potluck.isa.pot_cycles.
+// potluck.isa.pot.command and the simulator's accelerator, cycles of a computation those of potluck.isa.pot.cycles.
 module pot_engine
   import potluck_pot_pkg::*;
   import pot_engine_pkg::*;

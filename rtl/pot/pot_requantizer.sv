@@ -1,4 +1,4 @@
-// One of the cluster's accelerator's requantizers: a sum a cycle, by one of three laws (potluck.isa.pot_array.LAWS).
+// One of the cluster's accelerator's requantizers: a sum a cycle, by one of three laws (potluck.isa.pot.array.LAWS).
 //   0  min(max(sat32((sum m + 2^(t-1)) >> t) + zero_point, low), high), t = 0: neither rounded nor shifted
 //   1  min(max(rne(FP32(sum) f) + zero_point, low), high), the product rounded to FP32 before
 //   2  min(max(FP32(sum) f, float_low), float_high), -0 below +0

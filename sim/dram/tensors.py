@@ -1,8 +1,8 @@
 """Tensors in memory bit by bit: (buffer, element, bit) to (address, bit) and back, from the ELF file's manifest.
 
 A buffer's elements lie in the order of its shape, packed without gaps, the first element in the lowest bits
-(:mod:`potluck.isa.blocks`), FP32 little-endian. Buffers whose lifetimes are apart may share memory, so an address can
-have several names.
+(:mod:`potluck.isa.formats.blocks`), FP32 little-endian. Buffers whose lifetimes are apart may share memory, so an
+address can have several names.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import math
 import re
 from dataclasses import dataclass
 
-from potluck.isa.blocks import LAYOUTS
 from potluck.isa.errors import DataError
-from potluck.isa.formats import FORMATS
+from potluck.isa.formats.blocks import LAYOUTS
+from potluck.isa.formats.elements import FORMATS
 from potluck.isa.manifest import Buffer, Manifest
 
 BLOCK = next(iter(LAYOUTS.values())).block_size

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.isa.blocks import pack, unpack
 from potluck.isa.errors import DataError
-from potluck.isa.formats import ElementFormat
+from potluck.isa.formats.blocks import pack, unpack
+from potluck.isa.formats.elements import ElementFormat
 from potluck.sim.ecc.interface import BLOCK_BITS, Decoded, Encoded, Status, Words, as_bytes, as_words
 
 Codes = NDArray[Any]

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from potluck.isa.elf import Program
 from potluck.isa.errors import DataError
-from potluck.isa.formats import FORMATS, ElementFormat
+from potluck.isa.formats.elements import FORMATS, ElementFormat
 from potluck.isa.manifest import Buffer
 from potluck.sim.dram.kind import SECTOR
 from potluck.sim.ecc.filters import codes_in

@@ -7,7 +7,7 @@ between them unless the hart is interrupted, which drops the reservation.
 
 from __future__ import annotations
 
-from potluck.isa.element import cast, select
+from potluck.isa.arithmetic.element import cast, select
 from potluck.sim import state as st
 from potluck.sim.jit.handler import Handler, operand_type
 from potluck.sim.jit.memory import base_address, record, translate

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from potluck.isa.arithmetic.element import bitcast, cast, maximum, select
 from potluck.isa.context import VILL, legal_vtype
-from potluck.isa.element import bitcast, cast, maximum, select
 from potluck.sim import state as st
 from potluck.sim.jit.handler import Handler, operand_type
 from potluck.sim.jit.ir import Symbol

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from potluck.isa.element import cast, select
+from potluck.isa.arithmetic.element import cast, select
 from potluck.isa.insn import Operand
 from potluck.sim import state as st
 from potluck.sim.jit.flags import compute

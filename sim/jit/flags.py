@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from potluck.isa.arithmetic import Arithmetic
-from potluck.isa.floating import IEEE, NX, RNE, bits_of
+from potluck.isa.arithmetic.floating import IEEE, NX, RNE, bits_of
+from potluck.isa.arithmetic.plain import Arithmetic
 from potluck.sim.jit.handler import Handler, operand_type
 from potluck.sim.jit.ir import Symbol
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from potluck.isa.arithmetic import Arithmetic
+from potluck.isa.arithmetic.element import Type, bitcast, cast, select, type_of
+from potluck.isa.arithmetic.exact import Exact
+from potluck.isa.arithmetic.plain import Arithmetic
 from potluck.isa.context import Context
-from potluck.isa.element import Type, bitcast, cast, select, type_of
-from potluck.isa.exact import Exact
 from potluck.isa.insn import Insn, Operand
 from potluck.sim import state as st
 from potluck.sim.jit.ir import Body, Symbol

@@ -1,4 +1,4 @@
-"""Symbolic values that write LLVM assembly: the back end of the language of ``potluck.isa.element``.
+"""Symbolic values that write LLVM assembly: the back end of the language of ``potluck.isa.arithmetic.element``.
 
 A :class:`Symbol` is one LLVM value, a scalar or a SIMD vector of ``lanes`` elements. Meanings of instructions run on
 symbols; every operator appends one line to the :class:`Body`. Scalars meeting vectors are splatted, so whatever
@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from potluck.isa.element import Type, type_of
+from potluck.isa.arithmetic.element import Type, type_of
 
 _FLOAT = {16: "half", 32: "float", 64: "double"}
 BOOL = Type("b", 1)
@@ -93,7 +93,7 @@ class Body:
 
 
 class Symbol:
-    """An LLVM value with operators; see ``potluck.isa.element`` for their meaning."""
+    """An LLVM value with operators; see ``potluck.isa.arithmetic.element`` for their meaning."""
 
     __slots__ = ("body", "lanes", "name", "type")
 

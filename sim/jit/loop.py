@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from potluck.isa.arithmetic import Arithmetic
-from potluck.isa.element import Type, fma
-from potluck.isa.floating import canonical
+from potluck.isa.arithmetic.element import Type, fma
+from potluck.isa.arithmetic.floating import canonical
+from potluck.isa.arithmetic.plain import Arithmetic
 from potluck.isa.insn import Kind
 from potluck.sim import state as st
 from potluck.sim.jit.handler import Handler, Variant

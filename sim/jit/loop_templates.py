@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from potluck.isa.element import Type, bitcast, cast, select
+from potluck.isa.arithmetic.element import Type, bitcast, cast, select
 from potluck.isa.insn import Kind
 from potluck.sim import state as st
 from potluck.sim.jit import elements, masks

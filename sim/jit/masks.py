@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from potluck.isa.element import cast, select
+from potluck.isa.arithmetic.element import cast, select
 from potluck.sim import state as st
 from potluck.sim.jit.elements import active_bit
 from potluck.sim.jit.handler import Handler, operand_type

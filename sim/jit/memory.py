@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from potluck.isa.element import Type, cast
+from potluck.isa.arithmetic.element import Type, cast
 from potluck.sim import state as st
 from potluck.sim.jit.handler import Handler, operand_type
 from potluck.sim.jit.ir import Symbol

@@ -14,7 +14,7 @@ from functools import cache
 from math import gcd
 from typing import Protocol
 
-from potluck.isa.floating import canonical
+from potluck.isa.arithmetic.floating import canonical
 from potluck.sim import state as st
 from potluck.sim.jit.ir import Symbol
 

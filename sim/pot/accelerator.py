@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.machine import Machine, Pot, PotEngine
-from potluck.isa.pot_array import CODE_SETS, ROWS
-from potluck.isa.pot_command import (
+from potluck.isa.pot.array import CODE_SETS, ROWS
+from potluck.isa.pot.command import (
     BEAT_BYTES,
     BUSY,
     COMMAND_BYTES,
@@ -31,8 +31,8 @@ from potluck.isa.pot_command import (
     state_word,
     weight_bytes,
 )
-from potluck.isa.pot_cycles import compute_cycles, decode_cycles
-from potluck.isa.pot_stream import Status
+from potluck.isa.pot.cycles import compute_cycles, decode_cycles
+from potluck.isa.pot.stream import Status
 from potluck.sim.dma import Dma, End, Transfer, end_in
 from potluck.sim.memory import Memory
 from potluck.sim.pot.schedule import Engine, Schedule, Work

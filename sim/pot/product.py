@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from potluck.isa.errors import DataError
 from potluck.isa.machine import Pot
-from potluck.isa.pot_array import DEPTH_STEP, FILTERS, LANES, ROWS, CodeSet
-from potluck.isa.pot_stream import Buffers
+from potluck.isa.pot.array import DEPTH_STEP, FILTERS, LANES, ROWS, CodeSet
+from potluck.isa.pot.stream import Buffers
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from potluck.isa.pot_array import CODE_SETS, FILTERS, LANES, ROWS, CodeSet, Requantizer, tile
-from potluck.isa.pot_stream import (
+from potluck.isa.pot.array import CODE_SETS, FILTERS, LANES, ROWS, CodeSet, Requantizer, tile
+from potluck.isa.pot.stream import (
     ARGUMENTS,
     END,
     FAILED,

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.errors import DataError
-from potluck.isa.pot_array import FILTERS, LANES, ROWS
-from potluck.isa.pot_command import Decoded
+from potluck.isa.pot.array import FILTERS, LANES, ROWS
+from potluck.isa.pot.command import Decoded
 from potluck.sim.pot.windows import Weights, windows
 
 ACCUMULATOR_BITS = 32

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from potluck.isa.machine import Pot
-from potluck.isa.pot_array import CodeSet
-from potluck.isa.pot_stream import PARAMETER_BEATS, weight_depths
+from potluck.isa.pot.array import CodeSet
+from potluck.isa.pot.stream import PARAMETER_BEATS, weight_depths
 from potluck.sim.pot.product import Product, Tile, buffers_of, tiles
 
 POLL = 1  # cycles to look at a unit's flag

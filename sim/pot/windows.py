@@ -8,8 +8,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.isa.pot_array import CODE_SETS, Requantizer
-from potluck.isa.pot_command import Decoded, rounds_of, unpack_weights
+from potluck.isa.pot.array import CODE_SETS, Requantizer
+from potluck.isa.pot.command import Decoded, rounds_of, unpack_weights
 from potluck.sim.cache import configure_numba
 
 configure_numba()

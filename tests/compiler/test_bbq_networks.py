@@ -15,8 +15,8 @@ from potluck.compiler.build import build, prepare
 from potluck.compiler.functions import function
 from potluck.compiler.quantize import quantize_model
 from potluck.compiler.quantizers.bbq_inference import BbqActivation, BbqCeilingWarning
-from potluck.isa.bbq import BbqFormat
 from potluck.isa.errors import DataError, ModelError
+from potluck.isa.formats.bbq import BbqFormat
 from potluck.isa.machine import load_machine
 
 MACHINES = {name: load_machine(name) for name in ("spatz-mx", "rvv-generic")}

@@ -21,7 +21,7 @@ from potluck.compiler.build import build, prepare
 from potluck.compiler.compile import compile_model
 from potluck.compiler.host import HostNetwork
 from potluck.compiler.support import UnsupportedError, unsupported
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.elf import Program
 from potluck.isa.errors import ModelError, ProgramError, TrapError
 from potluck.isa.host import HOST_CALL

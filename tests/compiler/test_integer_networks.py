@@ -16,9 +16,9 @@ from potluck.compiler.quantize import quantize_model
 from potluck.compiler.quantizers import pot
 from potluck.compiler.quantizers.integers import IntegerFormat, quantize
 from potluck.isa.errors import DataError, ModelError
+from potluck.isa.formats.requantize import REQUANTIZATIONS
 from potluck.isa.machine import load_machine
-from potluck.isa.pot import POT_FORMATS
-from potluck.isa.requantize import REQUANTIZATIONS
+from potluck.isa.pot.codes import POT_FORMATS
 
 SPATZ, GENERIC = load_machine("spatz-mx"), load_machine("rvv-generic")
 

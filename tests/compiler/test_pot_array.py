@@ -8,8 +8,8 @@ from running import by_simulator, feeds, same_bits
 from potluck.compiler.build import build, prepare
 from potluck.compiler.compile import generate
 from potluck.isa.machine import load_machine
-from potluck.isa.pot import POT_FORMATS
-from potluck.isa.pot_array import LAWS
+from potluck.isa.pot.array import LAWS
+from potluck.isa.pot.codes import POT_FORMATS
 from potluck.sim.simulate import simulate
 
 POT = load_machine("spatz-mx-pot", {"dram.kind": "simple"})

@@ -10,9 +10,9 @@ from potluck.compiler.graph import constant
 from potluck.compiler.lowering.packing import pack_mx
 from potluck.compiler.mx_nodes import quantized
 from potluck.compiler.quantize import quantize_model
-from potluck.isa import blocks, mx
 from potluck.isa.errors import ModelError
-from potluck.kernels.conv_mx import pack_weights
+from potluck.isa.formats import blocks, mx
+from potluck.kernels.conv.mx import pack_weights
 
 SCHEMES = ["mxfp8", "mxfp8_e5m2", "mxfp4"]
 
@@ -25,7 +25,7 @@ def run(model, x):
 @pytest.mark.parametrize("rule", ["floor", "even", "rceil"])
 @pytest.mark.parametrize(("channels", "block"), [(16, 32), (33, 32), (100, 16), (200, 64)])
 def test_the_function_quantizes_as_the_machine_does(scheme, rule, channels, block):
-    """Bit for bit `potluck.isa.mx`, on values that reach every exponent, NaN, infinities and zeros."""
+    """Bit for bit `potluck.isa.formats.mx`, on values that reach every exponent, NaN, infinities and zeros."""
     source = network(
         f"""g (float[2, {channels}, 3, 2] x) => (float[2, 4, 3, 2] y) {{
           y = Conv <kernel_shape = [1, 1]> (x, w)

@@ -13,11 +13,11 @@ import potluck
 from potluck.compiler.build import build, prepare
 from potluck.compiler.graph import constant, integer, ints, real
 from potluck.compiler.lowering.packing import pack_mx
-from potluck.isa import blocks, mx
+from potluck.isa.formats import blocks, mx
 from potluck.isa.machine import load_machine
-from potluck.kernels.conv_fp32 import ConvFp32, pack_weights_fp32
-from potluck.kernels.conv_mx import ConvMx, pack_activations
-from potluck.kernels.conv_window import Window
+from potluck.kernels.conv.fp32 import ConvFp32, pack_weights_fp32
+from potluck.kernels.conv.mx import ConvMx, pack_activations
+from potluck.kernels.conv.window import Window
 from potluck.kernels.elementwise import Add
 from potluck.kernels.pool import GlobalAveragePool
 

@@ -9,8 +9,8 @@ from running import by_reference, by_schedule, by_simulator, same_bits
 import potluck
 from potluck.assets import load_test_images, model_path
 from potluck.compiler.build import build, prepare
+from potluck.isa.formats.requantize import REQUANTIZATIONS
 from potluck.isa.machine import load_machine
-from potluck.isa.requantize import REQUANTIZATIONS
 
 IMAGES, LABELS = load_test_images(400)
 CALIBRATION = {"input": IMAGES[300:]}

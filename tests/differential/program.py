@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from potluck.isa.assembly.disassembler import disassemble_word
 from potluck.isa.context import Context
-from potluck.isa.disassembler import disassemble_word
 from potluck.isa.insn import Insn
 from potluck.isa.table import TABLE
 from tests.differential import values

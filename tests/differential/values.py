@@ -7,8 +7,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.isa.floating import IEEE
-from potluck.isa.formats import FORMATS
+from potluck.isa.arithmetic.floating import IEEE
+from potluck.isa.formats.elements import FORMATS
 
 POOL_BYTES = 1 << 16
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from potluck.isa import pseudo
-from potluck.isa.assembler import Assembler, assemble_file
+from potluck.isa.assembly import pseudo
+from potluck.isa.assembly.assembler import Assembler, assemble_file
+from potluck.isa.assembly.disassembler import disassemble_word
+from potluck.isa.assembly.link import Object
 from potluck.isa.decode import decoder
-from potluck.isa.disassembler import disassemble_word
 from potluck.isa.errors import ProgramError
-from potluck.isa.link import Object
 
 LLVM_MC = shutil.which("llvm-mc") or shutil.which("llvm-mc-14")
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from potluck.isa.blocks import LAYOUTS, layout, pack, unpack
 from potluck.isa.errors import DataError
+from potluck.isa.formats.blocks import LAYOUTS, layout, pack, unpack
 
 
 def test_declared_sizes() -> None:

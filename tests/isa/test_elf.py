@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.elf import Program, Section, read
 from potluck.isa.errors import ProgramError
 from potluck.isa.manifest import SECTION, Buffer, Layer, Manifest, Tensor

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
+from potluck.isa.assembly.disassembler import disassemble_word
 from potluck.isa.decode import Decoder, decoder
-from potluck.isa.disassembler import disassemble_word
 from potluck.isa.errors import ProgramError
 from potluck.isa.insn import COMPRESSED_REGISTERS, Insn
 from potluck.isa.operands import default_rounding, split_order

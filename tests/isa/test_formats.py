@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from potluck.isa.errors import DataError
-from potluck.isa.formats import (
+from potluck.isa.formats.elements import (
     BF16,
     E2M1,
     E2M3,
@@ -23,7 +23,7 @@ from potluck.isa.formats import (
     INT8,
     ElementFormat,
 )
-from potluck.isa.rounding import ROUNDINGS
+from potluck.isa.formats.rounding import ROUNDINGS
 
 SMALL = [BF16, FP16, E5M2, E4M3, E3M2, E2M3, E2M1, INT8, E8M0]
 FLOATS = [BF16, FP16, E5M2, E4M3, E3M2, E2M3, E2M1]

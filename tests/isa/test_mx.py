@@ -5,10 +5,10 @@ import pytest
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from potluck.isa.blocks import LAYOUTS, BlockLayout, layout
 from potluck.isa.errors import DataError
-from potluck.isa.formats import E8M0, FP32
-from potluck.isa.mx import SCALE_RULES, MxTensor, dequantize, quantize
+from potluck.isa.formats.blocks import LAYOUTS, BlockLayout, layout
+from potluck.isa.formats.elements import E8M0, FP32
+from potluck.isa.formats.mx import SCALE_RULES, MxTensor, dequantize, quantize
 
 EVERY = pytest.mark.parametrize("block", list(LAYOUTS.values()), ids=lambda b: b.name)
 RULES = pytest.mark.parametrize("rule", SCALE_RULES)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import potluck.isa.mxdot
-from potluck.isa.rounding import ROUNDINGS
+import potluck.isa.arithmetic.mxdot
+from potluck.isa.formats.rounding import ROUNDINGS
 from potluck.isa.rows import vmxdotp
 
 
@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 VALUES = load(HERE.parent / "reference" / "numpy_values.py")
 EXACT = load(HERE.parent / "reference" / "mxdot_exact.py")
 GOLDEN = load(HERE / "test_mxdot.py").GOLDEN
-CONTRACT: Any = potluck.isa.mxdot.mxdot  # called with names that are plain strings here
+CONTRACT: Any = potluck.isa.arithmetic.mxdot.mxdot  # called with names that are plain strings here
 ROWS = {row.mnemonic: row for row in vmxdotp.ROWS}
 FLAGS = {"-": 0, "NX": 1, "UF": 2, "OF": 4, "NV": 16}
 FORMS = [(fmt, acc) for fmt in ("e5m2", "e4m3", "e2m1") for acc in ("fp32", "bf16")]

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from potluck.isa.arithmetic.mxdot import CHUNK_ELEMENTS, NV, NX, OF, UF, mxdot
 from potluck.isa.errors import DataError
-from potluck.isa.formats import FORMATS
-from potluck.isa.mxdot import CHUNK_ELEMENTS, NV, NX, OF, UF, mxdot
-from potluck.isa.rounding import ROUNDINGS
+from potluck.isa.formats.elements import FORMATS
+from potluck.isa.formats.rounding import ROUNDINGS
 from tests.reference.mxdot_exact import mxdot_lane
 from tests.reference.mxdot_lanes import lanes
 

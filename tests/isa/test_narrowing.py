@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from potluck.isa.formats import BF16, E4M3, E5M2, ElementFormat
-from potluck.isa.rounding import ROUNDINGS
+from potluck.isa.formats.elements import BF16, E4M3, E5M2, ElementFormat
+from potluck.isa.formats.rounding import ROUNDINGS
 from potluck.isa.rows import zvfofp8min
 
 PATH = Path(__file__).parents[1] / "reference" / "numpy_values.py"

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 
 from potluck.isa.errors import DataError
-from potluck.isa.pot_array import (
+from potluck.isa.formats.requantize import ort_float_rne
+from potluck.isa.pot.array import (
     CODE_SETS,
     CodeSet,
     Requantizer,
@@ -29,7 +30,6 @@ from potluck.isa.pot_array import (
     terms,
     tile,
 )
-from potluck.isa.requantize import ort_float_rne
 
 SHIFT_SETS = [kind for kind in CODE_SETS if kind.pot]
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from potluck.isa.errors import DataError
-from potluck.isa.pot import QKERAS
-from potluck.isa.pot_command import (
+from potluck.isa.pot.codes import QKERAS
+from potluck.isa.pot.command import (
     BUSY,
     FIELDS,
     FLOAT_BOUNDS,
@@ -29,7 +29,7 @@ from potluck.isa.pot_command import (
     weight_bytes,
     weight_data,
 )
-from potluck.isa.pot_stream import Opcode, Status
+from potluck.isa.pot.stream import Opcode, Status
 
 
 def span(field: Field) -> set[int]:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from potluck.isa.machine import load_machine
-from potluck.isa.pot_command import Command, Decoded, decode, encode
-from potluck.isa.pot_cycles import PRODUCTS, compute_cycles, decode_cycles, run_reads
+from potluck.isa.pot.command import Command, Decoded, decode, encode
+from potluck.isa.pot.cycles import PRODUCTS, compute_cycles, decode_cycles, run_reads
 
 POT = load_machine("spatz-mx-pot").pot
 assert POT is not None and POT.engine is not None

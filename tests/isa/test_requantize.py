@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from potluck.isa.errors import DataError
-from potluck.isa.requantize import (
+from potluck.isa.formats.requantize import (
     ort_float_rne,
     quantize_multiplier,
     requantize,

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from potluck.isa.arithmetic import Arithmetic
-from potluck.isa.exact import Exact
+from potluck.isa.arithmetic.exact import Exact
+from potluck.isa.arithmetic.plain import Arithmetic
 from potluck.isa.table import TABLE
 
 PATH = Path(__file__).parents[1] / "reference" / "numpy_values.py"

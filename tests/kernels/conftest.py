@@ -1,7 +1,7 @@
 import pytest
 
 from potluck.isa.machine import load_machine
-from potluck.kernels.standalone import build
+from potluck.kernels.program.standalone import build
 from potluck.sim.simulate import simulate
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from potluck.kernels.gemm_fp32 import GemmFp32
-from potluck.kernels.gemm_int8 import GemmInt8
+from potluck.kernels.matmul.fp32 import GemmFp32
+from potluck.kernels.matmul.int8 import GemmInt8
 
 SHAPES = [(1, 1, 1), (5, 7, 3), (4, 64, 16), (9, 65, 5), (13, 130, 33), (8, 100, 64), (3, 600, 12)]
 

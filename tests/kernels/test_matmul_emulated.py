@@ -7,13 +7,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from potluck.isa import mx
-from potluck.isa.blocks import layout
-from potluck.isa.formats import BF16
+from potluck.isa.formats import mx
+from potluck.isa.formats.blocks import layout
+from potluck.isa.formats.elements import BF16
 from potluck.isa.machine import load_machine
-from potluck.kernels import standalone
-from potluck.kernels.matmul_emulated import MatmulEmulated
-from potluck.kernels.matmul_emulated_bf16 import MatmulEmulatedBf16, multiply_add
+from potluck.kernels.matmul.emulated import MatmulEmulated
+from potluck.kernels.matmul.emulated_bf16 import MatmulEmulatedBf16, multiply_add
+from potluck.kernels.program import standalone
 from potluck.sim.simulate import simulate
 
 MACHINE = load_machine("spatz-mx")

@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from potluck.isa.blocks import LAYOUTS
 from potluck.isa.errors import DataError
-from potluck.isa.mx import dequantize, quantize
-from potluck.kernels.matmul_mx import MatmulMx
+from potluck.isa.formats.blocks import LAYOUTS
+from potluck.isa.formats.mx import dequantize, quantize
+from potluck.kernels.matmul.mx import MatmulMx
 
 LAYOUT = {"e4m3": "mxfp8", "e5m2": "mxfp8_e5m2", "e2m1": "mxfp4"}
 CHUNK = {"e4m3": 8, "e5m2": 8, "e2m1": 16}

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from potluck.isa.machine import load_machine
-from potluck.isa.pot_array import Requantizer, code_set
-from potluck.isa.pot_command import Command, decode, weight_bytes
-from potluck.kernels.pot_conv import PotLayer, plan
-from potluck.kernels.pot_tiling import Planner, PotConv, Tiling
+from potluck.isa.pot.array import Requantizer, code_set
+from potluck.isa.pot.command import Command, decode, weight_bytes
+from potluck.kernels.pot.conv import PotLayer, plan
+from potluck.kernels.pot.tiling import Planner, PotConv, Tiling
 
 MACHINE = load_machine("spatz-mx-pot")
 SMALL = load_machine(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from potluck.isa.errors import DataError
-from potluck.kernels.quantize_mx import QuantizeMx
+from potluck.kernels.quantize.mx import QuantizeMx
 
 CHUNK = {"e4m3": 8, "e5m2": 8, "e2m1": 16}
 TIES = np.float32([0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 7.99])

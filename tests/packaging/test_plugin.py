@@ -18,8 +18,8 @@ USE = '''
 import json, sys
 import numpy as np, onnx, potluck
 from onnx import TensorProto, helper as h
-from potluck.isa.assembler import Assembler
-from potluck.isa.formats import FORMATS
+from potluck.isa.assembly.assembler import Assembler
+from potluck.isa.formats.elements import FORMATS
 from potluck.isa.machine import load_machine, presets
 from potluck.isa.table import TABLE
 from potluck.sim.dram.kind import kinds, load_kind

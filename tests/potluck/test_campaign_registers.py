@@ -18,7 +18,7 @@ from potluck.campaign.store import Store
 from potluck.cli import app
 from potluck.inject.compute import HartArm, PeArm
 from potluck.isa.errors import CampaignError
-from potluck.isa.pot_command import Decoded
+from potluck.isa.pot.command import Decoded
 from potluck.sim.cluster import Cluster
 from potluck.sim.pot import accelerator
 from potluck.sim.pot.upset import products

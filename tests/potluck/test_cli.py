@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from potluck import cli
 from potluck.api import load_program
 from potluck.assets import load_test_images, model_path
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 
 SOURCE = """
 .text

@@ -6,9 +6,9 @@ import random
 
 import numpy as np
 
+from potluck.isa.arithmetic.floating import IEEE, NX
 from potluck.isa.context import PARTWAY, Context
 from potluck.isa.errors import TrapError
-from potluck.isa.floating import IEEE, NX
 from potluck.isa.insn import Insn, Kind
 from potluck.sim.jit.compile import compiler
 from tests.reference.vector_cases import TEXT, Case, Pair, generate

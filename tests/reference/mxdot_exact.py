@@ -1,7 +1,7 @@
 """Independent reference of one VMXDOTP lane in exact arithmetic on Python integers.
 
 Written only from section 1.5 of the VMXDOTP fact sheet; imports nothing of Potluck, shares no idea with
-`potluck.isa.mxdot` and aims at being obviously right. Every finite number is an integer multiple of a power
+`potluck.isa.arithmetic.mxdot` and aims at being obviously right. Every finite number is an integer multiple of a power
 of two small enough for all: elements of 2^-16, their products of 2^-32, accumulators and sums of 2^-300.
 """
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from potluck.isa.formats import FORMATS
-from potluck.isa.mxdot import CHUNK_ELEMENTS
-from potluck.isa.rounding import ROUNDINGS
+from potluck.isa.arithmetic.mxdot import CHUNK_ELEMENTS
+from potluck.isa.formats.elements import FORMATS
+from potluck.isa.formats.rounding import ROUNDINGS
 
 
 def lanes(rng: np.random.Generator, fmt: str, acc_format: str, n: int) -> tuple[np.ndarray, ...]:

@@ -1,4 +1,4 @@
-"""A NumPy back end of the value language of ``potluck.isa.element``: tests of meanings without LLVM.
+"""A NumPy back end of the value language of ``potluck.isa.arithmetic.element``: tests of meanings without LLVM.
 
 ``Array(numpy_array)`` wraps one number per lane; its type follows the array's dtype (bool is ``b1``).
 Operations follow the language's rules exactly: integers wrap, comparisons are ordered, ``fma`` is fused.
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.isa.element import Type, type_of
+from potluck.isa.arithmetic.element import Type, type_of
 
 _KINDS = {"i": "s", "u": "u", "f": "f", "b": "b"}
 _DTYPES = {"s": "i", "u": "u", "f": "f"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from tests.reference.spike import Spike, Trap, needs_spike
 from tests.reference.spike.spike import DATA
 

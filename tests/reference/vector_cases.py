@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
+from potluck.isa.assembly.disassembler import disassemble_word
 from potluck.isa.context import PARTWAY, Context, legal_vtype
-from potluck.isa.disassembler import disassemble_word
 from potluck.isa.errors import TrapError
 from potluck.isa.insn import Insn, Kind
 from potluck.isa.legality import check, group, registers

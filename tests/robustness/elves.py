@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 from functools import cache
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.elf import Program, Section
 from potluck.isa.manifest import SECTION, Buffer, Layer, Manifest, Tensor
 from tests.robustness.words import THEMES, sequence

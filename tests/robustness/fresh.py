@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.elf import Program, read
 from potluck.isa.errors import PotluckError, ProgramError, TrapError
 from potluck.isa.machine import Machine, load_machine

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from potluck.isa.assembly.disassembler import disassemble
 from potluck.isa.decode import length
-from potluck.isa.disassembler import disassemble
 from tests.robustness.arena import TEXT, Arena, Stepper, snapshot
 from tests.robustness.campaign import STATES, Batch
 from tests.robustness.states import image, states

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.elf import Program, Section, read
 from potluck.isa.errors import PotluckError, ProgramError, TrapError
 from potluck.isa.machine import load_machine

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from tests.robustness import campaign as c
 from tests.robustness.arena import TEXT, Arena, Escape, Setting, State, Stepper, snapshot
 from tests.robustness.guard import PAGE, guarded

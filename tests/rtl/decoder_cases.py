@@ -5,7 +5,7 @@ from cocotb.triggers import Timer
 from decoder_words import make_words
 
 from potluck.isa.decode import decoder
-from potluck.isa.verilog import op_codes, operand_widths
+from potluck.isa.verilog.table import op_codes, operand_widths
 
 
 @cocotb.test()

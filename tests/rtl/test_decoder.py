@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from potluck.hdl.bench import cocotb_run
 from potluck.hdl.build import build_library, cocotb_build
 from potluck.isa.context import Context
-from potluck.isa.core_verilog import ROUTES, route, uses
 from potluck.isa.decode import Decoder, decoder
 from potluck.isa.machine import load_machine
 from potluck.isa.table import TABLE
-from potluck.isa.verilog import isa_package, op_codes, operand_widths
+from potluck.isa.verilog.core import ROUTES, route, uses
+from potluck.isa.verilog.table import isa_package, op_codes, operand_widths
 from potluck.sim import timing_rows as tr
 from potluck.sim.timing_rows import timing_row
 from tests.differential.generate import VTYPES, suits

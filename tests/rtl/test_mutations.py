@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from potluck.isa.errors import RtlError
-from potluck.isa.rounding import ROUNDINGS
+from potluck.isa.formats.rounding import ROUNDINGS
 from tests.rtl.bench.lane_library import differences
 from tests.rtl.bench.mutants import mutated
 from tests.rtl.bench.running import directed_form, lane_library, random_form, run_bench

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from potluck.isa.arithmetic.mxdot import CHUNK_ELEMENTS
 from potluck.isa.context import Context
-from potluck.isa.mxdot import CHUNK_ELEMENTS
-from potluck.isa.rounding import ROUNDINGS
+from potluck.isa.formats.rounding import ROUNDINGS
 from potluck.isa.table import TABLE
 from potluck.sim import state as st
 from potluck.sim.jit.compile import compiler

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.machine import load_machine
 from potluck.sim.cluster import Cluster
 from tests.rtl.bench.running import ALL_FORMATS, run_bench

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from potluck.isa.mxdot import CHUNK_ELEMENTS
+from potluck.isa.arithmetic.mxdot import CHUNK_ELEMENTS
 from potluck.sim.checkpoints import upset as module
 from potluck.sim.checkpoints.upset import Struck, Upset
 from potluck.sim.state import F, V

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from potluck.isa.pot_stream import Status
+from potluck.isa.pot.stream import Status
 from tests.rtl.bench.bins import Coverage
 from tests.rtl.bench.pot_engine_cases import FAULTS, Queue, break_one, contents, layer
 from tests.rtl.bench.pot_engine_library import SMALL, EngineBuild

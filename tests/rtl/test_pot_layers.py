@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from potluck.isa.pot_array import tile
-from potluck.isa.pot_stream import END, Opcode, Status, header, unpack_outputs
+from potluck.isa.pot.array import tile
+from potluck.isa.pot.stream import END, Opcode, Status, header, unpack_outputs
 from tests.rtl.bench.bins import Coverage
 from tests.rtl.bench.pot_builds import Build, program
 from tests.rtl.bench.pot_cases import ANY, INT8

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from potluck.isa.pot import POT_FORMATS
-from potluck.isa.pot_verilog import pot_package
+from potluck.isa.pot.codes import POT_FORMATS
+from potluck.isa.verilog.pot import pot_package
 from tests.rtl.bench.pot_cases import ANY, INT8
 from tests.rtl.bench.running import run_bench
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from potluck.isa.errors import DataError
-from potluck.isa.formats import BF16, FP32, ElementFormat
+from potluck.isa.formats.elements import BF16, FP32, ElementFormat
 from potluck.sim.ecc.interface import Status, as_words
 from potluck.sim.ecc.rangeguard.codec import RangeGuard
 from potluck.sim.ecc.rangeguard.hardware import hardware_table

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.errors import MachineError
 from potluck.isa.machine import PRESETS, Machine, load_machine
 from potluck.sim.cluster import Cluster

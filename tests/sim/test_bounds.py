@@ -8,7 +8,7 @@ import pytest
 
 import potluck
 from potluck.assets import load_test_images, model_path
-from potluck.isa.assembler import assemble_file
+from potluck.isa.assembly.assembler import assemble_file
 from potluck.isa.machine import load_machine
 from potluck.sim.result import LayerResult, Result
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.elf import Program
 from potluck.isa.errors import DataError, ProgramError, TrapError
 from potluck.isa.machine import load_machine

@@ -6,9 +6,9 @@ import pytest
 from potluck.isa.context import Context
 from potluck.isa.machine import load_machine
 from potluck.isa.table import TABLE
-from potluck.kernels import standalone
-from potluck.kernels.matmul_emulated import MatmulEmulated
-from potluck.kernels.matmul_mx import MatmulMx
+from potluck.kernels.matmul.emulated import MatmulEmulated
+from potluck.kernels.matmul.mx import MatmulMx
+from potluck.kernels.program import standalone
 from potluck.sim.energy import COMPONENTS, FPU, IPU, L1, VRF, instruction_energy
 from potluck.sim.simulate import simulate
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from potluck.isa.arithmetic.element import bitcast, cast
+from potluck.isa.arithmetic.floating import BF16, IEEE
 from potluck.isa.context import Context
-from potluck.isa.element import bitcast, cast
-from potluck.isa.floating import BF16, IEEE
 from potluck.isa.insn import Insn, Kind
 from potluck.isa.table import TABLE
 from potluck.sim import state as st

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from potluck.isa.arithmetic import Arithmetic
+from potluck.isa.arithmetic.exact import Exact
+from potluck.isa.arithmetic.floating import DZ, NX
+from potluck.isa.arithmetic.plain import Arithmetic
 from potluck.isa.context import Context
-from potluck.isa.exact import Exact
-from potluck.isa.floating import DZ, NX
 from potluck.isa.insn import Insn, Kind
 from potluck.isa.legality import check
 from potluck.isa.table import TABLE

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.elf import Program, read
 from potluck.isa.errors import ProgramError, TrapError
 from potluck.isa.machine import load_machine

@@ -11,7 +11,7 @@ import pytest
 from potluck import api
 from potluck.assets import load_test_images, model_path
 from potluck.benchmarks.spine import irregular, random_inputs
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.elf import Program
 from potluck.isa.errors import DataError
 from potluck.isa.machine import Machine, load_machine

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.machine import load_machine
 from potluck.sim import rounds, transfers
 from potluck.sim.cluster import Cluster

@@ -9,13 +9,13 @@ import pytest
 from potluck import api
 from potluck.assets import load_test_images, model_path
 from potluck.benchmarks.spine import random_inputs
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.elf import Program
 from potluck.isa.machine import load_machine
-from potluck.kernels import standalone
-from potluck.kernels.gemm_fp32 import GemmFp32
-from potluck.kernels.gemm_int8 import GemmInt8
-from potluck.kernels.matmul_mx import MatmulMx
+from potluck.kernels.matmul.fp32 import GemmFp32
+from potluck.kernels.matmul.int8 import GemmInt8
+from potluck.kernels.matmul.mx import MatmulMx
+from potluck.kernels.program import standalone
 from tests.sim.test_code_changes import ONLY_HART_0, PATCH, word
 from tests.sim.test_timing_programs import KERNELS, MACHINE
 from tests.sim.tiers import both, eager

@@ -1,6 +1,6 @@
 """The schedule of the paper's authors (facts vmxdotp §3.2) against its analytical model (§3.3); accesses of fixed size.
 
-The kernel of ours in ``kernels/matmul_mx.py`` is scheduled differently, so its utilization says nothing of theirs.
+The kernel of ours in ``kernels/matmul/mx.py`` is scheduled differently, so its utilization says nothing of theirs.
 """
 
 from __future__ import annotations

@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 
 from potluck.benchmarks.spine import random_inputs
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.elf import Program
 from potluck.isa.errors import TrapError
 from potluck.isa.machine import load_machine
-from potluck.kernels import standalone
 from potluck.kernels.base import Kernel, Operand
-from potluck.kernels.conv_mx import ConvMx
-from potluck.kernels.conv_window import Window
-from potluck.kernels.gemm_int8 import GemmInt8
-from potluck.kernels.matmul_mx import MatmulMx
+from potluck.kernels.conv.mx import ConvMx
+from potluck.kernels.conv.window import Window
+from potluck.kernels.matmul.int8 import GemmInt8
+from potluck.kernels.matmul.mx import MatmulMx
 from potluck.kernels.pool import Pool
-from potluck.kernels.quantize_mx import QuantizeMx
+from potluck.kernels.program import standalone
+from potluck.kernels.quantize.mx import QuantizeMx
 from potluck.kernels.softmax import Softmax
 from potluck.sim.cluster import Cluster
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from potluck.isa.assembly.disassembler import disassemble_word
 from potluck.isa.context import PARTWAY, VILL, Context
-from potluck.isa.disassembler import disassemble_word
 from potluck.isa.insn import Insn, Kind
 from potluck.isa.legality import check
 from potluck.isa.table import TABLE

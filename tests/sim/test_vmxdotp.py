@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.arithmetic.mxdot import CHUNK_ELEMENTS, ElementName, mxdot
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.context import Context
+from potluck.isa.formats.rounding import ROUNDINGS
 from potluck.isa.machine import load_machine
-from potluck.isa.mxdot import CHUNK_ELEMENTS, ElementName, mxdot
-from potluck.isa.rounding import ROUNDINGS
 from potluck.isa.rows.vmxdotp import FORMATS
 from potluck.isa.table import TABLE, table_of
 from potluck.sim import state as st

@@ -1,6 +1,6 @@
 """Absolute differences, of two registers and of two vectors."""
 
-from potluck.isa.element import maximum, minimum
+from potluck.isa.arithmetic.element import maximum, minimum
 from potluck.isa.insn import Insn, Kind
 
 ROWS = [

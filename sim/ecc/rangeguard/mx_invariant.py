@@ -12,8 +12,8 @@ from enum import IntFlag
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.isa.formats import ElementFormat
-from potluck.isa.mx import NAN_SCALE
+from potluck.isa.formats.elements import ElementFormat
+from potluck.isa.formats.mx import NAN_SCALE
 
 
 class Violation(IntFlag):

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.errors import DataError
-from potluck.isa.formats import ElementFormat
+from potluck.isa.formats.elements import ElementFormat
 from potluck.sim.ecc.rangeguard.bins import Bins, fault_aware_bins, mae_bins
 
 Scheme = Literal["dsc", "ssc"]

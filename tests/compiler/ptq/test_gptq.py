@@ -8,8 +8,8 @@ import pytest
 from potluck.compiler.ptq.gptq import gptq, improved, row_error
 from potluck.compiler.ptq.rounding import learned
 from potluck.compiler.ptq.weights import nearest, neighbours
-from potluck.isa.formats import E2M1, E4M3
-from potluck.isa.pot import POT_FORMATS
+from potluck.isa.formats.elements import E2M1, E4M3
+from potluck.isa.pot.codes import POT_FORMATS
 
 GRIDS = {
     "int2": np.arange(-1.0, 3.0),

@@ -17,8 +17,8 @@ from potluck.compiler.quantizers.bbq import (
     running_reciprocal,
     tree_sum,
 )
-from potluck.isa.bbq import BbqFormat, block_of, hadamard
 from potluck.isa.errors import DataError
+from potluck.isa.formats.bbq import BbqFormat, block_of, hadamard
 
 ROW = [0.1, -0.4, 0.9, -1.3, 2.0, 0.05, -0.75, 0.3]
 W = [[0.5, -1, 0.25, 0.75, -0.5, 1.5, -0.25, 0.1], [0.02, 0.03, -0.05, 0.01, 0.04, -0.02, 0.06, -0.01]]

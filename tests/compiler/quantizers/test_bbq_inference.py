@@ -19,8 +19,8 @@ from potluck.compiler.quantizers.bbq_inference import (
     calibrate,
     factor_of,
 )
-from potluck.isa.bbq import BbqFormat, hadamard
 from potluck.isa.errors import DataError
+from potluck.isa.formats.bbq import BbqFormat, hadamard
 
 ALL = [BbqFormat(bits, z) for bits in (1, 2, 3, 4) for z in (-0.5, 0.0)]
 

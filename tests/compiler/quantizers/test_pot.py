@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from potluck.compiler.quantizers import pot
 from potluck.isa.errors import DataError
-from potluck.isa.pot import APOT, MSQ, POT_FORMATS, QKERAS, ZERO, pot_format
+from potluck.isa.pot.codes import APOT, MSQ, POT_FORMATS, QKERAS, ZERO, pot_format
 
 # PoTAcc v12: level of code[2:0], read from the hardware's tables, not from shifts.
 PUBLISHED = {

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.elf import Section
 from potluck.isa.machine import load_machine
 from potluck.isa.manifest import Manifest, Tensor
-from potluck.kernels.conv_window import Window
+from potluck.kernels.conv.window import Window
 from potluck.sim.simulate import simulate
 
 MACHINE = load_machine("spatz-mx")

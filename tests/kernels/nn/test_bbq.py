@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from potluck.isa.bbq import BbqFormat, pack_planes
 from potluck.isa.errors import DataError
+from potluck.isa.formats.bbq import BbqFormat, pack_planes
 from potluck.isa.machine import load_machine
-from potluck.kernels.gemm_bits import GemmBits
-from potluck.kernels.quantize_bbq import QuantizeBbq
+from potluck.kernels.matmul.bits import GemmBits
+from potluck.kernels.quantize.bbq import QuantizeBbq
 
 KINDS = [BbqFormat(bits, z) for bits in (1, 2, 3, 4) for z in (-0.5, 0.0)]
 

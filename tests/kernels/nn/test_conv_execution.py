@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from one_kernel import HARTS, MACHINE, Bench, bounds, halves, normal, random_window, same
 
-from potluck.isa.blocks import layout
-from potluck.isa.mx import quantize
-from potluck.kernels.conv_depthwise import DepthwiseFp32, pack_weights_depthwise
-from potluck.kernels.conv_fp32 import ConvFp32, pack_weights_fp32
-from potluck.kernels.conv_mx import ConvMx, pack_activations, pack_weights
-from potluck.kernels.conv_window import Window
+from potluck.isa.formats.blocks import layout
+from potluck.isa.formats.mx import quantize
+from potluck.kernels.conv.depthwise import DepthwiseFp32, pack_weights_depthwise
+from potluck.kernels.conv.fp32 import ConvFp32, pack_weights_fp32
+from potluck.kernels.conv.mx import ConvMx, pack_activations, pack_weights
+from potluck.kernels.conv.window import Window
 
 
 @pytest.mark.parametrize("seed", range(12))

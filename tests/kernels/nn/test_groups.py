@@ -6,7 +6,7 @@ from one_kernel import Bench, same
 from test_weights import Counted
 
 from potluck.isa.errors import DataError
-from potluck.kernels.expand_groups import ExpandGroups, multiples_of, pack_groups
+from potluck.kernels.weights.groups import ExpandGroups, multiples_of, pack_groups
 
 
 def integers(rng, shape, group):

@@ -5,7 +5,7 @@ import pytest
 from one_kernel import Bench, same
 
 from potluck.isa.errors import DataError
-from potluck.kernels.hadamard import Hadamard
+from potluck.kernels.quantize.hadamard import Hadamard
 
 
 def sylvester(size):

@@ -5,14 +5,14 @@ import pytest
 from one_kernel import Bench, halves, random_window, same
 
 from potluck.isa.errors import DataError
+from potluck.isa.formats.requantize import requantize
 from potluck.isa.machine import load_machine
-from potluck.isa.pot import MSQ, QKERAS
-from potluck.isa.requantize import requantize
-from potluck.kernels.conv_depthwise_int8 import DepthwiseInt8, pack_weights_depthwise_int8
-from potluck.kernels.conv_int8 import ConvInt8, narrow_steps, pack_weights_int8
-from potluck.kernels.conv_window import Window
-from potluck.kernels.expand_codes import ExpandCodes, pack_codes
+from potluck.isa.pot.codes import MSQ, QKERAS
+from potluck.kernels.conv.depthwise_int8 import DepthwiseInt8, pack_weights_depthwise_int8
+from potluck.kernels.conv.int8 import ConvInt8, narrow_steps, pack_weights_int8
+from potluck.kernels.conv.window import Window
 from potluck.kernels.requantize import Finish
+from potluck.kernels.weights.codes import ExpandCodes, pack_codes
 
 FINISHES = [
     Finish(),

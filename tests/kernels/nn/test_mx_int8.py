@@ -7,9 +7,9 @@ from one_kernel import Bench, bounds, halves, normal, random_window, same
 from potluck.compiler.lowering.packing import pack_scales
 from potluck.compiler.mx_nodes import mx_layout
 from potluck.isa.errors import DataError
-from potluck.isa.mx import quantize
-from potluck.kernels.conv_mx_int8 import ConvMxInt8, pack_weights_mxint8
-from potluck.kernels.conv_window import Window
+from potluck.isa.formats.mx import quantize
+from potluck.kernels.conv.mx_int8 import ConvMxInt8, pack_weights_mxint8
+from potluck.kernels.conv.window import Window
 
 
 def layout(block):

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from one_kernel import Bench, bounds, normal, random_window, same
 
-from potluck.isa.blocks import LAYOUTS
 from potluck.isa.errors import DataError
+from potluck.isa.formats.blocks import LAYOUTS
+from potluck.isa.formats.mx import MxTensor, quantize
 from potluck.isa.machine import load_machine
-from potluck.isa.mx import MxTensor, quantize
-from potluck.kernels.conv_fp32 import ConvFp32, pack_weights_fp32
-from potluck.kernels.conv_mx import ConvMx, pack_activations, pack_quantized
-from potluck.kernels.conv_mx_soft import ConvMxSoft
-from potluck.kernels.conv_window import Window
-from potluck.kernels.round_mx import RoundMx
+from potluck.kernels.conv.fp32 import ConvFp32, pack_weights_fp32
+from potluck.kernels.conv.mx import ConvMx, pack_activations, pack_quantized
+from potluck.kernels.conv.mx_soft import ConvMxSoft
+from potluck.kernels.conv.window import Window
+from potluck.kernels.quantize.round_mx import RoundMx
 
 LAYOUT = {
     "e4m3": "mxfp8",

@@ -7,14 +7,14 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from potluck.isa.blocks import layout
 from potluck.isa.errors import DataError
-from potluck.isa.mx import dequantize, quantize
+from potluck.isa.formats.blocks import layout
+from potluck.isa.formats.mx import dequantize, quantize
 from potluck.kernels import fp32math
-from potluck.kernels.conv_depthwise import DepthwiseFp32, pack_weights_depthwise
-from potluck.kernels.conv_fp32 import ConvFp32, pack_weights_fp32
-from potluck.kernels.conv_mx import ConvMx, pack_activations, pack_weights
-from potluck.kernels.conv_window import Window, plan, split_pixels
+from potluck.kernels.conv.depthwise import DepthwiseFp32, pack_weights_depthwise
+from potluck.kernels.conv.fp32 import ConvFp32, pack_weights_fp32
+from potluck.kernels.conv.mx import ConvMx, pack_activations, pack_weights
+from potluck.kernels.conv.window import Window, plan, split_pixels
 from potluck.kernels.layout import Im2col
 from potluck.kernels.pool import GlobalAveragePool, Pool, reciprocals
 from potluck.kernels.softmax import EXP_ULP, Softmax, exp

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from one_kernel import Bench, halves, normal, random_window, same
 
-from potluck.isa.blocks import layout
+from potluck.isa.formats.blocks import layout
+from potluck.isa.formats.mx import quantize
 from potluck.isa.machine import load_machine
-from potluck.isa.mx import quantize
-from potluck.kernels.conv_depthwise import DepthwiseFp32
-from potluck.kernels.conv_mx import ConvMx, pack_activations, pack_weights
-from potluck.kernels.conv_window import Window
+from potluck.kernels.conv.depthwise import DepthwiseFp32
+from potluck.kernels.conv.mx import ConvMx, pack_activations, pack_weights
+from potluck.kernels.conv.window import Window
 from potluck.kernels.elementwise import Add, Clip, ColumnAffine
 from potluck.kernels.layout import Fill, Im2col, nchw_to_nhwc, nhwc_to_nchw
 from potluck.kernels.pool import GlobalAveragePool, Pool

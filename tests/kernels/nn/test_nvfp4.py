@@ -12,7 +12,7 @@ from potluck.compiler.functions import function
 from potluck.compiler.quantizers.nvfp4 import quantize, tensor_scale
 from potluck.isa.errors import DataError
 from potluck.isa.machine import load_machine
-from potluck.kernels.round_nvfp4 import RoundNvfp4
+from potluck.kernels.quantize.round_nvfp4 import RoundNvfp4
 
 
 def independent(x, factor, block):

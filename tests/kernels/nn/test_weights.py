@@ -6,10 +6,10 @@ import pytest
 from one_kernel import Bench, same
 
 from potluck.isa.errors import DataError
-from potluck.isa.formats import FORMATS, recode
-from potluck.kernels.decode_weights import DecodeWeights
-from potluck.kernels.expand_elements import ExpandElements, pack_elements
-from potluck.kernels.widen_weights import WidenWeights
+from potluck.isa.formats.elements import FORMATS, recode
+from potluck.kernels.weights.decode import DecodeWeights
+from potluck.kernels.weights.elements import ExpandElements, pack_elements
+from potluck.kernels.weights.widen import WidenWeights
 
 DTYPES = {
     "e2m1": ml_dtypes.float4_e2m1fn,

@@ -17,7 +17,7 @@ from potluck.inject.campaign import inject
 from potluck.inject.decode import DECODERS, Image, bias_values, slices_of
 from potluck.inject.target import Target, load_target
 from potluck.isa.errors import DataError
-from potluck.isa.formats import FORMATS
+from potluck.isa.formats.elements import FORMATS
 from potluck.isa.machine import load_machine
 from potluck.sim.dram.tensors import names_of
 from potluck.sim.ecc.interface import as_words

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from potluck.compiler.quantizers.bbq import backward, forward
-from potluck.isa.bbq import BbqFormat
 from potluck.isa.errors import DataError
+from potluck.isa.formats.bbq import BbqFormat
 from potluck.train import BbqConv2d, BbqLinear, LsqQuantizer, QuestQuantizer
 from potluck.train.bbq import BbqActivationQuantizer, BbqWeightQuantizer, BellBox, scales
 from potluck.train.quest import ALPHA

@@ -7,9 +7,9 @@ from itertools import product
 
 import numpy as np
 
-from potluck.isa.formats import FORMATS, ElementFormat
-from potluck.isa.mxdot import CHUNK_ELEMENTS, NV, NX, OF, UF
-from potluck.isa.rounding import ROUNDINGS
+from potluck.isa.arithmetic.mxdot import CHUNK_ELEMENTS, NV, NX, OF, UF
+from potluck.isa.formats.elements import FORMATS, ElementFormat
+from potluck.isa.formats.rounding import ROUNDINGS
 
 CLASSES = ("zero", "subnormal", "normal", "largest", "inf", "quiet", "signalling")
 SIGNS = ("+", "-")
@@ -92,7 +92,7 @@ def cover(
     coverage: Coverage, fmt: str, acc_format: str, frm: str, lanes: tuple[np.ndarray, ...], flags: np.ndarray,
     result: np.ndarray,
 ) -> None:  # fmt: skip
-    """Count the bins that lanes of one form and rounding mode hit; operands as in `potluck.isa.mxdot.mxdot`."""
+    """Count the bins that lanes of one form and rounding mode hit; operands: `potluck.isa.arithmetic.mxdot.mxdot`."""
     acc, a, b, sa, sb = lanes
     element, form = FORMATS[fmt], FORMATS[acc_format]
     width = len(CLASSES)

@@ -10,8 +10,8 @@ import cocotb
 import numpy as np
 from cocotb.triggers import FallingEdge, ReadOnly, Timer
 
-from potluck.isa.formats import FORMATS
-from potluck.isa.rounding import ROUNDINGS
+from potluck.isa.formats.elements import FORMATS
+from potluck.isa.formats.rounding import ROUNDINGS
 from tests.reference.mxdot_exact import NX, OF, UF, UNIT, round_exact
 from tests.rtl.bench.handshake import Cycles, always, collect, drive, random_pace, start
 

@@ -11,7 +11,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import FallingEdge, Timer
 
-from potluck.isa.disassembler import disassemble_word
+from potluck.isa.assembly.disassembler import disassemble_word
 from potluck.isa.elf import Program
 from tests.rtl.bench.core_directed import assemble
 from tests.rtl.bench.core_programs import SANDBOX, SANDBOX_BYTES, TEXT, TEXT_BYTES

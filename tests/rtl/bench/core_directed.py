@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import product
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.elf import Program
-from potluck.kernels import runtime
+from potluck.kernels.program import runtime
 from tests.rtl.bench.core_programs import SANDBOX, SANDBOX_BYTES, TEXT, TEXT_BYTES
 
 END = "li a0, 0\nli a7, 93\necall\n"

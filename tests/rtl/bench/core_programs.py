@@ -7,14 +7,14 @@ from functools import cache
 
 import numpy as np
 
-from potluck.isa.assembler import Assembler
-from potluck.isa.core_verilog import route
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.decode import expansion
 from potluck.isa.elf import Program as Executable
 from potluck.isa.elf import Section
 from potluck.isa.insn import Insn, Kind
 from potluck.isa.machine import Machine, load_machine
 from potluck.isa.table import TABLE
+from potluck.isa.verilog.core import route
 from tests.differential.generate import Generator, Rates
 from tests.differential.program import (
     CORNERS,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from potluck.isa.formats import FORMATS
-from potluck.isa.mxdot import CHUNK_ELEMENTS
+from potluck.isa.arithmetic.mxdot import CHUNK_ELEMENTS
+from potluck.isa.formats.elements import FORMATS
 
 SHIFTS = (-60, -50, -49, -27, -26, -25, -24, -23, -2, -1, 0, 1, 2, 23, 24, 45, 46, 69, 70, 71, 72)
 """Places of the accumulator's last bit above the sum's (fact sheet section 1.5, rule 4)."""
@@ -44,7 +44,7 @@ def chunks(fmt: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def directed(fmt: str, acc_format: str) -> tuple[np.ndarray, ...]:
-    """All combinations as operands of `potluck.isa.mxdot.mxdot`: acc, a, b, sa, sb."""
+    """All combinations as operands of `potluck.isa.arithmetic.mxdot.mxdot`: acc, a, b, sa, sb."""
     form = FORMATS[acc_format]
     a, b = chunks(fmt)
     acc = form.corner_cases

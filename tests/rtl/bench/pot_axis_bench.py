@@ -10,7 +10,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from potluck.isa.pot_stream import Status
+from potluck.isa.pot.stream import Status
 from tests.rtl.bench.handshake import start
 from tests.rtl.bench.pot_cases import ANY
 from tests.rtl.bench.pot_programs import (

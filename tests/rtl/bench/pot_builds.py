@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from potluck.isa.pot_array import CodeSet
-from potluck.isa.pot_stream import Buffers, Opcode, Status, header
+from potluck.isa.pot.array import CodeSet
+from potluck.isa.pot.stream import Buffers, Opcode, Status, header
 from potluck.sim.pot.product import Tile
 from potluck.sim.pot.v12 import tile_events
 from tests.rtl.bench.pot_cases import ANY

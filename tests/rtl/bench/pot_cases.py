@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.isa.pot import POT_FORMATS
-from potluck.isa.pot_array import CODE_SETS, pe_product, ppu
+from potluck.isa.pot.array import CODE_SETS, pe_product, ppu
+from potluck.isa.pot.codes import POT_FORMATS
 from tests.rtl.bench.bins import Coverage
 
 POT_SETS = list(POT_FORMATS.values())

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.machine import Machine
-from potluck.isa.pot_array import CODE_SETS, LAWS, CodeSet
-from potluck.isa.pot_command import (
+from potluck.isa.pot.array import CODE_SETS, LAWS, CodeSet
+from potluck.isa.pot.command import (
     FIELDS,
     MODES,
     Command,
@@ -18,7 +18,7 @@ from potluck.isa.pot_command import (
     rounds_of,
     weight_lines,
 )
-from potluck.kernels.pot_tiling import Planner, PotConv
+from potluck.kernels.pot.tiling import Planner, PotConv
 from tests.sim.pot.pot_layers import INPUT, OUTPUT, Case, make
 
 U32, U8 = NDArray[np.uint32], NDArray[np.uint8]

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.hdl.build import build_library
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.machine import Machine, load_machine
-from potluck.isa.pot_command import COMMAND_BYTES, DOORBELL, QUEUE, RESET, STATE, WAIT
+from potluck.isa.pot.command import COMMAND_BYTES, DOORBELL, QUEUE, RESET, STATE, WAIT
 from potluck.sim.dma import Dma
 from potluck.sim.memory import Memory
 from potluck.sim.pot.accelerator import Accelerator, accelerator_of

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.machine import Machine
-from potluck.isa.pot_command import Command, encode
-from potluck.isa.pot_stream import Status
+from potluck.isa.pot.command import Command, encode
+from potluck.isa.pot.stream import Status
 from tests.rtl.bench.pot_engine_cases import AREA
 from tests.sim.pot.pot_layers import INPUT, OUTPUT
 

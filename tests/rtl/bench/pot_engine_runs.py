@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.isa.pot import POT_FORMATS
-from potluck.isa.pot_array import LAWS
-from potluck.isa.pot_command import STATE
-from potluck.isa.pot_stream import Status
+from potluck.isa.pot.array import LAWS
+from potluck.isa.pot.codes import POT_FORMATS
+from potluck.isa.pot.command import STATE
+from potluck.isa.pot.stream import Status
 from potluck.sim.pot.schedule import Engine
 from tests.rtl.bench.bins import Coverage
 from tests.rtl.bench.pot_engine_library import AT, EngineBuild, Modeled, Session
@@ -33,7 +33,7 @@ class LayerRun:
     Attributes:
         wrong: bytes of memory that differ, and values that are not those of ONNX's Conv.
         cycles: of each computation in RTL, from its begin to the begin of one that waits for it.
-        wanted: of each computation by `potluck.isa.pot_cycles`.
+        wanted: of each computation by `potluck.isa.pot.cycles`.
         error: of the whole queue's cycles, RTL's to the simulator's less 1.
     """
 

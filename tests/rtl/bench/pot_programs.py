@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.hdl.build import build_library
-from potluck.isa.pot_array import CODE_SETS, FILTERS, LANES, ROWS, CodeSet, Requantizer
-from potluck.isa.pot_stream import (
+from potluck.isa.pot.array import CODE_SETS, FILTERS, LANES, ROWS, CodeSet, Requantizer
+from potluck.isa.pot.stream import (
     U32,
     Buffers,
     Opcode,

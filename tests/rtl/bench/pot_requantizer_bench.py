@@ -10,7 +10,7 @@ import numpy as np
 from cocotb.triggers import FallingEdge, ReadOnly
 from numpy.typing import NDArray
 
-from potluck.isa.pot_array import LAWS, Law, Requantizer
+from potluck.isa.pot.array import LAWS, Law, Requantizer
 from tests.rtl.bench.bins import Coverage
 from tests.rtl.bench.handshake import start
 

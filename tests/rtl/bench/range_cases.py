@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.isa.formats import BF16, E2M1, E2M3, E3M2, E4M3, E5M2, FP16, FP32, INT8, ElementFormat
+from potluck.isa.formats.elements import BF16, E2M1, E2M3, E3M2, E4M3, E5M2, FP16, FP32, INT8, ElementFormat
 from potluck.sim.ecc.interface import Status, Words
 from potluck.sim.ecc.rangeguard.codec import LANES, RangeGuard
 from potluck.sim.ecc.rangeguard.hardware import (

@@ -10,8 +10,8 @@ import numpy as np
 
 from potluck.hdl.bench import BenchResult, cocotb_run
 from potluck.hdl.build import build_library, cocotb_build
-from potluck.isa.mxdot import mxdot
-from potluck.isa.rounding import ROUNDINGS
+from potluck.isa.arithmetic.mxdot import mxdot
+from potluck.isa.formats.rounding import ROUNDINGS
 from tests.reference.mxdot_lanes import lanes
 from tests.rtl.bench.bins import Coverage, cover, form_bins
 from tests.rtl.bench.directed import directed

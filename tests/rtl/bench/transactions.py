@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from potluck.isa.mxdot import CHUNK_ELEMENTS, mxdot
-from potluck.isa.rounding import ROUNDINGS
+from potluck.isa.arithmetic.mxdot import CHUNK_ELEMENTS, mxdot
+from potluck.isa.formats.rounding import ROUNDINGS
 from tests.reference.mxdot_lanes import lanes
 
 ELEM_FORMATS = ("e5m2", "e4m3", "e2m1", "e3m2", "e2m3", "int8")  # as numbered by elem_fmt_e

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.elf import Program, Section
 from potluck.isa.errors import EndlessError, PotluckError, TrapError
 from potluck.isa.machine import load_machine

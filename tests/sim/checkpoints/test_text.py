@@ -10,7 +10,7 @@ import pytest
 
 from potluck import api
 from potluck.inject.target import End, Target, load_target
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.errors import DataError, EndlessError, ExitError, TrapError
 from potluck.isa.machine import load_machine
 from potluck.sim.checkpoints.replay import Patch

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from potluck.isa.blocks import pack
 from potluck.isa.errors import DataError
-from potluck.isa.formats import FORMATS
+from potluck.isa.formats.blocks import pack
+from potluck.isa.formats.elements import FORMATS
 from potluck.isa.manifest import Buffer, Manifest
 from potluck.sim.dram.cells import Bit, Cell, Cells
 from potluck.sim.dram.kind import kinds, load_kind

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.elf import Program
 from potluck.isa.errors import MachineError
 from potluck.isa.machine import DRAM, Machine, load_machine
 from potluck.isa.manifest import Layer, Manifest
-from potluck.kernels import standalone
-from potluck.kernels.matmul_mx import MatmulMx
+from potluck.kernels.matmul.mx import MatmulMx
+from potluck.kernels.program import standalone
 from potluck.sim.dram.attach import core_latency, core_rate, mapping_of, system_of
 from potluck.sim.dram.kind import kinds, load_kind
 from potluck.sim.simulate import simulate

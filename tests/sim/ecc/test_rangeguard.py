@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from potluck.isa.blocks import MXFP4, MXFP8_E4M3, MXFP8_E5M2, MXINT8, BlockLayout
 from potluck.isa.errors import DataError
-from potluck.isa.formats import BF16, E2M1, E2M3, E3M2, E4M3, E5M2, FP16, FP32, INT8, ElementFormat
-from potluck.isa.mx import quantize
+from potluck.isa.formats.blocks import MXFP4, MXFP8_E4M3, MXFP8_E5M2, MXINT8, BlockLayout
+from potluck.isa.formats.elements import BF16, E2M1, E2M3, E3M2, E4M3, E5M2, FP16, FP32, INT8, ElementFormat
+from potluck.isa.formats.mx import quantize
 from potluck.sim.ecc.filters import code_clamp, codes_in, exponent_clamp, ranger
 from potluck.sim.ecc.interface import Status, Words, as_words
 from potluck.sim.ecc.outcomes import ArtifactOutcome, Outcome, classify, classify_artifact

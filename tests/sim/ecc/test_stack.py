@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from potluck.isa.errors import DataError
-from potluck.isa.formats import BF16
+from potluck.isa.formats.elements import BF16
 from potluck.sim.ecc.blocks import Split
 from potluck.sim.ecc.filters import exponent_clamp
 from potluck.sim.ecc.hamming import on_die_sec

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from potluck.isa.errors import DataError
-from potluck.isa.formats import BF16, E4M3, E8M0, FP32, ElementFormat
-from potluck.isa.pot import POT_FORMATS
+from potluck.isa.formats.elements import BF16, E4M3, E8M0, FP32, ElementFormat
+from potluck.isa.pot.codes import POT_FORMATS
 from potluck.sim.dram.kind import load_kind
 from potluck.sim.dram.mapping import Mapping
 from potluck.sim.ecc.filters import blocks_of, codes_in

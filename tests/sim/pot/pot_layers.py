@@ -8,14 +8,14 @@ import numpy as np
 import onnx
 from onnx.reference import ReferenceEvaluator
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.elf import Program, Section
+from potluck.isa.formats.requantize import ort_float_rne
 from potluck.isa.machine import Machine
 from potluck.isa.manifest import Manifest, Tensor
-from potluck.isa.pot_array import LAWS, CodeSet, Requantizer, ppu
-from potluck.isa.requantize import ort_float_rne
-from potluck.kernels.pot_conv import PotLayer, integer_codes, plan
-from potluck.kernels.pot_tiling import PotConv
+from potluck.isa.pot.array import LAWS, CodeSet, Requantizer, ppu
+from potluck.kernels.pot.conv import PotLayer, integer_codes, plan
+from potluck.kernels.pot.tiling import PotConv
 from potluck.sim.cluster import Cluster
 
 QUEUE, INPUT, WEIGHTS, OUTPUT = 0x1000_0000, 0x8100_0000, 0x8200_0000, 0x8400_0000

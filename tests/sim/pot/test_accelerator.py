@@ -12,10 +12,10 @@ from pot_layers import INPUT, OUTPUT, QUEUE, RING, Case, make, random_conv, ring
 from potluck.isa.errors import ExitError, TrapError
 from potluck.isa.machine import Machine, load_machine
 from potluck.isa.manifest import Manifest
-from potluck.isa.pot_array import CODE_SETS, code_set
-from potluck.isa.pot_command import BUSY, Command, encode
-from potluck.isa.pot_stream import Status
-from potluck.kernels.pot_tiling import PotConv
+from potluck.isa.pot.array import CODE_SETS, code_set
+from potluck.isa.pot.command import BUSY, Command, encode
+from potluck.isa.pot.stream import Status
+from potluck.kernels.pot.tiling import PotConv
 from potluck.sim.cluster import Cluster
 from potluck.sim.observe import FOREVER, Watch
 from potluck.sim.simulate import summarize

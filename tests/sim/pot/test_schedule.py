@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from pot_layers import INPUT, OUTPUT, QUEUE
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.machine import load_machine
-from potluck.isa.pot_command import Command, encode
+from potluck.isa.pot.command import Command, encode
 from potluck.sim.dma import Dma
 from potluck.sim.memory import Memory
 from potluck.sim.pot.accelerator import accelerator_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from potluck.isa.pot_array import CODE_SETS, CodeSet, Requantizer, code_set, tile
-from potluck.isa.pot_stream import (
+from potluck.isa.pot.array import CODE_SETS, CodeSet, Requantizer, code_set, tile
+from potluck.isa.pot.stream import (
     END,
     FAILED,
     Buffers,

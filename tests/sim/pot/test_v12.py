@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from potluck.benchmarks.pot_networks import NETWORKS
 from potluck.isa.errors import DataError, MachineError
 from potluck.isa.machine import Pot, load_machine
-from potluck.isa.pot_array import code_set
+from potluck.isa.pot.array import code_set
 from potluck.sim.pot.product import Product, Tile, buffers_of, tiles
 from potluck.sim.pot.v12 import Cost, layer_cost, published_cycles, tile_cycles, tile_events
 

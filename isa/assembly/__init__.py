@@ -1,0 +1,1 @@
+"""GNU assembly: text to sections and symbols, and back."""

@@ -1,0 +1,1 @@
+"""SystemVerilog made from the tables; an output of a build, never committed."""

@@ -1,0 +1,1 @@
+"""Convolutions, one kernel a family of operands."""

@@ -1,0 +1,1 @@
+"""Matrix products, one kernel a family of operands."""

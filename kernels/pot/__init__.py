@@ -1,0 +1,1 @@
+"""Layers on the PoT accelerator."""

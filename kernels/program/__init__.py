@@ -1,0 +1,1 @@
+"""What stands around kernels: start and end, barriers, files, processes."""

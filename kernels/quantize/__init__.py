@@ -1,0 +1,1 @@
+"""FP32 to codes and scales on the machine."""
