@@ -246,7 +246,8 @@ def _fma(x: NDArray[Any], y: NDArray[Any], z: NDArray[Any]) -> NDArray[Any]:
         odd = (bits + ((bits ^ sign) >> 63)) | 1
         result: NDArray[Any] = np.where(np.abs(error) > 0, odd, bits).view(np.float64).astype(x.dtype)
         return result
-    result = np.asarray(x * y + z)  # right where the product is exact or nothing is finite
+    result = np.asarray(x * y + z)  # right where the product is exact or infinite
+    result = np.where(np.isfinite(x) & np.isfinite(y) & np.isinf(z), z, result)  # even if it would overflow
     exact = _significant(x) + _significant(y) <= 53
     magnitude = np.abs(x * y)
     exact &= (magnitude < 2.0**1023) & ((magnitude > 2.0**-960) | _coarse(x, y)) | (x == 0) | (y == 0)
