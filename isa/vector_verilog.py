@@ -1,7 +1,7 @@
 """SystemVerilog made from the instruction table for the lanes of the vector unit: what they do for every instruction.
 
 Package ``potluck_vector_pkg`` has the operations of ``rtl/vector/`` and, for each ``op_e`` of
-:mod:`potluck.isa.verilog`, the operation (``vector_op_t``), its latency class and where its operands come from.
+:mod:`potluck.isa.verilog.table`, the operation (``vector_op_t``), its latency class and where its operands come from.
 Widths, signedness and operand kinds are those of the row; only the operation itself is named here, by the
 mnemonic's stem.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from potluck.isa.insn import Insn, Kind, Operand, OperandType
 from potluck.isa.table import TABLE
-from potluck.isa.verilog import op_name
+from potluck.isa.verilog.table import op_name
 
 PACKAGE = "potluck_vector_pkg"
 UNITS = ("none", "integer", "multiply", "divide", "fma", "noncomp", "convert", "float_divide")

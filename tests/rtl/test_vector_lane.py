@@ -9,7 +9,7 @@ from potluck.isa.context import Context
 from potluck.isa.insn import Insn
 from potluck.isa.legality import check
 from potluck.isa.table import TABLE
-from potluck.isa.vector_verilog import lane_op
+from potluck.isa.verilog.vector import lane_op
 from tests.rtl.bench.vector_cases import draw
 from tests.rtl.bench.vector_lanes import Work, library
 from tests.rtl.bench.vector_reference import meaning

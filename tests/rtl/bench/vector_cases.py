@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from potluck.isa.arithmetic.floating import BF16, IEEE, Format
 from potluck.isa.context import Context
-from potluck.isa.floating import BF16, IEEE, Format
 from potluck.isa.insn import Insn
-from potluck.isa.vector_verilog import lane_op
+from potluck.isa.verilog.vector import lane_op
 from tests.rtl.bench.vector_lanes import Codes, Work
 
 E5M2, E4M3 = Format(8, 2), Format(8, 3)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from potluck.hdl.build import build_library
 from potluck.isa.context import Context
 from potluck.isa.insn import Insn, Kind
-from potluck.isa.vector_verilog import UNITS, LaneOp, encoded_op, lane_op
+from potluck.isa.verilog.vector import UNITS, LaneOp, encoded_op, lane_op
 
 HARNESS = Path(__file__).with_name("vector_lane.cc")
 OPERATION = np.dtype(
@@ -59,7 +59,7 @@ class Lane:
 @cache
 def encoded_width() -> int:
     """Bits of ``vector_op_t``."""
-    from potluck.isa.vector_verilog import CODES, FLAGS
+    from potluck.isa.verilog.vector import CODES, FLAGS
 
     codes = sum(len(codes) for codes in CODES.values())
     return (len(UNITS) - 1).bit_length() + (codes - 1).bit_length() + 9 + len(FLAGS)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.isa.exact import Exact
+from potluck.isa.arithmetic.exact import Exact
 from potluck.isa.insn import Insn, Kind
 from tests.reference.numpy_values import Array, dtype_of
 from tests.rtl.bench.vector_lanes import Codes, Work
