@@ -158,17 +158,18 @@ def lane_op(insn: Insn) -> LaneOp | None:
     kinds = {operand.name: operand for operand in insn.syntax}
     reduction, mask = insn.kind is Kind.REDUCE, insn.kind is Kind.MASK
     first, second = (kinds.get("vs1"), kinds.get("vs2")) if reduction else (kinds.get("vs2"), _second(kinds))
-    scales = [0 if mask else _scale(kinds["vd"] if operand is None else operand, insn)
-              for operand in (kinds["vd"], first, second)]  # fmt: skip
+    d, a, b = (
+        0 if mask else _scale(operand or kinds["vd"], insn) for operand in (kinds["vd"], first, second)
+    )
     if insn.kind is Kind.COMPARE:  # the result's bits are as many as the elements of the sources
-        scales[0] = scales[1]
+        d = a
     signed = {f"{letter}_signed" for letter, operand in zip("dab", (kinds["vd"], first, second), strict=True)
               if operand is not None and operand.type.kind == "s"}  # fmt: skip
     flags = signed | set(given) | ({"compare"} if insn.kind is Kind.COMPARE else set())
     if insn.kind is Kind.COMPARE and "v0" in kinds:
         flags.add("carry_in")
     source = next((_SOURCE_OF[name] for name in _SOURCE_OF if name in kinds), "none")
-    return LaneOp(code, _LATENCY_OF[insn.timing], *scales, frozenset(flags), source, "vd" in insn.parameters, reduction,
+    return LaneOp(code, _LATENCY_OF[insn.timing], d, a, b, frozenset(flags), source, "vd" in insn.parameters, reduction,
                   mask, "v0" in kinds)  # fmt: skip
 
 
