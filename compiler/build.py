@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from potluck.compiler.attention import fused
 from potluck.compiler.beside import beside
 from potluck.compiler.flat import FlatRecords
 from potluck.compiler.fuse import fuse
@@ -139,6 +140,7 @@ def build(
     check(model, allow_host)
     _check_machine(model, machine)
     memory = machine.memory
+    model = fused(model, Target(machine))
     selector = Selector(model, Target(machine))
     plans = selector.run()
     ends = [selector.tensors[value] for value in (*model.graph.inputs, *model.graph.outputs)]

@@ -107,9 +107,11 @@ class Softmax(Kernel):
 
     Attributes:
         columns: Length of a row, at least 1.
+        pitch: Elements from row to row, 0: dense.
     """
 
     columns: int
+    pitch: int = 0
 
     @property
     def count_register(self) -> str:
@@ -131,8 +133,8 @@ class Softmax(Kernel):
         self._strips(
             a, [("vle32.v", "v0", "(a4)"), ("vfmul.vf", "v0", "v0", "ft9"), ("vse32.v", "v0", "(a4)")]
         )
-        advance(a, "a0", 4 * self.columns)
-        advance(a, "a1", 4 * self.columns)
+        for register in ("a0", "a1"):
+            advance(a, register, 4 * (self.pitch or self.columns))
         a("addi", "a2", "a2", -1)
         a("bnez", "a2", row)
         a.label(done)

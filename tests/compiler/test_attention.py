@@ -1,0 +1,195 @@
+"""Attention of few queries is one layer: onnxruntime's values, the same bits on every machine and in all tiles."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime
+import pytest
+from onnx import TensorProto
+from running import by_reference, by_schedule, by_simulator, feeds, same_bits, with_l1
+
+from potluck.compiler import build as building
+from potluck.compiler.build import build, prepare
+from potluck.compiler.lowering.attention import AttentionTile
+from potluck.compiler.schedule_file import parse
+from potluck.isa.errors import ModelError
+from potluck.isa.machine import load_machine
+from potluck.zoo.graphs import GraphBuilder
+
+MACHINE = load_machine("spatz-mx")
+LONG = 128
+"""Length of a contraction that plain products of two tensors divide, which adds in another order."""
+
+
+@dataclass
+class Case:
+    """Sizes and spelling of an attention; ``past`` 0: one piece of keys. ``share`` heads use the same keys."""
+
+    batch: int = 1
+    groups: int = 1
+    share: int = 1
+    tokens: int = 1
+    past: int = 0
+    new: int = 1
+    depth: int = 8
+    width: int = 8
+    mask: str = ""
+    scale: str = "Mul"
+    repeat: bool = False
+    present: bool = False
+
+
+CASES = {
+    "one key": Case(),
+    "a cache of one": Case(groups=2, past=1, depth=5, width=3, mask="row"),
+    "heads of their own": Case(groups=5, past=37, depth=20, width=20),
+    "shared by broadcasting": Case(groups=3, share=3, past=128, depth=64, width=64, mask="row"),
+    "shared by repetition": Case(
+        batch=2, groups=2, share=4, past=30, depth=16, width=16, mask="row", repeat=True
+    ),
+    "more rows than registers": Case(groups=2, share=7, past=66, depth=33, width=31, mask="vector"),
+    "several tokens": Case(groups=2, share=2, tokens=3, past=21, new=3, depth=12, width=10, mask="matrix"),
+    "a long cache": Case(groups=2, share=3, past=300, depth=80, width=80, mask="row", present=True),
+    "present is an output": Case(batch=3, groups=1, share=2, past=9, depth=24, width=24, present=True),
+    "wide": Case(share=9, past=12, depth=1, width=200, scale="Div"),
+    "no scale": Case(groups=2, share=5, new=70, depth=3, width=1, scale=""),
+}
+
+
+def decoder(case):
+    """Attention as exporters write it."""
+    g, c, length = GraphBuilder(), case, case.past + case.new
+    sizes = {"key": c.depth, "value": c.width}
+    repeated = c.repeat or c.share == 1
+    heads = (c.groups * c.share,) if repeated else (c.groups, c.share)
+    q = g.input("q", TensorProto.FLOAT, (c.batch, *heads, c.tokens, c.depth))
+    held = {}
+    for name, size in sizes.items():
+        held[name] = g.input(f"new_{name}", TensorProto.FLOAT, (c.batch, c.groups, c.new, size))
+        if c.past:
+            past = g.input(f"past_{name}", TensorProto.FLOAT, (c.batch, c.groups, c.past, size))
+            held[name] = g.op("Concat", past, held[name], axis=2, name=f"all_{name}")
+        if c.present:
+            g.output(held[name], f"present_{name}", (c.batch, c.groups, length, size))
+        if c.share > 1:
+            held[name] = g.op("Unsqueeze", held[name], g.integers(2))
+        if repeated and c.share > 1:
+            each = g.op("Expand", held[name], g.integers(c.batch, c.groups, c.share, length, size))
+            held[name] = g.op("Reshape", each, g.integers(c.batch, *heads, length, size))
+    order = [*range(len(heads) + 1), len(heads) + 2, len(heads) + 1]
+    scores = g.op("MatMul", q, g.op("Transpose", held["key"], perm=order), name="scores")
+    if c.scale == "Mul":
+        scores = g.op("Mul", scores, g.number(float(np.float32(c.depth**-0.5))))
+    elif c.scale:
+        scores = g.op("Div", scores, g.number(4.0))
+    if c.mask:
+        rows = {"vector": (), "row": (1,), "matrix": (c.tokens,)}[c.mask]
+        scores = g.op("Add", g.input("mask", TensorProto.FLOAT, (*rows, length)), scores)
+    mixed = g.op("MatMul", g.op("Softmax", scores, axis=-1, name="shares"), held["value"], name="mixed")
+    g.output(mixed, "y", (c.batch, *heads, c.tokens, c.width))
+    return g.model("decoder")
+
+
+def attentions(schedule):
+    return [op for op in schedule.ops if isinstance(op.kernel, AttentionTile)]
+
+
+def seeded(schedule):
+    inputs = feeds(schedule)
+    if "mask" in inputs:
+        rng = np.random.default_rng(1)
+        inputs["mask"] = np.where(rng.random(inputs["mask"].shape) < 0.3, -1e9, 0).astype(np.float32)
+        inputs["mask"][..., 0] = 0
+    return inputs
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_values_and_bits(name, monkeypatch):
+    source = decoder(CASES[name])
+    schedule = build(prepare(source), MACHINE)
+    assert len(attentions(schedule)) == 1
+    inputs = seeded(schedule)
+    outputs = by_schedule(schedule, inputs)
+    assert same_bits(by_schedule(schedule, inputs, late=True), outputs)
+    assert same_bits(by_simulator(schedule, inputs, timed=True), outputs)
+    session = onnxruntime.InferenceSession(source.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [tensor.name for tensor in schedule.outputs]
+    for got, expected in zip(outputs, session.run(names, inputs), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-6)
+    for got, expected in zip(by_reference(schedule, inputs), outputs, strict=True):  # the function's body
+        np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-6)
+    monkeypatch.setattr(building, "fused", lambda model, target: model)
+    apart = build(prepare(source), MACHINE)
+    assert len(apart.ops) > len(schedule.ops)
+    if CASES[name].past < LONG:
+        assert same_bits(by_schedule(apart, inputs), outputs)
+
+
+@pytest.mark.parametrize(
+    "name", ["shared by broadcasting", "more rows than registers", "a long cache", "wide"]
+)
+@pytest.mark.parametrize("cores", [1, 3, 16])
+def test_machines_with_the_same_bits(name, cores):
+    source = decoder(CASES[name])
+    schedule = build(prepare(source), MACHINE)
+    inputs = seeded(schedule)
+    expected = by_schedule(schedule, inputs)
+    machine = load_machine("spatz-mx", {"cluster.cores": cores})
+    small = with_l1(machine, (1 << 15) + 8192 * cores)
+    for other in (build(prepare(source), machine), build(prepare(source), small)):
+        assert len(attentions(other)) == 1
+        assert same_bits(by_simulator(other, inputs), expected)
+    assert same_bits(by_schedule(build(prepare(source), load_machine("rvv-generic")), inputs), expected)
+
+
+def test_tiles_of_a_schedule_file():
+    source = decoder(CASES["shared by broadcasting"])
+    schedule = build(prepare(source), MACHINE)
+    inputs = seeded(schedule)
+    expected = by_schedule(schedule, inputs)
+    for positions, groups in ((5, 1), (64, 2), (129, 3)):
+        text = f'version = 1\n[[layer]]\nname = "mixed"\npositions = {positions}\ngroups = {groups}\n'
+        other = build(prepare(source), MACHINE, edits=parse(text))
+        (op,) = attentions(other)
+        sets = -(-3 // groups)
+        assert len(op.tiles) == sets + 2 * 3 * -(-129 // positions)
+        assert same_bits(by_simulator(other, inputs), expected)
+    with pytest.raises(ModelError, match=r"mixed.*positions"):
+        build(
+            prepare(source), MACHINE, edits=parse('version = 1\n[[layer]]\nname = "mixed"\npositions = 130\n')
+        )
+
+
+def test_the_cache_is_read_once():
+    """What the DMA moves is little more than queries, cache and results."""
+    case = CASES["shared by broadcasting"]
+    (op,) = attentions(build(prepare(decoder(case)), MACHINE))
+    cache = 4 * case.groups * (case.past + 1) * (case.depth + case.width)
+    rows = 4 * case.groups * case.share * (case.depth + case.width)
+    assert op.bytes_moved == cache + rows + 4 * (case.past + 1)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(groups=2, share=17, past=9),
+        Case(groups=2, share=2, tokens=9, past=9),
+        Case(share=2, past=9, scale="Div", depth=6, mask="vector", width=1 << 14),
+    ],
+)
+def test_what_stays_as_it_is(case):
+    """Many rows, and rows that do not fit L1."""
+    schedule = build(prepare(decoder(case)), with_l1(MACHINE, 1 << 15) if case.width > 8 else MACHINE)
+    assert not attentions(schedule)
+
+
+def test_scores_that_others_read():
+    source = decoder(CASES["heads of their own"])
+    shares = next(node for node in source.graph.node if node.name == "shares").output[0]
+    g = source.graph
+    g.output.add().CopyFrom(g.output[0])
+    g.output[-1].name = shares
+    dims = g.output[-1].type.tensor_type.shape.dim
+    dims[3].dim_value = 38
+    schedule = build(prepare(source), MACHINE)
+    assert not attentions(schedule)
