@@ -102,7 +102,11 @@ def _match(last: ir.Node) -> Found | None:
     if keys is None or len(shape_of(q, product)) < 2:
         return None
     left, right = _split(q, keys), _split(shares, mixed)
-    if left is None or left != right or not _plain(q, keys, mixed, last.outputs[0], *([] if mask is None else [mask])):
+    if (
+        left is None
+        or left != right
+        or not _plain(q, keys, mixed, last.outputs[0], *([] if mask is None else [mask]))
+    ):
         return None
     groups, share, tokens = left
     length, depth = shape_of(keys)[-2:]

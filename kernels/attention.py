@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.errors import DataError
 from potluck.kernels import fp32math
 from potluck.kernels.base import Kernel, add_immediate, float_constant

@@ -29,7 +29,7 @@ from potluck.compiler.lowering.base import (
 )
 from potluck.compiler.memory import align
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
-from potluck.isa.assembler import Assembler
+from potluck.isa.assembly.assembler import Assembler
 from potluck.kernels.attention import Mix, Scores, key_pitch, strip_of
 from potluck.kernels.softmax import Softmax
 
