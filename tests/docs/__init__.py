@@ -1,1 +1,1 @@
-"""The pages are programs: every command in them runs, as written; `python -m tests.docs` lists, runs and renews them."""
+"""The pages are programs: their commands run, as written; `python -m tests.docs` lists, runs and renews them."""

@@ -1,4 +1,4 @@
-"""`python -m tests.docs`: what the pages' blocks come to; PAGE...: run them; --write PAGE...: renew the output shown."""
+"""`python -m tests.docs` counts the pages' blocks; PAGE...: run them; --write PAGE...: renew the output shown."""
 
 from __future__ import annotations
 

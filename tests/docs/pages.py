@@ -1,4 +1,4 @@
-"""Pages and their code blocks. The word after a block's language says what is done with it (CONTRIBUTING.md, "Pages")."""
+"""Pages and their code blocks. The words after a block's language say what is done with it (CONTRIBUTING.md)."""
 
 from __future__ import annotations
 

@@ -31,8 +31,14 @@ from tests.docs.running import OPENING, PageError, alike, lay_out, make_files, r
 EVERY = [block for page in pages() for block in blocks(page)]
 RUN = [page for page in pages() if any(wanted(block, True) for block in blocks(page))]
 PROGRAMS = ("potluck", "python", "python3", "pip", "qemu-riscv64", ".venv/bin/", "pytest", "sphinx-build")
-REQUIRED = {"qemu": "POTLUCK_REQUIRE_QEMU", "torch": "POTLUCK_REQUIRE_TRAIN", "zoo": "POTLUCK_REQUIRE_MODELS",
-            "rtl": "POTLUCK_REQUIRE_RTL", "programs": "POTLUCK_REQUIRE_PROGRAMS", "zig": "POTLUCK_REQUIRE_PROGRAMS"}  # fmt: skip
+REQUIRED = {
+    "qemu": "POTLUCK_REQUIRE_QEMU",
+    "torch": "POTLUCK_REQUIRE_TRAIN",
+    "zoo": "POTLUCK_REQUIRE_MODELS",
+    "rtl": "POTLUCK_REQUIRE_RTL",
+    "programs": "POTLUCK_REQUIRE_PROGRAMS",
+    "zig": "POTLUCK_REQUIRE_PROGRAMS",
+}
 """Tool -> the variable by which CI says that it is there."""
 
 
