@@ -31,6 +31,9 @@ module vector_lane
 #(
   parameter int unsigned IntegerLatency = 2,  // timing.integer
   parameter int unsigned FmaLatency     = 3,  // timing.fma
+  parameter int unsigned NoncompLatency = 2,  // timing.noncomp
+  parameter int unsigned ConvertLatency = 3,  // timing.convert
+  parameter int unsigned DivideCycles   = 8,  // timing.divide_per_element
   parameter int unsigned TagWidth       = 4
 ) (
   input  logic                clk_i,
@@ -65,8 +68,10 @@ module vector_lane
   };
 
   // Datapaths, the first of which goes first to the result port.
-  localparam int unsigned Units = 2;
-  localparam vector_unit_e Unit[Units] = '{VU_FMA, VU_INTEGER};
+  localparam int unsigned Units = 7;
+  localparam vector_unit_e Unit[Units] = '{
+    VU_FLOAT_DIVIDE, VU_DIVIDE, VU_FMA, VU_CONVERT, VU_MULTIPLY, VU_INTEGER, VU_NONCOMP
+  };
 
   logic [Units-1:0] in_valid, in_ready, out_valid, out_ready;
   vector_result_t [Units-1:0] out;
@@ -80,20 +85,72 @@ module vector_lane
     end
   end
 
+  // One divider with a port for either kind.
+  vector_divider #(
+    .Cycles(DivideCycles),
+    .IntegerLatency(IntegerLatency),
+    .FloatLatency(FmaLatency),
+    .TagWidth(TagWidth)
+  ) u_divider (
+    .clk_i,
+    .rst_ni,
+    .valid_i(|in_valid[1:0]),
+    .ready_o(in_ready[0]),
+    .request_i(request),
+    .tag_i,
+    .valid_o(out_valid[1:0]),
+    .ready_i(out_ready[1:0]),
+    .result_o(out[1:0]),
+    .tag_o(out_tag[1:0])
+  );
+  assign in_ready[1] = in_ready[0];
+
   vector_fma #(
     .Latency(FmaLatency),
     .TagWidth(TagWidth)
   ) u_fma (
     .clk_i,
     .rst_ni,
-    .valid_i(in_valid[0]),
-    .ready_o(in_ready[0]),
+    .valid_i(in_valid[2]),
+    .ready_o(in_ready[2]),
     .request_i(request),
     .tag_i,
-    .valid_o(out_valid[0]),
-    .ready_i(out_ready[0]),
-    .result_o(out[0]),
-    .tag_o(out_tag[0])
+    .valid_o(out_valid[2]),
+    .ready_i(out_ready[2]),
+    .result_o(out[2]),
+    .tag_o(out_tag[2])
+  );
+
+  vector_convert #(
+    .Latency(ConvertLatency),
+    .TagWidth(TagWidth)
+  ) u_convert (
+    .clk_i,
+    .rst_ni,
+    .valid_i(in_valid[3]),
+    .ready_o(in_ready[3]),
+    .request_i(request),
+    .tag_i,
+    .valid_o(out_valid[3]),
+    .ready_i(out_ready[3]),
+    .result_o(out[3]),
+    .tag_o(out_tag[3])
+  );
+
+  vector_multiplier #(
+    .Latency(IntegerLatency),
+    .TagWidth(TagWidth)
+  ) u_multiplier (
+    .clk_i,
+    .rst_ni,
+    .valid_i(in_valid[4]),
+    .ready_o(in_ready[4]),
+    .request_i(request),
+    .tag_i,
+    .valid_o(out_valid[4]),
+    .ready_i(out_ready[4]),
+    .result_o(out[4]),
+    .tag_o(out_tag[4])
   );
 
   vector_alu #(
@@ -102,14 +159,30 @@ module vector_lane
   ) u_alu (
     .clk_i,
     .rst_ni,
-    .valid_i(in_valid[1]),
-    .ready_o(in_ready[1]),
+    .valid_i(in_valid[5]),
+    .ready_o(in_ready[5]),
     .request_i(request),
     .tag_i,
-    .valid_o(out_valid[1]),
-    .ready_i(out_ready[1]),
-    .result_o(out[1]),
-    .tag_o(out_tag[1])
+    .valid_o(out_valid[5]),
+    .ready_i(out_ready[5]),
+    .result_o(out[5]),
+    .tag_o(out_tag[5])
+  );
+
+  vector_noncomp #(
+    .Latency(NoncompLatency),
+    .TagWidth(TagWidth)
+  ) u_noncomp (
+    .clk_i,
+    .rst_ni,
+    .valid_i(in_valid[6]),
+    .ready_o(in_ready[6]),
+    .request_i(request),
+    .tag_i,
+    .valid_o(out_valid[6]),
+    .ready_i(out_ready[6]),
+    .result_o(out[6]),
+    .tag_o(out_tag[6])
   );
 
   vector_result_t chosen;
@@ -131,6 +204,6 @@ module vector_lane
   assign flags_o     = chosen.flags;
   assign saturated_o = chosen.saturated;
 
-  `POTLUCK_ASSERT(Known, valid_i |-> op_i.unit inside {VU_FMA, VU_INTEGER})
+  `POTLUCK_ASSERT(Known, valid_i |-> op_i.unit != VU_NONE)
 
 endmodule

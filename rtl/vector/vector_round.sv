@@ -125,7 +125,7 @@ module vector_round
     digits[51-:Precision-1] = result_fraction;
     case (fmt_i)
       VF_E5M2: result = EnableFp8 ? {56'b0, sign_i, result_field[4:0], digits[51-:2]} : '0;
-      VF_E4M3: result = EnableFp8 ? {56'b0, sign_i, result_field[3:0], digits[51-:3]} : '0;
+      VF_E4M3: result = EnableFp8 ? {56'b0, sign_i & ~(overflow & to_infinity), result_field[3:0], digits[51-:3]} : '0;
       VF_BF16: result = {48'b0, sign_i, result_field[7:0], digits[51-:7]};
       VF_FP32: result = {32'b0, sign_i, result_field[7:0], digits[51-:23]};
       VF_FP64: result = {sign_i, result_field[10:0], digits};

@@ -16,7 +16,6 @@ from tests.rtl.bench.vector_reference import meaning
 
 pytestmark = pytest.mark.usefixtures("rtl_tools")
 
-UNITS = ("integer", "fma")
 FIELDS = {"vd": 8, "vs2": 16, "vs1": 24, "rs1": 11, "fs1": 11, "vm": 1, "imm": 0, "uimm": 0}
 
 
@@ -27,7 +26,7 @@ def contexts(insn: Insn) -> list[Context]:
             and (not context.altfmt or insn.extension == "Zvfofp8min")]  # fmt: skip
 
 
-ROWS = [insn for insn in TABLE.values() if (op := lane_op(insn)) and op.unit in UNITS]
+ROWS = [insn for insn in TABLE.values() if lane_op(insn)]
 
 
 def compare(work: Work) -> None:

@@ -18,6 +18,8 @@ _BOX = {16: 0xFFFFFFFFFFFF0000}
 def meaning(work: Work) -> tuple[Codes, NDArray[np.uint8], NDArray[np.bool_]]:
     """Result codes, fflags and saturation of each element [n]."""
     insn, context = work.insn, work.context
+    if work.op.code in ("high", "fractional") and work.sew == 64:
+        return _long_products(work)
     fp = Exact(context.frm)
     assert insn.meaning is not None
     found = insn.meaning(**_values(work, fp))
@@ -38,6 +40,32 @@ def meaning(work: Work) -> tuple[Codes, NDArray[np.uint8], NDArray[np.bool_]]:
     else:
         codes = np.ascontiguousarray(data).view(f"u{data.dtype.itemsize}").astype(f"u{bits // 8}")
     return codes, np.broadcast_to(raised, (count,)).astype(np.uint8), saturated
+
+
+def _long_products(work: Work) -> tuple[Codes, NDArray[np.uint8], NDArray[np.bool_]]:
+    """Products of 128 bits, which NumPy does not have, as Python's integers: high halves and fractions."""
+
+    def signed(codes: Codes, flag: str) -> list[int]:
+        return (codes.view(np.int64) if flag in work.op.flags else codes).tolist()
+
+    products = [x * y for x, y in zip(signed(work.a, "a_signed"), signed(work.b, "b_signed"), strict=True)]
+    count = len(products)
+    saturated = np.zeros(count, bool)
+    if work.op.code == "high":
+        found = [product >> 64 for product in products]
+    else:
+        found = [_rounded(product, 63, work.vxrm) for product in products]
+        saturated = np.array([value == 1 << 63 for value in found])
+        found = [min(value, (1 << 63) - 1) for value in found]
+    codes = np.array([value & (1 << 64) - 1 for value in found], np.uint64)
+    return codes, np.zeros(count, np.uint8), saturated
+
+
+def _rounded(number: int, shift: int, vxrm: int) -> int:
+    """Section 3.8: to nearest up, to nearest even, down, to odd."""
+    low, lost, half = number >> shift, number & (1 << shift) - 1, 1 << shift - 1
+    up = (lost >= half, lost > half or (lost == half and low & 1), False, lost and not low & 1)[vxrm]
+    return low + bool(up)
 
 
 def _values(work: Work, fp: Any) -> dict[str, Any]:
