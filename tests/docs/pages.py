@@ -62,7 +62,7 @@ def pages() -> list[str]:
         *ROOT.glob("examples/**/*.md"),
     ]
     return sorted(
-        path.relative_to(ROOT).as_posix() for path in found if path.exists() and "_build" not in path.parts
+        path.relative_to(ROOT).as_posix() for path in found if path.exists() and "reference" not in path.parts
     )
 
 

@@ -32,7 +32,7 @@ class PageError(AssertionError):
 def lay_out(folder: Path) -> None:
     """A folder that looks like the checkout; what commands write there stays there."""
     for name in ("docs", "examples"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "_build"))
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "reference"))
     for name in ("tests", ".ci", "benchmarks"):
         (folder / name).symlink_to(ROOT / name)
 

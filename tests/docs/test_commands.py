@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 
 import click
@@ -112,9 +113,14 @@ def test_no_command_hides_in_a_block_that_is_only_shown() -> None:
             assert not command, f"{page}:{number}: fence it"
 
 
+@cache
+def _app() -> click.Command:
+    return typer.main.get_command(cli.app)
+
+
 def _options(words: list[str]) -> tuple[click.Command | None, set[str]]:
     """The command that words begin with, and its options."""
-    command: click.Command | None = typer.main.get_command(cli.app)
+    command: click.Command | None = _app()
     for word in words:
         if not isinstance(command, click.Group) and not hasattr(command, "commands"):
             break
