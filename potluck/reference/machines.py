@@ -11,7 +11,8 @@ _HEAD = """# Machine keys
 
 A machine is a TOML file; `extends = "spatz-mx"` takes what it leaves out from another, and `--set KEY=VALUE`
 overrides one key. A key that is not here is an error that suggests the near one. A preset's values are followed by
-their sources, as its file has them: RTL (read from the authors' RTL), DER (derived from it), INF (inferred), MEM (from memory), CHOICE (ours).
+their sources, as its file has them: RTL (read from the authors' RTL), DER
+(derived from it), INF (inferred), MEM (from memory), CHOICE (ours).
 
 """
 
