@@ -190,6 +190,8 @@ class Insn:
             whose encodings lie inside this one's and are not its own;
             ``vstart0``: illegal if vstart is not 0; ``bf16_destination``: fcsr bit 8 must be set; ``strided``,
             ``indexed``, ``first_fault``, ``segments``, ``mask``, ``whole_registers``: kinds of vector memory access;
+            ``quick``: a second meaning, cheaper on the host, that gives the value and where it may not be the meaning's
+            (a ``b1``; elsewhere it is no NaN), or None where there is no such way;
             ``search``: a mask search starting from -1; others are explained where their rows stand.
     """
 

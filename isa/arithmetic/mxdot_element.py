@@ -17,6 +17,10 @@ bits and ``p`` 12, one of the two lies wholly below bit 38 of the other. The nea
 mislead the second rounding only by being a midpoint of FP32: the larger term would have to be a midpoint or
 within 2^-53 of one. ``acc`` is never one, ``p`` with its 12 bits neither, except in the subnormal range,
 where midpoints are odd multiples of 2^-150: but then ``acc`` >= 2^-149 does not lie below ``p``'s 38th bit.
+
+**Most sums are doubles.** Sums of E4M3 products have at most 39 bits and ``acc`` has 24: seldom does their sum need
+more than 53. Where it does not, the host's addition is exact, its conversion to FP32 is the only rounding, and nothing
+has to be rounded to odd (:func:`mxdot_mostly`).
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from __future__ import annotations
 from typing import Any
 
 from potluck.isa.arithmetic.element import bitcast, cast, different, equal, fabs, fconvert, isnan, select
-from potluck.isa.arithmetic.mxdot_sums import Specials, specials, sum_of_products
+from potluck.isa.arithmetic.mxdot_sums import Specials, specials, sum_of_products, sum_or_nan
 from potluck.isa.arithmetic.to_odd import to_odd
 
 NV, OF, UF, NX = 16, 4, 2, 1
@@ -79,6 +83,32 @@ def mxdot(
 
     flags = select(ignored, cast(different(total.high, 0.0), "u8"), _finite_flags(odd, rounded))
     return bits, _special_flags(flags, acc, special, no_number)
+
+
+def mxdot_mostly(acc: Any, a: Any, b: Any, sa: Any, sb: Any) -> tuple[Any, Any]:
+    """One lane with E4M3 elements, FP32 accumulator and rounding to nearest even, by few host operations.
+
+    Args:
+        acc: see :func:`mxdot`, and so are the others.
+        a: ...
+        b: ...
+        sa: ...
+        sb: ...
+
+    Returns:
+        The result (f32), and where it may differ from :func:`mxdot`'s (b1); elsewhere it is a number or an infinity.
+    """
+    exponents = cast(sa, "u64") + cast(sb, "u64")  # s + 254
+    scale = (exponents + (1023 - 254)) << 52
+    # Rule 4a drops what is below s = -186 also where acc is 0; NaN passes no test below.
+    no_number = equal(sa, 255) | equal(sb, 255) | (exponents < 254 - 186)
+    scale = bitcast(select(no_number, _NAN64, scale), "f64")
+    wide, p = fconvert(acc, "f64"), sum_or_nan(a, b) * scale
+    total = wide + p
+    # The difference of the total and the larger term is exact (Dekker); it is the smaller one if the total is exact.
+    exact = equal(total - wide, p) & equal(total - p, wide)
+    minus_zero = equal(bitcast(acc, "u32"), 1 << 31)  # rules 4b and 4c: the sum's sign depends on s
+    return fconvert(total, "f32"), ~exact | minus_zero
 
 
 def _rule_4a(acc: Any, s: Any) -> Any:

@@ -5,8 +5,8 @@ Nothing here crosses SIMD lanes: every element is cut out of its 64-bit lane by 
 
 **FP8.** Sign, exponent and mantissa bits of a byte, moved to the places of a double's, are the double ``x *
 2^(bias-1023)``: subnormal elements become subnormal doubles, so no case distinction is needed. ``b`` stays so
-(raw), ``a`` is multiplied by ``2^(1023-bias)``, which is exact, and one product of both is ``a*b *
-2^(bias-1023)``. All sums below are multiples of ``2^-1040`` or more, above the smallest double ``2^-1074``,
+(raw), ``a`` is multiplied by ``2^(1023-bias)`` or more, which is exact, and one product of both is ``a*b *
+2^(bias-1023)`` or more. All sums below are multiples of ``2^-1040`` or more, above the smallest double ``2^-1074``,
 and their width is below 53 bits, so that every fused multiply-add is exact and the order does not matter. The
 host must not flush subnormals to zero (MXCSR FTZ and DAZ clear, the default).
 
@@ -28,7 +28,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from potluck.isa.arithmetic.element import bitcast, fma, to_float
+from potluck.isa.arithmetic.element import bitcast, different, fma, select, to_float
 
 
 def every(byte: int) -> int:
@@ -70,15 +70,30 @@ _NARROW = {"e4m3": (3, 7), "e2m3": (3, 1), "e3m2": (2, 3)}
 
 
 def _sum_narrow(a: Any, b: Any, mantissa: int, bias: int) -> Sum:
-    unit = 2.0 ** (1023 - bias)
     if bias != 7:
         a, b = _fp6_as_bytes(a), _fp6_as_bytes(b)
+    left, right = ([_raw(x, j, mantissa) for j in range(8)] for x in (a, b))
+    return _sum_of_raw(left, right, bias)
+
+
+def _sum_of_raw(a: list[Any], b: list[Any], bias: int) -> Sum:
     parts: list[Any] = [0.0, 0.0]  # two chains, for the host's instruction-level parallelism
-    for j in range(8):
-        x = bitcast(_raw(a, j, mantissa), "f64") * unit
-        y = bitcast(_raw(b, j, mantissa), "f64")
-        parts[j % 2] = fma(x, y, parts[j % 2])
-    return Sum((parts[0] + parts[1]) * unit, None, 0)
+    for j, (x, y) in enumerate(
+        zip(a, b, strict=True)
+    ):  # by more than a's unit: the host is slow at subnormal sums
+        parts[j % 2] = fma(bitcast(x, "f64") * 2.0**1023 * 2.0**64, bitcast(y, "f64"), parts[j % 2])
+    return Sum((parts[0] + parts[1]) * 2.0 ** (959 - 2 * bias), None, 0)
+
+
+def sum_or_nan(a: Any, b: Any) -> Any:
+    """The exact sum of eight E4M3 products (f64); NaN if an element is NaN."""
+    raw = []
+    for x in (a, b):
+        elements = [_raw(x, j, 3) for j in range(8)]
+        nan = different(((x & every(0x7F)) + every(1)) & every(0x80), 0)  # as in specials
+        elements[0] = select(nan, 0x7FF8 << 48, elements[0])
+        raw.append(elements)
+    return _sum_of_raw(raw[0], raw[1], 7).high
 
 
 def _fp6_as_bytes(x: Any) -> Any:

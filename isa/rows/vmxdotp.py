@@ -30,7 +30,7 @@ from __future__ import annotations
 from typing import Any
 
 from potluck.isa.arithmetic.element import bitcast, cast
-from potluck.isa.arithmetic.mxdot_element import mxdot
+from potluck.isa.arithmetic.mxdot_element import mxdot, mxdot_mostly
 from potluck.isa.insn import Insn, Kind
 
 
@@ -51,6 +51,17 @@ def _single_vv(vd: Any, vs1: Any, vs2: Any, vs3: Any, vs4: Any, mx_format: str, 
 
 def _single_vf(vd: Any, fs1: Any, vs2: Any, fs3: Any, vs4: Any, mx_format: str, frm: int) -> tuple[Any, Any]:
     return _single(vd, fs1, vs2, fs3, vs4, mx_format, frm)
+
+
+def _quick(chunk: str, scale: str) -> Any:
+    """Attribute ``quick`` of a w form: see ``potluck.isa.insn``."""
+
+    def quick(mx_format: str, frm: int, **v: Any) -> tuple[Any, Any] | None:
+        if mx_format != "e4m3" or frm:
+            return None
+        return mxdot_mostly(v["vd"], v[chunk], v["vs2"], v[scale], v["vs4"])
+
+    return quick
 
 
 def _bfloat_vv(vd: Any, vs1: Any, vs2: Any, vs3: Any, vs4: Any, mx_format: str, frm: int) -> tuple[Any, Any]:
@@ -74,6 +85,8 @@ def _row(form: str, opcodes: tuple[str, str], meaning: Any) -> Insn:
     wide, scalar = form[0] == "w", form[1] == "f"
     s1, s3, fields = ("fs1", "fs3", _SCALAR) if scalar else ("vs1", "vs3", _VECTOR)
     facts: dict[str, Any] = {"sew": 32 if wide else 16, "no_overlap": True, "vstart0": True, "flags": True}
+    if wide:
+        facts["quick"] = _quick(s1, s3)
     operands = f"vd:{'f32' if wide else 'u16'}, {s1}:u64, vs2:u64, {s3}:u8, vs4:u8"
     doc = _DOC.format(a=s1, sa=s3, to="FP32" if wide else "BF16")
     dynamic = facts if wide else {**facts, "bf16_destination": True}

@@ -54,7 +54,7 @@ def generate(variants: Iterable[Variant]) -> str:
         declarations |= handler.body.intrinsics
     functions.append(END_TEXT)
     tail = 'attributes #0 = { nounwind "no-trapping-math"="true" "prefer-vector-width"="512" }\n'
-    tail += '!0 = !{!"branch_weights", i32 1000, i32 1}\n'
+    tail += '!0 = !{!"branch_weights", i32 1000, i32 1}\n!1 = !{!"branch_weights", i32 1, i32 1000}\n'
     return "\n".join([*functions, *sorted(declarations), tail])
 
 

@@ -6,7 +6,7 @@ instruction that ends a block, by returning why (``potluck.sim.state``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -193,6 +193,15 @@ class Handler:
         returned = self.insn.meaning(**values)  # type: ignore[misc]
         return returned if isinstance(returned, tuple) else (returned, self.arithmetic.flags)
 
+    def corrected(self, value: Symbol, doubt: Symbol, exact: Callable[[], Symbol]) -> Symbol:
+        """``value``, or what ``exact`` writes if some lane is in doubt."""
+        kind, slot = value.type, self.local(value.llvm)
+        self.body.store(value, slot)
+        wanted = self.when(self.any_lane(doubt), rare=True)
+        self.body.store(exact(), slot)
+        self.end_when(wanted)
+        return self.body.load(kind, slot, value.lanes)
+
     def raise_flags(self, flags: Symbol, active: Symbol | None = None) -> None:
         """Accrue fflags, or vxsat of an instruction that saturates; with lanes, only of active ones."""
         if self.insn.attributes.get("saturates"):
@@ -258,10 +267,11 @@ class Handler:
         self._allocations.append(f"{name} = alloca {kind}, align 8")
         return name
 
-    def when(self, condition: Symbol) -> str:
-        """Open a conditional region; close with :meth:`end_when`."""
+    def when(self, condition: Symbol, rare: bool = False) -> str:
+        """Open a conditional region, which is ``rare`` or not; close with :meth:`end_when`."""
         tag = self.body.name("W")
-        self.body.line(f"br i1 {condition.name}, label %{tag}.then, label %{tag}.end")
+        weights = ", !prof !1" if rare else ""
+        self.body.line(f"br i1 {condition.name}, label %{tag}.then, label %{tag}.end{weights}")
         self.body.label(f"{tag}.then")
         return tag
 

@@ -13,19 +13,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from typing import Any
 
 from potluck.isa.arithmetic.element import Type, fma
 from potluck.isa.arithmetic.floating import canonical
 from potluck.isa.arithmetic.plain import Arithmetic
-from potluck.isa.insn import Kind
+from potluck.isa.insn import Kind, Operand
 from potluck.sim import state as st
-from potluck.sim.jit.handler import Handler, Variant
+from potluck.sim.jit.handler import Handler, Variant, operand_type
 from potluck.sim.jit.ir import Body, Symbol
-from potluck.sim.jit.registers import Place, Registers, Slots
+from potluck.sim.jit.registers import Piece, Place, Registers, Slots, size_of
 
 MOST_CHUNKS = 16  # SIMD chunks or elements of one instruction that are written out
 MOST_LINES = 40_000
@@ -178,6 +179,7 @@ class Inline(Handler):
         self.loop_, self.place, self.body = loop, place, loop.body
         self._row = dict(zip(COLUMNS, self.member.columns, strict=True))
         self._regions: list[tuple[str, Any]] = []
+        self.doubts: list[Symbol] = []  # whether a quick meaning's values may be others
         if type(self.arithmetic) is Arithmetic:
             self.arithmetic = LoopArithmetic(self.loop_.body)
 
@@ -206,6 +208,20 @@ class Inline(Handler):
         """A register operand's place."""
         return self.body.offset("%s", self.row(self._slots[operand]))
 
+    def touched(self, operands: Iterable[Operand]) -> list[int]:
+        """Slots of an element-wise instruction's register operands, and of the flags."""
+        found = {st.WORD["fcsr"]} if self.variant.flags else set()
+        if self.variant.masked:
+            found.update(range(st.V, st.V + self.loop_.vlenb, self.registers.grain))
+        for operand in operands:
+            if operand.name in self._slots:
+                at = self._row[self._slots[operand.name]]
+                bits = operand_type(operand, self.context).bits
+                end = at + (self.member.vl * bits + 7 >> 3 if operand.bank == "v" else 8)
+                step = self.registers.grain if operand.bank == "v" else 8
+                found.update(range(self.registers.slot(at), end, step))
+        return sorted(found)
+
     # control ------------------------------------------------------------------------------------------------------
     def span(self, start: Symbol, stop: Symbol, step: int) -> Iterator[Symbol]:
         """The indices as constants."""
@@ -223,16 +239,22 @@ class Inline(Handler):
         """A place that only the loop has."""
         return self.loop_.local()
 
-    def when(self, condition: Symbol) -> str:
+    def corrected(self, value: Symbol, doubt: Symbol, exact: Callable[[], Symbol]) -> Symbol:
+        """The value; the loop has the whole instruction done again where it is in doubt."""
+        self.doubts.append(self.any_lane(doubt))
+        return value
+
+    def when(self, condition: Symbol, rare: bool = False) -> str:
         """Known conditions decide here what is written."""
         known, registers = condition.literal, self.registers
         if known is not None:
             body = self.body
-            held = (len(body.lines), registers.now(), registers.written.copy(), body.mark(), body.here)
+            held = (len(body.lines), registers.now(), registers.written.copy(), body.mark(), body.here,
+                    len(self.doubts))  # fmt: skip
             self._regions.append(("known", None if known else held))
             return ""
         state, branch, here = registers.now(), len(self.body.lines), self.body.here
-        tag = super().when(condition)
+        tag = super().when(condition, rare)
         self._regions.append(("open", (state, branch, here, self.body.mark())))
         return tag
 
@@ -241,11 +263,12 @@ class Inline(Handler):
         kind, held = self._regions.pop()
         if kind == "known":
             if held is not None:
-                lines, state, written, mark, here = held
+                lines, state, written, mark, here, doubts = held
                 del self.body.lines[lines:]
                 self.body.unknow(mark)
                 self.registers.back(state)
                 self.registers.written, self.body.here = written, here
+                del self.doubts[doubts:]
             return
         self.loop_.meet(tag, *held)
 
@@ -318,23 +341,31 @@ class Loop:
         slots, _ = registers.now()
         changed = [slot for slot, pieces in slots.items() if slot not in state[0] or state[0][slot] != pieces]
         changed = [slot for slot in changed if slot in registers.written or slot in state[0]]
-        values = {slot: registers.whole(slot) for slot in changed}
+        shapes = {slot: self._shape(slot, state[0].get(slot)) for slot in changed}
+        values = [registers.read(at, kind) for slot in changed for at, kind in shapes[slot]]
         inside, after = body.here, registers.now()
         registers.back(state)
         body.unknow(mark)
-        others: dict[int, str] = {}
+        others: list[str] = []
         body.lines[branch:branch] = body.apart(
-            lambda: others.update((slot, registers.whole(slot)) for slot in changed)
+            lambda: others.extend(registers.read(at, kind) for slot in changed for at, kind in shapes[slot])
         )
         clean = registers.clean & after[1]
         merged = registers.slots | {s: p for s, p in after[0].items() if s not in registers.slots}
         registers.back((merged, clean))
         body.line(f"br label %{tag}.end")
         body.label(f"{tag}.end")
-        for slot in changed:
-            kind = registers.kind(slot)
-            name = body.value(f"phi {kind} [ {values[slot]}, %{inside} ], [ {others[slot]}, %{before} ]")
-            registers.write(slot, kind, name)
+        places = [place for slot in changed for place in shapes[slot]]
+        for (at, kind), value, other in zip(places, values, others, strict=True):
+            registers.write(
+                at, kind, body.value(f"phi {kind} [ {value}, %{inside} ], [ {other}, %{before} ]")
+            )
+
+    def _shape(self, slot: int, pieces: tuple[Piece, ...] | None) -> list[tuple[int, str]]:
+        """Places and types of the values that a slot consists of, or the slot as one value of its own type."""
+        if pieces and all(piece.offset == 0 and piece.length == size_of(piece.kind) for piece in pieces):
+            return [(slot + piece.start, piece.kind) for piece in pieces]
+        return [(slot, self.body.registers.kind(slot))]
 
     # instructions -------------------------------------------------------------------------------------------------
     def _instruction(self, place: int) -> None:
@@ -347,7 +378,10 @@ class Loop:
         try:
             if emit is None:
                 raise NotTaken
-            emit(Inline(self, place))
+            inline = Inline(self, place)
+            emit(inline)
+            if inline.doubts:
+                self._again(inline)
         except NotTaken:
             if member.last and kind in (Kind.BRANCH, Kind.JUMP, Kind.VSET):
                 raise
@@ -376,9 +410,7 @@ class Loop:
         registers.store_all(sorted(registers.slots))
         self._spills.append(set(registers.slots))
         body.line(f"; {len(self._spills) - 1}")  # for those that are written later
-        row = body.value(f"getelementptr i8, ptr %r, i64 {place * 2 * st.ROW.itemsize}")
-        target = body.value(f"load ptr, ptr {row}, align 8")
-        result = body.value(f"call i64 {target}(ptr %s, ptr {row})")
+        result = self._handler(place)
         gone = body.value(f"icmp ne i64 {result}, 0")
         label = f"x{len(self.exits)}"
         self.exits.append(Exit(STOPPED, place))
@@ -401,6 +433,28 @@ class Loop:
             go = body.name("G")
             body.line(f"br i1 {same.name}, label %{go}, label %{label}, !prof !0")
             body.label(go)
+
+    def _again(self, inline: Inline) -> None:
+        """The first tier's handler, with its operands as they were, where a quick meaning's values are in doubt."""
+        registers, (slots, clean) = self.body.registers, self._before
+        wanted = inline.when(reduce(or_, inline.doubts), rare=True)
+        changed = inline.touched(inline.insn.syntax[:1])
+        for slot in changed:
+            registers.slots.pop(slot, None)
+            if slot in slots:
+                registers.slots[slot] = slots[slot]
+            (registers.clean.add if slot in clean else registers.clean.discard)(slot)
+        registers.store_all(inline.touched(inline.insn.syntax))
+        self._handler(inline.place)
+        for slot in changed:
+            registers.forget(slot)
+        inline.end_when(wanted)
+
+    def _handler(self, place: int) -> str:
+        """A call of an instruction's handler, which ends with it; what it returns."""
+        row = self.body.value(f"getelementptr i8, ptr %r, i64 {place * 2 * st.ROW.itemsize}")
+        target = self.body.value(f"load ptr, ptr {row}, align 8")
+        return self.body.value(f"call i64 {target}(ptr %s, ptr {row})")
 
     def _changed_by(self, member: Member) -> list[int]:
         """Slots that a handler may write: its destination's group, and what flags go to."""

@@ -43,6 +43,15 @@ def run(lanes: dict[str, np.ndarray], fmt: str, acc: str, frm: int) -> tuple[np.
     return value.data.view(lanes["vd"].dtype), flags.data
 
 
+def run_quick(lanes: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Result bits of the quick meaning, and where it says that they may be wrong."""
+    row = ROWS["vmxdotp.ww"]
+    values = {o.name: VALUES.Array(lanes[o.name].view(VALUES.dtype_of(o.type.at(32)))) for o in row.syntax}
+    with np.errstate(all="ignore"):
+        value, doubt = row.attributes["quick"](**values, mx_format="e4m3", frm=0)
+    return value.data.view(np.uint32), doubt.data
+
+
 def random_lanes(rng: np.random.Generator, n: int, fmt: str, acc: str) -> dict[str, np.ndarray]:
     """Lanes of many kinds: anything, near magnitudes, sparse, special, cancelling, tiny results."""
     dtype: Any = np.uint32 if acc == "fp32" else np.uint16
@@ -156,6 +165,55 @@ def test_against_numpy_contract(fmt: str, acc: str, frm: int) -> None:
     a, b = elements(lanes["vs1"], fmt), elements(lanes["vs2"], fmt)
     wanted = CONTRACT(lanes["vd"], a, b, lanes["vs3"], lanes["vs4"], fmt, acc, ROUNDINGS[frm])
     assert not disagreements(lanes, got, wanted)
+
+
+def ties(rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
+    """Sums 2^12 +- 2^-18 or nearby beside accumulators of which 2^12 is half of the last bit."""
+    chunk = np.zeros((2, n, 8), np.uint8)
+    for codes in chunk:
+        codes[:, 0] = 0x68 + 8 * rng.integers(-1, 2, n)
+        codes[:, 1] = rng.integers(0, 3, n)
+        codes |= rng.choice(np.array([0, 0x80], np.uint8), (n, 8))
+    scale = rng.integers(107, 147, n).astype(np.uint8)
+    level = scale.astype(np.uint32) + 36 + rng.integers(-2, 3, n).astype(np.uint32)
+    acc = level << 23 | rng.choice(np.array([0, 1, 2, 0x7FFFFE, 0x7FFFFF], np.uint32), n)
+    acc |= rng.choice(np.array([0, 1 << 31], np.uint32), n)
+    a, b = (codes.view(np.uint64).reshape(n) for codes in chunk)
+    return {"vd": acc, "vs1": a, "vs2": b, "vs3": scale, "vs4": np.full(n, 127, np.uint8)}
+
+
+def quick_against_contract(rng: np.random.Generator, n: int) -> None:
+    kinds = random_lanes(rng, n, "e4m3", "fp32"), ties(rng, n // 4)
+    lanes = {name: np.concatenate([kind[name] for kind in kinds]) for name in kinds[0]}
+    got, doubt = run_quick(lanes)
+    a, b = elements(lanes["vs1"], "e4m3"), elements(lanes["vs2"], "e4m3")
+    wanted, _ = CONTRACT(lanes["vd"], a, b, lanes["vs3"], lanes["vs4"], "e4m3", "fp32", "rne")
+    sure = ~doubt
+    assert sure.mean() > 0.3
+    kept = {name: values[sure] for name, values in lanes.items()}
+    zero = np.zeros(sure.sum(), np.uint8)
+    assert not disagreements(kept, (got[sure], zero), (wanted[sure], zero))
+
+
+def test_the_quick_meaning_is_exact_where_it_is_sure() -> None:
+    quick_against_contract(np.random.default_rng(5), 200_000)
+
+
+@pytest.mark.slow
+def test_the_quick_meaning_on_twenty_million_lanes() -> None:
+    for seed in range(100):
+        quick_against_contract(np.random.default_rng([6, seed]), 200_000)
+
+
+def test_the_quick_meaning_is_sure_of_usual_products() -> None:
+    """Blocks scaled to their largest element, sums of up to 2^13 products: doubts would cost time only."""
+    rng, n = np.random.default_rng(7), 100_000
+    a, b = (rng.integers(0, 1 << 64, n, np.uint64) & ~np.uint64(0x0101010101010101) for _ in range(2))
+    acc = (rng.standard_normal(n) * 2.0 ** rng.integers(0, 30, n)).astype(np.float32).view(np.uint32)
+    acc[::10] = 0
+    sa, sb = (rng.integers(123, 132, n).astype(np.uint8) for _ in range(2))
+    _, doubt = run_quick({"vd": acc, "vs1": a, "vs2": b, "vs3": sa, "vs4": sb})
+    assert doubt.mean() < 1e-3
 
 
 @pytest.mark.slow

@@ -50,6 +50,36 @@ def test_products_are_loops(kernel: GemmInt8 | GemmFp32 | MatmulMx) -> None:
         assert both(program, MACHINE, random_inputs(program), again=True, **options).turns > 2
 
 
+@pytest.mark.parametrize("read", ["", "csrr t6, fflags"])
+@pytest.mark.parametrize("form", ["ww", "wf"])
+def test_products_whose_quick_sums_are_in_doubt(form: str, read: str) -> None:
+    """E4M3 codes, scales and accumulators of every kind: NaN, far apart, zeros of both signs; tails, rows in turn."""
+    a, scale = ("v4", "v24") if form == "ww" else ("ft0", "ft1")
+    body = f"""
+        vsetivli t0, 8, e8, m1, ta, ma
+        vle8.v v24, (s0)
+        vle8.v v25, (s2)
+        flb ft1, 3(s2)
+        vsetivli t0, 13, e64, m2, ta, ma
+        vle64.v v4, (s2)
+        vle64.v v8, (s0)
+        fld ft0, 8(s0)
+        vsetivli t0, 13, e32, m1, ta, ma
+        vle32.v v16, (s3)
+        vmv.v.i v17, 0
+        vmxdotp.{form} v16, {a}, v8, {scale}, v25
+        vmxdotp.{form} v17, {a}, v8, {scale}, v25
+        vmxdotp.{form} v16, {a}, v8, {scale}, v25
+        vse32.v v16, (s3)
+        vse32.v v17, (s0)
+        addi s0, s0, 8
+        addi s3, s3, 56
+    """
+    before = f"addi s2, s0, 24\naddi s3, s0, 512\nli t0, {1 << 9}\ncsrw fcsr, t0\n{read}\n{FILL}"
+    found = both(loop(body, before, 60), ONE)
+    assert not found.error and found.turns > 40
+
+
 @pytest.mark.parametrize("scheme", ["int8", "mxfp8"])
 def test_a_network(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """ResNet-8, its longer loops in the second tier: outputs, cycles, causes and counts of both cores."""
