@@ -206,6 +206,9 @@ def build(
     constants = [(address, late.get(address, data)) for address, data in constants]
     records = []
     for op in ops:
+        if process is None and op.own_loop is not None:
+            records.append((at, b""))
+            continue
         data = (Records(op) if process is None else FlatRecords(op)).data().tobytes()
         records.append((at, data))
         at = align(at + len(data))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from potluck.compiler import flat
 from potluck.compiler.lowering.base import RING_BYTES, Target
 from potluck.compiler.records import AWAIT, HEADER, START, TRANSFER, Records
-from potluck.compiler.schedule import LoweredOp, Transfer
+from potluck.compiler.schedule import LayerLoop, LoweredOp, Transfer
 from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.errors import DataError, ModelError
 from potluck.kernels.pot.queue import PotQueue
@@ -49,12 +49,14 @@ def emit_program(
         a.label(layer_label(index))
         a.comment(f"{op.name}: {op.op} {op.format}")
         try:
-            if process is None:
+            if process is not None:
+                flat.emit_layer(a, op, address)
+            elif (own := op.own_loop) is not None:
+                _emit_own(a, op, own)
+            else:
                 _Layer(a, op, address, target).emit()
                 if op.offload:
                     _emit_routines(a, index, PotQueue(int(target.machine.memory.pot_base)))
-            else:
-                flat.emit_layer(a, op, address)
         except DataError as error:  # a kernel refuses the shape
             raise ModelError(error.message, node=op.name, hint=error.hint) from error
         a.label(f"{layer_label(index)}_end")
@@ -112,6 +114,21 @@ def emit_transfer(a: Assembler, transfer: Transfer) -> None:
         a("dmrep", "t1")
     a("li", "t0", transfer.bytes)
     a("dmcpyi", "zero", "t0", 2 if two_dimensional else 0)
+
+
+def _emit_own(a: Assembler, op: LoweredOp, own: LayerLoop) -> None:
+    """A layer with a loop of its own."""
+    ready = a.fresh("ready")
+    a("bnez", runtime.HART, ready)
+    for transfer in (*op.setup, *op.tiles[0].loads):
+        emit_transfer(a, transfer)
+    a.label(ready)
+
+    def ahead() -> None:
+        for transfer in op.ahead:
+            emit_transfer(a, transfer)
+
+    own.emit(a, ahead)
 
 
 class _Layer:

@@ -83,6 +83,14 @@ class TileKernel(Protocol):
         ...
 
 
+class LayerLoop(Protocol):
+    """Code of a layer that goes through its tiles, loads and stores included, without records."""
+
+    def emit(self, a: Assembler, ahead: Callable[[], None]) -> None:
+        """Appends the code behind the setup and the first tile's loads; ``ahead`` emits what the next layer needs."""
+        ...
+
+
 Span = tuple[int, int]
 """A range of memory: first address, first address behind."""
 
@@ -229,6 +237,7 @@ class LoweredOp:
         offload: What an accelerator does of it.
         waits_first: Index of the layer whose batch must have ended before the first transfers.
         waits_last: Likewise, before the stores of the last tile.
+        loop: Code that goes through all tiles by itself; None: the loop over tile records.
     """
 
     name: str
@@ -247,6 +256,12 @@ class LoweredOp:
     offload: Offload | None = None
     waits_first: int | None = None
     waits_last: int | None = None
+    loop: LayerLoop | None = None
+
+    @property
+    def own_loop(self) -> LayerLoop | None:
+        """The layer's own loop, unless something begins or is awaited beside its tiles."""
+        return None if self.partners else self.loop
 
     @property
     def batches(self) -> list[Batch]:

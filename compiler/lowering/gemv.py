@@ -5,6 +5,9 @@ is one) of all harts' slices and a piece of K, one behind the other in DRAM as i
 whole layer. The sum over K continues from piece to piece, because the kernel starts from a bias that is the result of
 the piece before, so the order of the additions is that of the whole product. The last piece is filled up with zeros,
 which add nothing.
+
+Where the channels divide evenly into vectors of all harts, the layer has a loop of its own, which streams pieces
+through four buffers and keeps sums in registers (`potluck.kernels.matmul.stream`); else tiles take turns in two.
 """
 
 from __future__ import annotations
@@ -37,12 +40,26 @@ from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.errors import MachineError
 from potluck.isa.formats.mx import MxTensor
 from potluck.kernels.matmul.mx import MatmulMx
+from potluck.kernels.matmul.stream import (
+    EARLY,
+    LEAST_STEPS,
+    MOST_COLUMNS,
+    MOST_STEPS,
+    RING,
+    SUMS_RING,
+    Layout,
+    MxStream,
+)
 
 F32 = NDArray[np.float32]
 MOST_SLICE = 256
 """Output channels of a slice at most."""
 CALL, TILE, LOAD = 60, 90, 1.5
 """Cycles that the kernel takes to begin and to end, that a tile takes beside it, and between two loads of weights."""
+BEGIN, CHANGE, LEAST_STEP = 250, 12, 9
+"""Cycles that a layer takes to begin and to end; of a stream: from piece to piece, and for a step of few channels."""
+LEAST_VECTOR = 16
+"""Channels of a stream's vector; with fewer the core is too slow."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +105,22 @@ class GemvTile:
 
 @dataclass(frozen=True)
 class GemvSizes:
-    """A choice of tiles: output channels of a slice, elements of a piece of K."""
+    """A choice of tiles.
+
+    Attributes:
+        channels: Output channels of a slice.
+        piece: Elements of a piece of K.
+        buffers: For weights: 2, or `RING` of a stream.
+    """
 
     channels: int
     piece: int
+    buffers: int = 2
+
+    @property
+    def streams(self) -> bool:
+        """Whether pieces stream."""
+        return self.buffers == RING
 
 
 def takes(x: Tensor, weights: Weights, target: Target) -> bool:
@@ -180,6 +209,24 @@ class GemvPlan(LayerPlan):
         for channels in self._channels():
             for piece in self._pieces():
                 yield GemvSizes(channels, piece)
+                sizes = GemvSizes(channels, piece, RING)
+                if channels >= LEAST_VECTOR and self._may_stream(sizes):
+                    yield sizes
+
+    def _may_stream(self, sizes: GemvSizes) -> bool:
+        """Whether a layer's pieces are all alike, and the stream's code takes them."""
+        even = self.n % (sizes.channels * self.target.harts) == 0
+        most = min(self.target.vlen // 8, MOST_COLUMNS)
+        return (
+            even
+            and self.unbiased
+            and sizes.channels <= most
+            and LEAST_STEPS <= self._steps(sizes) <= MOST_STEPS
+        )
+
+    def _steps(self, sizes: GemvSizes) -> int:
+        """Chunks of a piece."""
+        return sizes.piece * self.mx.element.bits // 64
 
     def _channels(self) -> range:
         return range(8, min(self.n, MOST_SLICE) + 1, 8)
@@ -194,14 +241,21 @@ class GemvPlan(LayerPlan):
         """See `LayerPlan`."""
         sizes = self.sizes
         return {
-            "channels": Choice(sizes.channels, self._channels()), "k": Choice(sizes.piece, self._pieces())
+            "channels": Choice(sizes.channels, self._channels()), "k": Choice(sizes.piece, self._pieces()),
+            "buffers": Choice(sizes.buffers, (2, RING)),
         }  # fmt: skip
 
     def chosen(self, target: Target, values: Mapping[str, Setting]) -> GemvPlan:
         """See `LayerPlan`."""
         channels, piece = values.get("channels", self.sizes.channels), values.get("k", self.sizes.piece)
-        sizes = GemvSizes(int(channels), int(piece))
+        sizes = GemvSizes(int(channels), int(piece), int(values.get("buffers", self.sizes.buffers)))
         check_l1(self.l1_bytes(sizes), target)
+        if sizes.streams and not self._may_stream(sizes):
+            raise MachineError(
+                f"{sizes.channels} channels and {sizes.piece} terms do not stream through {RING} buffers",
+                key=target.working_key,
+                hint="Use a vector's channels, by which all harts' channels can be divided, or two buffers",
+            )
         return replace(self, tiles=sizes)
 
     def weight_bytes(self, sizes: GemvSizes) -> int:
@@ -210,10 +264,11 @@ class GemvPlan(LayerPlan):
         return align(codes) + align(self.target.harts * sizes.channels * self.mx.blocks(sizes.piece))
 
     def l1_bytes(self, sizes: GemvSizes) -> int:
-        """Two tiles of weights, and what else they need."""
+        """Buffers for weights, and what else they need."""
         values = align(4 * self.target.harts * sizes.channels)
         held = align(self.k * self.mx.element.bits // 8 + sizes.piece) + align(2 * self.mx.blocks(self.k))
-        return 2 * self.weight_bytes(sizes) + 4 * values + held
+        sums = SUMS_RING if sizes.streams else 2
+        return sizes.buffers * self.weight_bytes(sizes) + (2 + sums) * values + held
 
     def fits(self, sizes: GemvSizes) -> bool:
         """Whether all buffers find room in L1."""
@@ -221,6 +276,8 @@ class GemvPlan(LayerPlan):
 
     def cost(self, sizes: GemvSizes) -> float:
         """Estimated cycles."""
+        if sizes.streams:
+            return self._stream_cost(sizes)
         target, most = self.target, self.target.vlen // 8
         whole, rest = divmod(sizes.channels, most)
         vectors = [most] * whole + [rest] * (rest > 0)
@@ -228,7 +285,18 @@ class GemvPlan(LayerPlan):
         compute = CALL + steps * sum(count / target.lanes + LOAD for count in vectors)
         slices = math.ceil(self.n / sizes.channels)
         tiles = math.ceil(slices / target.harts) * math.ceil(self.k / sizes.piece)
-        return float(tiles * (max(compute, self.weight_bytes(sizes) / target.dma_rate) + TILE))
+        load = self.weight_bytes(sizes) / target.dma_rate
+        return float(tiles * (max(compute, load) + TILE) + load / 2 + BEGIN)
+
+    def _stream_cost(self, sizes: GemvSizes) -> float:
+        """The same for a stream: what the ports take, or the DMA; the first piece is waited for."""
+        target = self.target
+        scales = math.ceil(sizes.channels / (8 * target.lanes)) * self.mx.blocks(sizes.piece)
+        step = max(LEAST_STEP, math.ceil(sizes.channels / target.lanes))
+        compute = self._steps(sizes) * step + scales + CHANGE
+        load = self.weight_bytes(sizes) / target.dma_rate
+        tiles = self.n // (sizes.channels * target.harts) * math.ceil(self.k / sizes.piece)
+        return float(tiles * max(compute, load) + load / 2 + BEGIN)
 
     @property
     def estimate(self) -> float:
@@ -274,7 +342,7 @@ class GemvPlan(LayerPlan):
         return LoweredOp(
             self.name, self.op, GemvTile(self.kernel), loops, tuple(made.setup()), tuple(made.tiles()),
             (*operands, *self.y.operands("output")), self.n * self.k, format_name(self.x, self.weights),
-            tuple(made.l1.taken), contained=True,
+            tuple(made.l1.taken), contained=True, loop=made.stream(),
         )  # fmt: skip
 
 
@@ -290,13 +358,20 @@ class _GemvTiles:
         first = plan.packed[0][0]
         self.sizes = [align(len(part.data)) for part in first]
         bias = 0 if plan.unbiased else values
-        copies = 1 + (len(plan.groups) * plan.pieces > 1)
-        self.weights = [l1.take("weights", sum(self.sizes) + bias) for _ in range(copies)] * (3 - copies)
+        size, buffers = sum(self.sizes) + bias, plan.sizes.buffers
+        if plan.sizes.streams:
+            ring = l1.take("weights", buffers * size)
+            self.weights = [ring + at * size for at in range(buffers)]
+        else:
+            copies = 1 + (len(plan.groups) * plan.pieces > 1)
+            self.weights = [l1.take("weights", size) for _ in range(copies)] * (3 - copies)
         self.whole = plan.pieces * plan.sizes.piece
         self.row = l1.take("row", self.whole * self.bits // 8)
         self.scales = l1.take("scales", plan.mx.blocks(self.whole))
         self.zero_bias = l1.take("bias", self.own) if plan.unbiased else 0
-        self.sums = [l1.take("sums", values) for _ in range(2)]
+        kept = min(len(plan.groups), SUMS_RING) if plan.sizes.streams else 2
+        sums = l1.take("sums", kept * values)
+        self.sums = [sums + at * values for at in range(kept)]
 
     def setup(self) -> Iterator[Transfer]:
         """The activation, and a bias of zeros."""
@@ -314,18 +389,53 @@ class _GemvTiles:
     def tiles(self) -> Iterator[Tile]:
         """Groups of slices outermost, then pieces of K."""
         plan, step = self.plan, 0
+        waves = self._waves()
         for group, starts in enumerate(plan.groups):
-            sums = self.sums[group % 2]
+            sums = self.sums[group % len(self.sums)]
             for piece in range(plan.pieces):
-                at = self.weights[step % 2]
+                at = self.weights[step % len(self.weights)]
                 last = piece + 1 == plan.pieces
                 args = tuple(
                     self._args(hart, len(starts), at, piece, sums, last) for hart in range(self.target.harts)
                 )
                 stores = merged(self._stores(starts, sums)) if last else ()
-                loads = merged(self._loads(group, piece, at))
+                loads = waves[step] if step < len(waves) else ()
                 yield Tile(loads, stores, args, f"channels {starts[0]}.. piece {piece}")
                 step += 1
+
+    def _waves(self) -> list[tuple[Transfer, ...]]:
+        """Loads of weights, by the tile whose loads they are; a stream's come early, two at first."""
+        plan = self.plan
+        every = [
+            merged(self._loads(group, piece, self.weights[(group * plan.pieces + piece) % len(self.weights)]))
+            for group in range(len(plan.groups))
+            for piece in range(plan.pieces)
+        ]
+        if not plan.sizes.streams:
+            return every
+        first, second, *rest = [sum(every[at : at + EARLY], ()) for at in (0, EARLY)] + every[2 * EARLY :]
+        return [first, second, *rest]
+
+    def stream(self) -> MxStream | None:
+        """The layer's own loop, if it streams and its pieces lie one behind the other."""
+        plan = self.plan
+        if not plan.sizes.streams:
+            return None
+        size = sum(self.sizes)
+        every = [transfer for wave in self._waves() for transfer in wave]
+        start = every[0].source
+        if any(
+            item.source != start + at * size or item.bytes != every[0].bytes for at, item in enumerate(every)
+        ):
+            return None  # equal ones share their memory
+        layout = Layout(
+            self.weights[0], self.row, self.scales, self.sums[0], start, plan.y.address, every[0].bytes
+        )
+        k, steps = plan.kernel, plan.kernel.steps
+        return MxStream(
+            k.n, self.target.harts, steps, k.block // k.chunk, plan.pieces, len(plan.groups), k.element, size,
+            self.sizes[0], layout, k.low, k.high,
+        )  # fmt: skip
 
     def _loads(self, group: int, piece: int, at: int) -> Iterator[Transfer]:
         plan = self.plan

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 from networks import network
+from onnx import numpy_helper
 from running import by_schedule, by_simulator, feeds, same_bits, with_l1
 
 from potluck.compiler.build import build, prepare
 from potluck.compiler.lowering.gemv import GemvTile
+from potluck.compiler.schedule_file import parse
+from potluck.isa.errors import ModelError
 from potluck.isa.machine import load_machine
 
 MACHINE = load_machine("spatz-mx")
@@ -69,7 +72,86 @@ def test_cores_share_the_channels(cores):
     assert same_bits(by_schedule(build(prepare(source, "mxfp8"), MACHINE), inputs), outputs)
 
 
+STREAM = 'version = 1\n[[layer]]\nname = "MatMul_0"\nbuffers = 4\n'
+STREAMS = [
+    ("mxfp8", 576, 768, {}),
+    ("mxfp8", 576, 128, {"vector.vlen": 1024}),
+    ("mxfp8", 1536, 576, {"cluster.cores": 3}),
+    ("mxfp4", 2000, 384, {}),  # no whole block at the end
+    ("mxfp8_e5m2", 96, 2304, {}),  # a piece a group, more groups than sums have room
+    ("mxfp8", 32, 96, {}),  # one piece
+    ("mxfp8", 64, 96, {"cluster.cores": 1}),
+    ("mxfp8", 256, 192, {}),
+]
+
+
+@pytest.mark.parametrize(("scheme", "k", "n", "keys"), STREAMS)
+@pytest.mark.parametrize("relu", [False, True])
+def test_a_stream_has_the_bits_of_tiles(scheme, k, n, keys, relu):
+    source, machine = product(1, k, n, relu, False), load_machine("spatz-mx", keys)
+    one = build(prepare(source, scheme), machine, edits=parse(STREAM))
+    (op,) = (op for op in one.ops if op.macs)
+    assert op.own_loop is not None
+    assert sum(item.bytes for tile in op.tiles for item in tile.stores) == 4 * n
+    apart = build(prepare(source, scheme), machine, edits=parse(STREAM.replace("4", "2")))
+    assert all(op.own_loop is None for op in apart.ops)
+    inputs = feeds(one)
+    expected = by_schedule(apart, inputs)
+    assert same_bits(by_schedule(one, inputs), expected)
+    assert same_bits(by_simulator(one, inputs, timed=True), expected)
+    assert same_bits(by_simulator(apart, inputs), expected)
+
+
+@pytest.mark.parametrize(("channels", "k"), [(64, 32), (48, 96), (16, 576), (32, 128)])
+def test_streams_of_a_schedule_file(channels, k):
+    source = product(1, 576, 768, True, False)
+    text = f'version = 1\n[[layer]]\nname = "MatMul_0"\nbuffers = 4\nchannels = {channels}\nk = {k}\n'
+    other = build(prepare(source, "mxfp8"), MACHINE, edits=parse(text))
+    (op,) = (op for op in other.ops if op.macs)
+    assert op.own_loop is not None and len(op.tiles) == 768 // (2 * channels) * -(-576 // k)
+    inputs = feeds(other)
+    assert same_bits(
+        by_simulator(other, inputs), by_schedule(build(prepare(source, "mxfp8"), MACHINE), inputs)
+    )
+
+
+def test_what_does_not_stream():
+    with pytest.raises(ModelError, match=r"MatMul_0.*do not stream"):
+        text = 'version = 1\n[[layer]]\nname = "MatMul_0"\nbuffers = 4\nchannels = 72\n'
+        build(prepare(product(1, 576, 768, True, False), "mxfp8"), MACHINE, edits=parse(text))
+    for source in (product(1, 576, 770, False, False), gemm(1, 576, 768, False)):  # odd channels, a bias
+        assert all(op.own_loop is None for op in build(prepare(source, "mxfp8"), MACHINE).ops)
+
+
+def test_pieces_that_are_equal():
+    """They share their memory, so the pieces do not lie one behind the other."""
+    source = product(1, 576, 768, False, False)
+    (weights,) = source.graph.initializer
+    weights.CopyFrom(numpy_helper.from_array(np.full((576, 768), 0.5, np.float32), weights.name))
+    schedule = build(prepare(source, "mxfp8"), MACHINE)
+    assert all(op.own_loop is None for op in schedule.ops)
+    inputs = feeds(schedule)
+    assert same_bits(by_simulator(schedule, inputs), by_schedule(schedule, inputs))
+
+
+def test_layers_behind_each_other():
+    """What a layer needs first comes while the one before streams."""
+    source = network(
+        """g (float[1, 256] x) => (float[1, 384] y, float[1, 192] z) {
+          a = MatMul (x, w)
+          b = Relu (a)
+          y = MatMul (b, v)
+          z = MatMul (x, u) }""", w=(256, 384), v=(384, 384), u=(256, 192),
+    )  # fmt: skip
+    schedule = build(prepare(source, "mxfp8"), MACHINE)
+    streams = [op for op in schedule.ops if op.own_loop is not None]
+    assert len(streams) == 3 and any(op.ahead for op in streams)
+    inputs = feeds(schedule)
+    assert same_bits(by_simulator(schedule, inputs, timed=True), by_schedule(schedule, inputs))
+
+
 def test_a_tile_is_one_transfer():
+    """Where it does not stream."""
     schedule = build(prepare(gemm(1, 576, 768, False), "mxfp8"), MACHINE)
     tiles = next(op for op in schedule.ops if op.macs).tiles
     assert len(tiles) > 4
