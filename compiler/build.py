@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from potluck.compiler.attention import fused
 from potluck.compiler.beside import beside
+from potluck.compiler.chains import lowered
 from potluck.compiler.flat import FlatRecords
 from potluck.compiler.fuse import fuse
 from potluck.compiler.graph import integer
@@ -191,9 +192,9 @@ def build(
 
     target, zeros = Target(machine, fills, workspace=at), 0
     if process is None:
-        lowered = [plan.lower(replace(target, downward=bool(i % 2))) for i, plan in enumerate(plans)]
-        memory_used = memory_use(lowered, selector.storages, activations, constants)
-        ops = beside(overlap(lowered, prefetch), target, together)
+        apart = lowered(plans, target)
+        memory_used = memory_use(apart, selector.storages, activations, constants)
+        ops = beside(overlap(apart, prefetch), target, together)
     else:  # what is copied on the spot gains nothing from coming early
         ops = [plan.lower(target) for plan in plans]
         memory_used = memory_use(ops, selector.storages, activations, constants)
@@ -206,7 +207,7 @@ def build(
     constants = [(address, late.get(address, data)) for address, data in constants]
     records = []
     for op in ops:
-        if process is None and op.own_loop is not None:
+        if process is None and (op.chained or op.own_loop is not None):
             records.append((at, b""))
             continue
         data = (Records(op) if process is None else FlatRecords(op)).data().tobytes()

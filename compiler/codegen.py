@@ -51,6 +51,8 @@ def emit_program(
         try:
             if process is not None:
                 flat.emit_layer(a, op, address)
+            elif op.chained:
+                _emit_chained(a, op)
             elif (own := op.own_loop) is not None:
                 _emit_own(a, op, own)
             else:
@@ -129,6 +131,55 @@ def _emit_own(a: Assembler, op: LoweredOp, own: LayerLoop) -> None:
             emit_transfer(a, transfer)
 
     own.emit(a, ahead)
+
+
+def _emit_chained(a: Assembler, op: LoweredOp) -> None:
+    """A layer of one tile in a chain: no record, and no waiting for transfers but in front of the first."""
+    (tile,), kernel = op.tiles, op.kernel
+    assert kernel is not None
+    before, begin, over = a.fresh("chain_ready"), a.fresh("chain_begin"), a.fresh("chain_over")
+    if not op.joined:
+        a("bnez", runtime.HART, before)
+        for transfer in (*op.setup, *tile.loads):
+            emit_transfer(a, transfer)
+        runtime.dma_wait(a)
+        a.label(before)
+        runtime.barrier(a)
+    if op.ahead:
+        a("bnez", runtime.HART, begin)
+        for transfer in op.ahead:
+            emit_transfer(a, transfer)
+        a.label(begin)
+    _emit_arguments(a, tile.args)
+    kernel.emit(a)
+    runtime.barrier(a)
+    a("bnez", runtime.HART, over)
+    for transfer in tile.stores:
+        emit_transfer(a, transfer)
+    a.label(over)
+
+
+def _emit_arguments(a: Assembler, args: Sequence[Sequence[int]]) -> None:
+    """a0, a1, ...: words of each hart, those that all share first."""
+    shared = [len(set(words)) == 1 for words in zip(*args, strict=True)]
+    for at, word in enumerate(args[0]):
+        if shared[at]:
+            a("li", f"a{at}", word)
+    if all(shared):
+        return
+    done = a.fresh("arguments")
+    for hart, words in enumerate(args):
+        other, last = a.fresh("other_hart"), hart + 1 == len(args)
+        if not last:
+            a("li", "t0", hart)
+            a("bne", runtime.HART, "t0", other)
+        for at, word in enumerate(words):
+            if not shared[at]:
+                a("li", f"a{at}", word)
+        if not last:
+            a("j", done)
+            a.label(other)
+    a.label(done)
 
 
 class _Layer:

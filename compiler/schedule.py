@@ -238,6 +238,8 @@ class LoweredOp:
         waits_first: Index of the layer whose batch must have ended before the first transfers.
         waits_last: Likewise, before the stores of the last tile.
         loop: Code that goes through all tiles by itself; None: the loop over tile records.
+        joined: Whether it has one tile, whose loads have come with earlier layers' (`potluck.compiler.chains`).
+        continued: Whether the next layer is joined to it.
     """
 
     name: str
@@ -257,6 +259,13 @@ class LoweredOp:
     waits_first: int | None = None
     waits_last: int | None = None
     loop: LayerLoop | None = None
+    joined: bool = False
+    continued: bool = False
+
+    @property
+    def chained(self) -> bool:
+        """Whether it is part of a chain."""
+        return self.joined or self.continued
 
     @property
     def own_loop(self) -> LayerLoop | None:

@@ -30,6 +30,8 @@ BATCH = 128
 """Commands of an accelerator that are started together at most; two buffers for them are below the records."""
 FORMAT_NAMES = {"float32": "FP32", "float16": "FP16", "bfloat16": "BF16"}
 """NumPy types whose formats have other names in the manifest."""
+LEAST, CHAINED = 4096, 20480
+"""Bytes of a tile at least; and where layers of one tile are chained."""
 SLACK = 1024
 """Bytes of L1 that planners leave free, for what alignment loses."""
 
@@ -51,6 +53,7 @@ class Target:
         machine: Its description.
         fills: DRAM addresses of the patterns that borders are filled from, see `pattern_word`.
         downward: Whether L1 is allocated from the top.
+        taken: Bytes of L1 at that end that layers before this one hold.
         workspace: DRAM address of the working memory of a machine without L1 or DMA.
         choices: Tiles chosen so far, by what the choice follows from: identical layers are looked at once.
     """
@@ -59,6 +62,7 @@ class Target:
     fills: dict[str, int] = field(default_factory=dict)
     downward: bool = False
     workspace: int = 0
+    taken: int = 0
     choices: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -99,8 +103,10 @@ class Target:
                 self.workspace + int(self.machine.memory.workspace_bytes),
                 key=self.working_key,
             )
-        base = int(self.machine.memory.l1_base)
-        return L1(base, self.command_buffers[0], self.downward)
+        base, limit = int(self.machine.memory.l1_base), self.command_buffers[0]
+        if self.downward:
+            return L1(base, limit - self.taken, True)
+        return L1(base + self.taken, limit)
 
     @property
     def ring(self) -> int:
@@ -132,6 +138,15 @@ class Target:
     def integer_lanes(self) -> int:
         """Lanes that integer work runs on."""
         return int(self.machine.vector.integer_lanes)
+
+    @property
+    def least(self) -> int:
+        """Bytes of a tile of a layer that walks through memory, at least, as its overhead shows below that.
+
+        Layers of one tile can be chained (`potluck.compiler.chains`). An accelerator begins beside tiles, so these are
+        smaller there; without L1 a tile should stay in a cache.
+        """
+        return LEAST if self.flat or self.machine.pot is not None else CHAINED
 
     @property
     def dma_rate(self) -> float:

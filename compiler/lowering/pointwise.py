@@ -37,8 +37,6 @@ from potluck.kernels.pointwise import Array, Extent, Pointwise
 
 TILES = 8
 """Tiles that a layer is cut into if they are not too small."""
-LEAST = 4096
-"""Bytes of output below which a tile's overhead shows."""
 GRANULE = 16
 """Columns that are not divided among harts."""
 
@@ -202,8 +200,10 @@ class _Lowering:
         along_rows = sum(array.bytes for array in self.arrays if array.extent == "column")
         free = (self.l1.size - SLACK - 64 * 2 * (len(self.arrays) + 1)) // 2
         whole = rows * columns * math.prod(axis.size for axis in self.plan.outer)
-        wanted = max(-(-whole // TILES), LEAST // per_element, 1)
+        wanted = max(-(-whole // TILES), self.target.least // per_element, 1)
         most = max(1, free // (per_element + along_columns + along_rows))
+        if rows == 1 and columns <= min(most, wanted):
+            return 1, columns
         if columns > most or rows == 1:
             granules = min(wanted, most, columns) // (GRANULE * self.target.harts)
             return 1, max(1, granules) * GRANULE * self.target.harts if granules else min(columns, most)

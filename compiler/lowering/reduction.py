@@ -15,7 +15,7 @@ import numpy as np
 
 from potluck.compiler.lowering.base import SLACK, Source, SourcesPlan, Target, Tensor, share, source_operands
 from potluck.compiler.lowering.kernel_tile import KernelTile
-from potluck.compiler.lowering.pointwise import EXTENTS, GRANULE, LEAST, TILES, Axis, dtype_of, merge
+from potluck.compiler.lowering.pointwise import EXTENTS, GRANULE, TILES, Axis, dtype_of, merge
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
 from potluck.kernels.expressions.graph import Value
 from potluck.kernels.pointwise import Array
@@ -176,7 +176,7 @@ class _Lowering:
         per_kept = self.plan.chunk * sum(array.bytes for array in self.arrays) + self.item
         free = (self.l1.size - SLACK) // 2 - 64 * (len(self.arrays) + 1)
         whole = matrix.kept.size * int(np.prod([axis.size for axis in matrix.outer]))
-        wanted = max(-(-whole // TILES), LEAST // per_kept, 1)
+        wanted = max(-(-whole // TILES), self.target.least // per_kept, 1)
         granule = harts if matrix.last else GRANULE * harts
         most = min(max(1, free // per_kept), matrix.kept.size)
         step = min(most, -(-wanted // granule) * granule)
@@ -238,7 +238,7 @@ class _Lowering:
         return LoweredOp(
             plan.name, plan.op, ReductionTile(plan.kernel), loops, (), tuple(tiles),
             (*operands, *plan.y.operands("output")), format=plan.y.dtype if plan.y.dtype != "float32" else "fp32",
-            footprint=tuple(self.l1.taken),
+            footprint=tuple(self.l1.taken), contained=True,
         )  # fmt: skip
 
     def _counts(self, piece: Piece) -> tuple[int, int]:

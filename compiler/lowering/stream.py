@@ -23,8 +23,6 @@ TILES = 8
 """Tiles that a layer is cut into if they are not too small: the first load and last store are not hidden."""
 TOGETHER = 32
 """Transfers of a relayout that are waited for together."""
-LEAST = 4096
-"""Bytes of a tile below which its overhead shows."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ class StreamPlan(LayerPlan):
         if self.tile:
             return self.tile
         unit, most = sum(stream.unit for stream in (*self.inputs, *self.outputs)), self._most_units(target)
-        wanted = max(-(-self.units // TILES), LEAST // unit, 1)
+        wanted = max(-(-self.units // TILES), target.least // unit, 1)
         least = min(self.granule * target.harts, self.units)
         rounded = -(-wanted // least) * least
         return max(1, min(rounded, most // least * least if most >= least else most, self.units))
