@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -56,10 +57,12 @@ def load(
     _hold(model, bind or {})
     _convert(model)
     _bind(model, dims or {})
-    RemoveInitializersFromInputsPass()(model)
-    InlinePass(criteria=lambda function: function.domain not in (DOMAIN, *imports.DOMAINS))(model)
+    with _refused("its functions cannot be inlined"):
+        RemoveInitializersFromInputsPass()(model)
+        InlinePass(criteria=lambda function: function.domain not in (DOMAIN, *imports.DOMAINS))(model)
     name_nodes(model)
-    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    with _refused("its constants cannot be read"):
+        LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     imports.translate(model)
     infer_shapes(model)
     imports.finish(model)
@@ -69,15 +72,39 @@ def load(
 
 
 def infer_shapes(model: ir.Model) -> None:
-    """Infers the shape of every value.
+    """Infers the shape of every value; of a model that onnx cannot take, what is known without it stays.
 
     Raises:
         ModelError: Operators and shapes contradict each other.
     """
-    try:
+    # it logs tracebacks of what it then leaves alone
+    with _quiet("onnx_ir"), _refused("shape inference failed"):
         ShapeInferencePass(check_type=True, strict_mode=False, data_prop=True)(model)
-    except Exception as error:
-        raise ModelError(f"shape inference failed: {first_line(error)}") from error
+
+
+@contextmanager
+def _refused(what: str) -> Iterator[None]:
+    """Whatever a library answers to a model that contradicts itself is an error of the model.
+
+    Raises:
+        ModelError: says what cannot be done, and the first line of why.
+    """
+    try:
+        yield
+    except Exception as error:  # onnx-ir has no class of its own for it
+        raise ModelError(f"{what}: {first_line(error)}") from error
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Only errors of a library's logger are shown."""
+    log = logging.getLogger(name)
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _read(source: Source) -> ir.Model:
@@ -105,7 +132,8 @@ def _convert(model: ir.Model) -> None:
     if version > OPSET:
         from potluck.compiler.passes.expand import inline  # which imports this module
 
-        ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+        with _quiet("onnx_ir"):
+            ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
         while inline(model, lambda node: _changed(node, version)):
             pass
         _relabel(model, version)
@@ -117,15 +145,13 @@ def _convert(model: ir.Model) -> None:
     if version < OPSET:
         import onnxscript.version_converter  # slow to import, and seldom needed twice
 
-        log = logging.getLogger("onnxscript.version_converter")
-        level = log.level
-        log.setLevel(logging.ERROR)  # it warns that old opsets go through onnx's converter, which is fine
-        try:
+        # the converter warns that old opsets go through onnx's, which is fine
+        with (
+            _quiet("onnxscript.version_converter"),
+            _quiet("onnx_ir"),
+            _refused(f"cannot convert opset {version} to {OPSET}"),
+        ):
             onnxscript.version_converter.convert_version(model, OPSET, fallback=True)
-        except Exception as error:
-            raise ModelError(f"cannot convert opset {version} to {OPSET}: {first_line(error)}") from error
-        finally:
-            log.setLevel(level)
         if model.graph.opset_imports.get("") != OPSET:
             raise ModelError(
                 f"cannot convert opset {version} to {OPSET}", hint="Export the model with a newer opset"

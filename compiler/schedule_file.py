@@ -14,7 +14,6 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from potluck.compiler.lowering.base import Choice, LayerPlan, Setting, Target
 from potluck.compiler.schedule import LoweredOp
+from potluck.isa.documents import toml_of
 from potluck.isa.errors import MachineError, ModelError
 
 VERSION = 1
@@ -52,10 +52,14 @@ def read(path: Path) -> list[Entry]:
     """The entries of a file.
 
     Raises:
-        ModelError: It is not a schedule.
-        OSError: It cannot be read.
+        ModelError: It cannot be read, or is not a schedule.
     """
-    return parse(path.read_text(encoding="utf-8"), str(path))
+    try:
+        text = path.read_bytes()
+    except OSError as problem:
+        hint = "Write one: potluck compile MODEL -o P.elf --schedule-out FILE"
+        raise ModelError(f"cannot read the schedule {str(path)!r}: {problem.strerror}", hint=hint) from None
+    return parse(text, str(path))
 
 
 def save(text: str, path: Path) -> None:
@@ -72,7 +76,7 @@ def save(text: str, path: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def parse(text: str, where: str = "schedule") -> list[Entry]:
+def parse(text: str | bytes, where: str = "schedule") -> list[Entry]:
     """The entries of a text.
 
     Args:
@@ -83,8 +87,8 @@ def parse(text: str, where: str = "schedule") -> list[Entry]:
         ModelError: It is not a schedule.
     """
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        data = toml_of(text)
+    except ValueError as error:
         raise ModelError(f"{where} is no TOML: {error}") from error
     if data.get("version") != VERSION:
         raise ModelError(f"{where} is of version {data.get('version')}, not {VERSION}")

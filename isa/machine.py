@@ -7,7 +7,6 @@ A file that ``extends`` another machine states only what differs.
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Mapping
 from functools import cache
 from itertools import pairwise
@@ -27,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 
+from potluck.isa.documents import toml_of
 from potluck.isa.errors import MachineError
 from potluck.isa.latency import LONGEST, parse
 from potluck.isa.plugins import files, names
@@ -420,12 +420,14 @@ def _read(name: str | Path, heirs: tuple[str, ...]) -> tuple[dict[str, Any], dic
     path = Path(name) if str(name).endswith(".toml") else _files().get(str(name), PRESETS / f"{name}.toml")
     try:
         text = path.read_text()
-        data = tomllib.loads(text)
+        data = toml_of(text)
     except FileNotFoundError:
         raise MachineError(f"no machine {str(name)!r}", hint=f"Presets: {', '.join(presets())}") from None
-    except tomllib.TOMLDecodeError as error:
+    except UnicodeDecodeError as error:
+        raise MachineError(f"cannot read {path}: {error}") from None
+    except ValueError as error:
         raise MachineError(f"{path} is not TOML: {error}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise MachineError(f"cannot read {path}: {error}") from None
     if "extends" not in data:
         return data, stated_sources(text)

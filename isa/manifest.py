@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from potluck.isa.documents import json_of
 from potluck.isa.errors import ProgramError
 
 SECTION = ".potluck.manifest"
@@ -138,7 +139,7 @@ class Manifest:
             ProgramError: not JSON, an unknown version, an unknown or missing key; names the key.
         """
         try:
-            raw = json.loads(text)
+            raw = json_of(text)
         except ValueError as problem:
             raise ProgramError(f"the manifest is not JSON: {problem}") from None
         if not isinstance(raw, dict):

@@ -46,11 +46,9 @@ from potluck.cli_options import (
     Window,
     console,
     fixed_inputs,
-    load_npz,
     machine_of,
     pairs,
     quantization,
-    save_npz,
     scheme_of,
     trainer,
     write_json,
@@ -114,6 +112,7 @@ def run(
 ) -> None:
     """Quantize, compile and simulate a network."""
     from potluck import api
+    from potluck.arrays import load_npz, save_npz
     from potluck.report import print_result
     from potluck.views.options import Views
 
@@ -336,6 +335,7 @@ def simulate(
     exit status is the program's own; that of an error of the simulation (a trap, a bad file) is 1, with a message.
     """
     from potluck import api
+    from potluck.arrays import load_npz, save_npz
     from potluck.report import print_result
 
     loaded = api.load_program(program)
@@ -380,6 +380,7 @@ def unpack(
     folder: Annotated[Path, typer.Argument(help="Where to write NAME.npy of every array.")],
 ) -> None:
     """Write the arrays of an .npz file as the files that a compiled program reads under Linux."""
+    from potluck.arrays import load_npz
     from potluck.tensor_files import write_files
 
     for path in write_files(load_npz(arrays), folder):
@@ -392,6 +393,7 @@ def pack(
     output: Annotated[Path, written("--output", "-o", help="Where to write them as .npz.")],
 ) -> None:
     """Collect .npy files in one .npz file, each array under its file's name."""
+    from potluck.arrays import save_npz
     from potluck.tensor_files import read_files
 
     save_npz(output, read_files(files))

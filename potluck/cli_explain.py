@@ -14,7 +14,6 @@ from potluck.cli_options import (
     SchemeName,
     Settings,
     console,
-    load_npz,
     machine_of,
     write_json,
 )
@@ -39,10 +38,9 @@ def explain(
 ) -> None:
     """Say where the cycles of layers went, what bounds each, and how far it is from the bound."""
     from potluck import explain as explaining
+    from potluck import saved
 
-    result = (
-        explaining.load(Path(run)) if run.endswith(".json") else _made(run, scheme, inputs, machine, settings)
-    )
+    result = saved.load(run) if run.endswith(".json") else _made(run, scheme, inputs, machine, settings)
     layers = explaining.explain(result)
     if layer is None:
         explaining.show(layers, console)
@@ -60,6 +58,7 @@ def _made(
 ) -> dict[str, Any]:
     """The result of a run that is made now."""
     from potluck import api
+    from potluck.arrays import load_npz
     from potluck.sweeps.plan import zoo
 
     description = machine_of(machine, settings)

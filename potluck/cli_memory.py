@@ -13,7 +13,6 @@ from potluck.cli_options import (
     SchemeName,
     Settings,
     console,
-    load_npz,
     machine_of,
     write_json,
     written,
@@ -99,6 +98,7 @@ def inject(
 
     Trial N of a seed has the same faults for every stack, and can be run again alone.
     """
+    from potluck.arrays import load_npz
     from potluck.inject import command
     from potluck.inject.target import load_target
     from potluck.sim.faults.recipes import NAMED

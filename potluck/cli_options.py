@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ import typer
 from rich.console import Console
 
 from potluck.isa.errors import DataError
-from potluck.replacing import replace_text, replacing
+from potluck.replacing import replace_text
 
 console = Console()
 
@@ -187,6 +186,8 @@ def quantization(
     compat_release: bool,
 ) -> dict[str, Any]:
     """Options of `potluck.compiler.quantize.quantize_model`."""
+    from potluck.arrays import load_npz
+
     return {
         "exclude": tuple(exclude or ()),
         "min_channels": min_channels,
@@ -220,40 +221,6 @@ def fixed_inputs(dims: list[str] | None, binds: list[str] | None) -> dict[str, A
         except (OSError, ValueError) as error:
             raise DataError(f"cannot read {path} as .npy: {error}", tensor=name) from None
     return {"dims": sizes, "bind": values}
-
-
-def load_npz(path: Path | None) -> dict[str, Any]:
-    """Arrays of an .npz file; none without a file."""
-    import numpy as np
-
-    if path is None:
-        return {}
-    try:
-        if not zipfile.is_zipfile(path):
-            raise DataError(
-                f"cannot read {path}: {_unlike(path)}", hint="Write one with numpy.savez, or potluck pack"
-            )
-        with np.load(path) as data:
-            return dict(data)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"cannot read {path} as .npz: {error}", hint="Write it again with numpy.savez"
-        ) from None
-
-
-def _unlike(path: Path) -> str:
-    """Why a path is no .npz file."""
-    if not path.exists():
-        return "there is no such file"
-    return "it is a folder" if path.is_dir() else "it is no .npz file"
-
-
-def save_npz(path: Path, arrays: dict[str, Any]) -> None:
-    """Writes an .npz file, all of it or nothing."""
-    import numpy as np
-
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)
 
 
 def write_json(path: Path | None, value: Any) -> None:

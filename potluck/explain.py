@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -80,14 +78,7 @@ class Explained:
 
 
 def explained(layer: Mapping[str, Any]) -> Explained:
-    """What a layer of a result's JSON did.
-
-    Raises:
-        DataError: the result has no bounds: an earlier version wrote it.
-    """
-    if "bounds" not in layer:
-        raise DataError("the result says nothing of bounds: an earlier version of Potluck wrote it",
-                        hint="Simulate again: potluck run MODEL --json RESULT.json")  # fmt: skip
+    """What a layer of a result's JSON did."""
     bounds, cycles, macs = layer["bounds"], layer["cycles"], layer["macs"]
     bound = max(bounds, key=lambda name: bounds[name], default="")
     if bound == "vfu" and bounds.get("compute", 0) >= COMPUTE * bounds["vfu"]:
@@ -96,6 +87,7 @@ def explained(layer: Mapping[str, Any]) -> Explained:
     intensity = ridge = roofline = None
     if macs and layer["dram_bytes"]:
         intensity = 2 * macs / layer["dram_bytes"]
+    if intensity and bounds.get("dram") and bounds.get("compute"):
         ridge = intensity * bounds["dram"] / bounds["compute"]
         roofline = min(1.0, intensity / ridge)
     return Explained(
@@ -107,7 +99,7 @@ def explained(layer: Mapping[str, Any]) -> Explained:
 
 def _reason(bound: str, reached: float, stalls: Mapping[str, int]) -> str:
     if reached >= BUSY:
-        return NAMES[bound]
+        return NAMES.get(bound, bound)
     waits = {cause: cycles for cause, cycles in stalls.items() if cause != "issue" and cycles}
     if not waits:
         return NAMES.get(bound, "nothing")
@@ -118,10 +110,8 @@ def explain(result: Mapping[str, Any]) -> list[Explained]:
     """All layers of a result's JSON.
 
     Raises:
-        DataError: it is none, has no layers, or an earlier version wrote it.
+        DataError: it has no layers.
     """
-    if not isinstance(result.get("layers"), list):
-        raise DataError("this is no result of a run", hint="Write one: potluck run MODEL --json RESULT.json")
     if not result["layers"]:
         raise DataError("the result has no layers", hint="Use a timed run of a compiled network")
     return [explained(layer) for layer in result["layers"]]
@@ -142,23 +132,6 @@ def find(layers: Sequence[Explained], name: str) -> list[Explained]:
         )
         raise DataError(
             f"no layer {name!r}", hint=f"Near: {', '.join(near)}" if near else "List them: leave out --layer"
-        )
-    return found
-
-
-def load(path: Path) -> dict[str, Any]:
-    """A result's JSON.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError) as problem:
-        raise DataError(f"cannot read {path} as JSON: {problem}") from None
-    if not isinstance(found, dict):
-        raise DataError(
-            f"{path} is no result of a run", hint="Write one: potluck run MODEL --json RESULT.json"
         )
     return found
 
@@ -209,7 +182,8 @@ def show_layer(layer: Explained, console: Console) -> None:
         + (f", {100 * layer.utilization:.1f} % of the peak" if layer.macs else ""))  # fmt: skip
     if layer.bound:
         lost = max(0.0, layer.cycles - layer.least)
-        say(f"bound by {layer.reason}; {NAMES[layer.bound]} needs the most, {layer.least:,.0f} cycles, "
+        say(f"bound by {layer.reason}; {NAMES.get(layer.bound, layer.bound)} needs the most, {layer.least:,.0f} "
+            f"cycles, "
             f"{100 * layer.reached:.1f} % of those that passed: {lost:,.0f} are lost")  # fmt: skip
     if layer.intensity and layer.ridge and layer.roofline:
         side = "compute" if layer.intensity >= layer.ridge else "DRAM"
@@ -217,16 +191,18 @@ def show_layer(layer: Explained, console: Console) -> None:
             f"limits to {100 * layer.roofline:.1f} % of the peak")  # fmt: skip
     lines = [["resource", "cycles at least", "busy %"]]
     for name, cycles in sorted(layer.bounds.items(), key=lambda item: -item[1]):
-        lines.append([NAMES[name], f"{cycles:,.0f}", f"{100 * cycles / max(1, layer.cycles):.1f}"])
+        lines.append([NAMES.get(name, name), f"{cycles:,.0f}", f"{100 * cycles / max(1, layer.cycles):.1f}"])
     aligned(lines, {0}, console)
     causes = (
-        [cause for cause in layer.harts[0] if any(hart[cause] for hart in layer.harts)] if layer.harts else []
+        [cause for cause in layer.harts[0] if any(hart.get(cause) for hart in layer.harts)]
+        if layer.harts
+        else []
     )
     head = [f"hart {k}" for k in range(len(layer.harts))]
     table = [["cause", *head, *(f"{name} %" for name in head)]]
     sums = [max(1, sum(hart.values())) for hart in layer.harts]
     for cause in sorted(causes, key=lambda cause: -layer.harts[0][cause]):
-        counts = [hart[cause] for hart in layer.harts]
+        counts = [hart.get(cause, 0) for hart in layer.harts]
         table.append([cause, *(f"{count:,}" for count in counts),
                       *(f"{100 * count / whole:.1f}" for count, whole in zip(counts, sums, strict=True))])  # fmt: skip
     aligned(table, {0}, console)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from potluck.sim.trace import Trace
 
 
+VERSION = 1
+"""Of `Result.to_json`: counts changes of what a key means, and keys that go."""
+
+
 @dataclass(frozen=True)
 class LayerResult:
     """One layer's share of a run.
@@ -82,6 +86,7 @@ class Result:
     def to_json(self) -> dict[str, Any]:
         """The result as plain JSON values, without the output tensors."""
         return {
+            "version": VERSION,
             "mode": self.mode,
             "machine": self.machine,
             "cycles": self.cycles,

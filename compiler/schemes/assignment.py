@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from potluck.isa.documents import json_of
 from potluck.isa.errors import ModelError
 
 
@@ -76,7 +77,7 @@ def load(path: str | os.PathLike[str]) -> Assignment:
         ModelError: It cannot be read or is no assignment; names the file.
     """
     try:
-        return parse(json.loads(Path(path).read_text(encoding="utf-8")))
+        return parse(json_of(Path(path).read_bytes()))
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot read the assignment {str(path)!r}: {error}") from None
     except ModelError as error:

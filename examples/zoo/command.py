@@ -77,7 +77,7 @@ def write(
     network: Network, output: Path | None, samples: Path | None, calibration: Path | None, console: Console
 ) -> None:
     """Writes a network and its inputs as every other command takes them; each file whole or not at all."""
-    from potluck.cli_options import save_npz
+    from potluck.arrays import save_npz
 
     network.check()
     if output is not None:

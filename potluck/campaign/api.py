@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from potluck.arrays import save_npz
 from potluck.campaign.bench import AS_IS
 from potluck.campaign.report import print_summary, write_report
 from potluck.campaign.run import begin, check_unchanged, work
@@ -18,7 +19,6 @@ from potluck.campaign.spec import Spec, load_spec, validated
 from potluck.campaign.store import Store
 from potluck.campaign.story import Story, tell
 from potluck.campaign.summary import summarize
-from potluck.cli_options import save_npz
 from potluck.isa.elf import Program
 from potluck.isa.errors import CampaignError
 from potluck.parallel.journal import Damage

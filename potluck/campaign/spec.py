@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from potluck.campaign.explain import explain
 from potluck.inject.compute import ChipSite
+from potluck.isa.documents import toml_of
 from potluck.isa.errors import CampaignError
 from potluck.sim.ecc.stack import Policy
 from potluck.sim.faults.parts import Content
@@ -272,12 +272,12 @@ def load_spec(path: str | Path) -> Spec:
         CampaignError: unreadable, no TOML, or see `validated`.
     """
     try:
-        data = tomllib.loads(Path(path).read_text())
+        data = toml_of(Path(path).read_bytes())
     except OSError as problem:
         raise CampaignError(
             f"cannot read {path}: {problem.strerror}", hint="Give a campaign's TOML file"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+    except ValueError as problem:
         raise CampaignError(f"{path} is not TOML: {problem}") from None
     return validated(data)
 

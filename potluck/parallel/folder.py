@@ -16,36 +16,42 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+from potluck.isa.documents import json_of
 from potluck.isa.errors import PotluckError
 from potluck.parallel.journal import SUFFIX, Damage, Journal, read_journal
 from potluck.replacing import replace_text
 
 Record = dict[str, Any]
+_PIECE = 4096  # bytes
 _JOURNALS: dict[Path, Journal] = {}
 
 
 class Seen:
-    """Ids of tasks, a bit each."""
+    """Ids of tasks, a bit each, in pieces: one absurd id takes no more than a piece."""
 
     def __init__(self) -> None:
-        self._bits = bytearray()
+        self._pieces: dict[int, bytearray] = {}
 
     def add(self, identity: int) -> bool:
         """Whether an id is new."""
-        byte, bit = identity >> 3, 1 << (identity & 7)
-        if byte >= len(self._bits):
-            self._bits.extend(bytes(max(4096, byte + 1 - len(self._bits))))
-        new = not self._bits[byte] & bit
-        self._bits[byte] |= bit
+        (number, byte), bit = divmod(identity >> 3, _PIECE), 1 << (identity & 7)
+        piece = self._pieces.get(number)
+        if piece is None:
+            piece = self._pieces[number] = bytearray(_PIECE)
+        new = not piece[byte] & bit
+        piece[byte] |= bit
         return new
 
     def below(self, end: int) -> int:
         """Those below an id, bit by bit."""
-        return int.from_bytes(self._bits[: (end + 7) >> 3], "little") & (1 << end) - 1
+        whole = (end + 8 * _PIECE - 1) // (8 * _PIECE)
+        none = bytes(_PIECE)
+        held = b"".join(self._pieces.get(number, none) for number in range(whole))
+        return int.from_bytes(held, "little") & (1 << end) - 1
 
     def __contains__(self, identity: int) -> bool:
-        byte = identity >> 3
-        return byte < len(self._bits) and bool(self._bits[byte] >> (identity & 7) & 1)
+        number, byte = divmod(identity >> 3, _PIECE)
+        return number in self._pieces and bool(self._pieces[number][byte] >> (identity & 7) & 1)
 
 
 class Folder:
@@ -93,15 +99,16 @@ class Folder:
         """
         path = self.folder / self.file
         try:
-            found = json.loads(path.read_text())
+            found = json_of(path.read_bytes())
         except OSError:
             raise self.error(f"no {self.what} in {self.folder}", hint=f"Begin it: {self.begin}") from None
-        except json.JSONDecodeError as problem:
+        except ValueError as problem:
             raise self.error(
                 f"{path} is damaged: {problem}", hint="Delete the folder and run again"
             ) from None
-        if found.get("format") != self.format:
-            raise self.error(f"{path} has format {found.get('format')!r}, not {self.format}",
+        written = found.get("format") if isinstance(found, dict) else None
+        if written != self.format:
+            raise self.error(f"{path} has format {written!r}, not {self.format}",
                              hint="Report it with the version that made it")  # fmt: skip
         return dict(found)
 
@@ -134,7 +141,8 @@ class Folder:
     def _in_journals(self, seen: Seen, damage: Damage | None) -> Iterator[Record]:
         for path in sorted(self.journals.glob(f"*{SUFFIX}")):
             for record in read_journal(path, damage if damage is not None else Damage()):
-                if seen.add(record["id"]):
+                identity = record.get("id")
+                if type(identity) is int and identity >= 0 and seen.add(identity):
                     yield record
 
     @property

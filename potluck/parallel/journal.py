@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from potluck.isa.documents import json_of
+
 MAGIC = b"PLJ1"
 _HEAD = struct.Struct("<4sI8s")
 LARGEST = 1 << 28
@@ -30,7 +32,11 @@ def _checksum(payload: bytes) -> bytes:
 
 def frame(record: dict[str, Any]) -> bytes:
     """A record as it is appended."""
-    payload = json.dumps(record, separators=(",", ":")).encode()
+    return enframed(json.dumps(record, separators=(",", ":")).encode())
+
+
+def enframed(payload: bytes) -> bytes:
+    """Bytes in a frame."""
     return _HEAD.pack(MAGIC, len(payload), _checksum(payload)) + payload
 
 
@@ -119,5 +125,8 @@ def _frame_at(data: bytes, at: int) -> tuple[dict[str, Any] | None, int]:
     payload = data[at + _HEAD.size : end]
     if _checksum(payload) != checksum:
         return None, at
-    record = json.loads(payload)
+    try:
+        record = json_of(payload)
+    except ValueError:
+        return None, at
     return (record, end) if isinstance(record, dict) else (None, at)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from potluck.cli_options import save_npz
+from potluck.arrays import save_npz
 from potluck.compiler.schemes import written
 from potluck.isa.elf import Program
 from potluck.isa.errors import DataError
@@ -193,7 +193,7 @@ def _placed(machine: str) -> str:
 
 
 def _arrays(path: Path) -> dict[str, Any]:
-    from potluck.cli_options import load_npz
+    from potluck.arrays import load_npz
 
     return load_npz(path)
 

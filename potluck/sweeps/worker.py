@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck import api
-from potluck.cli_options import load_npz
+from potluck.arrays import load_npz
 from potluck.compiler.schemes import written
 from potluck.evaluation.metrics import score
 from potluck.evaluation.network import Bench, graph_inputs

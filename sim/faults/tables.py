@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import math
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from potluck.isa.documents import toml_of
 from potluck.isa.errors import CampaignError, DataError
 from potluck.sim.faults.footprints import MODES, Rate
 
@@ -48,11 +48,11 @@ def load_rates(name: str | Path) -> RateTable:
     """
     path = FOLDER / f"{name}.toml" if str(name) in rate_tables() else Path(name)
     try:
-        data = tomllib.loads(path.read_text())
+        data = toml_of(path.read_bytes())
     except OSError as problem:
         raise CampaignError(f"cannot read rates {str(name)!r}: {problem.strerror}",
                             hint=f"Tables: {', '.join(rate_tables())}, or a path") from None  # fmt: skip
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+    except ValueError as problem:
         raise CampaignError(f"{path} is not TOML: {problem}") from None
     for key in ("name", "source", "label"):
         if not isinstance(data.get(key), str):

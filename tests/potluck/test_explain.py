@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import potluck
-from potluck import explain
+from potluck import explain, saved
 from potluck.assets import load_test_images, model_path
 from potluck.cli import app
 from potluck.isa.errors import DataError
@@ -66,19 +66,23 @@ def test_names() -> None:
 
 
 def test_what_is_no_result(tmp_path: Path) -> None:
-    old = layer()
-    del old["bounds"]
-    with pytest.raises(DataError, match="earlier version"):
-        explain.explain({"layers": [old]})
-    with pytest.raises(DataError, match="no result of a run"):
-        explain.explain({"rows": []})
     with pytest.raises(DataError, match=r"has no layers\. Use a timed run"):
         explain.explain({"layers": []})
-    (tmp_path / "x.json").write_text("[1]")
-    with pytest.raises(DataError, match="no result of a run"):
-        explain.load(tmp_path / "x.json")
+    path = tmp_path / "x.json"
+    good = potluck.run(model_path(), mode="functional").to_json()
+    path.write_text(json.dumps(good))
+    assert saved.load(path)["instructions"] == good["instructions"]
+    for text, said in (
+        ("[1]", "no result of a run"), ("{", "as JSON"), ("[" * 9000, "nests too deeply"),
+        (json.dumps({**good, "version": 0}), "of version 0, this Potluck reads 1"),
+        (json.dumps({**good, "cycles": -1}), "cycles"), (json.dumps({**good, "dram": {"bytes": 1.5}}), r"dram\.bytes"),
+        (json.dumps({**good, "layers": [{"name": "x"}]}), r"layers\.0\.op"),
+    ):  # fmt: skip
+        path.write_text(text)
+        with pytest.raises(DataError, match=said):
+            saved.load(path)
     with pytest.raises(DataError, match="cannot read"):
-        explain.load(tmp_path / "y.json")
+        saved.load(tmp_path / "y.json")
 
 
 def test_the_command(tmp_path: Path) -> None:

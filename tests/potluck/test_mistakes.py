@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,10 @@ MISTAKES: dict[str, tuple[str, ...]] = {
     "run MODEL --dim n": ("--dim", "expected"),
     "run MODEL --scheme int8 --calibration nope.npz": ("nope.npz", "no such file"),
     "quantize MODEL -o q.onnx": ("--scheme",),
+    "compile MODEL -o p.elf --schedule nope.toml": ("nope.toml", "--schedule-out"),
+    "run MODEL --input bomb.npz": ("bomb.npz", "promises"),
+    "run MODEL --machine deep.toml": ("deep.toml", "nests too deeply"),
+    "explain deep.json": ("deep.json", "nests too deeply"),
     "compile MODEL -o nowhere/p.elf": ("nowhere", "Create it"),
     "simulate text.elf": ("text.elf", "potluck compile"),
     "simulate nope.elf": ("nope.elf", "No such file"),
@@ -89,6 +94,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "torn.onnx").write_bytes(model_path().read_bytes()[:5000])
     np.savez(folder / "name.npz", inp=np.zeros((1, 1, 28, 28), np.float32))
     np.savez(folder / "shape.npz", input=np.zeros((1, 3, 28, 28), np.float32))
+    header = (
+        b"\x93NUMPY\1\0v\0{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999,), }".ljust(127)
+        + b"\n"
+    )
+    with zipfile.ZipFile(folder / "bomb.npz", "w") as archive:
+        archive.writestr("input.npy", header)
+    (folder / "deep.toml").write_text("x = " + "[" * 5000)
+    (folder / "deep.json").write_text("[" * 5000)
     (folder / "torn.npz").write_bytes((folder / "shape.npz").read_bytes()[:600])
     (folder / "folder.onnx").mkdir()
     (folder / "key.toml").write_text('name = "x"\nextends = "spatz-mx"\n[vector]\nvlenn = 512\n')

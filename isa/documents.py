@@ -1,0 +1,34 @@
+"""JSON and TOML from files that anybody wrote: plain values, or a ValueError that says in one line what is wrong.
+
+The parsers themselves also raise RecursionError, for a file that nests without end.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from typing import Any
+
+
+def json_of(text: str | bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: it is none, is not UTF-8, or nests too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it nests too deeply") from None
+
+
+def toml_of(text: str | bytes) -> dict[str, Any]:
+    """The tables of a TOML text.
+
+    Raises:
+        ValueError: it is none, is not UTF-8, or nests too deeply.
+    """
+    try:
+        return tomllib.loads(text if isinstance(text, str) else text.decode("utf-8"))
+    except RecursionError:
+        raise ValueError("it nests too deeply") from None
