@@ -273,7 +273,12 @@ def planted() -> Target:
     """What fuzzing has to find."""
     from tests.fuzz.planted import read
 
-    return Target(read, lambda: [b"four"], lambda data, rng: data, ("tests.fuzz.planted",))
+    def change(data: bytes, rng: Random) -> bytes:
+        made = bytearray(data.ljust(4))
+        made[rng.randrange(2)] = rng.choice((0x5A, 0xA5, 0x33, 0x11, 0x22, 0xC3))
+        return bytes(made)
+
+    return Target(read, lambda: [b"four"], change, ("tests.fuzz.planted",))
 
 
 TARGETS: dict[str, Callable[[], Target]] = {

@@ -31,7 +31,7 @@ def test_a_million_inputs(reader: str, tmp_path: Path) -> None:
 
 def test_what_it_would_find(tmp_path: Path) -> None:
     """A reader with an exception behind two comparisons, memory without bound, a logged traceback and an exit."""
-    found = fuzz("planted", 20_000, 1, tmp_path)
+    found = fuzz("planted", 10_000, 1, tmp_path)
     text = "\n".join(found.findings)
     for kind in (
         "ZeroDivisionError at planted.py",
