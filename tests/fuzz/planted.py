@@ -28,6 +28,6 @@ def read(path: Path) -> int:
             raise ValueError(data[2])
         except ValueError:
             logging.getLogger("planted").warning("it went wrong", exc_info=True)
-    elif data[0] == 0xC3 and next(calls) > 1500:
+    elif data[0] == 0xC3 and next(calls) > 200:
         os._exit(7)
     return 0
