@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from potluck.isa.errors import DataError, ToolError
+from potluck.isa.progress import steps
 
 BENCHMARKS = (
     "spine",
@@ -77,7 +78,7 @@ def run_benchmarks(names: list[str], console: Console) -> list[dict[str, Any]]:
     if unknown:
         raise DataError(f"no benchmark {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}")
     figures: list[Figure] = []
-    for name in names or BENCHMARKS:
+    for name in steps(names or list(BENCHMARKS), "benchmarks"):
         clock = [time.perf_counter()]
 
         def report(

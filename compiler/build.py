@@ -32,6 +32,7 @@ from potluck.compiler.schemes import Assignment, Options, Quantization
 from potluck.compiler.selection import Selector
 from potluck.compiler.support import UnsupportedError, check, unsupported
 from potluck.isa.errors import MachineError
+from potluck.isa.progress import steps
 from potluck.kernels.program.process import STACK_BYTES, FileTensor, Process
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def build(
             constants.append((at, np.full(-(-size // 4), pattern_word(name), np.uint32).tobytes()))
             at = align(at + size)
     held: dict[tuple[str, str, bytes], int] = {}
-    for plan in plans:
+    for plan in steps(plans, "weights packed"):
         for item in plan.constants():  # the steps of a recurrent layer share their weights
             key = (item.tensor, item.part, item.data)
             if key not in held:
@@ -196,7 +197,7 @@ def build(
         memory_used = memory_use(apart, selector.storages, activations, constants)
         ops = beside(overlap(apart, prefetch), target, together)
     else:  # what is copied on the spot gains nothing from coming early
-        ops = [plan.lower(target) for plan in plans]
+        ops = [plan.lower(target) for plan in steps(plans, "layers planned")]
         memory_used = memory_use(ops, selector.storages, activations, constants)
         buffer = align(at + int(memory.workspace_bytes))
         stack = align(buffer + process.buffer_bytes) + STACK_BYTES

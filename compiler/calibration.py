@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from potluck.compiler.graph import shape_of
 from potluck.compiler.ptq import calibrators
 from potluck.isa.errors import DataError
+from potluck.isa.progress import steps
 
 Samples = Mapping[str, NDArray[np.generic]]
 
@@ -83,7 +84,7 @@ def observed(
         proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     asked = [name for name in names if name not in inputs]
-    for feed in batches(model, samples):
+    for feed in steps([*batches(model, samples)], "calibration"):
         found = dict(zip(asked, session.run(asked, feed) if asked else [], strict=True))
         arrays = {name: found[name] if name in found else feed[name] for name in names}
         for name, array in arrays.items():

@@ -18,6 +18,7 @@ from potluck.compiler.lowering.stream import StreamPlan
 from potluck.compiler.overlap import meets, span_of
 from potluck.compiler.schedule import LoweredOp, Transfer
 from potluck.isa.errors import MachineError
+from potluck.isa.progress import task
 
 MOST_LOADS = 24
 """Transfers in front of a chain."""
@@ -36,22 +37,24 @@ def lowered(plans: Sequence[LayerPlan], target: Target) -> list[LoweredOp]:
     alone = (
         target.machine.pot is not None or target.harts > MOST_HARTS
     )  # an accelerator's batches look for tiles
-    while at < len(plans):
-        side = replace(target, downward=bool(turn % 2))
-        chain = Chain([plans[at].lower(side)])
-        while not alone and at + len(chain.ops) < len(plans) and chain.open:
-            plan = plans[at + len(chain.ops)]
-            if not isinstance(plan, StreamPlan | PointwisePlan | ReductionPlan):
-                break
-            try:
-                op = plan.lower(replace(side, taken=chain.taken(side)))
-            except MachineError:
-                break
-            if not chain.take(op):
-                break
-        ops += chain.finished()
-        at += len(chain.ops)
-        turn += 1
+    with task("layers planned", len(plans)) as tell:
+        while at < len(plans):
+            tell(at, None)
+            side = replace(target, downward=bool(turn % 2))
+            chain = Chain([plans[at].lower(side)])
+            while not alone and at + len(chain.ops) < len(plans) and chain.open:
+                plan = plans[at + len(chain.ops)]
+                if not isinstance(plan, StreamPlan | PointwisePlan | ReductionPlan):
+                    break
+                try:
+                    op = plan.lower(replace(side, taken=chain.taken(side)))
+                except MachineError:
+                    break
+                if not chain.take(op):
+                    break
+            ops += chain.finished()
+            at += len(chain.ops)
+            turn += 1
     return ops
 
 

@@ -16,6 +16,7 @@ from potluck.compiler.records import AWAIT, HEADER, START, TRANSFER, Records
 from potluck.compiler.schedule import LayerLoop, LoweredOp, Transfer
 from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.errors import DataError, ModelError
+from potluck.isa.progress import steps
 from potluck.kernels.pot.queue import PotQueue
 from potluck.kernels.program import runtime
 from potluck.kernels.program.process import Process
@@ -45,7 +46,7 @@ def emit_program(
         _emit_start(a, target)
     else:
         flat.emit_start(a, process)
-    for index, (op, address) in enumerate(zip(ops, records, strict=True)):
+    for index, (op, address) in enumerate(steps([*zip(ops, records, strict=True)], "code of layers")):
         a.label(layer_label(index))
         a.comment(f"{op.name}: {op.op} {op.format}")
         try:

@@ -9,7 +9,9 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
+from potluck import completion
 from potluck.campaign.command import campaign
 from potluck.cli_explain import explain
 from potluck.cli_formats import allocate, formats
@@ -55,11 +57,18 @@ from potluck.cli_options import (
     written,
 )
 from potluck.cli_zoo import zoo
+from potluck.exits import Exit, epilog
 from potluck.isa.errors import DataError, ExitError, PotluckError
 from potluck.scale.command import scale
 from potluck.sweeps.command import sweep
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__.split(".")[0] + ".")
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help=__doc__.split(".")[0] + ".",
+    epilog=epilog(),
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 @app.command()
@@ -191,7 +200,7 @@ app.command()(zoo)
 
 
 @app.command()
-def schemes() -> None:
+def schemes(json_path: JsonPath = None) -> None:
     """List the quantization schemes (operands and instruction path) and the methods of --ptq."""
     from rich.table import Table
 
@@ -209,6 +218,12 @@ def schemes() -> None:
     for name, stands_for in recipe.PRESETS.items():
         methods.add_row(name, stands_for)
     console.print(methods)
+    listed = {scheme.name: scheme.summary for scheme in known().values()}
+    ways = {
+        name: {"summary": method.summary, "default": method.default}
+        for name, method in recipe.METHODS.items()
+    }
+    write_json(json_path, {"schemes": listed, "ptq": ways, "presets": dict(recipe.PRESETS)})
 
 
 @app.command(name="import-gguf")
@@ -221,12 +236,14 @@ def import_gguf(
         typer.Option(help="WEIGHT=TENSOR, where the file calls a weight otherwise; repeatable."),
     ] = None,
     dim: Dims = None,
+    json_path: JsonPath = None,
 ) -> None:
     """Put the block-quantized weights of a GGUF file into a network, as standard ONNX."""
     from potluck.compiler.quantize import import_gguf as with_blocks
 
     with_blocks(model, weights, pairs("--name", name), dims=fixed_inputs(dim, None)["dims"]).save(output)
     console.print(f"wrote {output}")
+    write_json(json_path, {"wrote": [output]})
 
 
 @app.command(name="compile")
@@ -378,19 +395,23 @@ def simulate(
 def unpack(
     arrays: Annotated[Path, typer.Argument(help="Inputs as .npz.")],
     folder: Annotated[Path, typer.Argument(help="Where to write NAME.npy of every array.")],
+    json_path: JsonPath = None,
 ) -> None:
     """Write the arrays of an .npz file as the files that a compiled program reads under Linux."""
     from potluck.arrays import load_npz
     from potluck.tensor_files import write_files
 
-    for path in write_files(load_npz(arrays), folder):
+    paths = list(write_files(load_npz(arrays), folder))
+    for path in paths:
         console.print(f"wrote {path}")
+    write_json(json_path, {"wrote": paths})
 
 
 @app.command()
 def pack(
     files: Annotated[list[Path], typer.Argument(help=".npy files, as a compiled program writes them.")],
     output: Annotated[Path, written("--output", "-o", help="Where to write them as .npz.")],
+    json_path: JsonPath = None,
 ) -> None:
     """Collect .npy files in one .npz file, each array under its file's name."""
     from potluck.arrays import save_npz
@@ -398,6 +419,7 @@ def pack(
 
     save_npz(output, read_files(files))
     console.print(f"wrote {output}")
+    write_json(json_path, {"wrote": [output]})
 
 
 @app.command()
@@ -412,6 +434,7 @@ def asm(
     ],
     machine: MachineName = "spatz-mx",
     settings: Settings = None,
+    json_path: JsonPath = None,
 ) -> None:
     """Assemble GNU-syntax source to an ELF file, in the encodings of a machine."""
     from potluck.isa.assembly.assembler import assemble_file
@@ -419,14 +442,20 @@ def asm(
     program = assemble_file(source, machine_of(machine, settings).isa.vmxdotp_encoding)
     program.save(output)
     console.print(f"wrote {output}: {program.text_bytes} bytes of code")
+    write_json(json_path, {"wrote": [output], "code_bytes": program.text_bytes, "symbols": program.symbols})
 
 
 @app.command()
-def disasm(program: Path, machine: MachineName = "spatz-mx", settings: Settings = None) -> None:
+def disasm(
+    program: Path, machine: MachineName = "spatz-mx", settings: Settings = None, json_path: JsonPath = None
+) -> None:
     """Disassemble an ELF file, in the encodings of a machine."""
     from potluck import api
 
-    print(api.load_program(program).disassemble(machine_of(machine, settings).isa.vmxdotp_encoding))
+    text = api.load_program(program).disassemble(machine_of(machine, settings).isa.vmxdotp_encoding)
+    if str(json_path) != "-":
+        print(text)
+    write_json(json_path, {"lines": text.splitlines()})
 
 
 @app.command()
@@ -444,18 +473,24 @@ def isa(
     description = machine_of(machine, settings)
     encoding = description.isa.vmxdotp_encoding
     if not mnemonic:
-        if json_path:
-            raise DataError("--json describes one instruction: name it")
-        return print_instructions(console, extension, encoding)
+        rows = print_instructions(console, extension, encoding)
+        return write_json(json_path, rows)
     about = describe(find_instruction(mnemonic, encoding), description)
     print_instruction(console, about)
     write_json(json_path, about)
 
 
 @app.command()
-def machine(name: Annotated[str, typer.Argument()] = "spatz-mx", settings: Settings = None) -> None:
+def machine(
+    name: Annotated[str, typer.Argument(autocompletion=completion.machines)] = "spatz-mx",
+    settings: Settings = None,
+    json_path: JsonPath = None,
+) -> None:
     """Show a machine description with every key."""
-    console.print_json(machine_of(name, settings).model_dump_json())
+    description = machine_of(name, settings)
+    if str(json_path) != "-":
+        console.print_json(description.model_dump_json())
+    write_json(json_path, description.model_dump(mode="json"))
 
 
 app.command()(where)
@@ -463,7 +498,10 @@ app.command()(inject)
 
 
 @app.command()
-def bench(names: Annotated[list[str] | None, typer.Argument()] = None, json_path: JsonPath = None) -> None:
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(autocompletion=completion.benchmarks)] = None,
+    json_path: JsonPath = None,
+) -> None:
     """Print the project's own figures beside their references."""
     from potluck.benchmarks import run_benchmarks
 
@@ -491,17 +529,23 @@ app.add_typer(campaign, name="campaign")
 
 def main() -> None:
     """Entry point of the ``potluck`` command."""
+    from potluck.terminal import bars
+
+    console.stderr = False
     try:
-        app()
+        with bars():
+            app()
     except PotluckError as error:
-        Console(stderr=True).print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False)
-        sys.exit(error.status & 0xFF or 1 if isinstance(error, ExitError) else 1)
+        Console(stderr=True).print(
+            f"[bold red]{type(error).__name__}[/]: {escape(str(error))}", highlight=False
+        )
+        sys.exit(error.status & 0xFF or Exit.FAILED if isinstance(error, ExitError) else Exit.FAILED)
     except OSError as error:  # of what no command expects: a full disk, a file that goes away
         if isinstance(error, BrokenPipeError):
             os.dup2(
                 os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
             )  # who read has gone; there is no one to tell
-            sys.exit(1)
+            sys.exit(Exit.FAILED)
         where = f" {error.filename}" if error.filename else ""
         _say(
             f"{error.strerror or error}:{where}", "Make room or name another place; nothing was half-written"
@@ -511,5 +555,5 @@ def main() -> None:
 
 
 def _say(message: str, hint: str) -> NoReturn:
-    Console(stderr=True).print(f"[bold red]SystemError[/]: {message}. {hint}", highlight=False)
-    sys.exit(1)
+    Console(stderr=True).print(f"[bold red]SystemError[/]: {escape(message)}. {hint}", highlight=False)
+    sys.exit(Exit.FAILED)

@@ -32,6 +32,7 @@ from potluck.cli_options import (
     write_json,
     written,
 )
+from potluck.exits import Exit
 
 DataPath = Annotated[
     Path, typer.Option("--data", help="Samples as .npz: arrays by input name, and `labels` if there are any.")
@@ -103,7 +104,7 @@ def allocate(
     )  # fmt: skip
     write_json(json_path, report)
     if not found.met:
-        raise typer.Exit(3)
+        raise typer.Exit(Exit.NOT_MET)
 
 
 def formats(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from potluck import completion
 from potluck.isa.errors import DataError
 from potluck.replacing import replace_text
 
@@ -40,10 +42,26 @@ def written(*names: str, help: str = "") -> Any:
     return typer.Option(*names, callback=placed, help=help or None)
 
 
-JsonPath = Annotated[Path | None, written("--json", help="Write the result as JSON to this file.")]
-MachineName = Annotated[str, typer.Option("--machine", "-m", help="Machine preset or TOML file.")]
+def _placed_json(path: Path | None) -> Path | None:
+    """As `placed`; with ``-`` the JSON takes standard output, and what is for people goes to standard error."""
+    if path is not None and str(path) == "-":
+        console.stderr = True
+        return path
+    return placed(path)
+
+
+JsonPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--json", callback=_placed_json, help="Write the result as JSON to this file; -: standard output."
+    ),
+]
+MachineName = Annotated[
+    str,
+    typer.Option("--machine", "-m", help="Machine preset or TOML file.", autocompletion=completion.machines),
+]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a machine key: key=value.")]
-Mode = Annotated[str, typer.Option(help="timed, functional or traced.")]
+Mode = Annotated[str, typer.Option(help="timed, functional or traced.", autocompletion=completion.modes)]
 ProfileFlag = Annotated[
     bool,
     typer.Option(
@@ -70,7 +88,10 @@ ReportOut = Annotated[
 ]
 Window = Annotated[str | None, typer.Option(help="Trace only these cycles: FIRST:END.")]
 SchemeName = Annotated[
-    str | None, typer.Option(help="Quantize first: mxfp8, mxfp4, ... (`potluck schemes`).")
+    str | None,
+    typer.Option(
+        help="Quantize first: mxfp8, mxfp4, ... (`potluck schemes`).", autocompletion=completion.schemes
+    ),
 ]
 AssignPath = Annotated[
     Path | None, typer.Option("--assign", help="Which layer has which scheme, as JSON (docs/formats.md).")
@@ -226,5 +247,8 @@ def fixed_inputs(dims: list[str] | None, binds: list[str] | None) -> dict[str, A
 def write_json(path: Path | None, value: Any) -> None:
     """Writes a JSON file, all of it or nothing; none without a path."""
     if path is None:
+        return
+    if str(path) == "-":
+        sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")
         return
     replace_text(path, json.dumps(value, indent=1, default=str) + "\n")

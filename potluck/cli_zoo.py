@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from potluck import completion
 from potluck.cli_options import (
     JsonPath,
     MachineName,
@@ -22,7 +23,10 @@ from potluck.isa.errors import DataError
 
 def zoo(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NETWORK]", help="Lists all if none is named.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[NETWORK]", help="Lists all if none is named.", autocompletion=completion.networks
+        ),
     ] = None,
     output: Annotated[Path | None, written("--output", "-o", help="Write the network as ONNX.")] = None,
     samples: Annotated[Path | None, written(help="Write its inputs and labels as .npz.")] = None,

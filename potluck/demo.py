@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from potluck import api
 from potluck.assets import load_test_images, model_path
 from potluck.isa.elf import Program
+from potluck.isa.progress import counted
 from potluck.report import layer_table
 from potluck.sim.result import Result
 
@@ -59,16 +59,12 @@ def run_demo(count: int, machine: str, console: Console) -> dict[str, Any]:
     images, labels = load_test_images(count)
     start = time.perf_counter()
     accuracy = {"fp32": reference_accuracy(images, labels)}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     found: dict[str, Any] = {}
-    with Progress(*columns, console=console, transient=True) as progress:
-        for scheme in SCHEMES:
-            task = progress.add_task(f"{scheme} on {machine}", total=count)
+    for scheme in SCHEMES:
+        with counted(f"{scheme} on {machine}", count) as step:
             program = api.compile(api.quantize(model_path(), scheme), machine)
-            found[scheme] = run_scheme(
-                program, images, labels, machine, lambda task=task: progress.advance(task)
-            )
-            accuracy[scheme] = found[scheme]["accuracy"]
+            found[scheme] = run_scheme(program, images, labels, machine, step)
+        accuracy[scheme] = found[scheme]["accuracy"]
     for scheme in SCHEMES:
         table = layer_table(found[scheme]["first"])
         table.title = f"{scheme}: layers, first image"

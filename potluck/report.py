@@ -96,8 +96,10 @@ def aligned(lines: Sequence[Sequence[str]], left: set[int], console: Console) ->
         console.print("  ".join(cells).rstrip(), soft_wrap=True, markup=False, highlight=False)
 
 
-def print_instructions(console: Console, extension: str | None = None, encoding: str = "spatz") -> None:
-    """The instruction table, a line per row.
+def print_instructions(
+    console: Console, extension: str | None = None, encoding: str = "spatz"
+) -> list[dict[str, str]]:
+    """The instruction table, a line per row; gives the rows as plain JSON values.
 
     Raises:
         DataError: no row is of that extension.
@@ -113,6 +115,16 @@ def print_instructions(console: Console, extension: str | None = None, encoding:
             f"{insn.mnemonic:18} {insn.extension:10} {insn.timing:12} {insn.operands:28} {insn.doc}",
             highlight=False, markup=False, no_wrap=True, overflow="ignore", crop=False,
         )  # fmt: skip
+    return [
+        {
+            "mnemonic": one.mnemonic,
+            "extension": one.extension,
+            "timing": one.timing,
+            "operands": one.operands,
+            "doc": one.doc,
+        }
+        for one in rows
+    ]
 
 
 def find_instruction(mnemonic: str, encoding: str) -> Insn:

@@ -15,6 +15,7 @@ from potluck.isa.errors import DataError, EndlessError, ExitError, PotluckError,
 from potluck.isa.host import HOST_CALL, Engine, Host
 from potluck.isa.insn import Kind
 from potluck.isa.machine import Machine
+from potluck.isa.progress import task
 from potluck.sim.blocks import block_store
 from potluck.sim.dma import Dma, Traffic
 from potluck.sim.dram.attach import system_of
@@ -55,6 +56,7 @@ from potluck.sim.rounds import (
     run_rounds,
 )
 from potluck.sim.syscalls import Exit, Kernel, Moment
+from potluck.sim.work import Work
 
 DEFAULT_BUDGET = 20_000_000_000
 EXIT = 93
@@ -125,25 +127,10 @@ class Cluster:
         self._write_inputs(inputs or {})
         start = time.perf_counter()
         self.begin_rounds()
+        work = Work(self)
         try:
-            for hart in self.harts:
-                hart.start(self.program.entry, len(self.harts))
-            if self.kernel:
-                x = self.harts[0].state.x
-                x[2], x[10], x[11] = self.kernel.process.stack_pointer, 0, 0
-            code = self.memory.code
-            waiting: dict[int, Event] = {}  # harts at the barrier
-            if len(self.harts) == 1 or not (code.has_atomics() or code.has_fence_i()):
-                if self.dma.keeps_transfers:
-                    self._loop_traced(waiting)
-                else:
-                    with Helper(self.threads > 1) as helper:
-                        self._loop(helper, waiting)
-            if self.exit_code is None:
-                self._loop_in_order(waiting)
-            if self.pot:
-                self.pot.finish()
-            self.dma.settle()
+            with task("simulation", work.total, work.done):
+                self._execute()
         except TrapError as error:
             raise self._located(error) from None
         finally:
@@ -153,6 +140,27 @@ class Cluster:
         if self.exit_code:
             raise ExitError(self.exit_code)
         return {tensor.name: self.memory.read_tensor(tensor) for tensor in self.program.manifest.outputs}
+
+    def _execute(self) -> None:
+        """All harts from the entry to the end."""
+        for hart in self.harts:
+            hart.start(self.program.entry, len(self.harts))
+        if self.kernel:
+            x = self.harts[0].state.x
+            x[2], x[10], x[11] = self.kernel.process.stack_pointer, 0, 0
+        code = self.memory.code
+        waiting: dict[int, Event] = {}  # harts at the barrier
+        if len(self.harts) == 1 or not (code.has_atomics() or code.has_fence_i()):
+            if self.dma.keeps_transfers:
+                self._loop_traced(waiting)
+            else:
+                with Helper(self.threads > 1) as helper:
+                    self._loop(helper, waiting)
+        if self.exit_code is None:
+            self._loop_in_order(waiting)
+        if self.pot:
+            self.pot.finish()
+        self.dma.settle()
 
     def _write_inputs(self, inputs: Mapping[str, NDArray[Any]]) -> None:
         # A process brings its inputs in itself.

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.printer import render
 from potluck.isa.errors import ModelError
+from potluck.isa.progress import steps
 
 REGISTRY: dict[str, str] = {
     "assign": "Assign",
@@ -71,7 +72,7 @@ def run_passes(
     for name in print_after:
         if name != "all" and name not in REGISTRY:
             make(name)  # raises, with the near name
-    for step in passes:
+    for step in steps(passes, "passes over the network"):
         changes = step.run(model)
         if step.name in print_after or "all" in print_after:
             write(f"# after {step.name}: {changes} changed\n{render(model)}")

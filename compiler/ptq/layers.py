@@ -24,6 +24,7 @@ from potluck.compiler.ptq.rounding import learned
 from potluck.compiler.ptq.runner import Runner
 from potluck.compiler.ptq.statistics import Statistics, gather
 from potluck.compiler.ptq.weights import QuantizedWeight, quantized_weight
+from potluck.isa.progress import task
 
 METHODS = ("clip", "gptq", "round", "bias")
 ROUNDING = {"clip", "gptq", "round"}
@@ -48,24 +49,26 @@ def improve(
     """
     record: dict[str, dict[str, Any]] = {}
     references, done = _references(exact, samples), set[ir.Node]()
-    for node, inputs in Runner(model).walk(samples):
-        product = product_of(node)
-        held = quantized_weight(product.weight) if product is not None else None
-        if product is None or held is None:
-            continue
-        found = next((item for item in references if item[0].name == product.name), None)
-        if found is None:
-            record[product.name] = {"left": "the FP32 network has no product of this name"}
-            references = _references(exact, samples)
-            continue
-        reference, seen = found
-        if held.node in done:
-            record[product.name] = {"left": "its weights belong to another product too"}
-            continue
-        done.add(held.node)
-        statistics = gather(product, [part[0] for part in inputs], seen)
-        weights, offset = _exact(reference)
-        record[product.name] = _improve(model, product, held, statistics, weights, offset, methods)
+    with task("better quantization", len(model.graph)) as tell:
+        for at, (node, inputs) in enumerate(Runner(model).walk(samples)):
+            tell(at, None)
+            product = product_of(node)
+            held = quantized_weight(product.weight) if product is not None else None
+            if product is None or held is None:
+                continue
+            found = next((item for item in references if item[0].name == product.name), None)
+            if found is None:
+                record[product.name] = {"left": "the FP32 network has no product of this name"}
+                references = _references(exact, samples)
+                continue
+            reference, seen = found
+            if held.node in done:
+                record[product.name] = {"left": "its weights belong to another product too"}
+                continue
+            done.add(held.node)
+            statistics = gather(product, [part[0] for part in inputs], seen)
+            weights, offset = _exact(reference)
+            record[product.name] = _improve(model, product, held, statistics, weights, offset, methods)
     drop_unused(model.graph)
     return record
 

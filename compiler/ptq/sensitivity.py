@@ -14,6 +14,7 @@ from potluck.compiler.ptq.data import Samples
 from potluck.compiler.ptq.products import float_products
 from potluck.compiler.ptq.runner import Runner
 from potluck.compiler.schemes import Assignment, Options, passes_of
+from potluck.isa.progress import steps
 
 MOST = 32
 """Samples that are looked at."""
@@ -32,7 +33,7 @@ def ratios(model: ir.Model, scheme: str | Assignment, options: Options, samples:
     exact = Runner(model).outputs_of(few)
     names = [item.name for item in float_products(model)]
     found = {}
-    for name in names:
+    for name in steps(names, "sensitivity of layers"):
         if name in options.exclude:
             continue
         part = _quantized(model, _only(scheme, name, names), replace(options, spared="fp32"))

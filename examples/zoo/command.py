@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from potluck.isa.errors import DataError
 from potluck.isa.machine import Machine
+from potluck.isa.progress import counted
 from potluck.report import aligned
 from potluck.zoo import packages, registry
 from potluck.zoo.network import Network
@@ -102,11 +101,9 @@ def run(
     """Runs a network in several schemes and prints a line for each; returns everything as JSON values."""
     stand = Stand(network, machine, count or min(SAMPLES, len(network.samples())), mode)
     outcomes: list[Outcome] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        for scheme in schemes:
-            task = progress.add_task(f"{network.name} in {scheme}", total=stand.count)
-            outcomes.append(stand.outcome(scheme, partial(progress.advance, task)))
+    for scheme in schemes:
+        with counted(f"{network.name} in {scheme}", stand.count) as step:
+            outcomes.append(stand.outcome(scheme, step))
     show(stand, outcomes, console)
     return {"network": network.name, "machine": machine.name, "mode": mode, "samples": stand.count,
             "outcomes": [outcome.to_json() for outcome in outcomes]}  # fmt: skip

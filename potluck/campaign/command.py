@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from potluck.cli_options import JsonPath, console, write_json, written
-from potluck.parallel.options import Jobs, SchedulerAddress, progress
+from potluck.isa.progress import task
+from potluck.parallel.options import Jobs, SchedulerAddress
 
 campaign = typer.Typer(
     no_args_is_help=True,
@@ -56,7 +57,7 @@ def _execute(
     spec, store = load_spec(path), Store(out or folder_of(path))
     if resuming:
         store.registration()  # there must be one
-    with progress(spec.name) as step:
+    with task(f"campaign {spec.name}") as step:
         result = execute(spec, path.parent, store, jobs, scheduler, step, resuming)
     result.print()
     console.print(f"trials in {store.folder}", highlight=False, soft_wrap=True)

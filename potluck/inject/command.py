@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
 import onnx
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from potluck.inject.campaign import Report, inject
 from potluck.inject.target import Target, samples_of
 from potluck.inject.trial import ROLES
 from potluck.isa.errors import DataError, MachineError
 from potluck.isa.machine import Machine
+from potluck.isa.progress import counted
 from potluck.sim.dram.attach import mapping_of
 from potluck.sim.ecc.interface import Status
 from potluck.sim.ecc.outcomes import Outcome
@@ -126,7 +125,6 @@ def run(
 ) -> list[Report]:  # fmt: skip
     """Run and print campaigns: every stack under every model, each trial with the same faults for all stacks."""
     reports = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     kept: dict[int, FaultSet] = {}
     for model in faults:
         if isinstance(model, Correlated):
@@ -137,12 +135,10 @@ def run(
             console.print(text, highlight=False, soft_wrap=True)
     if export is not None and len(faults) != 1:
         raise DataError("one list holds one model's faults", hint="Give one --ber with --export")
-    with Progress(*columns, console=console, transient=True) as progress:
-        for model in faults:
-            for stack in stacks:
-                numbers = sorted(model.trials) if isinstance(model, Listed) else list(range(trials))
-                task = progress.add_task(f"{stack}, {model.name}", total=len(numbers))
-                step = partial(progress.advance, task)
+    for model in faults:
+        for stack in stacks:
+            numbers = sorted(model.trials) if isinstance(model, Listed) else list(range(trials))
+            with counted(f"{stack}, {model.name}", len(numbers)) as step:
                 reports.append(inject(target, stack, model, numbers, seed, policy, step, kept))
     if export is not None:
         write_faults(export, kept, target.machine.memory.dram_base)

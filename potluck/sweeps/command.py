@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from potluck.cli_options import Dims, JsonPath, Mode, console, fixed_inputs, write_json, written
-from potluck.parallel.options import Jobs, SchedulerAddress, progress
+from potluck.isa.progress import task
+from potluck.parallel.options import Jobs, SchedulerAddress
 
 
 def sweep(
@@ -60,7 +61,7 @@ def sweep(
     from potluck.sweeps.table import show
 
     folder = out or Path(f"{Path(model).stem}.sweep")
-    with progress(f"sweep of {Path(model).name}") as step:
+    with task(f"sweep of {Path(model).name}") as step:
         swept = api.sweep(
             model, axes_of(settings or []), _words(machine), _words(scheme), jobs=jobs, scheduler=scheduler,
             folder=folder, samples=samples, mode=mode, dims=fixed_inputs(dim, None)["dims"], data=data,
