@@ -45,7 +45,7 @@ def _with_tree(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] = _linked(source[0])
     if docname not in ("index", "howto/index"):
         return
-    trees, caption = [], ""
+    trees, caption = [], "Guides"
     for line in source[0].splitlines():
         if line.startswith("## "):
             caption = line.removeprefix("## ")

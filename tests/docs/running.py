@@ -106,7 +106,12 @@ def run_block(block: Block, folder: Path, names: dict[str, object]) -> None:
         (folder / block.file).parent.mkdir(parents=True, exist_ok=True)
         (folder / block.file).write_text(block.text)
     elif block.language == PYTHON:
-        with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
+        path = [*sys.path, _plugin()] if "plugin" in block.needs else sys.path
+        with (
+            contextlib.chdir(folder),
+            contextlib.redirect_stdout(io.StringIO()),
+            mock.patch.object(sys, "path", path),
+        ):
             exec(compile("\n" * block.line + block.text, block.page, "exec"), names)
     elif block.language in (SHELL, CONSOLE):
         for command, shown in commands(block):
@@ -194,7 +199,7 @@ def renewed(block: Block, folder: Path) -> str:
     """A console block's text with the output that its commands print now."""
     made = []
     for command, shown in commands(block):
-        said = run_command(command, folder, block.place)
+        said = run_command(command, folder, block.place, _plugin() if "plugin" in block.needs else "")
         if shown is not None and "..." in shown and alike(shown, said):
             said = shown
         for pattern, instead in _VARYING:

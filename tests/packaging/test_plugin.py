@@ -123,11 +123,14 @@ def test_everything_that_it_adds_works(installed: Path, tmp_path: Path) -> None:
     assert "Xexample" in shown and "unsigned integers" in shown
 
 
-def test_the_page_shows_the_package() -> None:
-    page = (SAMPLE.parents[1] / "docs" / "extending.md").read_text()
+def test_the_pages_show_the_package() -> None:
+    """Every file of it is a block of a guide (tests/docs compares the two), every group a row of the page."""
+    docs = SAMPLE.parents[1] / "docs"
+    page = (docs / "extending.md").read_text()
+    shown = page + "".join(path.read_text() for path in (docs / "howto").glob("*.md"))
     for path in (SAMPLE / "potluck_example").rglob("*.*"):
         if path.suffix in (".py", ".toml") and path.name != "__init__.py":
-            assert path.read_text() in page, path
+            assert f" {path.relative_to(docs.parent)}\n" in shown, path
     groups = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `potluck.")}
     declared = {
         line.split('"')[1]
