@@ -1,22 +1,54 @@
-"""Independent reference of the BF16 fused multiply-add in exact integer arithmetic, from IEEE 754-2019 and RISC-V.
+"""Independent reference of the fused multiply-add in exact integer arithmetic, from IEEE 754-2019 and RISC-V.
 
-Imports nothing of Potluck. Every finite product and sum is an integer multiple of 2^-300.
+Imports nothing of Potluck. Every finite product and sum is an integer multiple of 2^-UNIT.
 """
+
+from typing import NamedTuple
 
 NV, OF, UF, NX = 16, 4, 2, 1
 RNE, RTZ, RDN, RUP, RMM = range(5)
-QNAN = 0x7FC0
-UNIT = 300
 
 
-def _split(code: int) -> tuple[int, int, int]:
-    return code >> 15, code >> 7 & 255, code & 127
+class Form(NamedTuple):
+    """Widths of the fields of a binary format."""
+
+    exponent: int
+    mantissa: int
+
+    @property
+    def top(self) -> int:
+        """The highest exponent field."""
+        return (1 << self.exponent) - 1
+
+    @property
+    def bias(self) -> int:
+        """Of the exponent."""
+        return self.top >> 1
+
+    @property
+    def infinity(self) -> int:
+        """Code of +infinity."""
+        return self.top << self.mantissa
+
+    @property
+    def unit(self) -> int:
+        """Numbers are multiples of 2^-unit."""
+        return self.bias + self.mantissa + 16
 
 
-def _value(code: int) -> int:
-    """A finite number in units of 2^-150."""
-    sign, field, mantissa = _split(code)
-    magnitude = (mantissa + (128 if field else 0)) << (max(field, 1) - 127 - 7 + 150)
+BF16, FP16, FP32, FP64 = Form(8, 7), Form(5, 10), Form(8, 23), Form(11, 52)
+
+
+def _split(code: int, form: Form) -> tuple[int, int, int]:
+    size = code & (1 << form.exponent + form.mantissa) - 1
+    return code >> form.exponent + form.mantissa, size >> form.mantissa, size & (1 << form.mantissa) - 1
+
+
+def _value(code: int, form: Form) -> int:
+    """A finite number in units of 2^-unit."""
+    sign, field, mantissa = _split(code, form)
+    hidden = 1 << form.mantissa if field else 0
+    magnitude = (mantissa + hidden) << (max(field, 1) - form.bias - form.mantissa + form.unit)
     return -magnitude if sign else magnitude
 
 
@@ -34,47 +66,52 @@ def _truncate(magnitude: int, ulp: int, negative: bool, rm: int) -> int:
     return (low + up) << ulp
 
 
-def _round(v: int, rm: int) -> tuple[int, int]:
-    """A nonzero number of units 2^-300 to BF16 bits and flags; tininess is detected after rounding."""
+def _round(v: int, rm: int, form: Form) -> tuple[int, int]:
+    """A nonzero number of units 2^-2unit to bits and flags; tininess is detected after rounding."""
+    unit, width = 2 * form.unit, form.mantissa
     negative, magnitude = v < 0, abs(v)
-    sign = 0x8000 if negative else 0
-    top = magnitude.bit_length() - 1  # exponent plus UNIT
-    normal = UNIT - 126
-    rounded = _truncate(magnitude, max(top, normal) - 7, negative, rm)
+    sign = 1 << form.exponent + width if negative else 0
+    # Below the number's last bit there must be room for a unit of the narrowest rounding.
+    magnitude, unit = magnitude << width + 2, unit + width + 2
+    top = magnitude.bit_length() - 1  # exponent plus unit
+    normal = unit + 1 - form.bias
+    rounded = _truncate(magnitude, max(top, normal) - width, negative, rm)
     inexact = rounded != magnitude
-    if rounded >= 1 << (UNIT + 128):
+    if rounded >= 1 << (unit + form.bias + 1):
         away = rm in (RNE, RMM) or (rm in (RDN, RUP) and negative == (rm == RDN))
-        return sign | (0x7F80 if away else 0x7F7F), OF | NX
-    tiny = _truncate(magnitude, top - 7, negative, rm) < 1 << normal
+        return sign | form.infinity - (not away), OF | NX
+    tiny = _truncate(magnitude, top - width, negative, rm) < 1 << normal
     flags = (NX | (UF if tiny else 0)) if inexact else 0
     if rounded < 1 << normal:
-        return sign | rounded >> (normal - 7), flags
+        return sign | rounded >> (normal - width), flags
     top = rounded.bit_length() - 1
-    return sign | (top - UNIT + 127) << 7 | (rounded >> (top - 7)) & 127, flags
+    fraction = (rounded >> (top - width)) & (1 << width) - 1
+    return sign | (top - unit + form.bias) << width | fraction, flags
 
 
-def fma(a: int, b: int, c: int, rm: int) -> tuple[int, int]:
-    """BF16 bits of a * b + c and fflags."""
-    sa, ea, ma = _split(a)
-    sb, eb, mb = _split(b)
-    sc, ec, mc = _split(c)
-    nans = [e == 255 and m != 0 for e, m in ((ea, ma), (eb, mb), (ec, mc))]
-    signalling = any(nan and not m & 64 for nan, m in zip(nans, (ma, mb, mc), strict=True))
-    infinite = [e == 255 and m == 0 for e, m in ((ea, ma), (eb, mb), (ec, mc))]
-    zero_times_infinity = (infinite[0] and b & 0x7FFF == 0) or (infinite[1] and a & 0x7FFF == 0)
+def fma(a: int, b: int, c: int, rm: int, form: Form = BF16) -> tuple[int, int]:
+    """Bits of a * b + c and fflags."""
+    sa, ea, ma = _split(a, form)
+    sb, eb, mb = _split(b, form)
+    sc, ec, mc = _split(c, form)
+    quiet, size = 1 << form.mantissa - 1, (1 << form.exponent + form.mantissa) - 1
+    nans = [e == form.top and m != 0 for e, m in ((ea, ma), (eb, mb), (ec, mc))]
+    signalling = any(nan and not m & quiet for nan, m in zip(nans, (ma, mb, mc), strict=True))
+    infinite = [e == form.top and m == 0 for e, m in ((ea, ma), (eb, mb), (ec, mc))]
+    zero_times_infinity = (infinite[0] and b & size == 0) or (infinite[1] and a & size == 0)
     if any(nans) or zero_times_infinity:
-        return QNAN, NV if signalling or zero_times_infinity else 0
+        return form.infinity | quiet, NV if signalling or zero_times_infinity else 0
     product_sign = sa ^ sb
     if infinite[0] or infinite[1]:
         if infinite[2] and product_sign != sc:
-            return QNAN, NV
-        return product_sign << 15 | 0x7F80, 0
+            return form.infinity | quiet, NV
+        return product_sign << form.exponent + form.mantissa | form.infinity, 0
     if infinite[2]:
         return c, 0
-    product, addend = _value(a) * _value(b), _value(c) << (UNIT - 150)
+    product, addend = _value(a, form) * _value(b, form), _value(c, form) << form.unit
     v = product + addend
     if v:
-        return _round(v, rm)
+        return _round(v, rm, form)
     # Zero keeps a common sign of product and addend; otherwise it is positive, but when rounding down.
     sign = sc if product_sign == sc else rm == RDN
-    return sign << 15, 0
+    return int(sign) << form.exponent + form.mantissa, 0

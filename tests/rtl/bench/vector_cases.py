@@ -14,8 +14,8 @@ from tests.rtl.bench.vector_lanes import Codes, Work
 E5M2, E4M3 = Format(8, 2), Format(8, 3)
 
 
-def draw(insn: Insn, context: Context, count: int, rng: np.random.Generator) -> Work:
-    """Work of ``count`` elements."""
+def draw(insn: Insn, context: Context, count: int, rng: np.random.Generator, vxrm: int | None = None) -> Work:
+    """Work of ``count`` elements; the first are pairs of corners, all of them active. No ``vxrm``: any."""
     op = lane_op(insn)
     assert op is not None
     sew = 64 if op.mask else context.sew
@@ -28,7 +28,36 @@ def draw(insn: Insn, context: Context, count: int, rng: np.random.Generator) -> 
     if floats and op.unit == "fma" and min(widths) > 8:
         c, a = close(op.code, a, b, c, [form(bits, bf16) for bits in widths], rng)
     active = rng.random(count) < rng.choice([0.2, 0.8, 1.0])
-    return Work(insn, context, a, b, c, rng.random(count) < 0.5, active, int(rng.integers(4)))
+    first, second = (corners(bits, bf16, rng) if floats else edges(bits) for bits in widths[:2])
+    pairs = np.array([(x, y) for x in first for y in second], np.uint64)[:count].T
+    directed = slice(pairs.shape[1])
+    a[directed], b[directed], active[directed] = *pairs, True
+    if a.dtype == b.dtype:
+        b[-count // 16 :] = a[-count // 16 :]
+    if vxrm is None:
+        vxrm = int(rng.integers(4))
+    return Work(insn, context, a, b, c, rng.random(count) < 0.5, active, vxrm)
+
+
+def corners(bits: int, bf16: bool, rng: np.random.Generator) -> list[int]:
+    """A number of each class: zero, the least, subnormal, normal, infinite, NaN quiet and signalling."""
+    of = form(bits, bf16)
+    sizes = [
+        0,
+        1,
+        int(rng.integers(1, 1 << of.mantissa)),
+        of.bias << of.mantissa,
+        of.infinity,
+        of.nan,
+        of.infinity + 1,
+    ]
+    return [size | of.sign * int(rng.integers(2)) for size in sizes]
+
+
+def edges(bits: int) -> list[int]:
+    """Ends of ranges, signed and not."""
+    mask = (1 << bits) - 1
+    return [0, 1, 2, mask, mask - 1, mask >> 1, (mask >> 1) - 1, (mask >> 1) + 1, (mask >> 1) + 2]
 
 
 def form(bits: int, bf16: bool) -> Format:
@@ -40,9 +69,7 @@ def integers(rng: np.random.Generator, bits: int, count: int) -> Codes:
     """Any bits, ends of ranges, small numbers of either sign."""
     mask = (1 << bits) - 1
     anything = rng.integers(0, mask, count, np.uint64, endpoint=True)
-    ends = np.array(
-        [0, 1, 2, mask, mask - 1, mask >> 1, (mask >> 1) - 1, (mask >> 1) + 1, (mask >> 1) + 2], np.uint64
-    )
+    ends = np.array(edges(bits), np.uint64)
     small = rng.integers(-70, 70, count).astype(np.int64).view(np.uint64)
     half = np.uint64(1) << rng.integers(0, bits, count, np.uint64)
     shifted = half + rng.integers(-1, 2, count).astype(np.int64).view(np.uint64)
