@@ -15,6 +15,7 @@ MARKERS = {
     "slow": "takes minutes: `pytest -m slow tests/docs` runs it, CI does not",
     "needs:": "runs where the named tool or extra is there; CI has them all",
     "install": "installs something, as CI's own script does; not run again",
+    "about": "output whose numbers may differ by a tenth: cycles and joules",
     "fragment": "Python that shows a form; its names are nobody's",
 }
 NEEDS = ("qemu", "zig", "zoo", "torch", "rtl", "programs", "plugin")

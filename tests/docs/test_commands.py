@@ -85,6 +85,7 @@ def test_every_block_says_what_it_is() -> None:
         assert set(block.marks) <= known, f"{block.place}: {block.mark}"
         assert not block.marks or block.language in (SHELL, CONSOLE, PYTHON), block.place
         assert "fragment" not in block.marks or block.language == PYTHON, block.place
+        assert "about" not in block.marks or block.language == CONSOLE, block.place
 
 
 def test_markers_are_documented() -> None:
@@ -183,3 +184,7 @@ def test_a_wrong_page_is_found(tmp_path: Path) -> None:
     tried(PYTHON, "x = 1\n", "made.py")
     assert (tmp_path / "made.py").read_text() == "x = 1\n"
     assert alike("a ...\nc", "a b  \nc\n") and not alike("a ... c", "a b")
+    assert alike("1,000 cycles ... s", "  1,090 cycles 7 s".strip(), about=True)
+    assert not alike("1,000 cycles", "1,110 cycles", about=True) and not alike(
+        "1,000 a", "1,000 b", about=True
+    )
