@@ -22,10 +22,14 @@ class LayerResult:
     """One layer's share of a run.
 
     Attributes:
+        name: of the network's node; ``(runtime)`` is what lies between layers.
+        op: operators, joined by ``+`` where several became one layer.
+        format: of its products; names as ``--scheme`` and machines have them.
         cycles: cycles of hart 0 (whose clock is the run's) spent in the layer's pc range, waits included.
         macs: multiply-accumulates of the layer, from the manifest.
         utilization: macs over what the machine's peak for the layer's format does in these cycles.
         energy_joules: dynamic energy of all harts in the layer plus the static share of its cycles.
+        instructions: of all harts.
         stalls: cycles of hart 0 by cause; their sum is ``cycles``.
         bytes_moved: by DMA.
         dram_bytes: of DRAM's bursts that the layer asked for, by DMA and cores.

@@ -1,4 +1,4 @@
-"""Reference pages written from declarations: instructions, formats, schemes, machine keys, commands.
+"""Reference pages written from declarations: instructions, formats, schemes, machine keys, commands, results.
 
 ``python -m potluck.reference FOLDER`` writes them as Markdown; `docs/conf.py` does it before the site is built.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from potluck.reference import commands, formats, instructions, machines, schemes
+from potluck.reference import commands, formats, instructions, machines, results, schemes
 
 PAGES = {
     "instructions.md": instructions.page,
@@ -15,6 +15,7 @@ PAGES = {
     "schemes.md": schemes.page,
     "machine.md": machines.page,
     "commands.md": commands.page,
+    "results.md": results.page,
 }
 """File name -> what makes its text."""
 

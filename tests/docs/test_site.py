@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import subprocess
@@ -17,6 +18,8 @@ from potluck.isa.formats.elements import FORMATS
 from potluck.isa.machine import load_machine
 from potluck.isa.table import TABLE
 from potluck.reference import PAGES, write
+from potluck.reference.results import FIELDS, layer_fields
+from potluck.sim.result import LayerResult, Result
 from tests.docs.pages import ROOT, pages
 
 
@@ -74,5 +77,9 @@ def test_the_reference_has_every_declaration(tmp_path: Path) -> None:
                     name,
                     parameter.name,
                 )
+    assert [field for field in FIELDS if f"| `{field}` |" in texts["results.md"]] == list(FIELDS)
+    assert list(layer_fields()) == [field.name for field in dataclasses.fields(LayerResult)]
+    result = Result({}, "timed", "m", 1.0, *[0] * 4, {}, [], {}, {}, {}, "", 0.0)  # type: ignore[arg-type]
+    assert list(result.to_json()) == list(FIELDS)
     before = [path.stat().st_mtime_ns for path in write(tmp_path)]
     assert before == [path.stat().st_mtime_ns for path in write(tmp_path)]

@@ -1,0 +1,59 @@
+"""Fields of a result as JSON: what `--json` of run and simulate writes."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+from potluck.reference.markdown import cell, code, table
+from potluck.sim.result import VERSION, LayerResult
+
+FIELDS = {
+    "version": f"of this schema, now {VERSION}; it grows when a field changes its meaning or goes",
+    "mode": "`timed`, `functional` or `traced`; without time the counts of cycles are 0",
+    "machine": "name of the machine",
+    "cycles": "of the whole run",
+    "seconds_at_clock": "cycles over the machine's clock, s",
+    "instructions": "executed by all harts",
+    "macs": "multiply-accumulates of all layers",
+    "utilization": "share of the peak of each layer's format that its multiply-accumulates reached, 0 to 1",
+    "energy_joules": "`total`, and by component, J; those that begin with `dram` are outside the cluster",
+    "layers": "a table per layer, below",
+    "stalls": "cycles by cause, of hart 0; they sum to `cycles`",
+    "dram": "reads and writes in bursts, row hits, conflicts, activations, refreshes, bytes",
+    "roofs": "of the roofline: `macs_per_cycle` by format, `dram_bytes_per_cycle`",
+    "timing_error_band": "what the machine's file says of the error of cycles",
+    "host_seconds": "time that the simulation took; the one field that differs from run to run",
+    "manifest": "what the run was made of: files with hashes, scheme, options",
+}
+"""Name -> meaning, in the order of the file."""
+
+_HEAD = """# Results as JSON
+
+`--json FILE` of `potluck run` and `potluck simulate` writes these fields; `potluck explain` reads them. Cycles, counts
+and energies are deterministic.
+
+"""
+
+
+def page() -> str:
+    """Markdown; the fields of a run and those of a layer."""
+    run = table(("field", "what it is"), ([code(name), cell(meaning)] for name, meaning in FIELDS.items()))
+    layer = table(
+        ("field", "what it is"), ([code(name), cell(meaning)] for name, meaning in layer_fields().items())
+    )
+    return _HEAD + run + "\n## Of a layer\n\n" + layer
+
+
+def layer_fields() -> dict[str, str]:
+    """Fields of `LayerResult` with what its docstring says of them."""
+    _, _, attributes = (inspect.getdoc(LayerResult) or "").partition("Attributes:\n")
+    found: dict[str, str] = {}
+    names: list[str] = []
+    for line in attributes.splitlines():
+        if match := re.match(r"    (\w+(?:, \w+)*): (.*)", line):
+            names = match[1].split(", ")
+            found.update(dict.fromkeys(names, match[2]))
+        elif line.strip():
+            found.update((name, f"{found[name]} {line.strip()}") for name in names)
+    return found
