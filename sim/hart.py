@@ -264,22 +264,22 @@ class Hart:
         budget, hot = int(self.record[R_BUDGET]), int(self.record[R_HOT])
         if self.instructions + MOST_BLOCKS * MAX_LENGTH > budget:
             return None, None
-        steps: dict[int, Step] = {}
+        steps: list[Step] = []
         self.record[R_BUDGET], self.record[R_HOT] = 0, NEVER  # one block each time, and no loops
         try:
-            while True:
+            while True:  # through inner loops turn by turn
                 number, vl = int(self.record[R_BLOCK]), self.state["vl"]
-                if number in steps or len(steps) == MOST_BLOCKS:
+                if (steps and number == head) or len(steps) == MOST_BLOCKS:
                     break
                 reason = self.run_blocks()
                 if reason != BUDGET * 4:
                     return None, reason
-                steps[number] = Step(number, vl, self.state.codes.tobytes())
+                steps.append(Step(number, vl, self.state.codes.tobytes()))
         finally:
             self.record[R_BUDGET], self.record[R_HOT] = budget, hot
-        if number != head or vl != steps[head].vl:
+        if number != head or vl != steps[0].vl:
             return None, None
-        return self.store.record(list(steps.values())), None
+        return self.store.record(steps), None
 
     def here(self, address: int | None = None) -> Event:
         """The instruction that comes next as an event, which accesses an address outside memory."""

@@ -39,6 +39,7 @@ COMPILE = 1 << 20  # and those of the loop from which on one is compiled that ne
 NEVER = 1 << 62
 MOST_BLOCKS = 64
 MOST_MEMBERS = 1024
+MOST_UNROLLED = 512  # instructions of a path through inner loops; longer ones are worth their own functions
 MOST_VERSIONS = 4  # of one loop, by vl
 
 
@@ -135,7 +136,8 @@ def _members(blocks: list[Block], steps: list[Step]) -> list[Member]:
     Raises:
         NotTaken: a path that no function can be made of.
     """
-    if sum(len(block.insns) for block in blocks) > MOST_MEMBERS:
+    unrolled = len({step.number for step in steps}) < len(steps)
+    if sum(len(block.insns) for block in blocks) > (MOST_UNROLLED if unrolled else MOST_MEMBERS):
         raise NotTaken
     found: list[Member] = []
     for number, (block, step) in enumerate(zip(blocks, steps, strict=True)):

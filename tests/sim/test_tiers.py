@@ -181,6 +181,25 @@ def test_a_loop_within_a_loop_whose_length_changes() -> None:
     assert both(loop(inner, turns=40), ONE).turns > 20
 
 
+@pytest.mark.parametrize("turns", [1, 3])
+def test_a_loop_within_a_loop_is_part_of_its_path_turn_by_turn(turns: int) -> None:
+    body = f"""
+        vsetivli t0, 9, e32, m2, ta, ma
+        vmv.v.i v8, 0
+        li t0, {turns}
+    inner:
+        vle32.v v10, (s0)
+        vmacc.vx v8, s1, v10
+        addi t2, t2, 5
+        addi t0, t0, -1
+        bnez t0, inner
+        vse32.v v8, (s0)
+    """
+    found = both(loop(body, FILL, 200), ONE)
+    held = [one for one in found.cluster.harts[0].store._kept_loops if len(one.path.steps) == turns + 2]
+    assert not found.error and sum(one.turns for one in held) > 100
+
+
 @pytest.mark.parametrize("budget", [40_000, 40_001])
 def test_the_budget_ends_at_the_same_instruction(budget: int) -> None:
     found = both(build("again: addi t0, t0, 1\nxor t1, t1, t0\nj again"), ONE, budget=budget)
