@@ -18,6 +18,7 @@ from potluck.compiler.fuse import fuse
 from potluck.compiler.graph import integer
 from potluck.compiler.importer import Source, load
 from potluck.compiler.lowering.base import LayerPlan, Target, Tensor, pattern_word
+from potluck.compiler.lowering.gemv import join
 from potluck.compiler.lowering.neighbours import live_longer, neighbourly
 from potluck.compiler.memory import align, place
 from potluck.compiler.memory_use import memory_use
@@ -146,7 +147,7 @@ def build(
     selector = Selector(model, Target(machine))
     plans = selector.run()
     ends = [selector.tensors[value] for value in (*model.graph.inputs, *model.graph.outputs)]
-    plans, prefetch = applied(neighbourly(fuse(plans, ends)), edits, selector.target)
+    plans, prefetch = applied(neighbourly(join(fuse(plans, ends))), edits, selector.target)
     text = max(TEXT_BYTES, -(-len(plans) * LAYER_BYTES // TEXT_BYTES) * TEXT_BYTES)
     at = int(memory.dram_base) + text if data_base is None else data_base
     text = at - int(memory.dram_base)
@@ -208,7 +209,7 @@ def build(
     constants = [(address, late.get(address, data)) for address, data in constants]
     records = []
     for op in ops:
-        if process is None and (op.chained or op.own_loop is not None):
+        if process is None and op.unrecorded:
             records.append((at, b""))
             continue
         data = (Records(op) if process is None else FlatRecords(op)).data().tobytes()

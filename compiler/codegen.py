@@ -52,6 +52,8 @@ def emit_program(
         try:
             if process is not None:
                 flat.emit_layer(a, op, address)
+            elif op.bare:
+                _emit_bare(a, op)
             elif op.chained:
                 _emit_chained(a, op)
             elif (own := op.own_loop) is not None:
@@ -117,6 +119,15 @@ def emit_transfer(a: Assembler, transfer: Transfer) -> None:
         a("dmrep", "t1")
     a("li", "t0", transfer.bytes)
     a("dmcpyi", "zero", "t0", 2 if two_dimensional else 0)
+
+
+def _emit_bare(a: Assembler, op: LoweredOp) -> None:
+    """Transfers only: the DMA carries them out in order, behind the stores of what they read."""
+    over = a.fresh("moved")
+    a("bnez", runtime.HART, over)
+    for transfer in (*op.setup, *(load for tile in op.tiles for load in tile.loads), *op.ahead):
+        emit_transfer(a, transfer)
+    a.label(over)
 
 
 def _emit_own(a: Assembler, op: LoweredOp, own: LayerLoop) -> None:

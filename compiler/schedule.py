@@ -30,6 +30,9 @@ from numpy.typing import NDArray
 
 from potluck.isa.assembly.assembler import Assembler
 
+MOST_BARE = 16
+"""Transfers of a layer that are part of the code."""
+
 
 @dataclass(frozen=True)
 class Transfer:
@@ -261,6 +264,17 @@ class LoweredOp:
     loop: LayerLoop | None = None
     joined: bool = False
     continued: bool = False
+
+    @property
+    def bare(self) -> bool:
+        """Whether it is a few transfers and nothing else: who reads the result waits for them."""
+        transfers = len(self.setup) + sum(len(tile.loads) for tile in self.tiles)
+        return self.kernel is None and self.offload is None and not self.partners and transfers <= MOST_BARE
+
+    @property
+    def unrecorded(self) -> bool:
+        """Whether its code knows its tiles without records."""
+        return self.chained or self.bare or self.own_loop is not None
 
     @property
     def chained(self) -> bool:

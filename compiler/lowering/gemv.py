@@ -15,6 +15,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,18 +134,36 @@ def takes(x: Tensor, weights: Weights, target: Target) -> bool:
     return same and x.mx.element.name in ELEMENTS and chunks <= 32 and len(weights.codes) % 8 == 0
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A matrix and its product.
+
+    Attributes:
+        weights: [N, K, 1, 1], of the row's format; N is a multiple of 8.
+        name: ONNX name of the weights.
+        y: The product, FP32.
+    """
+
+    weights: MxTensor
+    name: str
+    y: Tensor
+
+    @property
+    def n(self) -> int:
+        """Columns."""
+        return len(self.weights.codes)
+
+
 @dataclass(eq=False)
 class GemvPlan(LayerPlan):
-    """y = clip(x W + bias) for a single row.
+    """y = clip(x W + bias) for a single row, and one or more matrices: several stream as one.
 
     Attributes:
         name: Node.
         op: Operator.
         x: The row, MX.
-        y: Its product, FP32.
-        weights: [N, K, 1, 1], of the same format; N is a multiple of 8.
-        weights_name: ONNX name.
-        bias: [N].
+        parts: Matrices and products.
+        bias: [N] of all.
         bias_name: ONNX name.
         bounds: Of the fused activation.
         target: The machine.
@@ -153,9 +173,7 @@ class GemvPlan(LayerPlan):
     name: str
     op: str
     x: Tensor
-    y: Tensor
-    weights: MxTensor
-    weights_name: str
+    parts: tuple[Part, ...]
     bias: F32
     bias_name: str
     bounds: tuple[float, float]
@@ -165,7 +183,7 @@ class GemvPlan(LayerPlan):
     def __post_init__(self) -> None:
         assert self.x.mx is not None
         self.mx = self.x.mx
-        self.n, self.k = self.weights.codes.shape[:2]
+        self.n, self.k = sum(part.n for part in self.parts), self.parts[0].weights.codes.shape[1]
         self.unbiased = not np.any(self.bias.view(np.uint32))
         self.sizes = self.tiles or self._choose()
         self._cut()
@@ -181,7 +199,6 @@ class GemvPlan(LayerPlan):
         harts = self.target.harts
         starts = [min(at, self.n - channels) for at in range(0, self.n, channels)]
         self.groups = [starts[at : at + harts] for at in range(0, len(starts), harts)]
-        self.packed = [[self._pack(group, number) for number in range(self.pieces)] for group in self.groups]
         if self.unbiased:
             self.biases = [constant(self.bias_name, "bias", np.zeros(channels, np.float32))]
         else:
@@ -189,6 +206,37 @@ class GemvPlan(LayerPlan):
                 constant(self.bias_name, "bias", np.stack([self.bias[at : at + channels] for at in group]))
                 for group in self.groups
             ]
+
+    @cached_property
+    def packed(self) -> list[list[list[Constant]]]:
+        """What a tile loads, by group and piece."""
+        return [[self._pack(group, number) for number in range(self.pieces)] for group in self.groups]
+
+    def part_at(self, channel: int) -> tuple[Part, int]:
+        """The matrix that a channel of all is in, and which one it is there."""
+        for part in self.parts:
+            if channel < part.n:
+                return part, channel
+            channel -= part.n
+        raise IndexError(channel)
+
+    def joined(self, other: GemvPlan) -> GemvPlan | None:
+        """Both as one layer, if they read the same row and stream the faster for it."""
+        if other.x is not self.x or other.bounds != self.bounds or not (self.unbiased and other.unbiased):
+            return None
+        parts, zeros = (*self.parts, *other.parts), np.zeros(self.n + other.n, np.float32)
+        try:
+            made = replace(
+                other,
+                op=f"{self.op}+{other.op}",
+                parts=parts,
+                bias=zeros,
+                bias_name=self.bias_name,
+                tiles=None,
+            )
+        except MachineError:
+            return None  # nothing streams
+        return made if made.estimate < self.estimate + other.estimate else None
 
     # -- the choice
 
@@ -208,14 +256,15 @@ class GemvPlan(LayerPlan):
     def _candidates(self) -> Iterator[GemvSizes]:
         for channels in self._channels():
             for piece in self._pieces():
-                yield GemvSizes(channels, piece)
+                if len(self.parts) == 1:
+                    yield GemvSizes(channels, piece)
                 sizes = GemvSizes(channels, piece, RING)
                 if channels >= LEAST_VECTOR and self._may_stream(sizes):
                     yield sizes
 
     def _may_stream(self, sizes: GemvSizes) -> bool:
         """Whether a layer's pieces are all alike, and the stream's code takes them."""
-        even = self.n % (sizes.channels * self.target.harts) == 0
+        even = all(part.n % (sizes.channels * self.target.harts) == 0 for part in self.parts)
         most = min(self.target.vlen // 8, MOST_COLUMNS)
         return (
             even
@@ -242,7 +291,7 @@ class GemvPlan(LayerPlan):
         sizes = self.sizes
         return {
             "channels": Choice(sizes.channels, self._channels()), "k": Choice(sizes.piece, self._pieces()),
-            "buffers": Choice(sizes.buffers, (2, RING)),
+            "buffers": Choice(sizes.buffers, (2, RING) if len(self.parts) == 1 else (RING,)),
         }  # fmt: skip
 
     def chosen(self, target: Target, values: Mapping[str, Setting]) -> GemvPlan:
@@ -307,8 +356,10 @@ class GemvPlan(LayerPlan):
 
     def _pack(self, group: Sequence[int], piece: int) -> list[Constant]:
         """Codes and scales of one piece of K for the slices of a group."""
-        channels, length = [slice(start, start + self.sizes.channels) for start in group], self.sizes.piece
-        return packed_slices(self.weights_name, self.weights, self.mx, channels, piece * length, length)
+        (part, first), length = self.part_at(group[0]), self.sizes.piece
+        starts = (start - group[0] + first for start in group)
+        channels = [slice(start, start + self.sizes.channels) for start in starts]
+        return packed_slices(part.name, part.weights, self.mx, channels, piece * length, length)
 
     def reads(self) -> Sequence[Tensor]:
         """See `LayerPlan`."""
@@ -316,7 +367,7 @@ class GemvPlan(LayerPlan):
 
     def writes(self) -> Sequence[Tensor]:
         """See `LayerPlan`."""
-        return (self.y,)
+        return [part.y for part in self.parts]
 
     def constants(self) -> Sequence[Constant]:
         """See `LayerPlan`; what a tile loads is together."""
@@ -339,9 +390,10 @@ class GemvPlan(LayerPlan):
             Loop("channel", self.n, self.sizes.channels * target.harts), Loop("k", self.k, self.sizes.piece)
         )  # fmt: skip
         operands = [*self.x.operands("input"), *(item.operand("weights") for item in self.constants())]
+        outputs = (item for part in self.parts for item in part.y.operands("output"))
         return LoweredOp(
             self.name, self.op, GemvTile(self.kernel), loops, tuple(made.setup()), tuple(made.tiles()),
-            (*operands, *self.y.operands("output")), self.n * self.k, format_name(self.x, self.weights),
+            (*operands, *outputs), self.n * self.k, format_name(self.x, self.parts[0].weights),
             tuple(made.l1.taken), contained=True, loop=made.stream(),
         )  # fmt: skip
 
@@ -404,7 +456,7 @@ class _GemvTiles:
                 step += 1
 
     def _waves(self) -> list[tuple[Transfer, ...]]:
-        """Loads of weights, by the tile whose loads they are; a stream's come early, two at first."""
+        """Loads of weights, by the tile whose loads they are; a stream's come early, to fill its buffers."""
         plan = self.plan
         every = [
             merged(self._loads(group, piece, self.weights[(group * plan.pieces + piece) % len(self.weights)]))
@@ -413,8 +465,8 @@ class _GemvTiles:
         ]
         if not plan.sizes.streams:
             return every
-        first, second, *rest = [sum(every[at : at + EARLY], ()) for at in (0, EARLY)] + every[2 * EARLY :]
-        return [first, second, *rest]
+        cuts = (0, EARLY, RING)
+        return [sum(every[low:high], ()) for low, high in pairwise(cuts)] + every[RING:]
 
     def stream(self) -> MxStream | None:
         """The layer's own loop, if it streams and its pieces lie one behind the other."""
@@ -429,8 +481,9 @@ class _GemvTiles:
         ):
             return None  # equal ones share their memory
         layout = Layout(
-            self.weights[0], self.row, self.scales, self.sums[0], start, plan.y.address, every[0].bytes
-        )
+            self.weights[0], self.row, self.scales, self.sums[0], start, every[0].bytes,
+            tuple((part.y.address, 4 * part.n) for part in plan.parts),
+        )  # fmt: skip
         k, steps = plan.kernel, plan.kernel.steps
         return MxStream(
             k.n, self.target.harts, steps, k.block // k.chunk, plan.pieces, len(plan.groups), k.element, size,
@@ -467,7 +520,21 @@ class _GemvTiles:
 
     def _stores(self, starts: Sequence[int], sums: int) -> Iterator[Transfer]:
         for hart, start in enumerate(starts):
-            yield Transfer(sums + hart * self.own, self.plan.y.address + 4 * start, self.own)
+            part, first = self.plan.part_at(start)
+            yield Transfer(sums + hart * self.own, part.y.address + 4 * first, self.own)
+
+
+def join(plans: Sequence[LayerPlan]) -> list[LayerPlan]:
+    """The same layers, products of one row that follow each other as one: weights do not pause between them."""
+    found: list[LayerPlan] = []
+    for plan in plans:
+        before = found[-1] if found else None
+        both = before.joined(plan) if isinstance(before, GemvPlan) and isinstance(plan, GemvPlan) else None
+        if both is None:
+            found.append(plan)
+        else:
+            found[-1] = both
+    return found
 
 
 def merged(transfers: Iterator[Transfer]) -> tuple[Transfer, ...]:

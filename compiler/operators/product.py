@@ -151,7 +151,14 @@ def _plan(selector: Selector, node: ir.Node) -> None:
     if isinstance(weights, MxTensor) and gemv.takes(x, weights, selector.target):
         selector.plans.append(
             gemv.GemvPlan(
-                label(node), title(node), x, y, weights, name, bias, bias_name, bounds, selector.target
+                label(node),
+                title(node),
+                x,
+                (gemv.Part(weights, name, y),),
+                bias,
+                bias_name,
+                bounds,
+                selector.target,
             )
         )
         return

@@ -24,6 +24,8 @@ RING = 4
 """Buffers for pieces."""
 EARLY = 2
 """Pieces that come before the layer begins."""
+FIRST = RING - 1
+"""Pieces that are asked for before the first is computed."""
 SUMS_RING = 8
 """Groups whose sums have room in L1: a store to DRAM is behind fewer loads, so it ends before its room is reused."""
 LEAST_STEPS, MOST_STEPS, MOST_COLUMNS = 4, 96, 248
@@ -50,8 +52,8 @@ class Layout:
         x_scales: L1 address of its scales.
         sums: L1 address of results: `SUMS_RING` groups at most.
         weights: DRAM address of the first piece.
-        result: DRAM address of the product.
         size: Bytes of a piece's transfer.
+        results: DRAM address and bytes of each matrix's product, in order.
     """
 
     ring: int
@@ -59,8 +61,8 @@ class Layout:
     x_scales: int
     sums: int
     weights: int
-    result: int
     size: int
+    results: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ class MxStream:
         self._end(a)
 
     def _start(self, a: Assembler, ahead: Callable[[], None]) -> None:
-        """Waits for what is under way, then registers; hart 0 asks for another piece."""
+        """Waits for what is under way, then registers; hart 0 asks for what is left of the first pieces."""
         ready, at = a.fresh("stream_ready"), self.layout
         a("bnez", runtime.HART, ready)
         runtime.dma_wait(a)
@@ -171,13 +173,13 @@ class MxStream:
         a("bnez", runtime.HART, rest)
         for register, value in (
             (SOURCE, at.weights + EARLY * self.pitch), (TARGET, at.ring + EARLY * self.pitch),
-            (RESULT, at.result), (RESULT_SUMS, at.sums), *((register, 0) for register in WAITED),
+            (RESULT, at.results[0][0]), (RESULT_SUMS, at.sums), *((register, 0) for register in WAITED),
         ):  # fmt: skip
             a("li", register, value)
-        if self.tiles > EARLY:
-            self._load(a, WAITED[1])
-        a("li", LOADS, max(0, self.tiles - EARLY - 1))
-        if self.tiles <= EARLY + 1:
+        for piece in range(EARLY, min(FIRST, self.tiles)):
+            self._load(a, WAITED[piece - 1])
+        a("li", LOADS, max(0, self.tiles - FIRST))
+        if self.tiles <= FIRST:
             ahead()
         a.label(rest)
 
@@ -220,7 +222,7 @@ class MxStream:
         self._result(a)
         a("li", STORED, 0)
         a.label(full)
-        if self.tiles > EARLY + 1:
+        if self.tiles > FIRST:
             a("beqz", LOADS, none)
             self._load(a, WAITED[2])
             a("addi", LOADS, LOADS, -1)
@@ -282,6 +284,12 @@ class MxStream:
         a("li", SCRATCH, self.stored)
         a("dmcpyi", "zero", SCRATCH, 0)
         add_immediate(a, RESULT, self.stored, scratch=SCRATCH)
+        for (first, size), (following, _) in pairwise(self.layout.results):
+            within = a.fresh("stream_within")
+            a("li", SCRATCH, first + size)
+            a("bne", RESULT, SCRATCH, within)
+            a("li", RESULT, following)
+            a.label(within)
         self._advance(a, RESULT_SUMS, self.stored, self.layout.sums, self.depth)
 
     def _wait(self, a: Assembler) -> None:

@@ -1,6 +1,7 @@
 """Small layers in a row keep what they compute in L1: the same bits, and no transfer of what was just computed."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from running import by_reference, by_schedule, by_simulator, feeds, same_bits, w
 
 from potluck.compiler import build as building
 from potluck.compiler.build import build, prepare
+from potluck.compiler.compile import generate
 from potluck.isa.machine import load_machine
 
 MACHINE = load_machine("spatz-mx")
@@ -89,6 +91,35 @@ def test_values(name):
     inputs = feeds(schedule)
     for got, expected in zip(by_schedule(schedule, inputs), by_reference(schedule, inputs), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
+ROTATION = """g (float[1, 3, 1, 32] x, float[1, 3, 1, 32] z) => (float[1, 3, 1, 32] y, float[1, 3, 1, 48] r) {
+    n = Mul (x, z)
+    a = Slice (n, zero, half, axis)
+    b = Slice (n, half, all, axis)
+    c = Neg (b)
+    t = Concat <axis = -1> (c, a)
+    u = Mul (t, z)
+    y = Add (u, n)
+    r = Concat <axis = -1> (y, b) }"""
+
+
+def test_moves_are_waited_for_by_their_readers(monkeypatch):
+    """Layers that are a few transfers stand in the code without a wait, also the network's first and last."""
+    integers = {"zero": [0], "half": [16], "all": [32], "axis": [-1]}
+    schedule = build(prepare(network(ROTATION, integers=integers)), MACHINE)
+    moves = [op for op in schedule.ops if op.kernel is None]
+    assert len(moves) > 2 and all(op.bare for op in moves) and schedule.ops[-1].bare
+    inputs = feeds(schedule)
+    expected = by_schedule(schedule, inputs)
+    assert same_bits(expected, by_reference(schedule, inputs))
+    assert same_bits(by_simulator(schedule, inputs, timed=True), expected)
+    waits = len(re.findall(r"\bwfi\b", generate(schedule).disassemble()))
+    monkeypatch.setattr("potluck.compiler.schedule.MOST_BARE", 0)
+    apart = build(prepare(network(ROTATION, integers=integers)), MACHINE)
+    assert not any(op.bare for op in apart.ops)
+    assert same_bits(by_simulator(apart, inputs), expected)
+    assert len(re.findall(r"\bwfi\b", generate(apart).disassemble())) == waits + len(moves)
 
 
 def test_one_chain_of_a_norm():

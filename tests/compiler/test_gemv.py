@@ -134,6 +134,36 @@ def test_pieces_that_are_equal():
     assert same_bits(by_simulator(schedule, inputs), by_schedule(schedule, inputs))
 
 
+SEVERAL = {
+    "three of a row": ((576, 192, 96), {}, 1),
+    "pieces a group": ((64, 192), {"memory.l1_bytes": 1 << 15}, 1),
+    "one that is odd": ((96, 40, 192), {}, 3),
+    "four cores": ((256, 512), {"cluster.cores": 4}, 1),
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+@pytest.mark.parametrize("relu", [False, True])
+def test_products_of_a_row_stream_as_one(name, relu):
+    widths, keys, layers = SEVERAL[name]
+    outputs = ", ".join(f"float[1, {n}] y{i}" for i, n in enumerate(widths))
+    last = "Relu" if relu else "Identity"
+    body = "".join(f"p{i} = MatMul (x, w{i})\n y{i} = {last} (p{i})\n" for i in range(len(widths)))
+    weights = {f"w{i}": (320, n) for i, n in enumerate(widths)}
+    source = network(f"g (float[1, 320] x) => ({outputs}) {{ {body} }}", **weights)
+    schedule = build(prepare(source, "mxfp8"), load_machine("spatz-mx", keys))
+    products = [op for op in schedule.ops if op.macs]
+    assert len(products) == layers and sum(op.macs for op in products) == 320 * sum(widths)
+    inputs = feeds(schedule)
+    got = by_schedule(schedule, inputs)
+    assert same_bits(by_simulator(schedule, inputs, timed=True), got)
+    for i, n in enumerate(widths):
+        text = f"g (float[1, 320] x) => (float[1, {n}] y) {{ p = MatMul (x, w)\n y = {last} (p) }}"
+        alone = network(text, w=(320, n))
+        alone.graph.initializer[0].raw_data = source.graph.initializer[i].raw_data
+        assert same_bits(by_schedule(build(prepare(alone, "mxfp8"), MACHINE), inputs), [got[i]])
+
+
 def test_layers_behind_each_other():
     """What a layer needs first comes while the one before streams."""
     source = network(
