@@ -24,15 +24,12 @@ module vector_convert
   assign a_width = width_of(request_i.sew, request_i.op.a_scale);
 
   typedef struct packed {
-    logic [1:0]          width;   // of the result
-    logic [1:0]          widest;
+    logic [1:0]          width;  // of the result
     logic [3:0]          active;
     logic [TagWidth-1:0] tag;
   } context_t;
   context_t ctx_in, ctx_out;
-  logic [1:0] widest;
-  assign widest = widest_of(d_width, a_width);
-  assign ctx_in = {d_width, widest, active_elements(request_i.active, widest), tag_i};
+  assign ctx_in = {d_width, active_elements(request_i.active, widest_of(d_width, a_width)), tag_i};
 
   logic [3:0] ready, valid;
   logic [3:0][63:0] result;
@@ -83,15 +80,10 @@ module vector_convert
   assign valid_o = valid[0];
   assign tag_o   = ctx_out.tag;
 
-  // A slice without an element computes something, too.
-  logic [3:0][63:0] own;
+  // A narrower result has slices without an element: they convert the zero that lies beyond the word.
   always_comb begin
-    own    = '0;
-    own[0] = result[0];
-    if (ctx_out.widest <= 2'd2) own[1] = result[1];
-    if (ctx_out.widest <= 2'd1) own[3:2] = result[3:2];
     result_o       = '0;
-    result_o.value = collected(own, ctx_out.width);
+    result_o.value = collected(result, ctx_out.width);
     for (int i = 0; i < 4; i++) if (ctx_out.active[i]) result_o.flags |= flags[i];
   end
 

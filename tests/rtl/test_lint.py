@@ -42,6 +42,16 @@ CONFIGURATIONS = [
             "FenceI": 0,
         },
     ),
+    (
+        "vector_lane",
+        {
+            "IntegerLatency": 3,
+            "FmaLatency": 6,
+            "NoncompLatency": 1,
+            "ConvertLatency": 1,
+            "DivideCycles": 3,
+        },
+    ),
     ("pot_ppu", {"Overlap": 1}),
     ("pot_engine", {"CodeSet": 4}),
     *(("pot_engine", {"Units": units}) for units in (1, 2, 8)),

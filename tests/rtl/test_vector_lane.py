@@ -132,6 +132,7 @@ def test_arithmetic_is_softfloats(mnemonic: str, bits: int, count: int) -> None:
         )  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore::potluck.compiler.quantizers.bbq_inference.BbqCeilingWarning")
 def test_what_networks_hold_is_tested() -> None:
     """Instructions of compiled networks in every scheme: a lane does them at that width, or another unit does."""
     found = set().union(*map(vector_emitted.emitted, vector_emitted.programs()))
