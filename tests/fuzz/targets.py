@@ -275,7 +275,7 @@ def planted() -> Target:
 
     def change(data: bytes, rng: Random) -> bytes:
         made = bytearray(data.ljust(4))
-        made[rng.randrange(2)] = rng.choice((0x5A, 0xA5, 0x33, 0x11, 0x22, 0xC3))
+        made[:2] = rng.choices((0x5A, 0xA5, 0x33, 0x11, 0x22, 0xC3), k=2)
         return bytes(made)
 
     return Target(read, lambda: [b"four"], change, ("tests.fuzz.planted",))
