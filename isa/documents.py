@@ -32,3 +32,15 @@ def toml_of(text: str | bytes) -> dict[str, Any]:
         return tomllib.loads(text if isinstance(text, str) else text.decode("utf-8"))
     except RecursionError:
         raise ValueError("it nests too deeply") from None
+
+
+def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Values by dotted key."""
+    if isinstance(values, dict | list) and values:
+        items = values.items() if isinstance(values, dict) else enumerate(values)
+        return {
+            k: v
+            for key, value in items
+            for k, v in flat(value, f"{prefix}.{key}" if prefix else str(key)).items()
+        }
+    return {prefix: values}

@@ -56,6 +56,7 @@ from potluck.cli_options import (
     write_json,
     written,
 )
+from potluck.cli_runs import compare, replay
 from potluck.cli_zoo import zoo
 from potluck.exits import Exit, epilog
 from potluck.isa.errors import DataError, ExitError, PotluckError
@@ -85,6 +86,7 @@ def demo(
 
 @app.command()
 def run(
+    context: typer.Context,
     model: Path,
     scheme: SchemeName = None,
     assign: AssignPath = None,
@@ -123,6 +125,7 @@ def run(
     from potluck import api
     from potluck.arrays import load_npz, save_npz
     from potluck.report import print_result
+    from potluck.runs.recipe import record
     from potluck.views.options import Views
 
     options = quantization(
@@ -130,16 +133,18 @@ def run(
         calibration_method, ptq, keep, tuning, compat_release,
     )  # fmt: skip
     views = Views(profile, profile_out, trace, trace_format, window, report)
+    description = machine_of(machine, settings)
     result = api.run(
         model,
         load_npz(inputs),
         scheme_of(scheme, assign),
-        machine_of(machine, settings),
+        description,
         **views.options(mode),
         **options,
         **fixed_inputs(dim, bind),
         allow_host=allow_host,
     )
+    record(context, result, description)
     if output:
         save_npz(output, result.outputs)
     print_result(console, result)
@@ -194,6 +199,8 @@ def quantize(
 app.command()(allocate)
 app.command()(formats)
 app.command()(explain)
+app.command()(compare)
+app.command()(replay)
 app.command()(sweep)
 app.command()(scale)
 app.command()(zoo)
@@ -317,6 +324,7 @@ def compile_command(
 
 @app.command()
 def simulate(
+    context: typer.Context,
     program: Path,
     arguments: Annotated[
         list[str] | None, typer.Argument(help="The program's own arguments, after --.")
@@ -357,6 +365,7 @@ def simulate(
 
     loaded = api.load_program(program)
     description = machine_of(machine or loaded.manifest.machine, settings)
+    from potluck.runs.recipe import record
     from potluck.sim.process import Environment
     from potluck.sim.result import Result
     from potluck.views.options import Views
@@ -381,6 +390,7 @@ def simulate(
         if not loaded.foreign or not isinstance(error.result, Result):
             raise  # a compiled network has no status of its own to tell
         result, status = error.result, error.status & 0xFF
+    record(context, result, description)
     if output:
         save_npz(output, result.outputs)
     terminal = Console(stderr=True) if loaded.foreign else console

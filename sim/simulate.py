@@ -35,6 +35,10 @@ MODES = ("timed", "functional", "traced")
 OUTSIDE = Layer("(runtime)", "", 0, 0)  # code of no layer: start-up, synchronization between layers
 
 
+LARGEST = 16
+"""Buffers that a result names."""
+
+
 def simulate(
     program: Program,
     inputs: Mapping[str, NDArray[Any]],
@@ -198,7 +202,7 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
         stalls={cause: sum(s[cause] for s in stalls) for cause in CAUSES} if timed else {},
         dram=dram_use.to_json(), roofs=_roofs(machine, layers),
         timing_error_band=machine.timing_error_band, host_seconds=cluster.host_seconds,
-        stdout=written[0], stderr=written[1], manifest=_on_host(cluster),
+        stdout=written[0], stderr=written[1], manifest=_facts(cluster),
     )  # fmt: skip
 
 
@@ -211,14 +215,22 @@ def _roofs(machine: Machine, layers: Sequence[Layer]) -> dict[str, Any]:
     }
 
 
-def _on_host(cluster: Cluster) -> dict[str, Any]:
-    """Nodes of the network, and those that the host computed; nothing of a program that left it none."""
+def _facts(cluster: Cluster) -> dict[str, Any]:
+    """Of the program: its memory plan; nodes of the network, and those that the host computed, if it left it any."""
     manifest = cluster.program.manifest
+    facts: dict[str, Any] = {}
+    if manifest.memory:
+        largest = sorted(manifest.buffers, key=lambda buffer: -buffer.bytes)[:LARGEST]
+        facts["memory"] = dict(manifest.memory)
+        facts["buffers"] = [
+            {key: getattr(buffer, key) for key in ("name", "format", "region", "address", "bytes")}
+            for buffer in largest
+        ]
     if not manifest.host:
-        return {}
+        return facts
     calls = zip(manifest.host, cluster.host_nodes.calls, strict=True)
     found = [{"name": node.name, "op": node.op, "reason": node.reason} for node, count in calls if count]
-    return {"nodes": manifest.nodes, "host_nodes": found}
+    return {**facts, "nodes": manifest.nodes, "host_nodes": found}
 
 
 def _add_joules(

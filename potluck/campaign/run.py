@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from potluck import api
 from potluck.campaign.bench import Bench
@@ -12,6 +11,7 @@ from potluck.campaign.plan import Progress
 from potluck.campaign.spec import Spec
 from potluck.campaign.store import Store
 from potluck.campaign.worker import run_chunk
+from potluck.isa.documents import flat
 from potluck.isa.errors import CampaignError
 from potluck.parallel.journal import Damage
 from potluck.parallel.schedulers import Scheduler
@@ -74,18 +74,6 @@ def check_unchanged(spec: Spec, base: Path, store: Store) -> None:
         if files.get(key) != digest:
             raise CampaignError("the file is not the one that was registered", key=key,
                                 hint="Restore it, or begin another campaign with --out")  # fmt: skip
-
-
-def flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    """Values by dotted key."""
-    if isinstance(values, dict | list) and values:
-        items = values.items() if isinstance(values, dict) else enumerate(values)
-        return {
-            k: v
-            for key, value in items
-            for k, v in flat(value, f"{prefix}.{key}" if prefix else str(key)).items()
-        }
-    return {prefix: values}
 
 
 def work(

@@ -66,6 +66,7 @@ def page(run: Run, command: Sequence[str] = ()) -> str:
     sections = [
         *([_time(run), _roofline(run), _timeline(run), _energy(run)] if timed and layers else []),
         *([_formats(run)] if layers else []),
+        *([_memory(run)] if run["manifest"].get("memory") else []),
         *([_dram(run)] if any(run["dram"].values()) else []),
         *([_layers(run)] if layers else []),
         _again(run, command),
@@ -201,6 +202,36 @@ def _formats(run: Run) -> Section:
     return Section("Formats", table(head, rows, "Work by number format"))
 
 
+def _memory(run: Run) -> Section:
+    held = run["manifest"]["memory"]
+    has = run["manifest"].get("description", {}).get("memory", {})
+    rows = []
+    for what, taken, live, room in (
+        ("L1", "l1_peak", "l1_live", "l1_bytes"), ("activations in DRAM", "dram_activations", "dram_live", "dram_bytes"),
+        ("constants in DRAM", "dram_constants", "", "dram_bytes"),
+    ):  # fmt: skip
+        if taken in held:
+            rows.append((
+                what, f"{held[taken]:,}", f"{held[live]:,}" if live in held else "-",
+                f"{has[room]:,}" if room in has else "-",
+            ))  # fmt: skip
+    body = table(
+        ("memory", "set aside, bytes", "live at once, bytes", "there are, bytes"), rows, "Memory plan"
+    )
+    bars = [(name, {"live": float(held[live]), "besides": max(0.0, float(held[taken] - held[live]))})
+            for name, taken, live in (("L1", "l1_peak", "l1_live"), ("DRAM", "dram_activations", "dram_live"))
+            if taken in held and live in held]  # fmt: skip
+    what = "Bytes set aside at most: live at once, and what the placement takes besides"
+    buffers = [
+        (one["name"], one["format"], one["region"], f"{one['address']:#x}", f"{one['bytes']:,}")
+        for one in run["manifest"].get("buffers", [])
+    ]
+    head = ("buffer", "format", "memory", "address", "bytes")
+    listed = folded("Show the largest buffers", table(head, buffers, "Largest buffers")) if buffers else ""
+    note = "Peak of what is set aside beside what is live: the lower bound of any placement of this schedule."
+    return Section("Memory plan", body + figure(stacked_bars(bars, "bytes", what), what) + listed, note)
+
+
 def _dram(run: Run) -> Section:
     held = run["dram"]
     rows = [(what, f"{held[name]:,}") for name, what in DRAM.items() if held.get(name)]
@@ -208,6 +239,14 @@ def _dram(run: Run) -> Section:
     if asked and run["cycles"]:
         possible = run["roofs"]["dram_bytes_per_cycle"] * run["cycles"]
         rows.append(("hits of open rows", _percent(held.get("row_hits", 0), asked)))
+        rows.append(("of the bursts, reads", _percent(held.get("reads", 0), asked)))
+        waited = run["stalls"].get("dram", 0) + run["stalls"].get("dma", 0)
+        rows.append(
+            (
+                "cycles of core 0 that waited for DRAM or DMA",
+                f"{waited:,} ({_percent(waited, run['cycles'])})",
+            )
+        )
         rows.append(("share of what DMA and DRAM can move", _percent(held["bytes"], possible)))
     return Section("DRAM", table(("what", "number"), rows, "What the memory did"))
 

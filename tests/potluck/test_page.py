@@ -86,6 +86,17 @@ def test_bars_and_dots_are_what_they_stand_for(run: dict[str, Any]) -> None:
     assert len(dots) == sum(layer["macs"] > 0 for layer in run["layers"]) and min(dots) > roof
 
 
+def test_the_memory_plan_is_the_manifests(run: dict[str, Any]) -> None:
+    """What is set aside is at least what is live; the page has both, and the largest buffers."""
+    held = run["manifest"]["memory"]
+    words = " ".join(_whole(page(run)).words)
+    assert held["l1_peak"] >= held["l1_live"] > 0 and held["dram_activations"] >= held["dram_live"] > 0
+    for key in ("l1_peak", "l1_live", "dram_activations", "dram_live", "dram_constants"):
+        assert f"{held[key]:,}" in words
+    sizes = [one["bytes"] for one in run["manifest"]["buffers"]]
+    assert sizes == sorted(sizes, reverse=True) and run["manifest"]["buffers"][0]["name"] in words
+
+
 def test_time_has_every_span_once() -> None:
     """Spans too small to be seen are drawn together, and what is drawn names how many."""
     spans = [Span(f"s{k}", "ab"[k % 2], k, k + 1) for k in range(4000)]
@@ -144,4 +155,4 @@ def test_in_a_browser(run: dict[str, Any], tmp_path: Path, width: int) -> None:
     assert found, dom[:500]
     seen = json.loads(found[1])
     assert seen["width"] == width and seen["page"] <= seen["width"]
-    assert seen["reach"] == seen["wide"] > 5 and seen["names"] == seen["svg"] == 4 and seen["text"] >= 12
+    assert seen["reach"] == seen["wide"] > 5 and seen["names"] == seen["svg"] == 5 and seen["text"] >= 12
