@@ -81,7 +81,7 @@ def explained(layer: Mapping[str, Any]) -> Explained:
     """What a layer of a result's JSON did."""
     bounds, cycles, macs = layer["bounds"], layer["cycles"], layer["macs"]
     bound = max(bounds, key=lambda name: bounds[name], default="")
-    if bound == "vfu" and bounds.get("compute", 0) >= COMPUTE * bounds["vfu"]:
+    if bound == "vfu" and bounds.get("compute", -1) >= COMPUTE * bounds["vfu"]:
         bound = "compute"
     reached = bounds[bound] / cycles if bound and cycles else 0.0
     intensity = ridge = roofline = None

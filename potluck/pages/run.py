@@ -207,7 +207,8 @@ def _memory(run: Run) -> Section:
     has = run["manifest"].get("description", {}).get("memory", {})
     rows = []
     for what, taken, live, room in (
-        ("L1", "l1_peak", "l1_live", "l1_bytes"), ("activations in DRAM", "dram_activations", "dram_live", "dram_bytes"),
+        ("L1", "l1_peak", "l1_live", "l1_bytes"),
+        ("activations in DRAM", "dram_activations", "dram_live", "dram_bytes"),
         ("constants in DRAM", "dram_constants", "", "dram_bytes"),
     ):  # fmt: skip
         if taken in held:

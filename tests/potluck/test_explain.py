@@ -65,6 +65,11 @@ def test_names() -> None:
         explain.find(layers, "conv3")
 
 
+def test_bounds_of_nothing() -> None:
+    """Found by fuzzing: no work on the vector unit, and no bound by compute."""
+    assert explain.explained(layer(bounds={"vfu": 0.0})).bound == "vfu"
+
+
 def test_what_is_no_result(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no layers\. Use a timed run"):
         explain.explain({"layers": []})
