@@ -34,6 +34,7 @@ BENCHMARKS = (
     "pot",
     "campaigns",
     "schedule",
+    "face",
 )
 
 

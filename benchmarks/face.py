@@ -55,7 +55,8 @@ def run(report: Report) -> None:
             folder = Path(kept or temporary) / reader
             found = fuzzing.fuzz(reader, 0 if kept else SAMPLE, 1, folder)
             rate = found.inputs / max(found.seconds, 1e-9)
-            report(f"fuzzed inputs: {reader}", found.inputs, "", f"{found.accepted:,} of them read; {rate:,.0f} a second",
+            told = f"{found.accepted:,} of them read; {rate:,.0f} a second"
+            report(f"fuzzed inputs: {reader}", found.inputs, "", told,
                    f">= {MILLION:,}", found.inputs >= MILLION)  # fmt: skip
             report(f"findings: {reader}", len(found.findings), "", "", "0", not found.findings)
 
