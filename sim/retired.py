@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,12 @@ from potluck.sim.cluster import Cluster
 from potluck.sim.observe import FOREVER, Watch
 
 NOTHING, FLOAT = 255, 32
+_ARITHMETIC = (
+    "fma",
+    "fcvt",
+    "fmove",
+    "fdiv",
+)  # timing classes of scalar FP instructions that the vector unit executes
 NO_VALUE, REGISTER, STORED = range(3)
 RETIRED = np.dtype(
     [
@@ -33,6 +39,21 @@ or ``NOTHING``; ``kind`` of ``value``: none, the register's, or what was stored 
 
 
 @dataclass(frozen=True, slots=True)
+class Wrote:
+    """What an instruction left in the vector register file.
+
+    Attributes:
+        record: its number.
+        registers: those whose bytes changed.
+        values: their bytes, uint8 [n, VLEN / 8].
+    """
+
+    record: int
+    registers: NDArray[np.int64]
+    values: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
 class Steps:
     """A run.
 
@@ -42,6 +63,8 @@ class Steps:
         trap: what ended it; None: an ``ecall``.
         pc: where it ended.
         cluster: the machine as the run left it.
+        vectors: of every vector instruction, in order.
+        in_unit: whether each instruction is carried out by the vector unit, bool [n].
     """
 
     records: NDArray[np.void]
@@ -49,6 +72,8 @@ class Steps:
     trap: TrapError | None
     pc: int
     cluster: Cluster
+    vectors: tuple[Wrote, ...] = ()
+    in_unit: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
 
 
 def steps(program: Program, machine: Machine, most: int = 1 << 20) -> Steps:
@@ -63,6 +88,19 @@ def steps(program: Program, machine: Machine, most: int = 1 << 20) -> Steps:
     records = np.zeros(most, RETIRED)
     count = 0
     trap = None
+    before = hart.state.v.copy()
+    vectors: list[Wrote] = []
+    in_unit = np.zeros(most, np.bool_)
+
+    def left(insn: Insn, number: int) -> None:
+        in_unit[number] = insn.is_vector or (
+            insn.timing in _ARITHMETIC and not insn.mnemonic.startswith("fmv.")
+        )
+        if insn.is_vector:
+            rows = np.flatnonzero((hart.state.v != before).any(1))
+            vectors.append(Wrote(number, rows, hart.state.v[rows].copy()))
+            before[rows] = hart.state.v[rows]
+
     try:
         cluster.begin()
     except TrapError as error:
@@ -79,19 +117,21 @@ def steps(program: Program, machine: Machine, most: int = 1 << 20) -> Steps:
         except TrapError as error:
             if hart.instructions > count:  # the instruction went through, the next one cannot be fetched
                 _result(record, here.insn, here.fields, address, cluster)
+                left(here.insn, count)
                 count += 1
             trap = error
             break
         if not event.paused and event.insn.mnemonic == "ecall":
             break
         _result(record, here.insn, here.fields, address, cluster)
+        left(here.insn, count)
         count += 1
     seen = hart.observed().records
     assert seen.size == count == hart.instructions
     records = records[:count]
     records["cycle"] = seen["left"]
     pc = here.pc if trap is None or trap.pc is None else trap.pc
-    return Steps(records, cluster.cycles, trap, pc, cluster)
+    return Steps(records, cluster.cycles, trap, pc, cluster, tuple(vectors), in_unit[:count])
 
 
 def _address(insn: Insn, fields: dict[str, int], x: NDArray[np.int64]) -> int:
@@ -118,4 +158,4 @@ def _result(record: np.void, insn: Insn, fields: dict[str, int], address: int, c
         record["value"] = int(state.f[fields["fd"]])
 
 
-__all__ = ["FLOAT", "NOTHING", "NO_VALUE", "REGISTER", "RETIRED", "STORED", "Steps", "steps"]
+__all__ = ["FLOAT", "NOTHING", "NO_VALUE", "REGISTER", "RETIRED", "STORED", "Steps", "Wrote", "steps"]

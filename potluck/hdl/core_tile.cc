@@ -1,4 +1,4 @@
-// The scalar core between memories, and a record of each instruction that it retires.
+// The scalar core, without a vector unit or with one, between memories, and a record of each instruction that it retires.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -6,7 +6,15 @@
 #include <memory>
 #include <vector>
 
+#if __has_include("Vvector_tile.h")
+#define VECTOR 1
+#include "Vvector_tile.h"
+using Model = Vvector_tile;
+#else
+#define VECTOR 0
 #include "Vcore_tile.h"
+using Model = Vcore_tile;
+#endif
 #include "verilated.h"
 #if VM_TRACE
 #include "verilated_vcd_c.h"
@@ -24,6 +32,13 @@ struct Record {
     uint8_t destination;  // x0..x31, f0..f31 from 32 on; NOTHING
     uint8_t kind;         // of value: 0 none, 1 a register's, 2 what was stored at address
     uint16_t fcsr;        // before the instruction
+};
+
+// What a vector instruction did: bytes of a register file word, or of memory, that it wrote; flags that it raised.
+struct Event {
+    uint64_t record, place;  // the word's number, or the address
+    uint32_t strobe, kind;   // kind 0: register file, 1: memory, 2: flags, which are the strobe
+    uint8_t data[32];
 };
 
 struct Region {
@@ -63,17 +78,21 @@ struct Settings {
     uint64_t load, atomic, float_load, dram;  // cycles from a request to the instruction that needs it; more in DRAM
     uint64_t gaps;                            // of 256 cycles, those in which memory and fetch do nothing
     uint64_t quiet;                           // cycles without a result after which none comes any more
+    uint64_t vector_load, banks;              // cycles from a request of a vector port to its answer; banks of L1
 };
 
 struct Tile {
     VerilatedContext context;
-    std::unique_ptr<Vcore_tile> top;
+    std::unique_ptr<Model> top;
     Settings set;
     Region regions[2];
     std::vector<Code> code;
     std::deque<Answer> answers, floats[2];  // to the core; to the sequencer, from L1 and from DRAM
     std::deque<uint64_t> owners[64];  // records that wait for a value of the register, in order
     std::deque<uint64_t> stores;      // records of FP stores that have not left the sequencer
+    std::vector<Event> events;        // of the vector unit
+    std::deque<Answer> ports[4];      // answers to its ports
+    uint64_t owner[4] = {}, behind = 0;  // record of each id; record behind the last one issued
     uint64_t cycle = 0, last = 0, random = 1, end = 0;
     uint64_t waves_from = UINT64_MAX, time = 0;
     bool ended = false, lost = false;
@@ -175,9 +194,11 @@ struct Tile {
         t.dram_bytes_i = regions[1].size;
         t.dram_writable_i = set.writable;
         t.registers_begin_i = set.registers;
+#if !VECTOR
         t.vector_idle_i = 1;
         t.dma_idle_i = 1;
         t.vtype_i = 1ull << 63;
+#endif
         t.eval();
         for (int i = 0; i < 2; i++) {  // the second edge gives a0 and a1 their values; cycle 0 follows
             t.clk_i = 1;
@@ -231,6 +252,64 @@ struct Tile {
         answer(answers, (atomic ? set.atomic : set.load) + extra, old);
     }
 
+#if VECTOR
+    // Which ports are answered: of those that meet at a bank of L1 the first one.
+    uint32_t granted() {
+        auto& t = *top;
+        uint32_t ready = 0;
+        std::vector<uint64_t> busy;
+        for (int port = 0; port < 4; port++) {
+            if (!(t.port_valid_o >> port & 1)) continue;
+            const uint64_t address = element(t.port_address_o, port);
+            const bool near = address - regions[0].begin < regions[0].size;
+            const uint64_t bank = address / 8 % set.banks;
+            if (near && std::find(busy.begin(), busy.end(), bank) != busy.end()) continue;
+            if (near) busy.push_back(bank);
+            if (!idles()) ready |= 1u << port;
+        }
+        return ready;
+    }
+
+    void note(uint64_t id, uint64_t place, uint32_t strobe, uint32_t kind, const void* data, size_t size) {
+        Event event{owner[id], place, strobe, kind, {}};
+        if (data) memcpy(event.data, data, size);
+        events.push_back(event);
+        last = cycle;
+    }
+
+    // Requests of the vector unit that are taken, and what it writes and raises.
+    void watch(const Record* records, uint64_t count) {
+        auto& t = *top;
+        for (int port = 0; port < 4; port++) {
+            if (!(t.port_valid_o & t.port_ready_i & 1u << port)) continue;
+            const uint64_t address = element(t.port_address_o, port);
+            last = cycle;
+            if (t.port_write_o) {
+                const uint64_t data = element(t.port_data_o, port);
+                const uint32_t strobe = uint32_t(bits(t.port_strobe_o, port, 8));
+                write(address, data, strobe);
+                note(t.port_id_o, address, strobe, 1, &data, 8);
+            } else {
+                const bool near = address - regions[0].begin < regions[0].size;
+                answer(ports[port], set.vector_load + (near ? 0 : set.dram), read(address));
+            }
+        }
+        for (int writer = 0; writer < 3; writer++) {
+            if (!(t.wrote_o >> writer & 1)) continue;
+            uint32_t strobe;
+            memcpy(&strobe, reinterpret_cast<const uint8_t*>(&t.wrote_strobe_o) + 4 * writer, 4);
+            note(bits(t.wrote_id_o, writer, 8), bits(t.wrote_word_o, writer, 8), strobe, 0,
+                 reinterpret_cast<const uint8_t*>(&t.wrote_data_o) + 32 * writer, 32);
+        }
+        if (t.raised_o) note(t.raised_id_o, 0, t.raised_o, 2, nullptr, 0);
+        if (t.issued_o) {  // vector instructions are issued in the order in which they left the core
+            while (behind < count && records[behind].pc != t.issued_pc_o) behind++;
+            owner[t.issued_id_o] = behind++;
+            last = cycle;
+        }
+    }
+#endif
+
     void step(Record* records, uint64_t capacity, uint64_t& count) {
         auto& t = *top;
         t.clk_i = 0;
@@ -250,6 +329,16 @@ struct Tile {
             set_element(t.float_data_i, m, data);
         }
         t.float_valid_i = valid;
+#if VECTOR
+        uint32_t answered = 0;
+        for (int port = 0; port < 4; port++) {
+            data = 0;
+            if (take(ports[port], data)) answered |= 1u << port;
+            set_element(t.port_answer_data_i, port, data);
+        }
+        t.port_answer_i = answered;
+        t.port_ready_i = 0;
+#endif
         uint32_t word = 0;
         const bool good = fetch(t.fetch_address_o, word);
         t.fetch_valid_i = !idles();
@@ -257,6 +346,11 @@ struct Tile {
         t.fetch_data_i = word;
         t.request_ready_i = (idles() ? 0 : 1) | (idles() ? 0 : 2);
         t.eval();
+#if VECTOR
+        t.port_ready_i = granted();
+        t.eval();
+        watch(records, count);
+#endif
         const uint32_t asks = t.request_valid_o & t.request_ready_i;
         if (asks & 2) access_float(records);  // the earlier one of a cycle
         const uint64_t address = element(t.request_address_o, 0);
@@ -311,7 +405,7 @@ extern "C" Tile* tile_new(const Settings* settings, uint8_t* l1, uint64_t l1_beg
 #if VM_TRACE
     tile->context.traceEverOn(true);
 #endif
-    tile->top = std::make_unique<Vcore_tile>(&tile->context);
+    tile->top = std::make_unique<Model>(&tile->context);
     tile->set = *settings;
     tile->regions[0] = {l1, l1_begin, l1_size};
     tile->regions[1] = {dram, dram_begin, dram_size};
@@ -359,6 +453,12 @@ extern "C" int64_t tile_run(Tile* tile, Record* records, uint64_t capacity, uint
     end[3] = tile->top->trap_address_o;
     end[4] = count;
     return failed ? failed : int64_t(count);
+}
+
+// The events of a run so far, in the order in which they happened.
+extern "C" uint64_t tile_events(Tile* tile, const Event** events) {
+    *events = tile->events.data();
+    return tile->events.size();
 }
 
 extern "C" void tile_free(Tile* tile) { delete tile; }

@@ -1,4 +1,5 @@
-"""The scalar core in RTL between memories: parameters from a machine, a program's run as records of instructions."""
+"""The RTL core between memories, scalar or with its vector unit: parameters from a machine, a program's run as records
+of instructions."""
 
 from __future__ import annotations
 
@@ -21,7 +22,11 @@ from potluck.sim.memory import Memory
 from potluck.sim.retired import RETIRED
 from potluck.sim.timing_classes import cycles
 
-UNIT = "core_tile"
+UNIT, VECTOR_UNIT = "core_tile", "vector_tile"
+EVENT = np.dtype([("record", "u8"), ("place", "u8"), ("strobe", "u4"), ("kind", "u4"), ("data", "u1", 32)])
+"""What a vector instruction did: ``record`` is its number; ``kind`` one of ``WROTE`` (``place``: the word of 32 bytes
+of the register file), ``STORED`` (``place``: an address), ``RAISED`` (``strobe``: fflags, and 32 for vxsat)."""
+WROTE, STORED, RAISED = range(3)
 HARNESS = Path(__file__).with_name("core_tile.cc")
 WAVE_CYCLES = 64
 """Cycles of a waveform before the end of the run that it is made of."""
@@ -33,7 +38,7 @@ class _Settings(ctypes.Structure):
     _fields_ = [
         (name, ctypes.c_uint64)
         for name in ("registers", "writable", "entry", "hart", "harts", "load", "atomic", "float_load", "dram", "gaps",
-                     "quiet")
+                     "quiet", "vector_load", "banks")
     ]  # fmt: skip
 
 
@@ -49,6 +54,7 @@ class CoreRun:
         address: of the access that trapped.
         l1, dram: memories afterwards, uint8.
         failure: why the run was given up, or "".
+        events: :data:`EVENT` [m], of vector instructions, in the order in which they happened.
     """
 
     records: NDArray[np.void]
@@ -59,6 +65,7 @@ class CoreRun:
     l1: NDArray[np.uint8]
     dram: NDArray[np.uint8]
     failure: str
+    events: NDArray[np.void]
 
 
 def core_parameters(machine: Machine) -> dict[str, int]:
@@ -72,6 +79,37 @@ def core_parameters(machine: Machine) -> dict[str, int]:
         "Multiply": _one(machine, "mul", "mul", "mulw"), "Divide": _one(machine, "div", "div", "divw", least=2),
         "BranchTaken": _one(machine, "branch_taken", "beq"), "Jump": _one(machine, "jump", "jal"),
         "FenceI": _one(machine, "fence_i", "fence.i"), "FloatResult": _one(machine, "float_result", "fmv.x.d"),
+    }  # fmt: skip
+
+
+FIXED = {"vlen": 512, "lanes": 4, "integer_lanes": 1, "in_flight": 4, "ports": 4, "vrf_banks": 4,
+         "integer_unit": "shared", "element_requests": 0}  # fmt: skip
+"""Keys of ``[vector]`` that the RTL's vector unit is written for."""
+
+
+def vector_parameters(machine: Machine) -> dict[str, int]:
+    """Parameters of the RTL of a machine's core with its vector unit.
+
+    Raises:
+        MachineError: the machine has what they cannot be built for.
+    """
+    vector = machine.vector
+    for key, value in FIXED.items():
+        if getattr(vector, key) != value:
+            raise MachineError(
+                f"the RTL's vector unit is written for {value}, not {getattr(vector, key)}",
+                key=f"vector.{key}",
+            )
+    if _one(machine, "vector_store", "vse8.v", "vse64.v") != 2 or _one(machine, "move", "vmv.v.v") != 2:
+        raise MachineError("the RTL's vector unit stores and moves in 2 cycles", key="timing.vector_store")
+    return core_parameters(machine) | {
+        "QueueDepth": vector.queue_depth, "Chaining": int(vector.chaining),
+        "IntegerLatency": _one(machine, "integer", "vadd.vv", "vwmul.vv"),
+        "FmaLatency": _one(machine, "fma", "vfmacc.vv", "vfwmacc.vv"),
+        "NoncompLatency": _one(machine, "noncomp", "vfmax.vv", "vmfeq.vv"),
+        "ConvertLatency": _one(machine, "convert", "vfcvt.x.f.v", "vfwcvt.f.f.v"),
+        "DivideCycles": _one(machine, "divide_per_element", "vfdiv.vv", "vdiv.vv"),
+        "MxdotpLatency": _one(machine, "vmxdotp", "vmxdotp.wf", "vmxdotp.qf"),
     }  # fmt: skip
 
 
@@ -91,11 +129,19 @@ def _one(machine: Machine, key: str, *mnemonics: str, least: int = 0) -> int:
 
 @dataclass(frozen=True)
 class CoreBuild:
-    """A build of the core for a machine; ``replaced`` puts mutated files in the place of units."""
+    """A build of the core for a machine.
+
+    Attributes:
+        machine: it has one core.
+        optimize: flags for the C++ compiler.
+        replaced: mutated files in the place of units.
+        vector: whether the vector unit is there.
+    """
 
     machine: Machine
     optimize: str = "-O1"
     replaced: Mapping[str, Path] | None = None
+    vector: bool = False
 
     def library(self, waves: bool = False) -> ctypes.CDLL:
         """The built library.
@@ -103,11 +149,13 @@ class CoreBuild:
         Raises:
             ToolError, RtlError: it cannot be built.
         """
-        parameters = core_parameters(self.machine)
-        path = build_library(UNIT, HARNESS, parameters, self.optimize, self.replaced, waves)
+        unit = VECTOR_UNIT if self.vector else UNIT
+        parameters = (vector_parameters if self.vector else core_parameters)(self.machine)
+        path = build_library(unit, HARNESS, parameters, self.optimize, self.replaced, waves)
         library = ctypes.CDLL(str(path))
         library.tile_new.restype = ctypes.c_void_p
         library.tile_run.restype = ctypes.c_int64
+        library.tile_events.restype = ctypes.c_uint64
         return library
 
     def run(
@@ -131,7 +179,8 @@ class CoreBuild:
             registers=base.registers_base, writable=memory.first_writable, entry=program.entry, hart=0, harts=1,
             load=_one(machine, "load", "ld", "lb", least=2), atomic=_one(machine, "amo", "lr.w", "lr.d", least=2),
             float_load=_one(machine, "float_load", "fld", "flb", least=2), dram=core_latency(machine), gaps=gaps,
-            quiet=(1 + gaps // 8) * (longest + 32),
+            quiet=(1 + gaps // 8) * (longest + 32), banks=base.l1_banks,
+            vector_load=_one(machine, "vector_load", "vle8.v", "vle64.v", least=4) - 2,
         )  # fmt: skip
         regions = [(memory.l1, base.l1_base), (memory.dram, base.dram_base)]
         arguments = [x for array, at in regions for x in (array.ctypes.data, at, array.size)]
@@ -149,11 +198,22 @@ class CoreBuild:
                 tile, records.ctypes.data_as(ctypes.c_void_p), ctypes.c_uint64(most), ctypes.c_uint64(limit),
                 end.ctypes.data_as(ctypes.c_void_p),
             )  # fmt: skip
+            events = _events(library, tile)
         finally:
             library.tile_free(tile)
         stopped, cause, pc, address, count = end.tolist()
         failure = _FAILURES.get(done, "")
-        return CoreRun(records[:count], stopped, cause, pc, address, memory.l1, memory.dram, failure)
+        return CoreRun(records[:count], stopped, cause, pc, address, memory.l1, memory.dram, failure, events)
 
 
-__all__ = ["WAVE_CYCLES", "CoreBuild", "CoreRun", "core_parameters"]
+def _events(library: ctypes.CDLL, tile: ctypes.c_void_p) -> NDArray[np.void]:
+    """A copy of a run's events."""
+    where = ctypes.c_void_p()
+    count = library.tile_events(tile, ctypes.byref(where))
+    if not count:
+        return np.zeros(0, EVENT)
+    return np.frombuffer(ctypes.string_at(where, count * EVENT.itemsize), EVENT).copy()
+
+
+__all__ = ["EVENT", "RAISED", "STORED", "WAVE_CYCLES", "WROTE", "CoreBuild", "CoreRun", "core_parameters",
+           "vector_parameters"]  # fmt: skip

@@ -1,4 +1,8 @@
-"""One program on the simulator and on the RTL core: every retired instruction compared, in values and cycles."""
+"""One program on the simulator and on the RTL core: every retired instruction compared, in values and cycles.
+
+A vector unit's instructions have results later than they retire: those are compared by instruction, too
+(:mod:`potluck.hdl.vector_steps`). Its cycles are not equal but close, and are given beside each other.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.hdl.core_tile import WAVE_CYCLES, CoreBuild, CoreRun
+from potluck.hdl.vector_steps import vector_difference
 from potluck.isa.assembly.disassembler import disassemble_word
 from potluck.isa.elf import Program
 from potluck.isa.registers import F_NAMES, X_NAMES
 from potluck.sim.retired import FLOAT, NOTHING, REGISTER, STORED, Steps, steps
 
 MOST = 1 << 20
+_ORDERLY = 0x3FE0  # bits of fcsr that a vector unit does not write
 CONTEXT = 6
 """Instructions shown before one that differs."""
 ECALL, ILLEGAL, EBREAK = 11, 2, 3
@@ -32,6 +38,7 @@ class LockStep:
         end: how it ended there: ``ecall`` or the kind of trap.
         difference: the first one, with the instruction and the state before it; "" if there is none.
         waves: waveform of the cycles before it, if it was asked for.
+        rtl_cycles: to the end, on the RTL.
     """
 
     instructions: int
@@ -39,6 +46,7 @@ class LockStep:
     end: str
     difference: str
     waves: Path | None = None
+    rtl_cycles: int = 0
 
 
 def lock_step(
@@ -47,10 +55,11 @@ def lock_step(
     """Run a program on both to its ``ecall`` or trap.
 
     Args:
-        program: an executable of scalar code for one hart.
+        program: an executable for one hart, of scalar code if the build has no vector unit.
         build: the RTL and its machine, which has one core.
         folder: where a waveform of the last cycles goes if there is a difference.
-        gaps: see :meth:`potluck.hdl.core_tile.CoreBuild.run`; if there are any, cycles are not compared.
+        gaps: see :meth:`potluck.hdl.core_tile.CoreBuild.run`; if there are any, cycles are not compared,
+            nor are they with a vector unit.
         most: instructions after which the program is taken for endless.
 
     Raises:
@@ -60,14 +69,17 @@ def lock_step(
     known = steps(program, build.machine, most)
     count = known.records.size
     limit = 4 * known.cycles + 4096 if not gaps else 64 * (known.cycles + 256)
-    run = build.run(program, count + CONTEXT, limit, gaps)
-    difference, cycle = _compare(program, known, run, timed=not gaps)
+    # A vector unit tells of an illegal instruction when the core is past it.
+    run = build.run(program, count + CONTEXT * (1 + 100 * build.vector), limit, gaps)
+    difference, cycle = _compare(
+        program, known, run, timed=not gaps and not build.vector, vector=build.vector
+    )
     waves = None
     if difference and folder is not None:
         waves = folder / "lockstep.vcd"
         build.run(program, count + CONTEXT, cycle + 8, gaps, (waves, max(0, cycle - WAVE_CYCLES)))
         difference += f"\n{WAVE_CYCLES} cycles before it: {waves}"
-    return LockStep(count, known.cycles, _ending(known), difference, waves)
+    return LockStep(count, known.cycles, _ending(known), difference, waves, run.cycles)
 
 
 def _ending(known: Steps) -> str:
@@ -81,20 +93,26 @@ def _ending(known: Steps) -> str:
     return "fault" if trap.address is not None else "fetch"
 
 
-def _compare(program: Program, known: Steps, run: CoreRun, timed: bool) -> tuple[str, int]:
+def _compare(program: Program, known: Steps, run: CoreRun, timed: bool, vector: bool) -> tuple[str, int]:
     """The first difference and the cycle of the RTL at which it shows."""
     mine, theirs = known.records, run.records
+    if vector and run.cause == ILLEGAL:
+        theirs = theirs[: mine.size]
     count = min(mine.size, theirs.size)
     fields = [name for name in mine.dtype.names or () if timed or name != "cycle"]
     # A value is compared with its kind: an instruction without one has 0 on both sides.
     different = np.zeros(count, np.bool_)
     for name in fields:
-        different |= mine[name][:count] != theirs[name][:count]
+        different |= _differs(mine[:count], theirs[:count], name, vector)
+    late, text = vector_difference(known, run.events) if vector else (-1, "")
+    if text and not different[: late + 1].any():
+        told = _told(program, mine, theirs, min(late, count - 1), [text.partition(":")[0]])
+        return f"{told}\n    {text.partition(': ')[2]}", run.cycles
     if run.failure and not different.any():
         return f"after {theirs.size} instructions, cycle {run.cycles}: {run.failure}", run.cycles
     if different.any():
         index = int(np.argmax(different))
-        wrong = [name for name in fields if mine[name][index] != theirs[name][index]]
+        wrong = [name for name in fields if _differs(mine, theirs, name, vector)[index]]
         return _told(program, mine, theirs, index, wrong), int(theirs["cycle"][index])
     if mine.size != theirs.size:
         more, whose = (mine, "the simulator") if mine.size > count else (theirs, "the RTL")
@@ -112,6 +130,14 @@ def _compare(program: Program, known: Steps, run: CoreRun, timed: bool) -> tuple
     if timed and known.trap is None and run.cycles != known.cycles:
         return f"{run.cycles} cycles, expected {known.cycles}", run.cycles
     return _memories(known, run), run.cycles
+
+
+def _differs(mine: NDArray[np.void], theirs: NDArray[np.void], name: str, vector: bool) -> NDArray[np.bool_]:
+    """Which records differ in a field."""
+    count = min(mine.size, theirs.size)
+    bits = mine[name][:count] ^ theirs[name][:count]
+    found: NDArray[np.bool_] = (bits & _ORDERLY if vector and name == "fcsr" else bits) != 0
+    return found
 
 
 def _stopped(run: CoreRun) -> str:

@@ -3,7 +3,8 @@
 module core_csrs
   import potluck_isa_pkg::*;
 #(
-  parameter int unsigned VlenBytes = 64
+  parameter int unsigned VlenBytes = 64,
+  parameter bit          HasVector = 1'b0
 ) (
   input  logic        clk_i,
   input  logic        rst_ni,
@@ -23,7 +24,10 @@ module core_csrs
   output logic [63:0] old_o,
 
   input  logic [4:0]  flags_i,        // to be accrued
-  output logic [13:0] fcsr_o
+  input  logic        saturated_i,
+  output logic [13:0] fcsr_o,
+  output logic [1:0]  vxrm_o,
+  output logic        partway_o       // vstart is not 0
 );
 
   typedef enum logic [11:0] {
@@ -63,7 +67,7 @@ module core_csrs
     old_o     = '0;
     case (number_i)
       Fflags: begin
-        old_o    = {59'd0, fcsr_q[4:0]};
+        old_o    = {59'd0, fcsr_q[4:0] | flags_i};
         drains_o = 1'b1;
       end
       Frm: begin
@@ -71,7 +75,7 @@ module core_csrs
         drains_o = 1'b1;
       end
       Fcsr: begin
-        old_o    = {50'd0, fcsr_q};
+        old_o    = {50'd0, fcsr_q[13:5], fcsr_q[4:0] | flags_i};
         drains_o = 1'b1;
       end
       Fmode: begin
@@ -79,9 +83,15 @@ module core_csrs
         drains_o = 1'b1;
       end
       Vstart: old_o = 64'(vstart_q);
-      Vxsat:  old_o = {63'd0, vxsat_q};
+      Vxsat: begin
+        old_o    = {63'd0, vxsat_q | saturated_i};
+        drains_o = HasVector;
+      end
       Vxrm:   old_o = {62'd0, vxrm_q};
-      Vcsr:   old_o = {61'd0, vxrm_q, vxsat_q};
+      Vcsr: begin
+        old_o    = {61'd0, vxrm_q, vxsat_q | saturated_i};
+        drains_o = HasVector;
+      end
       Mcycle, Cycle, Time: begin
         old_o     = cycle_q;
         read_only = 1'b1;
@@ -93,10 +103,12 @@ module core_csrs
       Vl: begin
         old_o     = vl_i;
         read_only = 1'b1;
+        drains_o  = HasVector;
       end
       Vtype: begin
         old_o     = vtype_i;
         read_only = 1'b1;
+        drains_o  = HasVector;
       end
       Vlenb: begin
         old_o     = 64'(VlenBytes);
@@ -155,6 +167,7 @@ module core_csrs
       if (running_i) cycle_q <= cycle_q + 64'd1;
       if (instruction_i) instructions_q <= instructions_q + 64'd1;
       fcsr_q <= fcsr_d;
+      if (saturated_i) vxsat_q <= 1'b1;
       if (access_i && write) begin
         if (number_i == Vstart) vstart_q <= value[StartWidth-1:0];
         if (number_i == Vxsat || number_i == Vcsr) vxsat_q <= value[0];
@@ -164,7 +177,9 @@ module core_csrs
     end
   end
 
-  assign fcsr_o = fcsr_q;
+  assign fcsr_o    = fcsr_q;
+  assign vxrm_o    = vxrm_q;
+  assign partway_o = vstart_q != '0;
 
   // No register that is written is wider.
   logic unused;

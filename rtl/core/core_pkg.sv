@@ -53,6 +53,9 @@ package core_pkg;
     logic [31:0] word;
     op_e         op;
     facts_t      facts;
+    logic [63:0] pc;
+    logic [1:0]  vxrm;
+    logic        partway;      // vstart is not 0
     logic        in_dram;
     logic [4:0]  rd;
     logic [4:0]  fd;

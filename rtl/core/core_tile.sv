@@ -53,6 +53,10 @@ module core_tile
   output logic        vector_valid_o,
   input  logic        vector_ready_i,
   output logic [31:0] vector_word_o,
+  output logic [$bits(op_e)-1:0] vector_op_o,
+  output logic [63:0] vector_pc_o,
+  output logic [1:0]  vector_vxrm_o,
+  output logic        vector_partway_o,
   output logic [63:0] vector_a_o,
   output logic [63:0] vector_b_o,
   output logic [63:0] vector_fs1_o,
@@ -66,6 +70,9 @@ module core_tile
   input  logic [1:0][4:0]  vector_register_i,
   input  logic [1:0][63:0] vector_value_i,
   input  logic [4:0]  vector_flags_i,
+  input  logic        vector_saturated_i,
+  input  logic        vector_illegal_i,
+  input  logic [63:0] vector_illegal_pc_i,
   input  logic [63:0] vl_i,
   input  logic [63:0] vtype_i,
   input  logic        dma_idle_i,
@@ -132,6 +139,9 @@ module core_tile
     .move_i          (move),
     .vector_i        ('{valid: vector_write_i[0], register_number: vector_register_i[0], value: vector_value_i[0]}),
     .flags_i         (vector_flags_i),
+    .saturated_i     (vector_saturated_i),
+    .illegal_i       (vector_illegal_i),
+    .illegal_pc_i    (vector_illegal_pc_i),
     .vl_i,
     .vtype_i,
     .dma_idle_i,
@@ -189,6 +199,10 @@ module core_tile
   assign request_data_o    = {float_request.data, integer_request.data};
 
   assign vector_word_o = vector.word;
+  assign vector_op_o   = vector.op;
+  assign vector_pc_o   = vector.pc;
+  assign vector_vxrm_o = vector.vxrm;
+  assign vector_partway_o = vector.partway;
   assign vector_a_o    = vector.a;
   assign vector_b_o    = vector.b;
   assign vector_fcsr_o = retired.fcsr;
@@ -217,7 +231,7 @@ module core_tile
 
   // What only a vector unit with decoded operands would look at; both requests are told apart by their ports.
   logic unused;
-  assign unused = ^{vector.op, vector.facts, vector.in_dram, vector.rd, vector.fd, vector.fs1, vector.fs2, vector.fs3,
+  assign unused = ^{vector.facts, vector.in_dram, vector.rd, vector.fd, vector.fs1, vector.fs2, vector.fs3,
                     float_request.op, float_request.atomic};
 
 endmodule

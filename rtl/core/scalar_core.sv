@@ -44,6 +44,9 @@ module scalar_core
   input  write_t      move_i,            // results
   input  write_t      vector_i,
   input  logic [4:0]  flags_i,
+  input  logic        saturated_i,
+  input  logic        illegal_i,         // the vector unit has met an illegal instruction, at illegal_pc_i
+  input  logic [63:0] illegal_pc_i,
   input  logic [63:0] vl_i,
   input  logic [63:0] vtype_i,
   input  logic        dma_idle_i,
@@ -181,8 +184,12 @@ module scalar_core
     .in_dram_o   (in_dram)
   );
 
+  logic [1:0] vxrm;
+  logic partway;
+
   core_csrs #(
-    .VlenBytes(VlenBytes)
+    .VlenBytes(VlenBytes),
+    .HasVector(HasVector)
   ) u_csrs (
     .clk_i,
     .rst_ni,
@@ -200,7 +207,10 @@ module scalar_core
     .drains_o     (csr_drains),
     .old_o        (csr_old),
     .flags_i,
-    .fcsr_o       (retired_o.fcsr)
+    .saturated_i,
+    .fcsr_o       (retired_o.fcsr),
+    .vxrm_o       (vxrm),
+    .partway_o    (partway)
   );
 
   // Traps: the first reason that holds, for an access when its address is known.
@@ -222,7 +232,10 @@ module scalar_core
         trap_d.cause = (is_write || facts_of_op.route == ROUTE_FLOAT_STORE) ? StoreFault : LoadFault;
       end else traps = 1'b0;
     end
-    if (traps) begin
+    if (illegal_i && !trap_q.valid) begin
+      trap_d = '{valid: 1'b1, cause: IllegalWord, pc: illegal_pc_i, address: '0};
+      traps  = 1'b1;
+    end else if (traps) begin
       trap_d.valid   = 1'b1;
       trap_d.pc      = pc_q;
       trap_d.address = address;
@@ -302,6 +315,9 @@ module scalar_core
     offload_o.word  = word;
     offload_o.op    = op;
     offload_o.facts = facts_of_op;
+    offload_o.pc    = pc_q;
+    offload_o.vxrm  = vxrm;
+    offload_o.partway = partway;
     offload_o.in_dram = in_dram;
     offload_o.rd    = rd;
     offload_o.fd    = get_fd_11_7(word);

@@ -100,11 +100,11 @@ module vector_alu
   end
 
   function automatic logic [7:0] spread(input logic [7:0] of_last, input logic [2:0] ones);
-    for (int i = 0; i < 8; i++) spread[i] = of_last[3'(i)|ones];
+    for (int e = 0; e < 8; e++) spread[e] = of_last[3'(e)|ones];
   endfunction
 
   function automatic logic [63:0] bytes(input logic [7:0] bits);
-    for (int i = 0; i < 8; i++) bytes[8*i+:8] = {8{bits[i]}};
+    for (int e = 0; e < 8; e++) bytes[8*e+:8] = {8{bits[e]}};
   endfunction
 
   logic [7:0] element_less, element_same;

@@ -24,11 +24,11 @@ module vector_estimate
   typedef logic [127:0][6:0] table_t;
 
   function automatic table_t reciprocals();
-    for (int i = 0; i < 128; i++) begin
-      // 256 / (i + 128.5), less one, in 128ths.
+    for (int e = 0; e < 128; e++) begin
+      // 256 / (e + 128.5), less one, in 128ths.
       int twice;
-      twice = 2 * i + 257;
-      reciprocals[i] = 7'((131072 + twice) / (2 * twice) - 128);
+      twice = 2 * e + 257;
+      reciprocals[e] = 7'((131072 + twice) / (2 * twice) - 128);
     end
   endfunction
 

@@ -48,7 +48,8 @@ class Board:
         idle = ["entry_i", "hart_i", "harts_i", "fetch_valid_i", "fetch_fault_i", "fetch_data_i", "request_ready_i",
                 "answer_valid_i", "answer_data_i", "float_valid_i", "float_data_i", "atomic_old_i", "vector_ready_i",
                 "vector_loads_i", "vector_stores_i", "vector_write_i", "vector_register_i", "vector_value_i",
-                "vector_flags_i", "vl_i", "vtype_i"]  # fmt: skip
+                "vector_flags_i", "vector_saturated_i", "vector_illegal_i", "vector_illegal_pc_i",
+                "vl_i", "vtype_i"]  # fmt: skip
         values = {"l1_begin": SANDBOX, "l1_bytes": SANDBOX_BYTES, "dram_begin": TEXT, "dram_bytes": TEXT_BYTES,
                   "dram_writable": TEXT + len(self.program.sections[0].data), "registers_begin": 0x1100_0000,
                   "vector_idle": 1, "dma_idle": 1}  # fmt: skip

@@ -1,0 +1,155 @@
+"""The vector unit in RTL against the simulator, instruction by instruction; cycles beside each other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from potluck.compiler.compile import compile_model
+from potluck.hdl.core_tile import CoreBuild, vector_parameters
+from potluck.hdl.lockstep import lock_step
+from potluck.isa.decode import decoder
+from potluck.isa.elf import Program
+from potluck.isa.errors import MachineError
+from potluck.isa.insn import Insn, Kind
+from potluck.isa.machine import load_machine
+from potluck.isa.table import TABLE
+from potluck.isa.verilog.control import scalar_form, unit, why_not
+from potluck.isa.verilog.core import route
+from tests.compiler.networks import conv_bn
+from tests.rtl.bench.core_directed import assemble
+from tests.rtl.bench.core_programs import machine
+from tests.rtl.bench.vector_directed import ILLEGAL, PROGRAMS
+from tests.rtl.bench.vector_directed import executable as directed
+from tests.rtl.bench.vector_kernels import KERNELS
+from tests.rtl.bench.vector_programs import draw, executable, rows
+
+GAPS = 70
+ILLEGAL_WORD = 2
+needs_tools = pytest.mark.usefixtures("rtl_tools")
+
+
+@pytest.fixture(scope="module")
+def build() -> CoreBuild:
+    return CoreBuild(machine(), "-O0", vector=True)
+
+
+@needs_tools
+@pytest.mark.parametrize("gaps", [0, GAPS])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_directed_program(name: str, gaps: int, build: CoreBuild, tmp_path: Path) -> None:
+    found = lock_step(directed(PROGRAMS[name]), build, tmp_path, gaps)
+    assert found.difference == "" and found.end == "ecall"
+
+
+@needs_tools
+@pytest.mark.parametrize("name", ILLEGAL)
+def test_illegal_instruction(name: str, build: CoreBuild, tmp_path: Path) -> None:
+    """The core stops at the instruction that the specification reserves, though it may have gone on already."""
+    found = lock_step(assemble(ILLEGAL[name]), build, tmp_path)
+    assert found.difference == "" and found.end == "illegal"
+
+
+@needs_tools
+@pytest.mark.parametrize(
+    "word", ["vcompress.vm v8, v16, v4", "vredsum.vs v8, v16, v4", "vlseg2e8.v v8, (s0)"]
+)
+def test_what_the_unit_lacks_is_illegal(word: str, build: CoreBuild) -> None:
+    source = f"li s0, 0x10000000\nvsetivli zero, 4, e8, m1, ta, ma\nvmv.v.i v8, 1\n{word}\n"
+    run = build.run(assemble(source), 64, 4096)
+    assert (run.cause, run.pc) == (ILLEGAL_WORD, 0x8000_000C)
+
+
+@cache
+def measured(name: str) -> float:
+    """Cycles of a kernel on the RTL over those on the simulator, less 1."""
+    found = lock_step(KERNELS[name](), CoreBuild(machine(), "-O0", vector=True))
+    assert found.difference == "" and found.end == "ecall"
+    print(f"{name}: {found.cycles} cycles on the simulator, {found.rtl_cycles} in RTL")
+    return found.rtl_cycles / found.cycles - 1
+
+
+@needs_tools
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernel(name: str) -> None:
+    measured(name)
+
+
+def run_random(build: CoreBuild, seed: int, count: int, folder: Path) -> Counter[str]:
+    """Random programs until ``count`` instructions have retired; how they ended. Every fourth has gaps."""
+    ends: Counter[str] = Counter()
+    number = done = 0
+    while done < count:
+        found = lock_step(executable(draw(seed, number, 150)), build, folder, GAPS * (number % 4 == 3))
+        assert found.difference == "", f"seed {seed}, program {number}: {found.difference}"
+        done += found.instructions
+        ends[found.end] += 1
+        number += 1
+    return ends
+
+
+@needs_tools
+def test_random_programs(build: CoreBuild, tmp_path: Path) -> None:
+    assert run_random(build, 1, 1_200, tmp_path)["ecall"] > 1
+
+
+@needs_tools
+@pytest.mark.slow
+def test_many_random_programs(build: CoreBuild, tmp_path: Path) -> None:
+    assert run_random(build, 2, 100_000, tmp_path)["ecall"] > 100
+
+
+def test_every_instruction_is_drawn() -> None:
+    met = {item.insn.mnemonic for number in range(120) for item in draw(1, number, 150).items}
+    assert {insn.mnemonic for insn in rows() if insn.timing != "vmxdotp"} <= met
+
+
+def emitted(program: Program) -> set[str]:
+    """Mnemonics in the text of a program."""
+    found = set()
+    for section in program.sections:
+        if section.executable:
+            at = 0
+            while at < len(section.data):
+                word = int.from_bytes(section.data[at : at + 4], "little")
+                decoded = decoder().decode(word) if word & 3 == 3 or word & 31 == 31 else None
+                if decoded is not None:
+                    found.add(decoded[0].mnemonic)
+                at += 4 if word & 3 == 3 else 2
+    return found
+
+
+def executed(insn: Insn) -> bool:
+    """Whether the vector unit or, for scalar FP, its first lane carries an instruction out."""
+    if insn.is_vector or insn.kind is Kind.VSET:
+        return unit(insn) != "none"
+    return route(insn) != "float" or scalar_form(insn) is not None
+
+
+@pytest.mark.parametrize("scheme", ["fp32", "mxfp8", "mxfp4", "mxint8"])
+def test_what_compiled_networks_hold_is_executed(scheme: str) -> None:
+    mnemonics = emitted(compile_model(conv_bn(), load_machine("spatz-mx"), scheme))
+    assert any(TABLE[name].is_vector for name in mnemonics)
+    assert [name for name in mnemonics if not executed(TABLE[name])] == []
+
+
+def test_what_kernels_hold_is_executed() -> None:
+    mnemonics = set().union(*(emitted(make()) for make in KERNELS.values()))
+    assert len(mnemonics) > 60 and [name for name in mnemonics if not executed(TABLE[name])] == []
+
+
+def test_what_is_left_out_has_a_reason() -> None:
+    left = {
+        insn.mnemonic: why_not(insn) for insn in TABLE.values() if insn.is_vector and unit(insn) == "none"
+    }
+    assert left["vcompress.vm"] == "scans" and "vadd.vv" not in left and all(left.values())
+
+
+def test_machines_that_the_unit_is_not_written_for_are_refused() -> None:
+    with pytest.raises(MachineError, match=r"vector\."):
+        vector_parameters(load_machine("ara-like"))
+    assert np.isfinite(vector_parameters(machine())["FmaLatency"])
