@@ -18,8 +18,8 @@ from potluck.isa.errors import MachineError
 from potluck.isa.insn import Insn, Kind
 from potluck.isa.machine import load_machine
 from potluck.isa.table import TABLE
+from potluck.isa.vector_control import scalar_form, unit, why_not
 from potluck.isa.verilog.core import route
-from potluck.isa.verilog.table.control import scalar_form, unit, why_not
 from tests.compiler.networks import conv_bn
 from tests.rtl.bench.core_directed import assemble
 from tests.rtl.bench.core_programs import machine
