@@ -315,7 +315,7 @@ def _read_symbols(elf: ELFFile) -> dict[str, int]:
     table = elf.get_section_by_name(".symtab")
     if not isinstance(table, SymbolTableSection):
         return {}
-    return read_symbols(table.data(), _file_bytes(elf.get_section(table["sh_link"])))
+    return read_symbols(_file_bytes(table), _file_bytes(elf.get_section(table["sh_link"])))
 
 
 def _file_bytes(section: ElfSection) -> bytes:
