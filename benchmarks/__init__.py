@@ -24,6 +24,7 @@ BENCHMARKS = (
     "rtl_area",
     "rtl_ecc",
     "rtl_pot",
+    "rtl_core",
     "pot_energy",
     "isa",
     "dram",

@@ -71,6 +71,7 @@ class SavedResult(_Group):
     dram: dict[str, Count]
     roofs: Roofs
     timing_error_band: str
+    timing_error: dict[str, str | Count | float] | None = None
     host_seconds: Amount
     manifest: dict[str, Any]
 

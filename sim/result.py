@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from potluck.sim.profile import Profile
+    from potluck.sim.timing_error import TimingError
     from potluck.sim.trace import Trace
 
 
@@ -76,6 +77,7 @@ class Result:
     manifest: dict[str, Any] = field(default_factory=dict)
     profile: Profile | None = None  # if it was asked for
     trace: Trace | None = None  # in mode traced
+    timing_error: TimingError | None = None  # of this core's cycles, if it has been compared with RTL
 
     @property
     def energy_joules(self) -> float:
@@ -104,6 +106,7 @@ class Result:
             "dram": self.dram,
             "roofs": self.roofs,
             "timing_error_band": self.timing_error_band,
+            "timing_error": self.timing_error.to_json() if self.timing_error else None,
             "host_seconds": self.host_seconds,
             "manifest": self.manifest,
         }

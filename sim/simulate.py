@@ -29,6 +29,7 @@ from potluck.sim.observe import FOREVER, Watch
 from potluck.sim.process import Environment
 from potluck.sim.result import LayerResult, Result
 from potluck.sim.timing import CAUSES
+from potluck.sim.timing_error import band, timing_error
 from potluck.sim.transfers import MOVED, MOVED_DRAM
 
 MODES = ("timed", "functional", "traced")
@@ -201,7 +202,7 @@ def summarize(cluster: Cluster, outputs: dict[str, NDArray[Any]], mode: str) -> 
         layers=[x for x in results if x.cycles or x.macs] if timed else [],
         stalls={cause: sum(s[cause] for s in stalls) for cause in CAUSES} if timed else {},
         dram=dram_use.to_json(), roofs=_roofs(machine, layers),
-        timing_error_band=machine.timing_error_band, host_seconds=cluster.host_seconds,
+        timing_error_band=band(machine), timing_error=timing_error(machine), host_seconds=cluster.host_seconds,
         stdout=written[0], stderr=written[1], manifest=_facts(cluster),
     )  # fmt: skip
 

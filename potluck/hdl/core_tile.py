@@ -4,6 +4,7 @@ of instructions."""
 from __future__ import annotations
 
 import ctypes
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.hdl.build import build_library
+from potluck.hdl.sources import sources
 from potluck.isa.context import Context
 from potluck.isa.elf import Program
 from potluck.isa.errors import MachineError, RtlError
@@ -111,6 +113,14 @@ def vector_parameters(machine: Machine) -> dict[str, int]:
         "DivideCycles": _one(machine, "divide_per_element", "vfdiv.vv", "vdiv.vv"),
         "MxdotpLatency": _one(machine, "vmxdotp", "vmxdotp.wf", "vmxdotp.qf"),
     }  # fmt: skip
+
+
+def rtl_digest() -> str:
+    """Hash of the sources of the core with its vector unit, and of the memory around it."""
+    digest = hashlib.sha256()
+    for path in (*sources(VECTOR_UNIT), HARNESS):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
 
 
 def _one(machine: Machine, key: str, *mnemonics: str, least: int = 0) -> int:
@@ -216,4 +226,4 @@ def _events(library: ctypes.CDLL, tile: ctypes.c_void_p) -> NDArray[np.void]:
 
 
 __all__ = ["EVENT", "RAISED", "STORED", "WAVE_CYCLES", "WROTE", "CoreBuild", "CoreRun", "core_parameters",
-           "vector_parameters"]  # fmt: skip
+           "rtl_digest", "vector_parameters"]  # fmt: skip

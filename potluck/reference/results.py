@@ -22,7 +22,9 @@ FIELDS = {
     "stalls": "cycles by cause, of hart 0; they sum to `cycles`",
     "dram": "reads and writes in bursts, row hits, conflicts, activations, refreshes, bytes",
     "roofs": "of the roofline: `macs_per_cycle` by format, `dram_bytes_per_cycle`",
-    "timing_error_band": "what the machine's file says of the error of cycles",
+    "timing_error_band": "what is known of the error of cycles: of the machine's file, and of `timing_error`",
+    "timing_error": "median, worst and extremes of (RTL - simulator) / simulator over compared kernels, %, digests of "
+    "the table of their cycles, of the core and of the RTL; null if this core has not been compared",
     "host_seconds": "time that the simulation took; the one field that differs from run to run",
     "manifest": "what the run was made of: files with hashes, scheme, options",
 }

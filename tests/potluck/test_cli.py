@@ -56,7 +56,7 @@ def test_quantize_compile_simulate_by_files(potluck, tmp_path: Path) -> None:  #
     assert np.load(outputs)["logits"].shape == (1, 10)
     result = json.loads(report.read_text())
     wanted = {"cycles", "seconds_at_clock", "instructions", "macs", "utilization", "energy_joules", "layers", "stalls",
-              "dram", "machine", "timing_error_band", "host_seconds", "manifest"}  # fmt: skip
+              "dram", "machine", "timing_error_band", "timing_error", "host_seconds", "manifest"}  # fmt: skip
     assert wanted <= result.keys()
     roofs = result["roofs"]
     assert roofs["macs_per_cycle"]["mxfp8"] == 2 * 4 * 8  # cores, lanes, products of vmxdotp

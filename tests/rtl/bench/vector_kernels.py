@@ -13,12 +13,11 @@ from potluck.isa.elf import Program, Section
 from potluck.kernels.base import Kernel
 from potluck.kernels.conv.depthwise import DepthwiseFp32
 from potluck.kernels.conv.window import Window
-from potluck.kernels.elementwise import Add, ColumnAffine
-from potluck.kernels.elementwise_int8 import AddInt8, Affine, QuantizeInt8
+from potluck.kernels.elementwise import Add
+from potluck.kernels.elementwise_int8 import Affine, QuantizeInt8
 from potluck.kernels.matmul.fp32 import GemmFp32
 from potluck.kernels.matmul.int8 import GemmInt8
 from potluck.kernels.matmul.mx import MatmulMx
-from potluck.kernels.pool import Pool
 from potluck.kernels.quantize.mx import QuantizeMx
 from potluck.kernels.softmax import Softmax
 from tests.rtl.bench.core_programs import SANDBOX, SANDBOX_BYTES, TEXT
@@ -53,7 +52,7 @@ def program(kernel: Kernel, registers: Mapping[str, int | Array], repeat: int = 
     return a.assemble(text_base=TEXT).program(None, sections)
 
 
-def _operands(kernel: Any, rows: int, repeat: int = 1, **arrays: Array) -> Program:
+def operands(kernel: Any, rows: int, repeat: int = 1, **arrays: Array) -> Program:
     """A kernel that lists its operands; outputs begin as zeros."""
     registers: dict[str, int | Array] = {}
     for operand in kernel.operands:
@@ -61,51 +60,45 @@ def _operands(kernel: Any, rows: int, repeat: int = 1, **arrays: Array) -> Progr
     return program(kernel, {**registers, kernel.count_register: rows}, repeat)
 
 
-def _normal(seed: int, *shape: int) -> NDArray[np.float32]:
+def normal(seed: int, *shape: int) -> NDArray[np.float32]:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def _codes(seed: int, *shape: int) -> NDArray[np.int8]:
+def codes(seed: int, *shape: int) -> NDArray[np.int8]:
     return np.random.default_rng(seed).integers(-128, 128, shape).astype(np.int8)
 
 
-def _mx(element: str, accumulator: str, rows: int, n: int, k: int, repeat: int = 1) -> Program:
+def mx(element: str, accumulator: str, rows: int, n: int, k: int, repeat: int = 1) -> Program:
     kernel = MatmulMx(n=n, k=k, element=element, accumulator=accumulator)  # type: ignore[arg-type]
     rng = np.random.default_rng(k)
     codes = [
         rng.integers(0, 8 if element == "e2m1" else 0x78, shape).astype(np.uint8)
         for shape in ((rows, k), (k, n))
     ]
-    return _operands(kernel, rows, repeat, a=kernel.pack_a(codes[0]), b=kernel.pack_b(codes[1]),
+    return operands(kernel, rows, repeat, a=kernel.pack_a(codes[0]), b=kernel.pack_b(codes[1]),
                      a_scales=rng.integers(120, 135, (rows, kernel.blocks)).astype(np.uint8),
                      b_scales=rng.integers(120, 135, (kernel.blocks, n)).astype(np.uint8))  # fmt: skip
 
 
 def _depthwise() -> Program:
     window = Window(12, 10, (3, 3), (1, 1), (1, 1))
-    x, weights, bias = _normal(1, window.rows(4), 12, 40), _normal(2, 3, 3, 40), _normal(3, 40)
+    x, weights, bias = normal(1, window.rows(4), 12, 40), normal(2, 3, 3, 40), normal(3, 40)
     registers = {"a0": x, "a1": weights, "a2": bias, "a3": np.zeros((4, 10, 40), np.float32), "a4": 4}
     return program(DepthwiseFp32(window, 40, low=0.0), registers)
 
 
-def _pool() -> Program:
-    window = Window(12, 6, (2, 2), (2, 2), (1, 1))
-    x = _normal(1, window.rows(3), 12, 40)
-    return program(Pool(window, 40), {"a0": x, "a1": np.zeros((3, 6, 40), np.float32), "a2": 3})
-
-
 KERNELS: dict[str, Callable[[], Program]] = {
-    "MX matrix product, MXFP8, FP32 sums": lambda: _mx("e4m3", "fp32", 8, 32, 64),
-    "MX matrix product, MXFP4, BF16 sums": lambda: _mx("e2m1", "bf16", 8, 40, 96),
-    "FP32 matrix product": lambda: _operands(GemmFp32(70, 24), 5, a=_normal(1, 5, 24), b=_normal(2, 24, 70)),
-    "INT8 matrix product": lambda: _operands(GemmInt8(70, 24), 5, a=_codes(1, 5, 24), b=_codes(2, 24, 70)),
-    "MX quantization": lambda: _operands(QuantizeMx(72, "e4m3"), 6, x=_normal(4, 6, 72)),
-    "softmax": lambda: program(Softmax(70), {"a0": _normal(5, 2, 70), "a1": np.zeros((2, 70), np.float32), "a2": 2}),
-    "addition": lambda: program(Add(0.0, 1.0), {"a0": _normal(6, 300), "a1": _normal(7, 300),
+    "MX matrix product, MXFP8, FP32 sums": lambda: mx("e4m3", "fp32", 8, 32, 64),
+    "MX matrix product, MXFP4, BF16 sums": lambda: mx("e2m1", "bf16", 8, 40, 96),
+    "FP32 matrix product": lambda: operands(GemmFp32(70, 24), 5, a=normal(1, 5, 24), b=normal(2, 24, 70)),
+    "INT8 matrix product": lambda: operands(GemmInt8(70, 24), 5, a=codes(1, 5, 24), b=codes(2, 24, 70)),
+    "MX quantization": lambda: operands(QuantizeMx(72, "e4m3"), 6, x=normal(4, 6, 72)),
+    "softmax": lambda: program(Softmax(70), {"a0": normal(5, 2, 70), "a1": np.zeros((2, 70), np.float32), "a2": 2}),
+    "addition": lambda: program(Add(0.0, 1.0), {"a0": normal(6, 300), "a1": normal(7, 300),
                                                 "a2": np.zeros(300, np.float32), "a3": 300}),
     "depthwise convolution": _depthwise,
-    "INT8 quantization": lambda: program(QuantizeInt8(Affine(0.03, 5)), {"a0": _normal(8, 300),
+    "INT8 quantization": lambda: program(QuantizeInt8(Affine(0.03, 5)), {"a0": normal(8, 300),
                                          "a1": np.zeros(300, np.int8), "a2": 300}),
 }  # fmt: skip
 """Programs by what they are."""
-__all__ = ["KERNELS", "AddInt8", "ColumnAffine", "program"]
+__all__ = ["KERNELS", "codes", "mx", "normal", "operands", "program"]
