@@ -125,6 +125,9 @@ def formats(
     ] = None,
     plot: Annotated[Path | None, written(help="Write the Pareto plot: .svg, .png or .pdf.")] = None,
     csv: Annotated[Path | None, written(help="Write the table as CSV.")] = None,
+    page: Annotated[
+        Path | None, written("--report", help="Write plot, table and layers as a page: .html.")
+    ] = None,
     cycles: Annotated[bool, typer.Option(help="Simulate a batch for cycles, energy, instructions.")] = True,
     metric: Annotated[str, typer.Option(help="accuracy, agreement with FP32, sqnr, or auto.")] = "auto",
     exclude: Exclude = None,
@@ -158,5 +161,6 @@ def formats(
         model, data, console, calibration=calibration, names=schemes.split(",") if schemes else None,
         assignments=assign or [], trained=trained or [], machine=machine_of(machine, settings) if cycles else None,
         metric=metric, limit=limit, batch=batch, options={**options, **fixed_inputs(dim, bind)}, plot=plot, csv=csv,
+        report=page,
     )  # fmt: skip
     write_json(json_path, report)

@@ -13,8 +13,7 @@ from rich.console import Console
 
 from potluck.campaign.figures import draw_png, shares_svg
 from potluck.isa.errors import DataError
-from potluck.pages.document import Section, document, figure, table
-from potluck.replacing import replace_text
+from potluck.pages.document import Section, document, figure, table, write_document
 
 Row = tuple[str, ...]
 MOST_NAMES = 12
@@ -202,10 +201,8 @@ def write_report(data: Mapping[str, Any], path: Path) -> Path:
     Raises:
         DataError: another suffix, or it cannot be written.
     """
-    if path.suffix != ".html":
-        raise DataError(f"a report is a page, not {path.name!r}", hint="Give a name that ends in .html")
+    write_document(page(data), path)
     try:
-        replace_text(path, page(data))
         if find_spec("matplotlib") is not None:
             draw_png(data["cells"], path.with_suffix(".png"))
     except OSError as problem:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from potluck.comparison.page import write_page
 from potluck.comparison.plot import draw
 from potluck.comparison.rows import Comparison, Row, digest, fronts
 from potluck.comparison.table import show, write_csv
@@ -20,6 +21,7 @@ from potluck.evaluation.metrics import ENOUGH_LABELS
 from potluck.evaluation.network import Bench, graph_inputs
 from potluck.evaluation.samples import read, split
 from potluck.isa.errors import DataError, PotluckError
+from potluck.pages.document import check_suffix
 
 ENOUGH = 500
 """Inputs below which the comparison says that they are few."""
@@ -48,6 +50,7 @@ def run(
     options: dict[str, Any] | None = None,
     plot: Path | None = None,
     csv: Path | None = None,
+    report: Path | None = None,
 ) -> dict[str, Any]:
     """Compares formats.
 
@@ -66,6 +69,7 @@ def run(
         options: Of quantization.
         plot: Where the Pareto plot goes.
         csv: Where the table goes as CSV.
+        report: Where the page goes, ``.html``.
 
     Returns:
         The comparison as plain JSON values. A scheme that does not fit the network is in ``left_out`` with its error.
@@ -74,6 +78,8 @@ def run(
         ModelError: A scheme is unknown.
         DataError: The data do not fit the network.
     """
+    if report is not None:
+        check_suffix(report)
     chosen = list(dict.fromkeys(["fp32", *(names or default_schemes())]))
     for name in chosen:
         written.parse(name)
@@ -111,6 +117,8 @@ def run(
         draw(rows, plot, f"{model.stem}, {len(test)} samples")
     if csv is not None:
         write_csv(rows, csv)
+    if report is not None:
+        write_page(rows, left_out, report, f"Formats of {model.stem}")
     if left_out and len(rows) == 1:
         raise DataError(f"no scheme fits the network: {next(iter(left_out.values()))}")
     return {

@@ -16,15 +16,15 @@ from potluck.replacing import replacing
 COLUMNS = ("accuracy", "difference", "agreement")
 
 
-def show(rows: Sequence[Row], console: Console) -> None:
-    """One line per row; stars mark the fronts."""
+def lines(rows: Sequence[Row]) -> list[list[str]]:
+    """The head and a line per row; stars mark the fronts."""
     labelled = any(row.score.accuracy is not None for row in rows)
     classes = any(row.score.agreement is not None for row in rows)
     timed = any(row.cycles is not None for row in rows)
     names = ["scheme", "mode", *(["accuracy %", "vs FP32"] if labelled else []), *(["agreement %"] if classes else []),
              "SQNR dB", "worst layer", "W/A bits", "eff. bits", "bytes", "kept high",
              *(["cycles", "µJ"] if timed else [])]  # fmt: skip
-    lines = [names]
+    table = [names]
     for row in rows:
         where, noise = worst(row)
         cells = [f"{row.name}{' *' if row.pareto else ''}", row.mode]
@@ -43,9 +43,15 @@ def show(rows: Sequence[Row], console: Console) -> None:
                 f"{row.cycles:,}" if simulated else "-",
                 f"{1e6 * (row.joules or 0):.1f}" if simulated else "-",
             ]
-        lines.append(cells)
-    widths = [max(len(line[k]) for line in lines) for k in range(len(names))]
-    for line in lines:  # never wrapped: no number is cut off
+        table.append(cells)
+    return table
+
+
+def show(rows: Sequence[Row], console: Console) -> None:
+    """One line per row."""
+    names, *_ = table = lines(rows)
+    widths = [max(len(line[k]) for line in table) for k in range(len(names))]
+    for line in table:  # never wrapped: no number is cut off
         aligned = [text.ljust(width) if k < 2 else text.rjust(width)
                    for k, (text, width) in enumerate(zip(line, widths, strict=True))]  # fmt: skip
         console.print("  ".join(aligned), soft_wrap=True, markup=False, highlight=False)

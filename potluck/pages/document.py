@@ -10,7 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from re import sub
+
+from potluck.isa.errors import DataError
+from potluck.replacing import replace_text
 
 STYLE = files("potluck.pages").joinpath("page.css").read_text()
 
@@ -100,3 +104,29 @@ def document(title: str, answer: str, sections: Sequence[Section]) -> str:
 {body}
 </main></body></html>
 """
+
+
+def check_suffix(path: Path) -> None:
+    """Refuses what is no page; called before any work.
+
+    Raises:
+        DataError: another suffix than ``.html``.
+    """
+    if path.suffix != ".html":
+        raise DataError(f"a report is a page, not {path.name!r}", hint="Give a name that ends in .html")
+
+
+def write_document(html: str, path: Path) -> Path:
+    """Write a page, all of it or nothing.
+
+    Raises:
+        DataError: another suffix than ``.html``, or it cannot be written.
+    """
+    check_suffix(path)
+    try:
+        replace_text(path, html)
+    except OSError as problem:
+        raise DataError(
+            f"cannot write {path}: {problem.strerror}", hint="Give a place that can be written"
+        ) from None
+    return path

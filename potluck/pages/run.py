@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from potluck.explain import explained
-from potluck.isa.errors import DataError
 from potluck.pages.charts import Point, Span, roofline, si, stacked_bars, timeline
-from potluck.pages.document import Section, document, figure, folded, table, tiles
-from potluck.replacing import replace_text
+from potluck.pages.document import Section, document, figure, folded, table, tiles, write_document
 
 Run = Mapping[str, Any]
 """What `Result.to_json` gives."""
@@ -40,24 +38,7 @@ def write_page(run: Run, path: Path, command: Sequence[str] = ()) -> Path:
     Raises:
         DataError: another suffix, or it cannot be written.
     """
-    check_suffix(path)
-    try:
-        replace_text(path, page(run, command))
-    except OSError as problem:
-        raise DataError(
-            f"cannot write {path}: {problem.strerror}", hint="Give a place that can be written"
-        ) from None
-    return path
-
-
-def check_suffix(path: Path) -> None:
-    """Refuses what is no page; called before any work.
-
-    Raises:
-        DataError: another suffix than ``.html``.
-    """
-    if path.suffix != ".html":
-        raise DataError(f"a report is a page, not {path.name!r}", hint="Give a name that ends in .html")
+    return write_document(page(run, command), path)
 
 
 def page(run: Run, command: Sequence[str] = ()) -> str:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from potluck.isa.errors import DataError, ToolError
 from potluck.pages.document import Section, document, figure, table
+from potluck.pages.scatter import Mark, scatter
 from potluck.parallel.folder import Record
 from potluck.replacing import replace_text, replacing
 from potluck.sweeps.api import DEFAULT, Swept
 from potluck.sweeps.table import lines
 
-WIDTH, HEIGHT, LEFT, BOTTOM = 760, 420, 70, 40
 COLOURS = ("#1f5fa8", "#b5451b", "#4d7f3a", "#7a2f6b", "#8a6d1d", "#3a7f7f", "#444444")
-"""Of machines and schemes, in turn."""
+"""Of machines and schemes in an image, in turn."""
 LABELS = {
     "seconds": ("ms", 1e3), "cycles": ("cycles", 1.0), "energy_joules": ("energy, µJ", 1e6),
     "area_gates": ("area, Mgates", 1e-6), "dram_bytes": ("DRAM traffic, MB", 1e-6),
@@ -53,63 +53,15 @@ def groups(swept: Swept) -> dict[tuple[str, str], str]:
 
 def svg(swept: Swept) -> str:
     """The plot as SVG text; the same rows give the same text."""
-    found, colours = plotted(swept), groups(swept)
     across, up = (LABELS[name][0] for name in axes_of(swept))
-    parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT + 20 * len(colours)}" width="{WIDTH}" role="img" '
-        f'aria-label="{up} over {across}" font-family="system-ui,sans-serif" font-size="12">'
-    ]
-    low_x, step_x = _scale([x for _, x, _ in found], WIDTH - LEFT - 30)
-    low_y, step_y = _scale([y for _, _, y in found], HEIGHT - BOTTOM - 30)
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        return LEFT + 10 + (x - low_x) * step_x, HEIGHT - BOTTOM - 10 - (y - low_y) * step_y
-
-    parts.append(f'<path d="M{LEFT} 10V{HEIGHT - BOTTOM}H{WIDTH - 10}" stroke="#888" fill="none"/>')
-    for value in _ticks([x for _, x, _ in found]):
-        at, _ = place(value, low_y)
-        parts.append(f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{value:.4g}</text>')
-    for value in _ticks([y for _, _, y in found]):
-        _, at = place(low_x, value)
-        parts.append(f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{value:.4g}</text>')
-    parts.append(f'<text x="{WIDTH // 2}" y="{HEIGHT - 5}" text-anchor="middle">{escape(across)}</text>')
-    parts.append(
-        f'<text x="12" y="{HEIGHT // 2}" transform="rotate(-90 12 {HEIGHT // 2})" '
-        f'text-anchor="middle">{escape(up)}</text>'
-    )
-    best = sorted(place(x, y) for row, x, y in found if row["pareto"])
-    if len(best) > 1:
-        parts.append(
-            f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in best)}" fill="none" stroke="#aaa"/>'
+    marks = [
+        Mark(
+            x, y, f"{row['machine']}, {row['scheme']}", name=str(row["id"]) if row["pareto"] else "",
+            front=bool(row["pareto"]), hint=f"{row['id']}: {label(swept, row)}: {x:.5g} {across}, {y:.5g} {up}",
         )
-    for row, x, y in found:
-        at_x, at_y = place(x, y)
-        colour = colours[row["machine"], row["scheme"]]
-        size, fill = (5, colour) if row["pareto"] else (3.5, "var(--ground)")
-        words = f"{row['id']}: {label(swept, row)}: {x:.5g} {across}, {y:.5g} {up}"
-        parts.append(f'<circle cx="{at_x:.1f}" cy="{at_y:.1f}" r="{size}" fill="{fill}" stroke="{colour}" '
-                     f'stroke-width="1.5">'
-                     f"<title>{escape(words)}</title></circle>")  # fmt: skip
-        if row["pareto"]:
-            parts.append(f'<text x="{at_x + 7:.1f}" y="{at_y - 5:.1f}">{row["id"]}</text>')
-    for k, (name, colour) in enumerate(colours.items()):
-        y = HEIGHT + 20 * k + 10
-        parts.append(f'<rect x="{LEFT}" y="{y - 9}" width="10" height="10" fill="{colour}"/>')
-        parts.append(f'<text x="{LEFT + 16}" y="{y}">{escape(", ".join(name))}</text>')
-    return "\n".join([*parts, "</svg>"])
-
-
-def _scale(values: list[float], length: int) -> tuple[float, float]:
-    """The least value, and pixels for each unit."""
-    low, high = (min(values), max(values)) if values else (0.0, 1.0)
-    return low, length / ((high - low) or abs(high) or 1.0)
-
-
-def _ticks(values: list[float]) -> list[float]:
-    if not values or min(values) == max(values):
-        return values[:1]
-    low, high = min(values), max(values)
-    return [low + (high - low) * k / 4 for k in range(5)]
+        for row, x, y in plotted(swept)
+    ]  # fmt: skip
+    return scatter(marks, across, up, f"{up} over {across}")
 
 
 def page(swept: Swept) -> str:

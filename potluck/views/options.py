@@ -33,7 +33,7 @@ class Views:
         Raises:
             DataError: the options contradict each other or the mode.
         """
-        from potluck.pages.run import check_suffix
+        from potluck.pages.document import check_suffix
         from potluck.views import format_of
 
         if self.report is not None:

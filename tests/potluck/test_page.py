@@ -14,9 +14,13 @@ import pytest
 
 from potluck import api
 from potluck.assets import model_path
+from potluck.comparison import page as formats_page
+from potluck.comparison.rows import Row
+from potluck.evaluation.metrics import Estimate, Score
 from potluck.isa.errors import DataError
 from potluck.pages.charts import Span, si, stacked_bars, timeline
-from potluck.pages.run import check_suffix, page, write_page
+from potluck.pages.document import check_suffix
+from potluck.pages.run import page, write_page
 
 CHROMIUM = shutil.which("chromium")
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -128,6 +132,36 @@ def test_untimed_runs_and_bad_places(run: dict[str, Any], tmp_path: Path) -> Non
     with pytest.raises(DataError, match="cannot write"):
         write_page(run, tmp_path / "none" / "r.html")
     assert not list(tmp_path.iterdir())
+
+
+def _row(name: str, right: float, size: int, **other: Any) -> Row:
+    part = Estimate(right, right - 0.04, right + 0.02)
+    score = Score("accuracy", right, 100, accuracy=part, agreement=part, difference=part, sqnr=20.0)
+    return Row(name, "PTQ", score, {"conv<1>": 12.5, "head": 30.0}, size, 8.0, 8, 8, (), other.get("cycles"), 1e-6, 1,
+               "vmxdotp.wf", other.get("note", ""), "onnxruntime", other.get("pareto", False))  # fmt: skip
+
+
+def test_formats_as_a_page(tmp_path: Path) -> None:
+    """Accuracy with its interval, size, cycles and the weakest layer of each format, and what was left out."""
+    rows = [_row("fp32", 0.91, 4096, cycles=2000), _row("mx & co", 0.88, 1024, note="too <big>", pareto=True)]
+    made = _whole(formats_page.page(rows, {"int2": "no <sums>"}, "Formats of m"))
+    said = " ".join(made.words)
+    for part in (
+        "88.0",
+        "[84.0, 90.0]",
+        "mx & co",
+        "too <big>",
+        "no <sums>",
+        "4.0x",
+        "conv<1>",
+        "12.5",
+        "2,000",
+    ):
+        assert part in said, part
+    written = formats_page.write_page(rows, {}, tmp_path / "f.html", "Formats")
+    assert "no <sums>" not in " ".join(_whole(written.read_text()).words)
+    with pytest.raises(DataError, match="is a page"):
+        formats_page.write_page(rows, {}, tmp_path / "f.pdf", "Formats")
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
