@@ -11,7 +11,6 @@ import gc
 import hashlib
 import logging
 import mmap
-import resource
 import sys
 import tempfile
 import time
@@ -59,7 +58,7 @@ class Judge:
         with counter.open("r+b") as file:
             self._count = memoryview(mmap.mmap(file.fileno(), 16)).cast("Q")
         self._scratch = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
-        self._peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self._peak = peak_memory()
 
     def __call__(self, data: bytes) -> None:
         path = self._scratch / "input.bin"
@@ -84,7 +83,7 @@ class Judge:
         spent = time.thread_time() - start
         if spent > SECONDS:
             self._keep("slow", data, f"{spent:.1f} s")
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak = peak_memory()
         if peak - self._peak > MEMORY:
             self._keep("memory", data, f"{(peak - self._peak) >> 10} MiB for one input")
         self._peak = max(peak, self._peak)
