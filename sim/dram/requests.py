@@ -191,12 +191,13 @@ def _fill(
                 now = cycle + max(offset, low) // width - beat
                 if now != clock_of:
                     clock, clock_of = (now * ratio[0] + ratio[1] - 1) // ratio[1], now
-                requests[n, ARRIVAL], requests[n, BANK], requests[n, WRITES] = (
+                at = np.uint64(n)
+                requests[at, ARRIVAL], requests[at, BANK], requests[at, WRITES] = (
                     clock,
                     _bank(offset, shifts),
                     write,
                 )
-                requests[n, REQUESTED], requests[n, STATE] = _field(offset, 5, shifts), 0
+                requests[at, REQUESTED], requests[at, STATE] = _field(offset, 5, shifts), 0
                 n += 1
             number += channels
         cycle += (end - 1) // width - beat + 1
