@@ -48,7 +48,9 @@ def explain(
         layers = explaining.find(layers, layer)
         for one in layers:
             explaining.show_layer(one, console)
-    console.print(f"timing error: {result['timing_error_band']}", highlight=False, soft_wrap=True)
+    console.print(
+        f"timing error: {result['timing_error_band']}", highlight=False, soft_wrap=True, markup=False
+    )
     found = {"layers": [one.to_json() for one in layers], "sum": explaining.summed(layers)}
     write_json(json_path, found)
 

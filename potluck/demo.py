@@ -89,7 +89,7 @@ def run_demo(count: int, machine: str, console: Console) -> dict[str, Any]:
             f"{data['host_seconds']:.1f}",
         )  # fmt: skip
     console.print(table)
-    console.print(f"timing error: {found[SCHEMES[0]]['first'].timing_error_band}")
+    console.print(f"timing error: {found[SCHEMES[0]]['first'].timing_error_band}", markup=False)
     seconds = time.perf_counter() - start
     console.print(f"{seconds:.1f} s in all; every instruction of every image was executed")
     return {

@@ -60,7 +60,7 @@ def print_result(console: Console, result: Result) -> None:
     )
     stalls = ", ".join(f"{cause} {count:,}" for cause, count in result.stalls.items() if count)
     console.print(f"cycles by cause: {stalls}")
-    console.print(f"timing error: {result.timing_error_band}")
+    console.print(f"timing error: {result.timing_error_band}", markup=False)
 
 
 def print_quantization(console: Console, record: dict[str, Any]) -> None:

@@ -144,7 +144,7 @@ def band(machine: Machine) -> str:
     said = NOT_COMPARED
     if found is not None:
         said = (
-            f"RTL takes {found.low_percent:+.1f} to {found.high_percent:+.1f} % of the cycles more, median "
+            f"cycles in RTL are {found.low_percent:+.1f} to {found.high_percent:+.1f} % off, median "
             f"{found.median_percent:.1f} %, in {found.kernels} kernels; one core, operands in L1, table {found.table}"
         )
     return machine.timing_error_band.replace(PLACE, said)
