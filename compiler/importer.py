@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from onnx_ir.passes.common import (
 
 from potluck.compiler import imports
 from potluck.compiler.explicit import make_explicit
-from potluck.compiler.graph import DOMAIN, FP6_OPSET, OPSET, drop_unused
+from potluck.compiler.graph import DOMAIN, FP6_OPSET, OPSET, drop_unused, label
 from potluck.isa.errors import ModelError
 
 Source = str | os.PathLike[str] | ir.Model | onnx.ModelProto
@@ -61,6 +62,7 @@ def load(
         RemoveInitializersFromInputsPass()(model)
         InlinePass(criteria=lambda function: function.domain not in (DOMAIN, *imports.DOMAINS))(model)
     name_nodes(model)
+    _complete(model)
     with _refused("its constants cannot be read"):
         LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     imports.translate(model)
@@ -80,6 +82,35 @@ def infer_shapes(model: ir.Model) -> None:
     # it logs tracebacks of what it then leaves alone
     with _quiet("onnx_ir"), _refused("shape inference failed"):
         ShapeInferencePass(check_type=True, strict_mode=False, data_prop=True)(model)
+
+
+def _complete(model: ir.Model) -> None:
+    """Every input that an operator cannot do without is there: a call may leave out what a function's body needs.
+
+    Raises:
+        ModelError: names the node and the input.
+    """
+    version = model.graph.opset_imports.get("", OPSET)
+    for node in model.graph.all_nodes():
+        if node.domain not in ("", "ai.onnx"):
+            continue
+        schema = _schema(node.op_type, version)
+        for number, expected in enumerate(schema.inputs if schema is not None else ()):
+            given = node.inputs[number] if number < len(node.inputs) else None
+            if given is None and expected.option == onnx.defs.OpSchema.FormalParameterOption.Single:
+                raise ModelError(
+                    f"{node.op_type} lacks its input {expected.name}",
+                    node=label(node),
+                    hint="Give it; if the node is in a function, the call has to",
+                )
+
+
+@cache
+def _schema(op_type: str, version: int) -> onnx.defs.OpSchema | None:
+    try:
+        return onnx.defs.get_schema(op_type, version)
+    except onnx.defs.SchemaError:
+        return None  # what cannot be compiled is said later, all at once
 
 
 @contextmanager

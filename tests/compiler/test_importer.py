@@ -34,6 +34,26 @@ def test_import_makes_shapes_static_and_attributes_explicit():
     np.testing.assert_allclose(reference(model, x=x)[0], session.run(None, {"x": x})[0], rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.parametrize(
+    ("operator", "given", "lacks"), [("Conv", ["", "x"], "X"), ("Conv", ["x"], "W"), ("Add", ["x"], "B")]
+)
+def test_an_input_that_cannot_be_left_out(operator, given, lacks):
+    """Found by fuzzing: onnx's checker takes a call that leaves out what the function's body needs."""
+    opset = onnx.helper.make_opsetid("", 21)
+    body = onnx.helper.make_node(operator, ["a", "b"], ["c"], "it")
+    function = onnx.helper.make_function("own", "F", ["a", "b"], ["c"], [body], [opset])
+    values = [onnx.helper.make_tensor_value_info(name, 1, [1, 1, 4]) for name in ("x", "y")]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("F", given, ["y"], domain="own")], "g", values[:1], values[1:]
+    )
+    model = onnx.helper.make_model(
+        graph, opset_imports=[opset, onnx.helper.make_opsetid("own", 1)], functions=[function], ir_version=10
+    )
+    onnx.checker.check_model(model)
+    with pytest.raises(ModelError, match=f"it.*{operator} lacks its input {lacks}"):
+        load(model)
+
+
 def test_an_unbound_dimension_is_named():
     with pytest.raises(ModelError, match="'rows'"):
         load(constant_weights())
