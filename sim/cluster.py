@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.elf import Program
-from potluck.isa.errors import DataError, EndlessError, ExitError, PotluckError, ProgramError, TrapError
+from potluck.isa.errors import EndlessError, ExitError, PotluckError, ProgramError, TrapError
 from potluck.isa.host import HOST_CALL, Engine, Host
 from potluck.isa.insn import Kind
 from potluck.isa.machine import Machine
@@ -124,7 +124,7 @@ class Cluster:
             EndlessError: a deadlock, or no end within the budget.
         """
         _require_ieee_host()
-        self._write_inputs(inputs or {})
+        self.memory.write_inputs(inputs or {})
         start = time.perf_counter()
         self.begin_rounds()
         work = Work(self)
@@ -162,21 +162,10 @@ class Cluster:
             self.pot.finish()
         self.dma.settle()
 
-    def _write_inputs(self, inputs: Mapping[str, NDArray[Any]]) -> None:
-        # A process brings its inputs in itself.
-        known = {} if self.kernel else {tensor.name: tensor for tensor in self.program.manifest.inputs}
-        for name in inputs:
-            if name not in known:
-                raise DataError(f"no such input; the program has {sorted(known) or 'none'}", tensor=name)
-        for name, tensor in known.items():
-            if name not in inputs:
-                raise DataError("input is missing", tensor=name)
-            self.memory.write_tensor(tensor, np.asarray(inputs[name]))
-
     def begin(self, inputs: Mapping[str, NDArray[Any]] | None = None) -> None:
         """Write the inputs and let all harts begin, for :meth:`step`."""
         _require_ieee_host()
-        self._write_inputs(inputs or {})
+        self.memory.write_inputs(inputs or {})
         for hart in self.harts:
             hart.start(self.program.entry, len(self.harts))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,21 @@ class Memory:
         if self.protects(address):
             raise ProgramError(f"{count} bytes at {address:#x} are to be written into the program's text")
         return self.view(address, count)
+
+    def write_inputs(self, inputs: Mapping[str, NDArray[Any]]) -> None:
+        """Write every input of the program's manifest; a process brings its inputs in itself.
+
+        Raises:
+            DataError: an input is missing, unknown, or of the wrong shape.
+        """
+        known = {} if self.pages else {tensor.name: tensor for tensor in self.program.manifest.inputs}
+        for name in inputs:
+            if name not in known:
+                raise DataError(f"no such input; the program has {sorted(known) or 'none'}", tensor=name)
+        for name, tensor in known.items():
+            if name not in inputs:
+                raise DataError("input is missing", tensor=name)
+            self.write_tensor(tensor, np.asarray(inputs[name]))
 
     def write_tensor(self, tensor: Tensor, value: NDArray[Any]) -> None:
         """Convert to the tensor's type and layout and write it.

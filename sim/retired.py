@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,11 +78,20 @@ class Steps:
     in_unit: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
 
 
-def steps(program: Program, machine: Machine, most: int = 1 << 20) -> Steps:
+def steps(
+    program: Program, machine: Machine, most: int = 1 << 20, inputs: Mapping[str, NDArray[Any]] | None = None
+) -> Steps:
     """Run a program on a machine with one core to its ``ecall`` or trap, one instruction at a time, cycles included.
+
+    Args:
+        program: an executable.
+        machine: with one core.
+        most: instructions after which it is given up.
+        inputs: tensors by the names in its manifest.
 
     Raises:
         ProgramError: more than ``most`` instructions.
+        DataError: inputs that are not the program's.
     """
     cluster = Cluster(program, machine, watch=Watch(window=(0, FOREVER)))
     (hart,) = cluster.harts
@@ -102,7 +113,7 @@ def steps(program: Program, machine: Machine, most: int = 1 << 20) -> Steps:
             before[rows] = hart.state.v[rows]
 
     try:
-        cluster.begin()
+        cluster.begin(inputs)
     except TrapError as error:
         return Steps(records[:0], 0, error, program.entry, cluster)
     while True:

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,8 +170,9 @@ class CoreBuild:
         return library
 
     def run(
-        self, program: Program, most: int, limit: int, gaps: int = 0, waves: tuple[Path, int] | None = None
-    ) -> CoreRun:
+        self, program: Program, most: int, limit: int, gaps: int = 0, waves: tuple[Path, int] | None = None,
+        inputs: Mapping[str, NDArray[Any]] | None = None,
+    ) -> CoreRun:  # fmt: skip
         """Run a program on hart 0 of 1.
 
         Args:
@@ -179,9 +181,11 @@ class CoreBuild:
             limit: cycles after which to stop.
             gaps: of 256 cycles, those in which memory and fetch do nothing and answers are late, at random.
             waves: file for a waveform, and the cycle from which on it is written.
+            inputs: tensors by the names in the program's manifest.
         """
         machine = self.machine
         memory = Memory(machine, program)
+        memory.write_inputs(inputs or {})
         library = self.library(waves is not None)
         base = machine.memory
         longest = max(core_latency(machine), core_parameters(machine)["Divide"])

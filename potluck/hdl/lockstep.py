@@ -6,8 +6,10 @@ A vector unit's instructions have results later than they retire: those are comp
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +41,8 @@ class LockStep:
         difference: the first one, with the instruction and the state before it; "" if there is none.
         waves: waveform of the cycles before it, if it was asked for.
         rtl_cycles: to the end, on the RTL.
+        left: of every instruction that both retired: its pc, the cycle in which it left the core, the one in which it
+            did in the RTL; uint64 [n, 3].
     """
 
     instructions: int
@@ -47,11 +51,13 @@ class LockStep:
     difference: str
     waves: Path | None = None
     rtl_cycles: int = 0
+    left: NDArray[np.uint64] = field(default_factory=lambda: np.zeros((0, 3), np.uint64))
 
 
 def lock_step(
-    program: Program, build: CoreBuild, folder: Path | None = None, gaps: int = 0, most: int = MOST
-) -> LockStep:
+    program: Program, build: CoreBuild, folder: Path | None = None, gaps: int = 0, most: int = MOST,
+    inputs: Mapping[str, NDArray[Any]] | None = None,
+) -> LockStep:  # fmt: skip
     """Run a program on both to its ``ecall`` or trap.
 
     Args:
@@ -61,25 +67,31 @@ def lock_step(
         gaps: see :meth:`potluck.hdl.core_tile.CoreBuild.run`; if there are any, cycles are not compared,
             nor are they with a vector unit.
         most: instructions after which the program is taken for endless.
+        inputs: tensors by the names in the program's manifest.
 
     Raises:
         ProgramError: it retires more than ``most`` instructions.
+        DataError: inputs that are not the program's.
         ToolError, RtlError: the RTL cannot be built.
     """
-    known = steps(program, build.machine, most)
+    known = steps(program, build.machine, most, inputs)
     count = known.records.size
     limit = 4 * known.cycles + 4096 if not gaps else 64 * (known.cycles + 256)
     # A vector unit tells of an illegal instruction when the core is past it.
-    run = build.run(program, count + CONTEXT * (1 + 100 * build.vector), limit, gaps)
+    run = build.run(program, count + CONTEXT * (1 + 100 * build.vector), limit, gaps, inputs=inputs)
     difference, cycle = _compare(
         program, known, run, timed=not gaps and not build.vector, vector=build.vector
     )
     waves = None
     if difference and folder is not None:
         waves = folder / "lockstep.vcd"
-        build.run(program, count + CONTEXT, cycle + 8, gaps, (waves, max(0, cycle - WAVE_CYCLES)))
+        build.run(program, count + CONTEXT, cycle + 8, gaps, (waves, max(0, cycle - WAVE_CYCLES)), inputs)
         difference += f"\n{WAVE_CYCLES} cycles before it: {waves}"
-    return LockStep(count, known.cycles, _ending(known), difference, waves, run.cycles)
+    both = min(count, run.records.size)
+    left = [known.records["pc"][:both], known.records["cycle"][:both], run.records["cycle"][:both]]
+    return LockStep(
+        count, known.cycles, _ending(known), difference, waves, run.cycles, np.stack(left, axis=1)
+    )
 
 
 def _ending(known: Steps) -> str:

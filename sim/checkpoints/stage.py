@@ -227,7 +227,7 @@ class Stage(Cluster):
             DataError: see `Cluster.run`.
         """
         self.restore(self.start, np.array(self.initial, np.int64))
-        self._write_inputs(inputs)
+        self.memory.write_inputs(inputs)
 
     def advance(self, until: int = -1) -> bool:
         """Run on.
