@@ -1,8 +1,7 @@
 // Fused multiply-add of one element in any format of at most Width bits, operands possibly narrower than the result:
-// exact until one rounding (IEEE 754-2019, RISC-V flags and NaN). The structure is bf16_fma's.
+// exact until one rounding (IEEE 754-2019, RISC-V flags and NaN).
 //
-// With p = (product_negative) a * b and q the addend, the result is p + q. Latency registers divide multiplication,
-// alignment, addition and rounding; one operation may enter in every cycle.
+// Latency registers divide operands and sum; one operation may enter in every cycle.
 module vector_fma_slice
   import fp_pkg::*;
   import vector_pkg::*;
@@ -38,22 +37,7 @@ module vector_fma_slice
 );
 
   localparam int unsigned Precision = (Width == 64) ? 53 : (Width == 32) ? 24 : 11;
-
-  // One register for the operands, then as in bf16_fma: after the alignment, the addition, the multiplier.
-  localparam int unsigned InputStages = (Latency > 0) ? 1 : 0;
-  localparam int unsigned InnerStages = Latency - InputStages;
-  localparam int unsigned AlignStages = (InnerStages + 2) / 3;
-  localparam int unsigned AddStages = (InnerStages + 1) / 3;
-  localparam int unsigned ProductStages = InnerStages / 3;
-
-  localparam int unsigned ProductWidth = 2 * Precision;
-  // Two bits below the product: one that cancelling brings into the significand, and a round bit. Two bits between
-  // the product and an addend in the leftmost place, for the same reason.
-  localparam int unsigned SumWidth = 3 * Precision + 4;
-  localparam int unsigned MaxShift = SumWidth;  // to where all of the addend lies below the sum
-  localparam int unsigned ShiftWidth = $clog2(MaxShift + 1);
-  // One bit more for what the addend has below the sum.
-  localparam int unsigned MagWidth = SumWidth + 1;
+  localparam int unsigned InputStages = (Latency > 0) ? 1 : 0;  // for the operands, the others for the sum
 
   // Operands ---------------------------------------------------------------------------------------------------------
   typedef struct packed {
@@ -160,168 +144,82 @@ module vector_fma_slice
     end
   end
 
-  // What accompanies an operation all along.
-  typedef struct packed {
-    logic [TagWidth-1:0] tag;
-    rm_e                 rm;
-    float_e              fmt;
-    logic                nan;       // the result is known already
-    logic                infinite;
-    logic                invalid;
-    logic                sign;      // of the product, or of the infinity
-    logic                subtract;  // the addend has the other sign
-    logic signed [13:0]  exponent;  // of the sum's highest bit
-  } context_t;
-
-  // Product and exponents --------------------------------------------------------------------------------------------
-  typedef struct packed {
-    context_t                ctx;
-    logic [ProductWidth-1:0] product;
-    logic [Precision-1:0]    addend;
-    logic [ShiftWidth-1:0]   shift;  // of the addend, to the right of the leftmost place
-  } product_t;
-
-  product_t product_d, product_q;
-
-  logic signed [13:0] product_exponent, addend_exponent, shift;
-  logic far;
-  assign product_exponent = 14'(a.exponent) + 14'(b.exponent);
-  assign addend_exponent  = 14'(c.exponent);
-
-  // An addend that stands higher than the leftmost place stays there: the product then is less than a quarter of its
-  // last bit and only has to be seen. So does any addend of a product that is zero.
-  assign shift = 14'(Precision + 3) + product_exponent - addend_exponent;
-  assign far   = shift[13] | a.zero | b.zero;
-
   // NaN and infinite operands; infinity times zero is invalid whatever the addend.
   logic product_infinite, inf_zero, cancels;
   assign product_infinite = a.infinite | b.infinite;
   assign inf_zero         = (a.infinite & b.zero) | (a.zero & b.infinite);
   assign cancels          = product_infinite & c.infinite & (product_sign ^ c.sign);
 
+  typedef struct packed {
+    logic [TagWidth-1:0] tag;
+    float_e              fmt;
+    logic                nan;  // the result is known already
+    logic                infinite;
+    logic                invalid;
+  } context_t;
+
+  context_t given, ctx;
+  logic sum_sign, subtract;
+
   always_comb begin
-    product_d.ctx.tag      = in.tag;
-    product_d.ctx.rm       = in.rm;
-    product_d.ctx.fmt      = in.fmt;
-    product_d.ctx.nan      = a.nan | b.nan | c.nan | inf_zero | cancels;
-    product_d.ctx.infinite = product_infinite | c.infinite;
-    product_d.ctx.invalid  = a.signalling | b.signalling | c.signalling | inf_zero
-                             | (~(a.nan | b.nan | c.nan) & cancels);
-    product_d.ctx.sign     = (c.infinite & ~product_infinite) ? c.sign : product_sign;
-    product_d.ctx.subtract = product_sign ^ c.sign;
-    product_d.ctx.exponent = far ? addend_exponent : product_exponent + 14'(Precision + 3);
-    product_d.product      = ProductWidth'(a.significand) * ProductWidth'(b.significand);
-    product_d.addend       = c.significand;
-    product_d.shift        = shift[ShiftWidth-1:0];
-    if (shift > 14'(MaxShift)) product_d.shift = ShiftWidth'(MaxShift);
-    if (far) product_d.shift = '0;
+    given.tag      = in.tag;
+    given.fmt      = in.fmt;
+    given.nan      = a.nan | b.nan | c.nan | inf_zero | cancels;
+    given.infinite = product_infinite | c.infinite;
+    given.invalid  = a.signalling | b.signalling | c.signalling | inf_zero
+                     | (~(a.nan | b.nan | c.nan) & cancels);
+    // An infinity's sign is to pass the sum as it is.
+    sum_sign       = (c.infinite & ~product_infinite) ? c.sign : product_sign;
+    subtract       = (product_sign ^ c.sign) & ~given.infinite;
   end
 
-  logic product_valid, product_ready;
-  pipe_stage #(
-    .Width($bits(product_t)),
-    .Stages(ProductStages)
-  ) u_product_stage (
+  // Sum --------------------------------------------------------------------------------------------------------------
+  logic sign;
+  logic signed [13:0] exponent;
+  logic [Precision+1:0] significand;
+  rm_e rm;
+
+  fma_sum #(
+    .Precision(Precision),
+    .ExponentWidth(14),
+    .Latency(Latency - InputStages),
+    .ContextWidth($bits(context_t))
+  ) u_sum (
     .clk_i,
     .rst_ni,
     .valid_i(in_valid),
     .ready_o(in_ready),
-    .data_i(product_d),
-    .valid_o(product_valid),
-    .ready_i(product_ready),
-    .data_o(product_q)
-  );
-
-  // Alignment --------------------------------------------------------------------------------------------------------
-  typedef struct packed {
-    context_t                ctx;
-    logic [ProductWidth-1:0] product;
-    logic [MagWidth-1:0]     addend;  // the lowest bit collects what falls off
-  } align_t;
-
-  align_t align_d, align_q;
-  logic [SumWidth+Precision-1:0] moved;
-
-  assign moved   = {product_q.addend, {SumWidth{1'b0}}} >> product_q.shift;
-  assign align_d = {product_q.ctx, product_q.product, moved[SumWidth+Precision-1:Precision], |moved[Precision-1:0]};
-
-  logic align_valid, align_ready;
-  pipe_stage #(
-    .Width($bits(align_t)),
-    .Stages(AlignStages)
-  ) u_align_stage (
-    .clk_i,
-    .rst_ni,
-    .valid_i(product_valid),
-    .ready_o(product_ready),
-    .data_i(align_d),
-    .valid_o(align_valid),
-    .ready_i(align_ready),
-    .data_o(align_q)
-  );
-
-  // Addition ---------------------------------------------------------------------------------------------------------
-  typedef struct packed {
-    context_t            ctx;
-    logic                negative;  // the addend, subtracted, was the larger
-    logic [MagWidth-1:0] mag;
-  } total_t;
-
-  total_t total_d, total_q;
-  logic [MagWidth:0] product, addend, total;
-
-  assign product = {{(MagWidth + 1 - ProductWidth - 3) {1'b0}}, align_q.product, 3'b0};
-  assign addend  = {1'b0, align_q.addend};
-  assign total   = product + (addend ^ {(MagWidth + 1) {align_q.ctx.subtract}})
-                   + {{MagWidth{1'b0}}, align_q.ctx.subtract};
-  assign total_d = {align_q.ctx, total[MagWidth], MagWidth'(total[MagWidth] ? -total : total)};
-
-  logic total_valid;
-  pipe_stage #(
-    .Width($bits(total_t)),
-    .Stages(AddStages)
-  ) u_total_stage (
-    .clk_i,
-    .rst_ni,
-    .valid_i(align_valid),
-    .ready_o(align_ready),
-    .data_i(total_d),
-    .valid_o(total_valid),
+    .a_i(a.significand),
+    .b_i(b.significand),
+    .c_i(c.significand),
+    .product_exponent_i(14'(a.exponent) + 14'(b.exponent)),
+    .addend_exponent_i(14'(c.exponent)),
+    .product_zero_i(a.zero | b.zero),
+    .sign_i(sum_sign),
+    .subtract_i(subtract),
+    .rm_i(in.rm),
+    .context_i(given),
+    .valid_o,
     .ready_i,
-    .data_o(total_q)
+    .sign_o(sign),
+    .exponent_o(exponent),
+    .significand_o(significand),
+    .rm_o(rm),
+    .context_o(ctx)
   );
 
   // Rounding ---------------------------------------------------------------------------------------------------------
-  localparam int unsigned CountWidth = $clog2(MagWidth);
-
-  logic [CountWidth-1:0] zeros;
-  logic zero, result_sign;
-  logic [MagWidth-1:0] normalized;
-  logic signed [13:0] exponent;
   logic [Width-1:0] rounded;
   fflags_t rounded_flags;
-
-  lzc #(
-    .Width(MagWidth)
-  ) u_lzc (
-    .in_i(total_q.mag),
-    .count_o(zeros),
-    .empty_o(zero)
-  );
-  assign normalized = total_q.mag << zeros;
-  assign exponent   = total_q.ctx.exponent - $signed({{(14 - CountWidth) {1'b0}}, zeros});
-
-  // A difference that is zero is positive, but when rounding down.
-  assign result_sign = (zero & total_q.ctx.subtract) ? (total_q.ctx.rm == RDN) : (total_q.ctx.sign ^ total_q.negative);
 
   vector_round #(
     .Width(Width)
   ) u_round (
-    .sign_i(result_sign),
+    .sign_i(sign),
     .exponent_i(exponent),
-    .significand_i({normalized[MagWidth-1-:Precision+1], |normalized[MagWidth-Precision-2:0]}),
-    .fmt_i(total_q.ctx.fmt),
-    .rm_i(total_q.ctx.rm),
+    .significand_i(significand),
+    .fmt_i(ctx.fmt),
+    .rm_i(rm),
     .to_odd_i(1'b0),
     .saturate_i(1'b0),
     .result_o(rounded),
@@ -329,20 +227,19 @@ module vector_fma_slice
   );
 
   logic [63:0] special;
-  assign special = special_code(total_q.ctx.fmt, total_q.ctx.nan, total_q.ctx.sign);
+  assign special = special_code(ctx.fmt, ctx.nan, sign);
 
   always_comb begin
     result_o = rounded;
     flags_o  = rounded_flags;
-    if (total_q.ctx.nan || total_q.ctx.infinite) begin
+    if (ctx.nan || ctx.infinite) begin
       result_o   = special[Width-1:0];
       flags_o    = '0;
-      flags_o.nv = total_q.ctx.invalid;
+      flags_o.nv = ctx.invalid;
     end
   end
 
-  assign valid_o = total_valid;
-  assign tag_o   = total_q.ctx.tag;
+  assign tag_o = ctx.tag;
 
   // Of wider formats, and what a factor's sign and an addend's being zero do not tell.
   logic unused;

@@ -22,7 +22,7 @@ ALL = tuple(CODES)
 DATAPATHS = {
     "vector_alu": ("integer",), "vector_shifter": ("integer",), "vector_clip": ("integer",),
     "vector_adder": ("integer", "multiply"), "vector_product": ("multiply",), "vector_multiplier": ("multiply",),
-    "vector_fma": ("fma",), "vector_fma_slice": ("fma",), "vector_convert": ("convert",),
+    "vector_fma": ("fma",), "vector_fma_slice": ("fma",), "fma_sum": ("fma",), "vector_convert": ("convert",),
     "vector_convert_slice": ("convert",), "vector_noncomp_slice": ("noncomp",), "vector_estimate": ("noncomp",),
     "vector_divider": ("divide", "float_divide"), "vector_divide_element": ("divide", "float_divide"),
     "vector_unpack": ("convert", "fma", "noncomp", "float_divide", "divide"),
