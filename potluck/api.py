@@ -76,29 +76,34 @@ def simulate(
     Args:
         program: the program or its ELF file.
         inputs: tensors by the names in the program's manifest.
-        mode: ``timed``, ``functional`` (the same values, no cycles) or ``traced`` (the same values and cycles, and
-            ``result.trace``, for :func:`write_trace`).
+        mode: ``timed``, ``functional`` (the same values, no cycles), ``traced`` (the same values and cycles, and
+            ``result.trace``, for :func:`write_trace`) or ``rtl`` (the same values and cycles, and ``result.rtl``: the
+            same program in RTL, compared instruction by instruction; takes Verilator and a machine of one core).
         machine: overrides the machine that the program was compiled for.
         options: ``budget`` (instructions per hart), ``threads``, ``environment`` (:class:`potluck.Environment`:
             arguments, streams and files of a program that is a Linux process), ``profile`` (True gives
             ``result.profile``: cycles by instruction and cause), ``window`` (cycles of mode traced: ``(first, end)``),
             ``engine`` (what computes nodes that the program leaves to the host; default: onnxruntime,
-            :mod:`potluck.isa.host`), ``tier`` (1: hot loops are not compiled as a whole; the same result).
+            :mod:`potluck.isa.host`), ``tier`` (1: hot loops are not compiled as a whole; the same result), ``waves``
+            (mode rtl: file for a waveform of the last cycles before a difference).
 
     Raises:
         TrapError: illegal instruction or access, with pc, symbol, layer and address.
     """
-    from potluck.sim.simulate import simulate as execute
-
     if not isinstance(program, Program):
         program = load_program(program)
     if program.manifest.host:
         from potluck.compiler.engine import OnnxEngine
 
         options.setdefault("engine", OnnxEngine())
-    return execute(
-        program, dict(inputs or {}), _machine(machine or program.manifest.machine), mode=mode, **options
-    )
+    description = _machine(machine or program.manifest.machine)
+    if mode == "rtl":
+        from potluck.hdl.simulate import simulate_in_rtl
+
+        return simulate_in_rtl(program, dict(inputs or {}), description, **options)
+    from potluck.sim.simulate import simulate as execute
+
+    return execute(program, dict(inputs or {}), description, mode=mode, **options)
 
 
 def run(

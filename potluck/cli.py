@@ -150,6 +150,8 @@ def run(
     print_result(console, result)
     views.show(console, result)
     write_json(json_path, result.to_json())
+    if result.rtl and result.rtl.difference:
+        raise typer.Exit(Exit.DIFFERENT)
 
 
 @app.command()
@@ -335,6 +337,12 @@ def simulate(
         str | None, typer.Option("--machine", "-m", help="Default: the program's own.")
     ] = None,
     mode: Mode = "timed",
+    waves: Annotated[
+        Path,
+        typer.Option(
+            help="Mode rtl: folder for a waveform of the last cycles before a difference.", file_okay=False
+        ),
+    ] = Path(),
     signature: Annotated[
         Path | None, written(help="Write memory from begin_signature to end_signature.")
     ] = None,
@@ -371,6 +379,7 @@ def simulate(
     from potluck.views.options import Views
 
     views = Views(profile, profile_out, trace, trace_format, window, report)
+    observed = views.options(mode) | ({"waves": waves} if mode == "rtl" else {})
     environment = Environment(
         arguments or [], pairs("--env", variables), str(program), sys.stdin.buffer, root,
         sys.stdout.buffer, sys.stderr.buffer,
@@ -384,7 +393,7 @@ def simulate(
             budget=budget,
             signature=signature,
             environment=environment,
-            **views.options(mode),
+            **observed,
         )
     except ExitError as error:
         if not loaded.foreign or not isinstance(error.result, Result):
@@ -397,6 +406,8 @@ def simulate(
     print_result(terminal, result)
     views.show(terminal, result)
     write_json(json_path, result.to_json())
+    if result.rtl and result.rtl.difference:
+        raise typer.Exit(Exit.DIFFERENT)
     if status:
         raise typer.Exit(status)
 

@@ -61,7 +61,7 @@ MachineName = Annotated[
     typer.Option("--machine", "-m", help="Machine preset or TOML file.", autocompletion=completion.machines),
 ]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a machine key: key=value.")]
-Mode = Annotated[str, typer.Option(help="timed, functional or traced.", autocompletion=completion.modes)]
+Mode = Annotated[str, typer.Option(help="timed, functional, traced or rtl.", autocompletion=completion.modes)]
 ProfileFlag = Annotated[
     bool,
     typer.Option(

@@ -36,4 +36,4 @@ def benchmarks(incomplete: str) -> list[str]:
 
 def modes(incomplete: str) -> list[str]:
     """Modes of a simulation."""
-    return [name for name in ("timed", "functional", "traced") if name.startswith(incomplete)]
+    return [name for name in ("timed", "functional", "traced", "rtl") if name.startswith(incomplete)]

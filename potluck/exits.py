@@ -21,7 +21,7 @@ MEANING = {
     Exit.FAILED: "it cannot be done, or a check failed: one message says why, and what to do",
     Exit.USAGE: "no such command or option, or one without its value",
     Exit.NOT_MET: "a target that was set is not met; the nearest that there is was written (allocate)",
-    Exit.DIFFERENT: "it was done again, and came out differently (replay)",
+    Exit.DIFFERENT: "it was done again, or in RTL, and came out differently (replay, --mode rtl)",
     Exit.INTERRUPTED: "Ctrl-C; nothing is half-written, and what can go on goes on when called again",
 }
 

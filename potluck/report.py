@@ -13,7 +13,7 @@ from rich.table import Table
 
 from potluck.isa.errors import DataError
 from potluck.isa.insn import Insn
-from potluck.sim.result import Result
+from potluck.sim.result import InRtl, Result
 
 
 def layer_table(result: Result) -> Table:
@@ -61,6 +61,33 @@ def print_result(console: Console, result: Result) -> None:
     stalls = ", ".join(f"{cause} {count:,}" for cause, count in result.stalls.items() if count)
     console.print(f"cycles by cause: {stalls}")
     console.print(f"timing error: {result.timing_error_band}", markup=False)
+    if result.rtl:
+        _print_rtl(console, result.rtl)
+
+
+def _print_rtl(console: Console, found: InRtl) -> None:
+    """The same program in RTL."""
+    if found.difference:
+        console.print("[bold]in RTL: another run[/]")
+        console.print(found.difference, highlight=False, markup=False, soft_wrap=True)
+        return
+    if len(found.layers) > 1:
+        table = Table(title="in RTL", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 0), pad_edge=False)
+        table.add_column("layer", no_wrap=True, max_width=36)
+        for name in ("cycles", "in RTL", "more %"):
+            table.add_column(name, justify="right")
+        for layer in found.layers:
+            more = _more(layer.cycles, layer.rtl_cycles)
+            table.add_row(layer.name, f"{layer.cycles:,}", f"{layer.rtl_cycles:,}", more)
+        console.print(table)
+    console.print(
+        f"[bold]in RTL: {found.rtl_cycles:,} cycles[/], {_more(found.cycles, found.rtl_cycles)} % more; all "
+        f"{found.instructions:,} instructions and both memories are the same"
+    )
+
+
+def _more(cycles: int, rtl_cycles: int) -> str:
+    return f"{100 * (rtl_cycles / cycles - 1):.1f}" if cycles else ""
 
 
 def print_quantization(console: Console, record: dict[str, Any]) -> None:

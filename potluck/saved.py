@@ -54,6 +54,25 @@ class Roofs(_Group):
     dram_bytes_per_cycle: Amount
 
 
+class SavedRtlLayer(_Group):
+    """A layer in RTL: see `potluck.sim.result.RtlLayer`."""
+
+    name: str
+    cycles: Count
+    rtl_cycles: Count
+
+
+class SavedRtl(_Group):
+    """The same run in RTL: see `potluck.sim.result.InRtl`."""
+
+    instructions: Count
+    cycles: Count
+    rtl_cycles: Count
+    difference: str
+    waves: str
+    layers: list[SavedRtlLayer]
+
+
 class SavedResult(_Group):
     """A run: see `potluck.sim.result.Result.to_json`."""
 
@@ -72,6 +91,7 @@ class SavedResult(_Group):
     roofs: Roofs
     timing_error_band: str
     timing_error: dict[str, str | Count | float] | None = None
+    rtl: SavedRtl | None = None
     host_seconds: Amount
     manifest: dict[str, Any]
 

@@ -54,6 +54,40 @@ class LayerResult:
 
 
 @dataclass(frozen=True)
+class RtlLayer:
+    """Cycles in which a layer's instructions left the core, on the simulator and in RTL."""
+
+    name: str
+    cycles: int
+    rtl_cycles: int
+
+
+@dataclass(frozen=True)
+class InRtl:
+    """The same program in RTL (mode rtl), compared with the simulator instruction by instruction.
+
+    Attributes:
+        instructions: retired on the simulator.
+        cycles: to the end, on the simulator.
+        rtl_cycles: to the end, in RTL.
+        difference: the first one, with disassembly and state; "": there is none.
+        waves: file with the waveform of the last cycles before it, or "".
+        layers: cycles by layer.
+    """
+
+    instructions: int
+    cycles: int
+    rtl_cycles: int
+    difference: str
+    waves: str
+    layers: list[RtlLayer]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {**vars(self), "layers": [{**vars(layer)} for layer in self.layers]}
+
+
+@dataclass(frozen=True)
 class Result:
     """A run's outcome; ``to_json`` gives the documented fields."""
 
@@ -78,6 +112,7 @@ class Result:
     profile: Profile | None = None  # if it was asked for
     trace: Trace | None = None  # in mode traced
     timing_error: TimingError | None = None  # of this core's cycles, if it has been compared with RTL
+    rtl: InRtl | None = None  # in mode rtl
 
     @property
     def energy_joules(self) -> float:
@@ -107,6 +142,7 @@ class Result:
             "roofs": self.roofs,
             "timing_error_band": self.timing_error_band,
             "timing_error": self.timing_error.to_json() if self.timing_error else None,
+            "rtl": self.rtl.to_json() if self.rtl else None,
             "host_seconds": self.host_seconds,
             "manifest": self.manifest,
         }

@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 from potluck.hdl.core_tile import WAVE_CYCLES, CoreBuild, CoreRun
 from potluck.hdl.vector_steps import vector_difference
 from potluck.isa.assembly.disassembler import disassemble_word
+from potluck.isa.decode import decoder
 from potluck.isa.elf import Program
 from potluck.isa.registers import F_NAMES, X_NAMES
+from potluck.isa.vector_control import why_not
 from potluck.sim.retired import FLOAT, NOTHING, REGISTER, STORED, Steps, steps
 
 MOST = 1 << 20
+PIECE = 1 << 24
 _ORDERLY = 0x3FE0  # bits of fcsr that a vector unit does not write
 CONTEXT = 6
 """Instructions shown before one that differs."""
@@ -119,7 +122,10 @@ def _compare(program: Program, known: Steps, run: CoreRun, timed: bool, vector: 
     late, text = vector_difference(known, run.events) if vector else (-1, "")
     if text and not different[: late + 1].any():
         told = _told(program, mine, theirs, min(late, count - 1), [text.partition(":")[0]])
-        return f"{told}\n    {text.partition(': ')[2]}", run.cycles
+        told += f"\n    {text.partition(': ')[2]}"
+        if run.cause and _CAUSES.get(run.cause) != _ending(known):
+            told += f"\n  the RTL {_stopped(run, known)}"
+        return told, run.cycles
     if run.failure and not different.any():
         return f"after {theirs.size} instructions, cycle {run.cycles}: {run.failure}", run.cycles
     if different.any():
@@ -129,11 +135,11 @@ def _compare(program: Program, known: Steps, run: CoreRun, timed: bool, vector: 
     if mine.size != theirs.size:
         more, whose = (mine, "the simulator") if mine.size > count else (theirs, "the RTL")
         at = int(more["pc"][count])
-        end = f"the RTL {_stopped(run)}, the simulator: {_ending(known)} at {known.pc:#x}"
+        end = f"the RTL {_stopped(run, known)}, the simulator: {_ending(known)} at {known.pc:#x}"
         return f"instruction {count} at {at:#x} retires on {whose} alone; {end}", run.cycles
     kind = _CAUSES.get(run.cause, "nothing")
     if (kind, run.pc) != (_ending(known), known.pc):
-        return f"the RTL {_stopped(run)}, the simulator: {_ending(known)} at {known.pc:#x}", run.cycles
+        return f"the RTL {_stopped(run, known)}, the simulator: {_ending(known)} at {known.pc:#x}", run.cycles
     if known.trap is not None and known.trap.address is not None and known.trap.address != run.address:
         return (
             f"{kind} at {run.pc:#x}: address {run.address:#x}, expected {known.trap.address:#x}",
@@ -152,9 +158,20 @@ def _differs(mine: NDArray[np.void], theirs: NDArray[np.void], name: str, vector
     return found
 
 
-def _stopped(run: CoreRun) -> str:
+def _stopped(run: CoreRun, known: Steps) -> str:
     kind = _CAUSES.get(run.cause, "")
-    return f"stopped for {kind} at {run.pc:#x}" if kind else f"did not stop within {run.cycles} cycles"
+    if not kind:
+        return f"did not stop within {run.cycles} cycles"
+    there = known.records["word"][known.records["pc"] == run.pc]
+    why = _not_there(int(there[0])) if kind == "illegal" and there.size else ""
+    return f"stopped for {kind} at {run.pc:#x}{why}"
+
+
+def _not_there(word: int) -> str:
+    """Why the vector unit does not execute an instruction."""
+    found = decoder().decode(word)
+    why = why_not(found[0]) if found and found[0].is_vector else ""
+    return f": its vector unit does not execute {why}" if why else ""
 
 
 def _memories(known: Steps, run: CoreRun) -> str:
@@ -162,9 +179,13 @@ def _memories(known: Steps, run: CoreRun) -> str:
     for name, base, mine, theirs in (
         ("L1", memory.layout.l1_base, memory.l1, run.l1), ("DRAM", memory.layout.dram_base, memory.dram, run.dram),
     ):  # fmt: skip
-        if not np.array_equal(mine, theirs):
-            at = int(np.argmax(mine != theirs))
-            return f"{name} differs at {base + at:#x}: {theirs[at]:#04x}, expected {mine[at]:#04x}"
+        for begin in range(
+            0, mine.size, PIECE
+        ):  # DRAM may be larger than what holds a flag for each of its bytes
+            part = slice(begin, begin + PIECE)
+            if not np.array_equal(mine[part], theirs[part]):
+                at = begin + int(np.argmax(mine[part] != theirs[part]))
+                return f"{name} differs at {base + at:#x}: {theirs[at]:#04x}, expected {mine[at]:#04x}"
     return ""
 
 

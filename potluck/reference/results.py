@@ -10,7 +10,7 @@ from potluck.sim.result import VERSION, LayerResult
 
 FIELDS = {
     "version": f"of this schema, now {VERSION}; it grows when a field changes its meaning or goes",
-    "mode": "`timed`, `functional` or `traced`; without time the counts of cycles are 0",
+    "mode": "`timed`, `functional`, `traced` or `rtl`; without time the counts of cycles are 0",
     "machine": "name of the machine",
     "cycles": "of the whole run",
     "seconds_at_clock": "cycles over the machine's clock, s",
@@ -25,6 +25,8 @@ FIELDS = {
     "timing_error_band": "what is known of the error of cycles: of the machine's file, and of `timing_error`",
     "timing_error": "median, worst and extremes of (RTL - simulator) / simulator over compared kernels, %, digests of "
     "the table of their cycles, of the core and of the RTL; null if this core has not been compared",
+    "rtl": "mode `rtl`: instructions compared, cycles of both, in all and by layer, the first `difference` (empty if "
+    "there is none) and the folder's waveform of the cycles before it; else null",
     "host_seconds": "time that the simulation took; the one field that differs from run to run",
     "manifest": "what the run was made of: files with hashes, scheme, options",
 }

@@ -43,8 +43,8 @@ class Views:
                 if value is not None:
                     raise DataError(f"{name} is about a trace: give it a file by --trace FILE")
         else:
-            if mode == "functional":
-                raise DataError("mode functional has no cycles to trace: use timed or traced")
+            if mode in ("functional", "rtl"):
+                raise DataError(f"mode {mode} has no cycles to trace: use timed or traced")
             format_of(self.trace, self.trace_format)
             mode = "traced"
         wanted = self.profile or self.profile_out is not None
