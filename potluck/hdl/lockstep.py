@@ -20,7 +20,7 @@ from potluck.isa.assembly.disassembler import disassemble_word
 from potluck.isa.decode import decoder
 from potluck.isa.elf import Program
 from potluck.isa.registers import F_NAMES, X_NAMES
-from potluck.isa.vector_control import why_not
+from potluck.isa.verilog.control import why_not
 from potluck.sim.retired import FLOAT, NOTHING, REGISTER, STORED, Steps, steps
 
 MOST = 1 << 20

@@ -17,7 +17,7 @@ from potluck.isa.errors import MachineError
 from potluck.isa.insn import Insn, Kind
 from potluck.isa.machine import load_machine
 from potluck.isa.table import TABLE
-from potluck.isa.vector_control import scalar_form, unit, why_not
+from potluck.isa.verilog.control import scalar_form, unit, why_not
 from potluck.isa.verilog.core import route
 from potluck.sim.timing_error import Cycles, read
 from tests.compiler.networks import conv_bn

@@ -12,7 +12,7 @@ from potluck.isa.elf import Program as Executable
 from potluck.isa.elf import Section
 from potluck.isa.insn import Insn, Kind
 from potluck.isa.table import TABLE
-from potluck.isa.vector_control import unit
+from potluck.isa.verilog.control import unit
 from tests.differential.generate import Rates
 from tests.differential.program import SANDBOX, TABLES, TEXT, Program, tables
 from tests.rtl.bench.core_programs import STATES, VLEN, ScalarGenerator
