@@ -11,6 +11,7 @@ from rich.console import Console
 from potluck.isa.elf import Program
 from potluck.isa.errors import DataError, MachineError
 from potluck.isa.machine import Machine
+from potluck.report import aligned
 from potluck.sim.dram.attach import mapping_of
 from potluck.sim.dram.cells import Bit, Cells
 from potluck.sim.dram.tensors import TensorBit, address_of, names_of, parse
@@ -79,7 +80,4 @@ def print_rows(rows: list[dict[str, Any]], console: Console) -> None:
         ]
         cell = [str(row[column]) for column in COLUMNS]
         lines.append((f"{row['address']:#x}:{row['bit']}", *cell, "; ".join(stored) or "-"))
-    widths = [max(len(line[k]) for line in lines) for k in range(len(HEADINGS) + 1)]
-    for line in lines:
-        aligned = [text.rjust(width) for text, width in zip(line, widths, strict=False)]
-        console.print("  ".join([*aligned, line[-1]]), soft_wrap=True, markup=False, highlight=False)
+    aligned(lines, {len(HEADINGS) + 1}, console)

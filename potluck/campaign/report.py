@@ -14,6 +14,7 @@ from rich.console import Console
 from potluck.campaign.figures import draw_png, shares_svg
 from potluck.isa.errors import DataError
 from potluck.pages.document import Section, document, figure, table, write_document
+from potluck.report import aligned
 
 Row = tuple[str, ...]
 MOST_NAMES = 12
@@ -176,19 +177,10 @@ def print_summary(data: Mapping[str, Any], console: Console) -> None:
     ]
     for head, rows in tables:
         if rows:
-            _aligned([head, *rows], console)
+            aligned([head, *rows], {0}, console)
+            console.print()
     for note in sorted({note for cell in data["cells"] for note in cell["notes"]}):
         console.print(f"note: {note}", highlight=False, soft_wrap=True)
-
-
-def _aligned(lines: Sequence[Row], console: Console) -> None:
-    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
-    for line in lines:
-        rest = (text.rjust(width) for text, width in zip(line[1:], widths[1:], strict=True))
-        console.print(
-            "  ".join([line[0].ljust(widths[0]), *rest]), soft_wrap=True, markup=False, highlight=False
-        )
-    console.print()
 
 
 def write_report(data: Mapping[str, Any], path: Path) -> Path:

@@ -12,6 +12,7 @@ from rich.console import Console
 from potluck.comparison.rows import Row, worst
 from potluck.evaluation.metrics import Estimate
 from potluck.replacing import replacing
+from potluck.report import aligned
 
 COLUMNS = ("accuracy", "difference", "agreement")
 
@@ -49,12 +50,7 @@ def lines(rows: Sequence[Row]) -> list[list[str]]:
 
 def show(rows: Sequence[Row], console: Console) -> None:
     """One line per row."""
-    names, *_ = table = lines(rows)
-    widths = [max(len(line[k]) for line in table) for k in range(len(names))]
-    for line in table:  # never wrapped: no number is cut off
-        aligned = [text.ljust(width) if k < 2 else text.rjust(width)
-                   for k, (text, width) in enumerate(zip(line, widths, strict=True))]  # fmt: skip
-        console.print("  ".join(aligned), soft_wrap=True, markup=False, highlight=False)
+    aligned(lines(rows), {0, 1}, console)
     paths: dict[str, list[str]] = {}
     for row in rows:
         if row.path:

@@ -15,6 +15,7 @@ from potluck.inject.trial import ROLES
 from potluck.isa.errors import DataError, MachineError
 from potluck.isa.machine import Machine
 from potluck.isa.progress import counted
+from potluck.report import aligned
 from potluck.sim.dram.attach import mapping_of
 from potluck.sim.ecc.interface import Status
 from potluck.sim.ecc.outcomes import Outcome
@@ -206,7 +207,7 @@ def print_reports(reports: list[Report], samples: int, labelled: bool, console: 
     golden = f"{100 * reports[0].golden:.1f} %" if reports else "-"
     of = "" if labelled else " with the fault-free run"
     console.print(f"{samples} samples, {what}{of} without faults {golden}", highlight=False)
-    _aligned(lines, console)
+    aligned(lines, {0}, console)
     states = "exact/bounded/wrong"
     lines = [("stack", "raw BER", "sectors of", "touched", *(o.name for o in Outcome),
               *(f"{s.name.lower()}: {states}" for s in Status))]  # fmt: skip
@@ -216,18 +217,9 @@ def print_reports(reports: list[Report], samples: int, labelled: bool, console: 
                 cells = ["/".join(map(str, one)) for one in table]
                 lines.append((r.stack, f"{r.expected_ber:.1e}", role, str(sum(row)), *map(str, row), *cells))
     console.print()
-    _aligned(lines, console)
+    aligned(lines, {0}, console)
     for note in sorted({note for r in reports for note in r.notes}):
         console.print(f"note: {note}", highlight=False, soft_wrap=True)
-
-
-def _aligned(lines: list[tuple[str, ...]], console: Console) -> None:
-    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
-    for line in lines:
-        text = "  ".join(
-            [line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]
-        )
-        console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
 def to_json(reports: list[Report]) -> list[dict[str, Any]]:
