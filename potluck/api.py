@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from potluck.digest import digest_of
 from potluck.isa.elf import Program
 from potluck.isa.errors import DataError
 from potluck.isa.machine import Machine, load_machine
@@ -175,7 +175,7 @@ def prepare(
     described = _described(scheme) if scheme else "as in the file"
     facts: dict[str, Any] = {"model": Path(model).name, "scheme": described}
     if Path(model).is_file():  # otherwise the compiler says what is wrong
-        facts["model_sha256"] = hashlib.sha256(Path(model).read_bytes()).hexdigest()
+        facts["model_sha256"] = digest_of(model)
     if calibrated:
         facts["calibration"] = calibrated
     if record:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from potluck.allocation.sigmaquant import WIDTHS, Allocation, Allocator, allocat
 from potluck.allocation.targets import ON_MACHINE, UNITS, Target, parse
 from potluck.compiler.ptq.data import check_disjoint
 from potluck.compiler.schemes import Trainer
+from potluck.digest import digest_of
 from potluck.evaluation.network import Bench, graph_inputs
 from potluck.evaluation.samples import Samples, read, split
 from potluck.isa.machine import load_machine
@@ -127,7 +127,7 @@ def report(
         )  # fmt: skip
     return {
         "model": str(model),
-        "model_sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
+        "model_sha256": digest_of(model),
         "target": str(target),
         "unit": UNITS[target.kind],
         "machine": machine,

@@ -12,11 +12,12 @@ from rich.console import Console
 
 from potluck.comparison.page import write_page
 from potluck.comparison.plot import draw
-from potluck.comparison.rows import Comparison, Row, digest, fronts
+from potluck.comparison.rows import Comparison, Row, fronts
 from potluck.comparison.table import show, write_csv
 from potluck.compiler.quantizers.bbq_inference import BbqCeilingWarning
 from potluck.compiler.schemes import schemes, written
 from potluck.compiler.schemes.assignment import load
+from potluck.digest import digest_of
 from potluck.evaluation.metrics import ENOUGH_LABELS
 from potluck.evaluation.network import Bench, graph_inputs
 from potluck.evaluation.samples import read, split
@@ -123,7 +124,7 @@ def run(
         raise DataError(f"no scheme fits the network: {next(iter(left_out.values()))}")
     return {
         "model": str(model),
-        "model_sha256": digest(model),
+        "model_sha256": digest_of(model),
         "machine": machine.name if machine is not None else None,
         "metric": rows[0].score.metric,
         "data": {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -184,11 +183,6 @@ def fronts(rows: Sequence[Row]) -> dict[str, list[Row]]:
         best = [own[k] for k in pareto.front([(row.bytes, -row.score.value) for row in own])]
         found[mode] = sorted(best, key=lambda row: (row.bytes, row.name))
     return found
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def worst(row: Row) -> tuple[str, float]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from potluck import api
+from potluck.digest import digest_of
 
 if TYPE_CHECKING:
     import typer
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 SHOWN = frozenset({
     "output", "json_path", "profile", "profile_out", "trace", "trace_format", "window", "report", "signature",
+    "waves",
 })  # fmt: skip
 """Parameters that say what is written and shown of a run, and nothing of what it is."""
 
@@ -34,7 +36,7 @@ def record(context: typer.Context, result: Result, machine: Machine) -> None:
     result.manifest["recipe"] = {
         "command": words(context),
         "folder": str(Path.cwd()),
-        "files": {name: digest(Path(name)) for name in sorted(set(_files(context)))},
+        "files": {name: digest_of(name) for name in sorted(set(_files(context)))},
     }
     outputs = {name: _digest(array) for name, array in result.outputs.items()}
     if result.stdout:
@@ -84,12 +86,6 @@ def _files(context: typer.Context) -> Iterator[str]:
             for name in (text, text.partition("=")[2]):
                 if name and Path(name).is_file():
                     yield name
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest(array: Any) -> str:

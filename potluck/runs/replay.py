@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from potluck import api, saved
+from potluck.digest import digest_of
 from potluck.isa.documents import flat
 from potluck.isa.errors import DataError
 from potluck.isa.progress import steps, task
-from potluck.runs.recipe import digest
 
 HOST = ("host_seconds", "manifest.recipe", "manifest.versions")
 """Keys of a result that depend on who made it where."""
@@ -79,7 +79,7 @@ def replay(path: Path, folder: Path | None, anyway: bool, count: int | None) -> 
             raise DataError(
                 f"the file {name!r} is gone from {place}", hint="Restore it, or give --folder FOLDER"
             )
-        if digest(place / name) != expected:
+        if digest_of(place / name) != expected:
             raise DataError(f"the file {name!r} in {place} is not the one of the run", hint="Restore it")
     with tempfile.TemporaryDirectory() as temporary, task(f"again: potluck {shlex.join(recipe['command'])}"):
         made = Path(temporary) / "again.json"

@@ -13,6 +13,7 @@ import numpy as np
 
 from potluck.arrays import save_npz
 from potluck.compiler.schemes import written
+from potluck.digest import digest_of
 from potluck.isa.elf import Program
 from potluck.isa.errors import DataError
 from potluck.parallel.folder import Folder, Record, Seen
@@ -91,13 +92,13 @@ class Plan:
             machines = (Program.load(Path(self.model)).manifest.machine,)
         plain = check(machines or ("spatz-mx",), self.axes)
         return {
-            "model": self.model if zoo(self.model) else _digest(Path(self.model)),
+            "model": self.model if zoo(self.model) else digest_of(self.model),
             "machines": {machine.name: _sha(machine.model_dump_json()) for machine in plain},
             "order": list(self.machines), "schemes": list(self.schemes),
             "axes": {key: list(values) for key, values in self.axes.items()},
             "samples": self.samples, "mode": self.mode, "dims": dict(self.dims),
-            "data": _digest(self.data) if self.data else None,
-            "calibration": _digest(self.calibration) if self.calibration else None,
+            "data": digest_of(self.data) if self.data else None,
+            "calibration": digest_of(self.calibration) if self.calibration else None,
         }  # fmt: skip
 
     def points(self) -> list[Point]:
@@ -200,13 +201,6 @@ def _arrays(path: Path) -> dict[str, Any]:
 
 def _sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as problem:
-        raise DataError(f"cannot read {path}: {problem.strerror}") from None
 
 
 def hash_of(checked: Mapping[str, Any]) -> str:
