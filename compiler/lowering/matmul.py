@@ -1,6 +1,7 @@
 """Products of two activations in FP32: batches of matrices, in tiles of rows and slices of columns.
 
-A product whose contraction is too long for L1 is several plans over parts of it, whose results are added.
+A product whose contraction is too long for L1 is several plans over parts of it; each goes on from the sums of the one
+before it, so where it is cut changes no bit.
 """
 
 from __future__ import annotations
@@ -40,17 +41,19 @@ START, OVERHEAD = 60, 300
 
 
 class MatMulTile(KernelTile[GemmFp32]):
-    """Arguments: A, B, C, rows."""
+    """Arguments: A, B, C, rows, and C once more if it holds the sums so far."""
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""
-        at_a, at_b, at_c, rows = args
+        at_a, at_b, at_c, rows, *at_onto = args
         if not rows:
             return
         n, k = self.kernel.n, self.kernel.k
         a = memory.view(at_a, rows * k * WORD).view(np.float32).reshape(rows, k)
         b = memory.view(at_b, k * n * WORD).view(np.float32).reshape(k, n)
-        memory.view(at_c, rows * n * WORD)[:] = self.kernel.contract(a, b).view(np.uint8).reshape(-1)
+        onto = [memory.view(at, rows * n * WORD).view(np.float32).reshape(rows, n) for at in at_onto]
+        c = self.kernel.contract(a, b, onto=onto[0] if onto else None)
+        memory.view(at_c, rows * n * WORD)[:] = c.view(np.uint8).reshape(-1)
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def _number(place: Sequence[int], shape: Sequence[int]) -> int:
 
 @dataclass(eq=False)
 class MatMulPlan(SourcesPlan):
-    """C = clip(A[:, first : first + length] B[first : first + length]).
+    """C = clip(onto + A[:, first : first + length] B[first : first + length]).
 
     Attributes:
         name: Node.
@@ -113,6 +116,7 @@ class MatMulPlan(SourcesPlan):
         length: Its length.
         bounds: Of the fused activation.
         target: The machine.
+        onto: The sums so far, None: +0.
         tiles: (rows, columns) of a tile, None: as many as fit.
     """
 
@@ -126,12 +130,13 @@ class MatMulPlan(SourcesPlan):
     length: int
     bounds: tuple[float, float]
     target: Target
+    onto: Tensor | None = None
     tiles: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         self.rows, self.columns = self.tiles or self._fitting()
         low, high = (None if math.isinf(bound) else bound for bound in self.bounds)
-        self.kernel = GemmFp32(self.columns, self.length, low=low, high=high)
+        self.kernel = GemmFp32(self.columns, self.length, onto=self.onto is not None, low=low, high=high)
 
     def _fitting(self) -> tuple[int, int]:
         free = room(self.target)
@@ -180,7 +185,7 @@ class MatMulPlan(SourcesPlan):
     @property
     def sources(self) -> Sequence[Source]:
         """See `SourcesPlan`."""
-        return (self.a, self.b)
+        return (self.a, self.b, self.onto) if self.onto else (self.a, self.b)
 
     def lower(self, target: Target) -> LoweredOp:
         """See `LayerPlan`."""
@@ -204,10 +209,12 @@ class MatMulPlan(SourcesPlan):
                     loads = [self._left(left * p.m + row, count, at_a)]
                     if not row:
                         loads.append(self._right(right, column, at_b))
+                    if self.onto:
+                        loads.append(self._so_far(self.onto, batch * p.m + row, count, column, at_c))
                     store = self._result(batch * p.m + row, count, column, at_c)
                     args = tuple(self._args(at_a, at_b, at_c, count, hart) for hart in range(target.harts))
                     tiles.append(Tile(tuple(loads), (store,), args, f"{batch}, {row}+{count}, {column}"))
-        operands = [*source_operands(self.a, held="weights"), *source_operands(self.b, held="weights")]
+        operands = [item for source in self.sources for item in source_operands(source, held="weights")]
         loops = (Loop("batch", math.prod(p.batch), 1), Loop("column", p.n, self.columns), rows)
         return LoweredOp(
             self.name, self.op, MatMulTile(self.kernel), loops, (), tuple(tiles),
@@ -236,9 +243,17 @@ class MatMulPlan(SourcesPlan):
             return Transfer(at, to, size * count)
         return Transfer(at, to, size, count, size, WORD * n)
 
+    def _so_far(self, source: Tensor, row: int, count: int, column: int, to: int) -> Transfer:
+        """The way back of a result: behind the store of the tile before last, whose buffer it takes."""
+        back = self._result(row, count, column, to)
+        at = back.destination - self.y.address + source.address
+        strides = {"source_stride": back.destination_stride, "destination_stride": back.source_stride}
+        return replace(back, source=at, destination=to, **strides)
+
     def _args(self, a: int, b: int, c: int, count: int, hart: int) -> tuple[int, ...]:
         first, rows = share(count, self.target.harts, hart)
-        return a + WORD * first * self.length, b, c + WORD * first * self.columns, rows
+        own = c + WORD * first * self.columns
+        return a + WORD * first * self.length, b, own, rows, *([own] if self.onto else [])
 
 
 def room(target: Target) -> int:

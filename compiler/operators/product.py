@@ -15,15 +15,12 @@ from potluck.compiler.lowering.base import constant as make_constant
 from potluck.compiler.lowering.conv import ConvPlan
 from potluck.compiler.lowering.dense import DensePlan
 from potluck.compiler.lowering.matmul import MatMulPlan, Product, parts
-from potluck.compiler.lowering.pointwise import PointwisePlan
 from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.mx_nodes import decodable, operands_reason, quantizer
 from potluck.compiler.operators.base import floats, operator
-from potluck.compiler.operators.pointwise import bounded
 from potluck.compiler.reading import as_conv, bias_of, bounds_of, weights_of, weights_reason
 from potluck.isa.errors import MachineError
 from potluck.isa.formats.mx import MxTensor
-from potluck.kernels.expressions.graph import F32, argument
 
 if TYPE_CHECKING:
     from potluck.compiler.selection import Selector
@@ -79,7 +76,7 @@ def _general_reason(node: ir.Node) -> str | None:
 
 
 def _plan_general(selector: Selector, node: ir.Node) -> None:
-    """A product of two tensors: parts of the contraction, then their sum."""
+    """A product of two tensors, in parts of the contraction that each go on from the sums of the one before."""
     operands, shapes = [], []
     for value in node.inputs[:2]:
         assert value is not None
@@ -96,22 +93,24 @@ def _plan_general(selector: Selector, node: ir.Node) -> None:
     left, right = operands
     total: Tensor | None = None
     for number, (first, length) in enumerate(pieces):
-        alone = len(pieces) == 1
-        made = y if alone else selector.fresh(f"{label(node)}_part{number}", y.shape)
-        limits = bounds if alone else open_ends
+        last = number + 1 == len(pieces)
+        made = y if last else selector.fresh(f"{label(node)}_part{number}", y.shape)
+        limits = bounds if last else open_ends
         selector.plans.append(
             MatMulPlan(
-                label(node), title(node), product, left, right, made, first, length, limits, selector.target
+                label(node),
+                title(node),
+                product,
+                left,
+                right,
+                made,
+                first,
+                length,
+                limits,
+                selector.target,
+                total,
             )
         )
-        if total is not None:
-            last = number + 1 == len(pieces)
-            result = y if last else selector.fresh(f"{label(node)}_sum{number}", y.shape)
-            both = argument(0, F32) + argument(1, F32)
-            both = bounded(node, both) if last else both
-            shape = (y.stored_shape, y.stored_shape)
-            selector.plans.append(PointwisePlan(label(node), title(node), both, (total, made), shape, result))
-            made = result
         total = made
 
 

@@ -22,12 +22,13 @@ class GemmFp32(GemmTile):
     """C[m, n] = clip(bias[n] + sum over k of A[m, k] B[k, n]), fused multiply-adds in ascending k.
 
     Registers: a0 A, FP32 [rows][K]; a1 B, FP32 [K][N]; a2 C, FP32 [rows][N]; a3 rows (may be 0); a4 bias, FP32
-    [N] (if ``bias``). 80 bytes below sp are used.
+    [N] (if ``bias``), or the sums so far, FP32 [rows][N] (if ``onto``; may be C). 80 bytes below sp are used.
 
     Attributes:
         n: Columns.
         k: Contraction length.
         bias: Start from the bias instead of +0.
+        onto: Start from what products of smaller k added up to.
         low: Lower bound of the fused activation (0.0: ReLU), None: none.
         high: Upper bound, None: none.
     """
@@ -78,11 +79,12 @@ class GemmFp32(GemmTile):
         if self.high is not None:
             a("vfmin.vf", ACC[row], ACC[row], _BOUNDS[1])
 
-    def contract(self, a: F32, b: F32, bias: F32 | None = None) -> F32:
-        """C bit for bit: float32 [rows, N] from A [rows, K], B [K, N] and the bias [N]."""
+    def contract(self, a: F32, b: F32, bias: F32 | None = None, onto: F32 | None = None) -> F32:
+        """C bit for bit: float32 [rows, N] from A [rows, K], B [K, N] and the bias [N] or the sums so far [rows, N]."""
         acc: F32 = np.zeros((len(a), self.n), np.float32)
-        if bias is not None:
-            acc[:] = bias
+        for start in (bias, onto):
+            if start is not None:
+                acc[:] = start
         for k in range(self.k):
             acc = fp32math.fma(a[:, k, None], b[None, k], acc)
         if self.low is not None:

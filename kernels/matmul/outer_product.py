@@ -29,8 +29,11 @@ class GemmTile(Kernel):
     n: int
     k: int
     bias: bool = False
+    onto: bool = False
 
     def __post_init__(self) -> None:
+        if self.bias and self.onto:
+            raise DataError(f"{self.name}: sums begin with a bias or with sums", hint="Use one of the two")
         if self.n < 1 or self.k < 1:
             raise DataError(f"{self.name}: {self.k} x {self.n} weights", hint="Use sizes of 1 or more")
 
@@ -54,6 +57,8 @@ class GemmTile(Kernel):
         ]
         if self.bias:
             arrays.append(Operand("a4", "bias", self.out_dtype, (self.n,)))
+        if self.onto:
+            arrays.append(Operand("a4", "onto", self.out_dtype, (self.n,), per_row=True))
         return tuple(arrays)
 
     @property
@@ -123,6 +128,8 @@ class GemmTile(Kernel):
         a("bgtz", "t4", column)
         add_immediate(a, "a0", rows * self.k * self.item, "t5")
         add_immediate(a, "a2", rows * 4 * self.n, "t5")
+        if self.onto:
+            add_immediate(a, "a4", rows * 4 * self.n, "t5")
         a("addi", "a3", "a3", -rows)
         a("li", "t5", rows)
         a("bge", "a3", "t5", group)
@@ -131,8 +138,13 @@ class GemmTile(Kernel):
     def _tile(self, a: Assembler, rows: int) -> None:
         """One register tile; a7 = its columns."""
         a("vsetvli", "a7", "t4", "e32", "m4", "ta", "ma")
+        if self.onto:
+            a("mv", "t2", "s8")
         for row in range(rows):
-            if self.bias:
+            if self.onto:
+                a("vle32.v", ACC[row], "(t2)")
+                a("add", "t2", "t2", "a6")
+            elif self.bias:
                 a("vle32.v", ACC[row], "(s8)")
             else:
                 a("vmv.v.i", ACC[row], 0)

@@ -9,6 +9,7 @@ from potluck.compiler.build import build, prepare
 from potluck.compiler.schedule import describe
 from potluck.isa.errors import MachineError
 from potluck.isa.machine import load_machine
+from potluck.kernels.matmul.fp32 import GemmFp32
 
 MACHINE = load_machine("spatz-mx")
 
@@ -348,3 +349,21 @@ def test_other_machines(changes, scheme):
         schedule = check(source, scheme, machine)
         results.append(by_schedule(schedule, feeds(schedule)))
     assert same_bits(*results)
+
+
+@pytest.mark.parametrize("shapes", [((3, 21, 300), (3, 300, 70)), ((40, 700), (700, 9))], ids=str)
+def test_activation_products_are_one_sum(shapes):
+    """A contraction that L1 cuts, or cuts elsewhere, has the bits of the whole one: multiply-adds in ascending k."""
+    a, b = shapes
+    head = f"g (float{list(a)} x, float{list(b)} w) => (float{[*a[:-1], b[-1]]} y)"
+    text = f"{head} {{ p = MatMul (x, w)\n y = Relu (p) }}"
+    results = []
+    for l1 in (65536, 131072, 1 << 21):
+        schedule = check(network(text), None, load_machine("spatz-mx", {"memory.l1_bytes": l1}))
+        inputs = feeds(schedule)
+        results.append(by_schedule(schedule, inputs))
+    assert same_bits(results[0], results[1]) and same_bits(results[0], results[2])
+    (got,) = results[0]
+    x, w = inputs["x"].reshape(-1, *a[-2:]), inputs["w"].reshape(-1, *b[-2:])
+    wanted = [GemmFp32(b[-1], a[-1], low=0.0).contract(*pair) for pair in zip(x, w, strict=True)]
+    assert np.array_equal(got.reshape(-1), np.stack(wanted).reshape(-1))

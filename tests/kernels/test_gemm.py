@@ -12,7 +12,7 @@ SHAPES = [(1, 1, 1), (5, 7, 3), (4, 64, 16), (9, 65, 5), (13, 130, 33), (8, 100,
 def test_fp32(run, rows, n, k, bias):
     rng = np.random.default_rng([rows, n, k])
     low, high = (-0.5, 0.75) if bias else (None, None)
-    kernel = GemmFp32(n, k, bias, low, high)
+    kernel = GemmFp32(n, k, bias, low=low, high=high)
     shapes = {"a": (rows, k), "b": (k, n), **({"bias": (n,)} if bias else {})}
     arrays = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
     got = run(kernel, rows, **arrays).outputs["c"]
@@ -47,3 +47,24 @@ def test_int8(run, rows, n, k, bias):
         object
     )
     assert all((int(x) - int(y)) % 2**32 == 0 for x, y in zip(got.flat, exact.flat, strict=True))
+
+
+@pytest.mark.parametrize("rows,n,cuts", [(5, 7, (3, 4)), (9, 65, (5, 30, 1)), (13, 130, (40, 24))])
+def test_fp32_in_parts_is_the_whole(run, rows, n, cuts):
+    """A product that goes on from the sums of another one has the bits of both as one."""
+    rng = np.random.default_rng([rows, n])
+    k = sum(cuts)
+    a = (rng.standard_normal((rows, k)) * 10.0 ** rng.integers(-6, 7, (rows, k))).astype(np.float32)
+    b = rng.standard_normal((k, n)).astype(np.float32)
+    whole = GemmFp32(n, k, low=-1.0).contract(a, b)
+    sums, first = None, 0
+    for part in cuts:
+        last = first + part == k
+        kernel = GemmFp32(n, part, onto=sums is not None, low=-1.0 if last else None)
+        arrays = {"a": a[:, first : first + part].copy(), "b": b[first : first + part]}
+        if sums is not None:
+            arrays["onto"] = sums
+        got = run(kernel, rows, granule=4, **arrays).outputs["c"]
+        assert np.array_equal(got.view(np.uint32), kernel.contract(**arrays).view(np.uint32))
+        sums, first = got, first + part
+    assert np.array_equal(sums.view(np.uint32), whole.view(np.uint32))
