@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from potluck import api
 from potluck.isa.elf import Program
 from potluck.isa.machine import load_machine
+from potluck.peak import peak_memory
 from potluck.sim.cluster import Cluster
 from potluck.zoo import registry
 
@@ -120,13 +121,7 @@ def main(path: str) -> None:
         cluster.run(inputs)
         spent.append(time.thread_time() - start)
         del cluster
-    print(json.dumps([min(spent), peak()]))
-
-
-def peak() -> float:
-    """MiB of resident memory of this process at its peak; what getrusage says begins with its parent's."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    print(json.dumps([min(spent), peak_memory() / 2**20]))
 
 
 if __name__ == "__main__":

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +22,7 @@ from potluck.evaluation.network import Bench
 from potluck.isa.elf import Program
 from potluck.isa.errors import DataError, MachineError, ModelError
 from potluck.isa.machine import Machine
+from potluck.peak import forget_peak, peak_memory
 from potluck.sim.result import LayerResult
 from potluck.zoo.generation import THREADS
 from potluck.zoo.measures import Measure
@@ -230,26 +227,6 @@ def coverage(model: ir.Model) -> tuple[tuple[Unsupported, ...], float, float]:
     lost = sum(item.macs for item in work if item.node in names)
     nodes = len(list(model.graph))
     return refused, 100 * (1 - lost / max(1, total)), 100 * (1 - len(refused) / max(1, nodes))
-
-
-def forget_peak() -> None:
-    """Starts to measure `peak_memory` anew (proc(5): clear_refs), without what is no longer used."""
-    gc.collect()
-    with suppress(
-        OSError, AttributeError
-    ):  # the C library keeps what it got from the system, glibc on request not
-        ctypes.CDLL(None).malloc_trim(0)
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_memory() -> int:
-    """Most resident bytes of this process since `forget_peak`; 0 where the system does not tell."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)
 
 
 def compared(

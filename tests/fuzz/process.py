@@ -23,20 +23,15 @@ from random import Random
 import atheris
 
 from potluck.isa.errors import PotluckError
+from potluck.peak import peak_memory
 from tests.fuzz.targets import TARGETS, Target
 
-MEMORY = 256 << 10
-"""KiB by which the process may grow for one input."""
+MEMORY = 256 << 20
+"""Bytes by which the process may grow for one input."""
 SECONDS = 10.0
 """Processor seconds of one input; all inputs are of some kilobytes."""
 LONGEST = 1 << 15
 """Bytes of an input."""
-
-
-def peak_memory() -> int:
-    """KiB that this process held at most; getrusage begins with the peak of the process that started this one."""
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
 
 
 class Logged(logging.Handler):
@@ -91,7 +86,7 @@ class Judge:
             self._keep("slow", data, f"{spent:.1f} s")
         peak = peak_memory()
         if peak - self._peak > MEMORY:
-            self._keep("memory", data, f"{(peak - self._peak) >> 10} MiB for one input")
+            self._keep("memory", data, f"{(peak - self._peak) >> 20} MiB for one input")
         self._peak = max(peak, self._peak)
 
     def _keep(self, kind: str, data: bytes, text: str) -> None:
