@@ -47,6 +47,7 @@ from potluck.sim.timing_rows import (
     MODE,
     MOVE,
     NUMERATOR,
+    PACE,
     PATH,
     PORT_WORD,
     QUEUE,
@@ -442,9 +443,17 @@ def _issue_vector(
         first_write = max(first_write, begin + latency)
         if row[AT_END] == 1:
             first_write = done
+        pace, made = np.int64(row[PACE]), np.int64(0)
+        if unit == VLSU and code & (WAYS | IN_DRAM):
+            pace = np.int64(0)
+        if pace > 0:
+            count = np.int64(row[FIXED_VL] if row[FIXED_VL] > 0 else vl)
+            made = (count * np.int64(row[NUMERATOR]) + row[DENOMINATOR] - 1) // row[DENOMINATOR]
         for r in range(row[VD], row[VD] + row[VD_COUNT]):
             times[V_FIRST + r] = min(done, first_write + row[CREDIT] - 1)
-            times[V_DONE + r] = done
+            # What is still to be read when a register's last operands have been takes a cycle each at least.
+            behind = made - (r - row[VD] + 1) * pace if pace > 0 else np.int64(0)
+            times[V_DONE + r] = max(times[V_FIRST + r], done - max(0, behind))
 
 
 # What :func:`potluck.sim.raw.through` takes for time_block without moments.

@@ -50,8 +50,9 @@ FIXED_VL = 37  # elements of an access whose length does not depend on vl; 0: vl
 FIELDS = 38  # elements of a structure (segment loads and stores), else 1
 PORT_WORD = 39  # consecutive elements of an element-wise access that are one port's
 GRAIN = 40  # elements per request of such an access: a byte holds 8 mask bits
+PACE = 41  # cycles in which a register of the result is made; 0: they are taken to be ready together
 DRAM_UNIT = 64
-ROW = 41
+ROW = 42
 
 _UNITS = {"float": VFU, "integer": VFU, "slide": VSLDU}
 _PATHS = {
@@ -124,6 +125,7 @@ def _vector(
         row[UNIT], row[MODE] = VALU if integer and not known.product else row[UNIT], FPU
     row[LATENCY] = cycles(known.latency, insn, context, machine)
     _rate(row, insn, fields, context, machine)
+    _pace(row, insn, context, machine)
     if insn.kind in (Kind.REDUCE, Kind.COMPARE, Kind.MASK) or insn.timing in ("vgather", "vscan"):
         row[AT_END] = 1
     widths = {operand.type.at(context.sew).bits for operand in insn.syntax if operand.bank == "v"}
@@ -158,6 +160,14 @@ def _rate(
         row[EXTRA] = rate
     elif insn.syntax[0].element0 or insn.syntax[0].bank != "v":
         row[NUMERATOR], row[EXTRA] = 0, 1
+
+
+def _pace(row: NDArray[np.int32], insn: Insn, context: Context, machine: Machine) -> None:
+    """Cycles in which a register of a result is made, if each takes as many."""
+    result = insn.syntax[0]
+    if result.bank == "v" and not result.element0 and row[NUMERATOR]:
+        cycles_of_all = machine.vector.vlen // result.type.at(context.sew).bits * row[NUMERATOR]
+        row[PACE] = 0 if cycles_of_all % row[DENOMINATOR] else cycles_of_all // row[DENOMINATOR]
 
 
 def _scale_conflicts(fields: dict[str, int], machine: Machine) -> int:
@@ -202,6 +212,8 @@ def _memory(row: NDArray[np.int32], insn: Insn, context: Context, machine: Machi
         row[PORT_WORD] = 64 // eew
     if insn.attributes.get("strided") or insn.attributes.get("indexed"):
         row[CHAINS] = 0
+    elif load and row[FIELDS] == 1 and not mask:
+        _pace(row, insn, context, machine)
 
 
 def _width(insn: Insn, context: Context) -> int:

@@ -188,7 +188,7 @@ def _flags(insn: Insn) -> dict[str, bool]:
     facts = insn.attributes
     memory = insn.kind in (Kind.VLOAD, Kind.VSTORE)
     indexed = bool(facts.get("indexed"))
-    widths = {operand.type for operand in insn.syntax if operand.bank == "v"}
+    widths = {(operand.type.bits, operand.type.scale) for operand in insn.syntax if operand.bank == "v"}
     return {
         "floating": insn.timing.startswith("vf") or insn.timing == "vmxdotp",
         "vd_read": "vd" in insn.parameters or insn.kind is Kind.COMPARE or work(insn).startswith("mask_"),

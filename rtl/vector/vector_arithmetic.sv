@@ -2,7 +2,7 @@
 //
 // Floating work and VMXDOTP run on all lanes, integer work on the first one; before the kind changes the lanes are empty, and
 // then a cycle passes. In a step the widest of operands and result is 64 bits a lane; narrower ones lie at the low
-// end of a lane's word. A reduction folds step by step into as many partial results as a step has elements, then halves them.
+// end of a lane's word. A reduction folds its steps in turn into two words of partial results, these into one, and halves that.
 module vector_arithmetic
   import potluck_isa_pkg::*;
   import potluck_vector_control_pkg::*;
@@ -25,7 +25,6 @@ module vector_arithmetic
   input  instruction_t instruction_i,
   input  logic         may_begin_i,
   output logic         pop_o,          // its last operands are read
-  output logic         idle_o,
 
   // Checks: vs2, vs1, the mask, vs3, vs4, all read, and vd, written.
   output word_t [5:0]  check_o,
@@ -38,9 +37,9 @@ module vector_arithmetic
   input  data_t [4:0]  data_i,
   input  logic [VlenBits-1:0] mask_i,
 
-  output vrf_write_t   write_o,
-  input  logic         written_i,
-  output progress_t    progress_o,
+  output result_t      result_o,
+  output logic         result_valid_o,
+  input  logic         result_ready_i,
   output progress_t    counted_o,
   output scalar_t      float_o,
   output scalar_t      integer_o,
@@ -65,8 +64,8 @@ module vector_arithmetic
   logic is_mx, is_reduce, is_mask_work, is_count, mask_result;
   logic [2:0] log_step;        // bytes of widest elements
   logic [2:0] log_elements;
-  logic [9:0] folds, beats;    // halvings of a reduction; steps that read elements
-  logic is_fold, last_beat, last;
+  logic [9:0] folds, beats;    // steps of a reduction that read partial results; steps that read elements
+  logic is_fold, is_union, last_beat, last;
   logic [2:0] vd_step, vs2_step, vs1_step;  // bytes of the operands in a step
 
   assign is_mx        = c.work == WORK_MXDOTP;
@@ -84,8 +83,9 @@ module vector_arithmetic
     beats = (instruction_i.count + (10'd1 << log_elements) - 10'd1) >> log_elements;
     if (beats == '0) beats = 10'd1;
   end
-  assign folds     = is_reduce ? 10'(log_elements) : '0;
+  assign folds     = is_reduce ? 10'(log_elements) + 10'(beats > 10'd1) : '0;
   assign is_fold   = beat_q >= beats;
+  assign is_union  = beat_q == beats && beats > 10'd1;  // of the two words
   assign last_beat = beat_q + 10'd1 >= beats;
   assign last      = beat_q + 10'd1 == beats + folds;
 
@@ -124,7 +124,7 @@ module vector_arithmetic
   assign check_o = {vd_word, vs4_word, vs3_word, word_t'(bit_at >> 8), vs1_word, vs2_word};
   assign word_o  = {vd_word, vs1_word, vs4_word, vs2_word, vs3_word};
 
-  logic uses_mask, operands_free, set_to_it, folding_q, enabled, ready, fires;
+  logic uses_mask, operands_free, set_to_it, partial_free, enabled, ready, fires;
   assign uses_mask = !instruction_i.unmasked || c.mask_data;
   assign set_to_it = floating_q == c.floating;
 
@@ -136,7 +136,7 @@ module vector_arithmetic
     end
   end
 
-  assign enabled = valid_i & may_begin_i & set_to_it & operands_free & ~(is_reduce & folding_q);
+  assign enabled = valid_i & may_begin_i & set_to_it & operands_free & (~is_reduce | partial_free);
   assign read_o  = (enabled && ready) ? needs : '0;
   assign fires   = enabled & ready & ((granted_i & needs) == needs);
   assign pop_o   = fires & last;
@@ -154,8 +154,9 @@ module vector_arithmetic
   end
 
   // Operands of the lanes --------------------------------------------------------------------------------------------
-  data_t partial_q;
-  logic any_active_q;
+  data_t [1:0] partial_q, partial;
+  logic [1:0] folding_q, arriving;  // steps on their way to either word; those that arrive in this cycle
+  logic fold_slot, any_active_q;
   logic [Lanes-1:0][63:0] a, b, d;
   logic [Lanes-1:0][7:0] lane_mask, lane_active;
   logic [Lanes-1:0][7:0] scale_a, scale_b;
@@ -167,18 +168,19 @@ module vector_arithmetic
     return 64'(word >> {place, 3'b000});
   endfunction
 
-  // A scalar instruction has one element, in the first place of its widest operand or result.
-  logic [7:0] lowest_active;
-  assign lowest_active = 8'h01;
-
   data_t vs1_first, folded;
   assign vs1_first = {Lanes{splat(data_i[3][63:0], instruction_i.vs1_width)}};
 
-  // The upper half of what is left of the partial results.
+  // A step takes the result of the one before it in the cycle in which that leaves the lanes.
+  assign fold_slot    = ~is_fold & beat_q[0];
+  assign partial_free = (beat_q == '0) ? folding_q == '0
+                      : ~(folding_q[fold_slot] & ~arriving[fold_slot]) & ~(is_union & folding_q[1] & ~arriving[1]);
+
+  // The other word, or the upper half of what is left of the partial results.
   always_comb begin
     logic [2:0] half;  // binary logarithm of its bytes
-    half = log_step - 3'd1 - 3'(beat_q - beats);
-    folded = partial_q >> (9'd8 << half);
+    half = log_step - 3'd1 - 3'(beat_q - beats - 10'(beats > 10'd1));
+    folded = is_union ? partial[1] : partial[0] >> (9'd8 << half);
   end
 
   for (genvar lane = 0; lane < Lanes; lane++) begin : gen_operands
@@ -196,7 +198,7 @@ module vector_arithmetic
       end
       if (is_reduce) begin
         b[lane] = is_fold ? folded[64*lane+:64] : a[lane];
-        a[lane] = (beat_q == '0) ? vs1_first[64*lane+:64] : partial_q[64*lane+:64];
+        a[lane] = (beat_q == '0) ? vs1_first[64*lane+:64] : partial[fold_slot][64*lane+:64];
       end
     end
     always_comb begin
@@ -209,7 +211,7 @@ module vector_arithmetic
         if (is_fold) lane_active[lane][byte_number] = any_active_q;
       end
       if (!c.floating && lane != 0) lane_active[lane] = '0;
-      if (instruction_i.scalar_float) lane_active[lane] = (lane == 0) ? lowest_active : '0;
+      if (instruction_i.scalar_float) lane_active[lane] = (lane == 0) ? 8'h01 : '0;  // its one element
     end
     logic [4:0] scale_at;
     assign scale_at = {beat_q[2:0], 2'(lane)};
@@ -245,6 +247,7 @@ module vector_arithmetic
     logic [4:0]  rd;
     logic        compare;
     logic        reduce;
+    logic        slot;      // word of partial results
     logic        writes;
     logic        mask_result;
     logic        mask_work;
@@ -268,6 +271,7 @@ module vector_arithmetic
     tag.rd          = instruction_i.rd;
     tag.compare     = facts_of_op.op.compare;
     tag.reduce      = is_reduce;
+    tag.slot        = fold_slot;
     tag.writes      = c.vd != EEW_NONE && (!is_reduce || (last && instruction_i.count != '0));
     tag.mask_result = mask_result;
     tag.mask_work   = is_mask_work;
@@ -317,6 +321,7 @@ module vector_arithmetic
       .c_i        (d[lane]),
       .mask_i     (lane_mask[lane]),
       .active_i   (lane_active[lane]),
+      .single_i   (instruction_i.scalar_float),
       .tag_i      ((lane == 0) ? tag : '0),
       .valid_o    (lane_valid[lane]),
       .ready_i    (lanes_taken),
@@ -406,49 +411,54 @@ module vector_arithmetic
   // Partial results of a reduction: those of inactive elements stay.
   data_t partial_d;
   always_comb begin
-    partial_d = partial_q;
+    partial_d = partial_q[done.slot];
     for (int b_number = 0; b_number < int'(WordBytes); b_number++) begin
       if (done.active[6'(b_number >> done.widest)]) partial_d[8*b_number+:8] = packed_results[8*b_number+:8];
     end
+    arriving            = '0;
+    arriving[done.slot] = taken & done.reduce;
+    for (int slot = 0; slot < 2; slot++) partial[slot] = arriving[slot] ? partial_d : partial_q[slot];
   end
 
+  vrf_write_t write;
   always_comb begin
-    write_o        = '0;
-    write_o.valid  = has_result & done.writes;
-    write_o.id     = done.id;
-    write_o.word   = done.word;
-    write_o.data   = spread;
+    write        = '0;
+    write.valid  = has_result & done.writes;
+    write.id     = done.id;
+    write.word   = done.word;
+    write.data   = spread;
     for (int b_number = 0; b_number < int'(WordBytes); b_number++) begin
       logic [4:0] inner, place;
       inner = 5'(b_number) & 5'((6'd1 << done.step) - 6'd1);
       place  = 5'(b_number) & ~5'((6'd1 << done.step) - 6'd1);
-      write_o.strobe[b_number] = place == done.at[4:0] && done.active[6'(inner >> done.width)];
+      write.strobe[b_number] = place == done.at[4:0] && done.active[6'(inner >> done.width)];
     end
     if (done.reduce) begin
-      write_o.data   = partial_d;
-      write_o.strobe = strobe_t'({24'd0, 8'hff} >> (4'd8 - (4'd1 << done.width)));
+      write.data   = partial_d;
+      write.strobe = strobe_t'({24'd0, 8'hff} >> (4'd8 - (4'd1 << done.width)));
     end
     if (done.mask_result) begin
-      write_o.data = {8{merged_bits}};
+      write.data = {8{merged_bits}};
       for (int b_number = 0; b_number < int'(WordBytes); b_number++) begin
-        write_o.strobe[b_number] = 3'(b_number >> 2) == done.at[7:5] && fresh_active[8*(b_number&3)+:8] != '0;
+        write.strobe[b_number] = 3'(b_number >> 2) == done.at[7:5] && fresh_active[8*(b_number&3)+:8] != '0;
       end
     end
     if (done.mask_work) begin
-      write_o.data = {4{merged_masks}};
+      write.data = {4{merged_masks}};
       for (int b_number = 0; b_number < int'(WordBytes); b_number++) begin
-        write_o.strobe[b_number] = 2'(b_number >> 3) == done.at[4:3] && done.active[8*(b_number&7)+:8] != '0;
+        write.strobe[b_number] = 2'(b_number >> 3) == done.at[4:3] && done.active[8*(b_number&7)+:8] != '0;
       end
     end
-    if (write_o.strobe == '0) write_o.valid = 1'b0;
+    if (write.strobe == '0) write.valid = 1'b0;
   end
 
-  assign taken       = has_result & (~write_o.valid | written_i);
+  assign result_o       = '{write: write, last: done.last};
+  assign result_valid_o = has_result & ~done.scalar;
+  assign taken       = has_result & (done.scalar | result_ready_i);
   assign mx_taken    = taken & from_mx;
   assign lanes_taken = taken & ~from_mx;
 
   always_comb begin
-    progress_o  = '{valid: taken & ~done.scalar, id: done.id, last: done.last};
     flags_o     = '0;
     saturated_o = 1'b0;
     flags_id_o  = done.id;
@@ -556,30 +566,28 @@ module vector_arithmetic
       beat_q       <= '0;
       floating_q   <= 1'b1;
       under_way_q  <= '0;
-      folding_q    <= 1'b0;
+      folding_q    <= '0;
       any_active_q <= 1'b0;
     end else begin
       if (fires) beat_q <= last ? '0 : beat_q + 10'd1;
       under_way_q <= under_way_q + 6'(fires) - 6'(taken && !done.scalar) - 6'(counted_o.valid);
       if (valid_i && !set_to_it && under_way_q == '0) floating_q <= c.floating;
+      folding_q <= folding_q & ~arriving;
       if (fires && is_reduce) begin
-        folding_q    <= 1'b1;
+        folding_q[fold_slot] <= 1'b1;
         any_active_q <= (beat_q != '0 && any_active_q) || (!is_fold && active != '0);
       end
-      if (taken && done.reduce) folding_q <= 1'b0;
     end
   end
 
   always_ff @(posedge clk_i) begin
-    if (fires && is_reduce && beat_q == '0) partial_q <= vs1_first;
-    if (taken && done.reduce) partial_q <= partial_d;
+    if (fires && is_reduce && beat_q == '0) partial_q <= {2{vs1_first}};
+    if (taken && done.reduce) partial_q[done.slot] <= partial_d;
     if (taken && done.mask_result) begin
       bits_q        <= bits;
       bits_active_q <= bits_active;
     end
   end
-
-  assign idle_o = under_way_q == '0;
 
   logic unused;
   assign unused = ^{instruction_i, c, facts_of_op, counted_q, lane_ready[Lanes-1:1], mx_ready[Lanes-1:1], mx_valid[Lanes-1:1],

@@ -3,7 +3,7 @@
 // what is left of the partial remainder and the bits of the dividend that follow, less the divisor, or less four times
 // the root so far plus one.
 //
-// A word of n elements is taken every n * Cycles cycles. The result of one taken in cycle t appears in cycle
+// A word of n elements, of which a request may want the first alone, is taken every n * Cycles cycles. The result of one taken in cycle t appears in cycle
 // t + n * Cycles - 1 + IntegerLatency or FloatLatency, at the port of its kind; neither can be below 2.
 module vector_divider
   import fp_pkg::*;
@@ -21,6 +21,7 @@ module vector_divider
   input  logic                     valid_i,
   output logic                     ready_o,
   input  vector_request_t          request_i,
+  input  logic                     single_i,
   input  logic [TagWidth-1:0]      tag_i,
   output logic [1:0]               valid_o,  // floats at port 0, integers at port 1
   input  logic [1:0]               ready_i,
@@ -33,6 +34,7 @@ module vector_divider
 
   // The word, and the element that is worked on -----------------------------------------------------------------------
   vector_request_t request_q;
+  logic single_q;
   logic [TagWidth-1:0] tag_q;
   logic [2:0] index_q, next_index;
   logic [CountWidth-1:0] left_q;  // cycles to go
@@ -41,7 +43,7 @@ module vector_divider
 
   logic [1:0] width;
   assign width = width_of(request_q.sew, request_q.op.d_scale);
-  assign last  = index_q == 3'((4'd8 >> width) - 4'd1);
+  assign last  = single_q || index_q == 3'((4'd8 >> width) - 4'd1);
   assign ends  = left_q == CountWidth'(1);
   assign taken = valid_i & ready_o;
   // The next word may come while the last digits of this one do.
@@ -87,6 +89,7 @@ module vector_divider
   always_ff @(posedge clk_i) begin
     if (taken) begin
       request_q <= request_i;
+      single_q  <= single_i;
       tag_q     <= tag_i;
     end
     if (go && (taken || ends)) begin

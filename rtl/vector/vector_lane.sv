@@ -14,6 +14,7 @@
 // * mask_i has v0's bit of element i at bit i: what merges choose by and what carries in. It is no condition.
 // * active_i has a bit for each byte of the word of the widest operand or result: element i is active if bit
 //   i * (bytes of the widest) is set. Only active elements raise flags or saturate. The control does not write others.
+// * single_i: the first element alone matters, as in scalar instructions; a division does no others.
 // * Comparisons (op_i.compare) return element i's bit at bit i. Instructions on masks (`mask` of the table) are done
 //   with sew_i = 3, 64 bits of mask a step.
 // * e5m2_i: floats of 8 bits are E5M2, else E4M3 (vtype.altfmt of Zvfofp8min; fmode.src is its complement).
@@ -52,6 +53,7 @@ module vector_lane
   input  logic [63:0]         c_i,
   input  logic [7:0]          mask_i,
   input  logic [7:0]          active_i,
+  input  logic                single_i,
 
   output logic                valid_o,
   input  logic                ready_i,
@@ -97,6 +99,7 @@ module vector_lane
     .valid_i(|in_valid[1:0]),
     .ready_o(in_ready[0]),
     .request_i(request),
+    .single_i,
     .tag_i,
     .valid_o(out_valid[1:0]),
     .ready_i(out_ready[1:0]),

@@ -3,7 +3,8 @@
 // Word w lies in bank (w + w / 16) mod 4, so that neighbouring groups begin in different banks. A read is answered in its
 // cycle if its port of that bank is free: port 0 serves vs3, vs2 and the offsets of indexed accesses, port 1 vs4, vs1 and
 // the slide unit, port 2 the old vd and the data of stores, in this order. Writes of the load/store unit come first, then those of
-// the arithmetic, then the slide unit's. The mask, register 0, is wired out.
+// the arithmetic, then the slide unit's; the arithmetic's come before all if many of its results wait. The mask, register 0, is
+// wired out.
 module vector_registers
   import vector_unit_pkg::*;
 #(
@@ -21,6 +22,7 @@ module vector_registers
   // Load/store unit, arithmetic, slide unit.
   input  vrf_write_t [Writers-1:0] write_i,
   output logic       [Writers-1:0] written_o,
+  input  logic                     arithmetic_first_i,
 
   output logic [VlenBits-1:0] mask_o
 );
@@ -47,7 +49,8 @@ module vector_registers
   for (genvar writer = 0; writer < Writers; writer++) begin : gen_written
     logic [Writers-1:0] ahead;
     for (genvar other = 0; other < Writers; other++) begin : gen_before
-      assign ahead[other] = (other < writer) && write_i[other].valid &&
+      localparam bit Exchanges = (other == 0 && writer == 1) || (other == 1 && writer == 0);
+      assign ahead[other] = ((other < writer) ^ (Exchanges & arithmetic_first_i)) && write_i[other].valid &&
                              bank_of(write_i[other].word) == bank_of(write_i[writer].word);
     end
     assign written_o[writer] = write_i[writer].valid & ~(|ahead);

@@ -2,7 +2,8 @@
 //
 // An instruction depends on those that were in flight when it was issued. It may read a word once they have written it, and
 // write one once they have written or read it, as far as their progress shows (chaining). Instructions that do
-// not chain wait until all that they meet have ended.
+// not chain wait until all that they meet have ended: to read, those that write what they read; to write, those that write or read
+// what they write.
 module vector_scoreboard
   import vector_unit_pkg::*;
 #(
@@ -27,14 +28,17 @@ module vector_scoreboard
   input  word_t [Checks-1:0] check_word_i,
   input  logic  [Checks-1:0] check_write_i,
   output logic  [Checks-1:0] check_free_o,
-  output logic  [Ids-1:0]    may_begin_o  // nothing that it does not chain to is in flight
+  // Nothing that it does not chain to is in flight and keeps it from reading, from writing.
+  output logic  [Ids-1:0]    may_read_o,
+  output logic  [Ids-1:0]    may_write_o
 );
 
   typedef logic [9:0] beats_t;
 
   logic       [Ids-1:0] live_q, ends;
   logic       [Ids-1:0][Ids-1:0] older_q;   // [younger][older]
-  logic       [Ids-1:0][Ids-1:0] meets_q;
+  logic       [Ids-1:0][Ids-1:0] read_meets_q;
+  logic       [Ids-1:0][Ids-1:0] write_meets_q;
   footprint_t [Ids-1:0] known_q;
   beats_t     [Ids-1:0] beats_q, beats_d, shown;
 
@@ -67,31 +71,36 @@ module vector_scoreboard
     return a.valid && b.valid && a.first <= b.last && b.first <= a.last;
   endfunction
 
-  logic [Ids-1:0] meets;
+  logic [Ids-1:0] read_meets, write_meets;
   always_comb begin
     for (int id = 0; id < int'(Ids); id++) begin
-      meets[id] = overlaps(footprint_i.vd, known_q[id].vd);
+      read_meets[id]  = 1'b0;
+      write_meets[id] = overlaps(footprint_i.vd, known_q[id].vd);
       for (int s = 0; s < int'(Sources); s++) begin
-        meets[id] |= overlaps(footprint_i.vd, known_q[id].sources[s]) | overlaps(footprint_i.sources[s], known_q[id].vd);
+        read_meets[id]  |= overlaps(footprint_i.sources[s], known_q[id].vd);
+        write_meets[id] |= overlaps(footprint_i.vd, known_q[id].sources[s]);
       end
     end
   end
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
-      live_q  <= '0;
-      older_q <= '0;
-      meets_q <= '0;
+      live_q        <= '0;
+      older_q       <= '0;
+      read_meets_q  <= '0;
+      write_meets_q <= '0;
     end else begin
       live_q <= live_q & ~ends;
       for (int id = 0; id < int'(Ids); id++) begin
-        older_q[id] <= older_q[id] & ~ends;
-        meets_q[id] <= meets_q[id] & ~ends;
+        older_q[id]       <= older_q[id] & ~ends;
+        read_meets_q[id]  <= read_meets_q[id] & ~ends;
+        write_meets_q[id] <= write_meets_q[id] & ~ends;
       end
       if (issue_i) begin
-        live_q[id_o]  <= 1'b1;
-        older_q[id_o] <= live_q & ~ends;
-        meets_q[id_o] <= live_q & ~ends & meets;
+        live_q[id_o]        <= 1'b1;
+        older_q[id_o]       <= live_q & ~ends;
+        read_meets_q[id_o]  <= live_q & ~ends & read_meets;
+        write_meets_q[id_o] <= live_q & ~ends & write_meets;
       end
     end
   end
@@ -106,7 +115,8 @@ module vector_scoreboard
 
   for (genvar id = 0; id < Ids; id++) begin : gen_shown
     assign shown[id]       = (beats_q[id] >> known_q[id].credit) << known_q[id].credit;
-    assign may_begin_o[id] = (Chaining && !known_q[id].unchained) || meets_q[id] == '0;
+    assign may_read_o[id]  = (Chaining && !known_q[id].unchained) || read_meets_q[id] == '0;
+    assign may_write_o[id] = (Chaining && !known_q[id].unchained) || write_meets_q[id] == '0;
   end
 
   function automatic logic pending(input span_t span, input beats_t beats, input word_t word);

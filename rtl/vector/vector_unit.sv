@@ -203,7 +203,7 @@ module vector_unit
   end
 
   // Scoreboard: checks of the arithmetic (6), of the memory (4), of the slide unit (3) -----------------------------------
-  logic [Ids-1:0] live, may_begin, ending;
+  logic [Ids-1:0] live, may_read, may_write, ending;
   progress_t [4:0] progress;
   id_t [12:0] check_id;
   word_t [12:0] check_word;
@@ -233,7 +233,8 @@ module vector_unit
     .check_word_i (check_word),
     .check_write_i(check_write),
     .check_free_o (check_free),
-    .may_begin_o  (may_begin)
+    .may_read_o   (may_read),
+    .may_write_o  (may_write)
   );
 
   // Register file ------------------------------------------------------------------------------------------------------
@@ -242,6 +243,7 @@ module vector_unit
   data_t [7:0] read_data;
   vrf_write_t [2:0] writes;
   logic [2:0] written;
+  logic arithmetic_first;
   logic [VlenBits-1:0] mask;
   logic [4:0] arithmetic_read, arithmetic_granted;
   word_t [4:0] arithmetic_word;
@@ -266,12 +268,15 @@ module vector_unit
     .data_o   (read_data),
     .write_i  (writes),
     .written_o(written),
+    .arithmetic_first_i(arithmetic_first),
     .mask_o   (mask)
   );
 
   // Units --------------------------------------------------------------------------------------------------------------
   scalar_t counted, moved, computed, moved_float;
-  logic counted_taken, moved_taken, arithmetic_idle;
+  logic counted_taken, moved_taken;
+  result_t result;
+  logic result_valid, result_ready;
 
   vector_arithmetic #(
     .IntegerLatency(IntegerLatency),
@@ -285,9 +290,8 @@ module vector_unit
     .rst_ni,
     .valid_i        (next_valid[0]),
     .instruction_i  (next[0]),
-    .may_begin_i    (may_begin[next[0].id]),
+    .may_begin_i    (may_read[next[0].id] & may_write[next[0].id]),
     .pop_o          (next_pop[0]),
-    .idle_o         (arithmetic_idle),
     .check_o        (check_arithmetic),
     .free_i         (check_free[5:0]),
     .read_o         (arithmetic_read),
@@ -295,9 +299,9 @@ module vector_unit
     .granted_i      (arithmetic_granted),
     .data_i         (arithmetic_data),
     .mask_i         (mask),
-    .write_o        (writes[1]),
-    .written_i      (written[1]),
-    .progress_o     (progress[0]),
+    .result_o       (result),
+    .result_valid_o (result_valid),
+    .result_ready_i (result_ready),
     .counted_o      (progress[1]),
     .float_o        (computed),
     .integer_o      (counted),
@@ -307,16 +311,28 @@ module vector_unit
     .saturated_o
   );
 
+  vector_results u_results (
+    .clk_i,
+    .rst_ni,
+    .valid_i   (result_valid),
+    .ready_o   (result_ready),
+    .result_i  (result),
+    .write_o   (writes[1]),
+    .written_i (written[1]),
+    .first_o   (arithmetic_first),
+    .progress_o(progress[0])
+  );
+
   vector_memory u_memory (
     .clk_i,
     .rst_ni,
     .valid_i       (next_valid[1]),
     .instruction_i (next[1]),
-    .may_begin_i   (may_begin[next[1].id]),
+    .may_begin_i   (may_read[next[1].id]),
     .pop_o         (next_pop[1]),
     .check_o       (check_memory),
     .writer_o      (writer),
-    .free_i        (check_free[9:6]),
+    .free_i        ({check_free[9] & may_write[writer], check_free[8:6]}),
     .read_o        (memory_read),
     .word_o        (memory_word),
     .granted_i     ({granted[7], granted[2]}),
@@ -342,7 +358,7 @@ module vector_unit
     .rst_ni,
     .valid_i        (next_valid[2]),
     .instruction_i  (next[2]),
-    .may_begin_i    (may_begin[next[2].id]),
+    .may_begin_i    (may_read[next[2].id] & may_write[next[2].id]),
     .pop_o          (next_pop[2]),
     .check_o        (check_slide),
     .free_i         (check_free[12:10]),
@@ -405,7 +421,7 @@ module vector_unit
   assign writes_o[2]  = written[2] ? writes[2] : '0;
 
   logic unused;
-  assign unused = ^{usage, arithmetic_idle};
+  assign unused = ^{usage};
 
   `POTLUCK_ASSERT(KnownUnit, next_valid[0] |-> next[0].control.unit == UNIT_VFU)
 

@@ -82,6 +82,12 @@ package vector_unit_pkg;
     data_t   data;
   } vrf_write_t;
 
+  // What a step of the arithmetic leaves: a write, which may be none, and whether it is the instruction's last step.
+  typedef struct packed {
+    vrf_write_t write;
+    logic       last;
+  } result_t;
+
   // A step of an instruction has left its results: its id, and whether it was the last one.
   typedef struct packed {
     logic valid;

@@ -45,12 +45,13 @@ class Timed:
             self.codes[place] = code
         self.times = np.zeros(STATE_SIZE, np.int64) if times is None else times
         self.causes = np.zeros(len(CAUSES), np.int64)
+        self.group = lmul
         self.cycles = time_block(self.rows, vl, self.codes, 0, self.times, self.causes)
         assert self.causes.sum() == self.cycles
 
     def written(self, v):
-        """Cycle of the last write of a vector register."""
-        return self.cycles + self.times[t.V_DONE + v]
+        """Cycle of the last write of a group of vector registers."""
+        return self.cycles + self.times[t.V_DONE + v : t.V_DONE + v + self.group].max()
 
     def cause(self, name):
         return self.causes[CAUSES.index(name)]
@@ -172,7 +173,7 @@ def test_write_after_read_of_a_strided_load_waits_for_the_reader():
     options = {"vl": 32, "lmul": 2}
     done = Timed(reader, **options).written(0)
     strided = Timed(reader + "vlse64.v v16, (a0), t0", codes={2: 1}, **options).written(16)
-    unit = Timed(reader + "vle64.v v16, (a0)", **options).written(16)
+    unit = Timed(reader + "vle64.v v16, (a0)", **options).written(18)  # four registers of 64-bit elements
     assert strided == done + 1 + 8 - 1  # all eight words after the reader's last write
     assert unit == done + 1  # the last word after it
 

@@ -298,6 +298,27 @@ PROGRAMS = {
     "dot products": _products(),
 }
 
+_LOADS = "\n".join(
+    [
+        "vsetvli t0, zero, e32, m4, ta, ma",
+        *(f"vle32.v v{first}, (s0)" for first in (0, 4, 12, 16, 20)),
+        "fmv.w.x ft0, t0\nfmv.w.x ft1, t0\ncsrr t3, fcsr\n",
+    ]
+)
+TIMED = {
+    "a scalar division takes the time of one element": "fmv.w.x fa0, s0\nfmv.w.x fa1, s1\nfdiv.s fa2, fa0, fa1\n"
+    "fadd.s fa3, fa2, fa1\nfsqrt.s fa4, fa3\nfadd.s fa5, fa4, fa4",
+    "results that meet a load's words wait while the lanes go on": _LOADS
+    + "vfmacc.vf v4, ft0, v16\nvfmacc.vf v12, ft1, v16\n"
+    "vle32.v v16, (s1)\nvfmacc.vf v0, ft0, v20\nvfmacc.vf v4, ft1, v20",
+    "a strided load's requests do not wait for what its writes wait for": _LOADS
+    + "li t1, 8\nvfmacc.vf v12, ft1, v16\nvlse32.v v16, (s1), t1\nvfadd.vv v0, v16, v16",
+    "parts of a group are read when they are there": "vsetvli t0, zero, e32, m8, ta, ma\nvle32.v v8, (s0)\n"
+    "vsetvli t0, zero, e32, m2, ta, ma\nvfadd.vv v16, v8, v8\nvfadd.vv v18, v10, v10",
+    "conversions of the same width chain word by word": _LOADS
+    + "vfcvt.x.f.v v24, v0\nvfcvt.f.x.v v0, v24\n" * 4,
+}
+"""Programs in which RTL and timer are a few cycles apart, and would be more without what each is named after."""
 
 ILLEGAL = {
     "no vtype": "vadd.vv v8, v8, v8\naddi t0, t0, 1\n",

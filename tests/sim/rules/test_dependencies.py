@@ -24,11 +24,23 @@ def test_chain_first_word(gate: Gate) -> None:
 
 def test_chain_last_word(gate: Gate) -> None:
     """A faster consumer ends a cycle after the producer: the last word is written, then read."""
-    words = gate.words(64)
-    wide = gate.words()  # the consumer alone would take half as long
-    last = 2 + words - 1 + gate.latency("fma", 64) + 1
+    per_lane = -(-gate.elements // gate.machine.vector.lanes)
+    done = 2 + per_lane * gate.latency("divide_per_element") - 1 + gate.latency("fma")
     probe = "vslidedown.vi v0, v8, 1"
-    gate.opens_at(last - wide + 1 - 2, "vfwadd.vv v8, v16, v24", probe, watch="v0")
+    gate.opens_at(done + 1 - (2 + gate.words() - 1), "vfdiv.vv v8, v16, v24", probe, watch="v0")
+
+
+def test_chain_part(gate: Gate) -> None:
+    """What reads some registers of a group waits for the last word of those, not for that of the group."""
+    rig = replace(gate, lmul=4)
+    one = rig.words() // 4
+    for behind, count, reader in (
+        (1, 1, "vmv1r.v v0, v8"),
+        (2, 2, "vmv2r.v v0, v8"),
+        (3, 1, "vmv1r.v v0, v10"),
+    ):
+        written = 2 + one * behind - 1 + rig.latency("fma")
+        rig.opens_at(written + 1 - (2 + one * count - 1), FLOAT, reader, watch="v0")
 
 
 def test_chain_credit_widening(gate: Gate) -> None:
