@@ -4,9 +4,8 @@ Nothing is done clock by clock. Of every bank with requests, and of every rank's
 earliest clock at which all rules allow it are known; the earliest is issued (at equal clocks: refresh, then column,
 then row commands, then the oldest), which is what a controller that looks every clock would do.
 
-The state of a rule is the clock from which a command is allowed at a node (channel, pseudochannel, rank, bank group,
-bank): issuing a command raises these clocks by the table of rules, so a command's earliest clock is a maximum over the
-five nodes that it belongs to.
+A run of requests that all find their rows open is served without the lists of banks, see
+:mod:`potluck.sim.dram.streams`.
 """
 
 from __future__ import annotations
@@ -18,83 +17,62 @@ from numba import types
 from numpy.typing import NDArray
 
 from potluck.sim.cache import compiled
+from potluck.sim.dram.clocks import (
+    ACT,
+    ACTIVE,
+    ARRIVAL,
+    BANK,
+    BANKS,
+    BEFORE,
+    BOUND,
+    CAP,
+    CLOCK,
+    CLOSED_PAGE,
+    COUNTS,
+    DUE,
+    GROUP,
+    HEAD,
+    HITS,
+    INTERVAL,
+    LIMIT,
+    NEVER,
+    NONE,
+    ONE,
+    OPEN,
+    PER_BANK,
+    PER_RANK,
+    PICK,
+    PRE,
+    PREA,
+    QUEUE,
+    RANK,
+    RANKS,
+    RD,
+    RDA,
+    READ_DONE,
+    REF_AB,
+    REF_PB,
+    REQUESTED,
+    ROW,
+    SERVED,
+    SINCE,
+    STATE,
+    TAIL,
+    TARGET,
+    WANT,
+    WHERE,
+    WR,
+    WRITE_DONE,
+    WRITES,
+    ZERO,
+    at,
+    earliest,
+    earliest_rank,
+    issue,
+)
+from potluck.sim.dram.streams import first_miss, soonest, stream
 
-
-def _words(*numbers: int) -> Any:
-    """Not Python's integers: Numba would compile every function anew for each of them that it is called with."""
-    return tuple(np.int64(number) for number in numbers)
-
-
-_at = (
-    np.uint64
-)  # of an index: it is not negative, so compiled code need not ask, which took a quarter of its time
-ACT, PRE, PREA, RD, WR, RDA, WRA, REF_AB, REF_PB = _words(*range(9))
-NONE, ZERO, ONE, NEVER = _words(-1, 0, 1, 1 << 60)
-# Words of a channel's record.
-CLOCK, HITS, CLOSED, CONFLICTS = range(4)
-COUNTS = 8  # + command
-RECORD = COUNTS + 9
-# Words of a rank's record.
-DUE, TARGET, OPEN, SINCE, ACTIVE, RING, RING_AT = 0, 1, 2, 3, 4, 5, 9
-RANK_RECORD = 10
-# Words of a bank's record: its node at each level, its rank, the first rank of its pseudochannel, the open row (-1:
-# none), the clock of the refresh that its next command must not pass; its list of waiting requests (queue slots), the
-# command that it needs next, the slot that this is for, the one before that, its place among the banks with requests, a
-# clock before which that command is not allowed (rules only raise clocks, so what was found once remains a bound).
-RANK, SIBLINGS, ROW, LIMIT, HEAD, TAIL, WANT, PICK, BEFORE, WHERE, BOUND = range(5, 16)
-BANK_RECORD = 16
-# Words of a request.
-ARRIVAL, BANK, REQUESTED, WRITES, STATE = range(5)
-REQUEST = 5
-SERVED = 3  # STATE: 0 as it came, 1 a row was opened for it, 2 and another closed before, 3 served
-# Words of the parameters; the last is the address of run_channel.
-BANKS, RANKS, PER_RANK, RANKS_PER_PC, QUEUE, CLOSED_PAGE, PER_BANK, INTERVAL, WINDOW_CYCLES, READ_DONE, WRITE_DONE, \
-    GROUP, CAP, ENGINE = range(14)  # fmt: skip
-PARAMETERS = 14
-
-
-@compiled(forceinline=True)
-def _earliest(command: int, bank: int, banks: NDArray[Any], allowed: NDArray[Any]) -> Any:
-    if RDA <= command <= WRA:  # automatic precharge makes no difference to what a command waits for
-        command -= 2
-    b, c = _at(bank), _at(command)
-    t = allowed[_at(banks[b, 0]), c]
-    for level in range(1, 5):
-        t = max(t, allowed[_at(banks[b, _at(level)]), c])
-    return t
-
-
-@compiled(forceinline=True)
-def _earliest_rank(command: int, bank: int, banks: NDArray[Any], allowed: NDArray[Any]) -> Any:
-    """For a command to a whole rank, given any of its banks."""
-    b, c = _at(bank), _at(command)
-    t = allowed[_at(banks[b, 0]), c]
-    for level in range(1, 3):
-        t = max(t, allowed[_at(banks[b, _at(level)]), c])
-    return t
-
-
-@compiled(forceinline=True)
-def _issue(
-    command: int, bank: int, t: int, p: NDArray[Any], first: NDArray[Any], entries: NDArray[Any],
-    allowed: NDArray[Any], banks: NDArray[Any], ranks: NDArray[Any], record: NDArray[Any],
-) -> None:  # fmt: skip
-    """Raise the clocks of everything that has to wait for a command; one to a whole rank is given any of its banks."""
-    place = command * p[BANKS] + bank
-    for k in range(first[_at(place)], first[_at(place + 1)]):
-        node, then = _at(entries[_at(k), 0]), _at(entries[_at(k), 1])
-        allowed[node, then] = max(allowed[node, then], t + entries[_at(k), 2])
-    record[COUNTS + command] += 1
-    record[CLOCK] = t
-    if command == ACT and p[WINDOW_CYCLES] > 0:
-        rank = banks[bank, RANK]
-        at = ranks[rank, RING_AT]
-        ranks[rank, RING + at] = t
-        at = (at + 1) & 3
-        ranks[rank, RING_AT] = at
-        node = banks[bank, 2]  # the next activation is the fourth after the one that the ring now points to
-        if allowed[node, ACT] < ranks[rank, RING + at] + p[WINDOW_CYCLES]:
-            allowed[node, ACT] = ranks[rank, RING + at] + p[WINDOW_CYCLES]
+PATIENCE = np.int64(8)  # requests that are served between the end of a stream and a new attempt
 
 
 @compiled(forceinline=True)
@@ -179,16 +157,16 @@ def _admit(
 
 @compiled
 def run_channel(
-    p: NDArray[Any], first: NDArray[Any], entries: NDArray[Any], allowed: NDArray[Any], banks: NDArray[Any],
-    ranks: NDArray[Any], record: NDArray[Any], requests: NDArray[Any], done: NDArray[Any], until: int,
-    log: NDArray[Any], work: NDArray[Any],
+    p: NDArray[Any], first: NDArray[Any], entries: NDArray[Any], delays: NDArray[Any], allowed: NDArray[Any],
+    banks: NDArray[Any], ranks: NDArray[Any], record: NDArray[Any], requests: NDArray[Any], done: NDArray[Any],
+    until: int, log: NDArray[Any], work: NDArray[Any],
 ) -> int:  # fmt: skip
     """Serve all requests of a channel, then refresh up to ``until``.
 
     Args:
         p: int64 [PARAMETERS].
-        first, entries: rules by command and bank, see :class:`potluck.sim.dram.rules.Waits`.
-        allowed: int64 [nodes, commands], clock from which a command is allowed; updated.
+        first, entries, delays: rules by command and bank, see :class:`potluck.sim.dram.rules.Waits`.
+        allowed: int64 [nodes * WAITING], clock from which a command is allowed; updated.
         banks: int64 [banks, BANK_RECORD]; updated.
         ranks: int64 [ranks, RANK_RECORD]; updated.
         record: int64 [RECORD]; updated.
@@ -212,28 +190,48 @@ def run_channel(
     free_count, active_count = size, ZERO
     incoming, served, oldest, passed = ZERO, ZERO, ZERO, ZERO
     row_wants = ZERO  # banks that want a row command
+    streams = closed_page == 0 and log.shape[0] == 0
+    retry = ZERO  # the oldest request from which on a stream may be tried
     logged = ZERO
     next_due = NEVER
     for r in range(p[RANKS]):
         next_due = min(next_due, ranks[r, DUE])
     while True:
         now = record[CLOCK]
-        if free_count == size and incoming < n and closed_page == 0 and log.shape[0] == 0:
-            # Alone and a row hit, served before anything else can matter: without the queue.
-            bank = requests[incoming, BANK]
-            if banks[bank, ROW] == requests[incoming, REQUESTED]:
-                command = RD + requests[incoming, WRITES]
-                t = max(_earliest(command, bank, banks, allowed), now, requests[incoming, ARRIVAL])
-                follows = incoming + 1 == n or requests[incoming + 1, ARRIVAL] > t
-                if follows and t < next_due:
-                    _issue(command, bank, t, p, first, entries, allowed, banks, ranks, record)
-                    record[HITS] += 1
-                    requests[incoming, STATE] = SERVED
-                    done[incoming] = t + (p[READ_DONE] if command == RD else p[WRITE_DONE])
-                    incoming += 1
-                    served += 1
-                    oldest, passed = incoming, 0
-                    continue
+        if streams and row_wants == 0 and retry <= oldest < n:
+            bank, writes = at(requests[oldest, BANK]), requests[oldest, WRITES]
+            command = RD + writes
+            t = earliest(command, bank, banks, allowed)
+            floor = max(now, requests[oldest, ARRIVAL])
+            hit = banks[bank, ROW] == requests[oldest, REQUESTED] and max(t, floor) < next_due
+            if hit and (incoming - oldest <= 1 or t <= max(floor, soonest(command, bank, p, banks, allowed))):
+                missed = first_miss(oldest, incoming, writes, banks, requests)
+                if missed < incoming:
+                    retry = missed + 1
+                else:
+                    for place in range(active_count):
+                        banks[active[place], HEAD], banks[active[place], WANT] = -1, RD
+                    oldest, incoming, count = stream(
+                        oldest, incoming, size - free_count, next_due, p, first, entries, delays, allowed, banks,
+                        record, requests, done, active,
+                    )  # fmt: skip
+                    now = record[CLOCK]
+                    served += count
+                    if count > 0:
+                        passed = ZERO
+                    free_count, active_count = size, ZERO
+                    for slot in range(size):
+                        free[slot] = slot
+                    for request in range(oldest, incoming):
+                        if requests[request, STATE] == SERVED:
+                            continue
+                        free_count -= 1
+                        new = banks[requests[request, BANK], HEAD] < 0
+                        row_wants += _admit(
+                            request, free[free_count], active_count, closed_page, active, banks, slots, requests
+                        )  # fmt: skip
+                        active_count += new
+                    retry = oldest + PATIENCE
         while incoming < n and free_count > 0 and (requests[incoming, ARRIVAL] <= now or free_count == size):
             # An empty queue takes the next request before its time: it is issued no earlier.
             free_count -= 1
@@ -250,34 +248,34 @@ def run_channel(
             # Streams: no column command is better than the oldest request's, if it is as early as any can be.
             bank = requests[oldest, BANK]
             if banks[bank, WANT] >= RD and slots[banks[bank, PICK], 1] == oldest:
-                t = max(_earliest(banks[bank, WANT], bank, banks, allowed), now)
+                t = max(earliest(banks[bank, WANT], bank, banks, allowed), now)
                 bus = banks[bank, 0]  # of commands: often what all wait for, and quickly looked at
-                soon = max(now, min(allowed[bus, RD], allowed[bus, WR]))
+                soon = max(now, min(allowed[bus + RD], allowed[bus + WR]))
                 if p[RANKS] == 1 and t > soon:
                     soon = min(
-                        _earliest_rank(RD, bank, banks, allowed), _earliest_rank(WR, bank, banks, allowed)
+                        earliest_rank(RD, bank, banks, allowed), earliest_rank(WR, bank, banks, allowed)
                     )
                 if t <= soon and t < banks[bank, LIMIT]:
                     best, kind, order, chosen = t, 1, oldest, bank
         columns = chosen < 0  # whether there may be a better column command
         if columns or row_wants > 0:
             for k in range(active_count):
-                bank = active[_at(k)]
-                at = _at(bank)
-                if not forced and (banks[at, BOUND] > best or (not columns and banks[at, WANT] >= RD)):
+                bank = active[at(k)]
+                b = at(bank)
+                if not forced and (banks[b, BOUND] > best or (not columns and banks[b, WANT] >= RD)):
                     continue
-                command, request = banks[at, WANT], slots[_at(banks[at, PICK]), 1]
+                command, request = banks[b, WANT], slots[at(banks[b, PICK]), 1]
                 if forced:
                     if requests[oldest, BANK] != bank:
                         continue
                     command, request = _needed(oldest, bank, banks, requests), oldest
-                t = _earliest(command, bank, banks, allowed)
+                t = earliest(command, bank, banks, allowed)
                 if not forced:
-                    banks[at, BOUND] = t
+                    banks[b, BOUND] = t
                 t = max(t, now)
                 if early:
-                    t = max(t, requests[_at(request), ARRIVAL])
-                if t > best or t >= banks[at, LIMIT]:
+                    t = max(t, requests[at(request), ARRIVAL])
+                if t > best or t >= banks[b, LIMIT]:
                     continue
                 rank_of = 1 if command >= RD else 2
                 if t < best or rank_of < kind or (rank_of == kind and request < order):
@@ -290,15 +288,15 @@ def run_channel(
                     continue
                 if per_bank == 0:
                     command = PREA if ranks[r, OPEN] > 0 else REF_AB
-                    t = max(_earliest_rank(command, r * p[PER_RANK], banks, allowed), now, due)
+                    t = max(earliest_rank(command, r * p[PER_RANK], banks, allowed), now, due)
                 else:
                     t = max(now, due)
                     for g in range(group):
                         bank = _refreshed(r, g, ranks, p)
                         if banks[bank, ROW] >= 0:
-                            t = max(_earliest(PRE, bank, banks, allowed), now, due)
+                            t = max(earliest(PRE, bank, banks, allowed), now, due)
                             break
-                        t = max(t, _earliest(REF_PB, bank, banks, allowed))
+                        t = max(t, earliest(REF_PB, bank, banks, allowed))
                 if t < best or (t == best and kind > 0):
                     best, kind, refreshing = t, 0, r
         if served == n and (refreshing < 0 or best >= until):
@@ -318,7 +316,7 @@ def run_channel(
                 again = True
                 break
             command, request = banks[bank, WANT], slots[banks[bank, PICK], 1]
-            t = max(_earliest(command, bank, banks, allowed), now, requests[request, ARRIVAL])
+            t = max(earliest(command, bank, banks, allowed), now, requests[request, ARRIVAL])
             if t <= best and t < banks[bank, LIMIT]:
                 rank_of = 1 if command >= RD else 2
                 if t < best or rank_of < kind or (rank_of == kind and request < order):
@@ -329,7 +327,7 @@ def run_channel(
             r = refreshing
             base = r * p[PER_RANK]
             if per_bank == 0 and ranks[r, OPEN] > 0:
-                _issue(PREA, base, best, p, first, entries, allowed, banks, ranks, record)
+                issue(PREA, base, best, p, first, entries, delays, allowed, banks, ranks, record)
                 logged = _note(log, logged, best, PREA, base, NONE, NONE)
                 _closed(r, ranks, best, ranks[r, OPEN])
                 for bank in range(base, base + p[PER_RANK]):
@@ -338,7 +336,7 @@ def run_channel(
                         row_wants += _choose(bank, closed_page, banks, slots, requests)
                 continue
             if per_bank == 0:
-                _issue(REF_AB, base, best, p, first, entries, allowed, banks, ranks, record)
+                issue(REF_AB, base, best, p, first, entries, delays, allowed, banks, ranks, record)
                 logged = _note(log, logged, best, REF_AB, base, NONE, NONE)
                 ranks[r, DUE] += p[INTERVAL]
                 for bank in range(base, base + p[PER_RANK]):
@@ -351,7 +349,7 @@ def run_channel(
                         closing = bank
                         break
                 if closing >= 0:
-                    _issue(PRE, closing, best, p, first, entries, allowed, banks, ranks, record)
+                    issue(PRE, closing, best, p, first, entries, delays, allowed, banks, ranks, record)
                     logged = _note(log, logged, best, PRE, closing, NONE, NONE)
                     _closed(r, ranks, best, ONE)
                     banks[closing, ROW] = -1
@@ -360,7 +358,7 @@ def run_channel(
                     continue
                 for g in range(group):
                     bank = _refreshed(r, g, ranks, p)
-                    _issue(REF_PB, bank, best, p, first, entries, allowed, banks, ranks, record)
+                    issue(REF_PB, bank, best, p, first, entries, delays, allowed, banks, ranks, record)
                     banks[bank, LIMIT] = NEVER
                 record[COUNTS + REF_PB] -= group - 1  # one command
                 logged = _note(log, logged, best, REF_PB, _refreshed(r, ZERO, ranks, p), NONE, NONE)
@@ -380,7 +378,7 @@ def run_channel(
             while slots[slot, 1] != request:
                 previous, slot = slot, slots[slot, 0]
             banks[bank, PICK], banks[bank, BEFORE] = slot, previous
-        _issue(command, bank, best, p, first, entries, allowed, banks, ranks, record)
+        issue(command, bank, best, p, first, entries, delays, allowed, banks, ranks, record)
         logged = _note(log, logged, best, command, bank, requests[request, REQUESTED], request)
         rank = banks[bank, RANK]
         if command == ACT:
@@ -445,7 +443,7 @@ def _refreshed(rank: int, which: int, ranks: NDArray[Any], p: NDArray[Any]) -> A
 
 # What :func:`potluck.sim.raw.through` takes for run_channel.
 RUN_CHANNEL = types.int64(
-    types.int64[::1], types.int32[::1], types.int32[:, ::1], types.int64[:, ::1], types.int64[:, ::1],
+    types.int64[::1], types.int32[::1], types.int32[:, ::1], types.int64[::1], types.int64[::1], types.int64[:, ::1],
     types.int64[:, ::1], types.int64[::1], types.int64[:, ::1], types.int64[::1], types.int64, types.int64[:, ::1],
     types.int64[::1],
 )  # fmt: skip

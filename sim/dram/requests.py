@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.sim.cache import compiled
-from potluck.sim.dram.engine import (
+from potluck.sim.dram.clocks import (
     ARRIVAL,
     BANK,
     BANKS,
@@ -22,11 +22,11 @@ from potluck.sim.dram.engine import (
     QUEUE,
     REQUEST,
     REQUESTED,
-    RUN_CHANNEL,
     STATE,
     WRITES,
     ZERO,
 )
+from potluck.sim.dram.engine import RUN_CHANNEL
 from potluck.sim.raw import through
 
 # Words of a transfer that waits for its times.
@@ -42,7 +42,7 @@ class DramArrays(NamedTuple):
     Attributes:
         ratio: int64 [2], memory clocks per cycle, a fraction.
         shifts: int64 [7, 2], the address mapping.
-        parameters, first, entries: see :func:`potluck.sim.dram.engine.run_channel`.
+        parameters, first, entries, delays: see :func:`potluck.sim.dram.engine.run_channel`.
         allowed, banks, ranks, record: the same, with a leading axis of channels.
         log: int64 [channels, 0, 5], for what is not logged.
         work: int64 [channels, words], see :func:`work_words`; overwritten.
@@ -53,6 +53,7 @@ class DramArrays(NamedTuple):
     parameters: NDArray[np.int64]
     first: NDArray[np.int32]
     entries: NDArray[np.int32]
+    delays: NDArray[np.int64]
     allowed: NDArray[np.int64]
     banks: NDArray[np.int64]
     ranks: NDArray[np.int64]
@@ -64,7 +65,7 @@ class DramArrays(NamedTuple):
 NO_DRAM = DramArrays(
     *(
         np.zeros((0,) * axes, np.int32 if name in ("first", "entries") else np.int64)
-        for name, axes in zip(DramArrays._fields, (1, 2, 1, 1, 2, 3, 3, 3, 2, 3, 2), strict=True)
+        for name, axes in zip(DramArrays._fields, (1, 2, 1, 1, 2, 1, 2, 3, 3, 2, 3, 2), strict=True)
     )
 )
 """Of a machine whose DRAM has no commands."""
@@ -130,7 +131,7 @@ def run_all(
         logged[c] = _run_channel(
             dram.parameters[ENGINE],
             (
-                dram.parameters, dram.first, dram.entries, dram.allowed[c], dram.banks[c], dram.ranks[c],
+                dram.parameters, dram.first, dram.entries, dram.delays, dram.allowed[c], dram.banks[c], dram.ranks[c],
                 dram.record[c], requests[a:b], end[a:b], until, log[c], dram.work[c],
             ),
         )  # fmt: skip
@@ -178,28 +179,48 @@ def _fill(
         Requests, and beats of all channels.
     """
     block, channels = shifts[0, 0], np.int64(1) << shifts[0, 1]
+    skip = channels - 1 << block  # bytes of the other channels between two pieces of this one
+    places = (shifts[1, 0], shifts[2, 0], shifts[3, 0], shifts[4, 0], shifts[5, 0])
+    widths = (shifts[1, 1], shifts[2, 1], shifts[3, 1], shifts[4, 1], shifts[5, 1])
+    whole, part, unit = ratio[0] // ratio[1], ratio[0] % ratio[1], ratio[1]
     cycle, n = begin, 0
-    clock, clock_of = np.int64(0), np.int64(-1)
     for row in range(rows):
         low = start + row * step
         end, beat = low + size, low // width
-        begin_here = low // burst * burst
-        number = begin_here >> block  # of the pieces that lie in one channel each
-        number += (channel - number) & (channels - 1)
-        while number << block < end:
-            for offset in range(max(begin_here, number << block), min(end, (number + 1) << block), burst):
-                now = cycle + max(offset, low) // width - beat
-                if now != clock_of:
-                    clock, clock_of = (now * ratio[0] + ratio[1] - 1) // ratio[1], now
-                at = np.uint64(n)
-                requests[at, ARRIVAL], requests[at, BANK], requests[at, WRITES] = (
-                    clock,
-                    _bank(offset, shifts),
-                    write,
-                )
-                requests[at, REQUESTED], requests[at, STATE] = _field(offset, 5, shifts), 0
-                n += 1
-            number += channels
+        offset = low // burst * burst
+        number = offset >> block  # of the pieces that lie in one channel each
+        other = (channel - number) & (channels - 1)
+        if other > 0:
+            offset = (number + other) << block
+        piece_end = ((number + other + 1) << block) if channels > 1 else end
+        beat_end, now, clock, over = np.int64(-1), np.int64(-1), np.int64(0), np.int64(0)
+        while offset < end:
+            if offset >= beat_end:
+                if offset < beat_end + width and now >= 0:  # the next beat
+                    clock += whole
+                    over += part
+                    if over >= unit:
+                        over -= unit
+                        clock += 1
+                    beat_end += width
+                else:
+                    now = np.int64(max(offset, low) // width)
+                    beat_end = (now + 1) * width
+                    scaled = (cycle + now - beat) * ratio[0] + unit - 1
+                    clock, over = scaled // unit, scaled % unit
+            at = np.uint64(n)
+            bank = offset >> places[0] & (np.int64(1) << widths[0]) - 1
+            bank = bank << widths[1] | offset >> places[1] & (np.int64(1) << widths[1]) - 1
+            bank = bank << widths[2] | offset >> places[2] & (np.int64(1) << widths[2]) - 1
+            bank = bank << widths[3] | offset >> places[3] & (np.int64(1) << widths[3]) - 1
+            requests[at, ARRIVAL], requests[at, BANK], requests[at, WRITES] = clock, bank, write
+            requests[at, REQUESTED] = offset >> places[4] & (np.int64(1) << widths[4]) - 1
+            requests[at, STATE] = 0
+            n += 1
+            offset += burst
+            if offset >= piece_end:
+                offset += skip
+                piece_end = offset + (np.int64(1) << block)
         cycle += (end - 1) // width - beat + 1
     return n, cycle - begin
 
@@ -251,8 +272,8 @@ def serve_range(
             _run_channel(
                 p[ENGINE],
                 (
-                    p, dram.first, dram.entries, dram.allowed[channel], dram.banks[channel], dram.ranks[channel],
-                    counts, requests[:count], done[:count], ZERO, dram.log[channel], work,
+                    p, dram.first, dram.entries, dram.delays, dram.allowed[channel], dram.banks[channel],
+                    dram.ranks[channel], counts, requests[:count], done[:count], ZERO, dram.log[channel], work,
                 ),
             )  # fmt: skip
             if mine and earliest < 0:

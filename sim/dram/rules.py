@@ -16,6 +16,10 @@ COMMANDS = ("ACT", "PRE", "PREA", "RD", "WR", "RDA", "WRA", "REFab", "REFpb")
 ACT, PRE, PREA, RD, WR, RDA, WRA, REF_AB, REF_PB = range(len(COMMANDS))
 LEVELS = ("channel", "pseudochannel", "rank", "bankgroup", "bank")
 CHANNEL, PSEUDOCHANNEL, RANK, BANKGROUP, BANK = range(len(LEVELS))
+WAITING = (
+    8  # clocks of a node: of the seven commands that wait otherwise than others, and one to fill a vector
+)
+_NEVER = -(1 << 60)
 SIBLINGS = len(LEVELS)  # "pseudochannel, other rank": a scope of its own beside the levels
 
 _CLASSES = {
@@ -150,11 +154,16 @@ class Waits:
 
     Attributes:
         first: int32 [commands * banks + 1], where the entries of (command, bank) begin.
-        entries: int32 [n, 3]: node, command that waits there, cycles.
+        entries: int32 [n, 2]: where a node's clocks begin, and where a line of ``delays`` does.
+        delays: int64 [lines * WAITING]: for how long each command waits there, far below 0 if it does not. RDA and WRA
+            wait as RD and WR, so the refreshes follow these.
+        same: int64 [2, 4], clocks between two reads and two writes at each of the nodes; -1: no rule.
     """
 
     first: NDArray[np.int32]
     entries: NDArray[np.int32]
+    delays: NDArray[np.int64]
+    same: NDArray[np.int64]
 
 
 def waits(tables: Tables, nodes: NDArray[np.int64], per_rank: int, ranks: int) -> Waits:
@@ -162,29 +171,38 @@ def waits(tables: Tables, nodes: NDArray[np.int64], per_rank: int, ranks: int) -
 
     Args:
         tables: the rules.
-        nodes: int64 [banks, levels], the node of each bank at each level.
+        nodes: int64 [banks, 4], where the clocks of each bank's channel, rank, bank group and own begin.
         per_rank: banks of a rank.
         ranks: of a pseudochannel.
     """
     own = np.arange(len(nodes)) // per_rank
     begin = own // ranks * ranks
-    others = [nodes[(begin + (own - begin + k) % ranks) * per_rank, RANK] for k in range(1, ranks)]
+    others = [nodes[(begin + (own - begin + k) % ranks) * per_rank, 1] for k in range(1, ranks)]
+    by_scope = {CHANNEL: [nodes[:, 0]], RANK: [nodes[:, 1]], BANKGROUP: [nodes[:, 2]], BANK: [nodes[:, 3]],
+                PSEUDOCHANNEL: [nodes[:, 1], *others], SIBLINGS: others}  # fmt: skip
     found, counts = [], []
+    delays: list[NDArray[np.int64]] = []
+    same = np.full((2, nodes.shape[1]), -1, np.int64)
     for command in range(len(COMMANDS)):
         rows = tables.entries[tables.first[command] : tables.first[command + 1]]
-        whole = command in (PREA, REF_AB)
-        columns = [
-            (node, row)
-            for row in rows
-            for node in (
-                others if row[0] == SIBLINGS else [nodes[:, row[0]]] if not whole or row[0] <= RANK else []
-            )
-        ]
-        part = np.zeros((len(nodes), len(columns), 3), np.int32)
-        for k, (node, row) in enumerate(columns):
-            part[:, k, 0], part[:, k, 1:] = node, row[1:]
-        found.append(part.reshape(-1, 3))
+        columns = []
+        for scope in sorted(set(rows[:, 0].tolist())):
+            if command in (PREA, REF_AB) and scope in (BANKGROUP, BANK):
+                continue
+            line = np.full(WAITING, _NEVER)
+            for _, then, cycles in rows[rows[:, 0] == scope].tolist():
+                line[then if then < RDA else then - 2] = cycles
+            columns += [(node, len(delays) * WAITING) for node in by_scope[scope]]
+            delays.append(line)
+            if command in (RD, WR) and line[command] >= 0 and scope != SIBLINGS:
+                place = max(0, scope - 1)
+                same[command - RD, place] = max(same[command - RD, place], line[command])
+        part = np.zeros((len(nodes), len(columns), 2), np.int32)
+        for k, (node, line_begin) in enumerate(columns):
+            part[:, k, 0], part[:, k, 1] = node, line_begin
+        found.append(part.reshape(-1, 2))
         counts.append(np.full(len(nodes), len(columns)))
     return Waits(
-        np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int32), np.concatenate(found)
-    )
+        np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int32), np.concatenate(found),
+        np.array(delays, np.int64).ravel(), same,
+    )  # fmt: skip

@@ -10,17 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.errors import DataError, MachineError
-from potluck.sim.dram import engine
+from potluck.sim.dram import clocks, engine
 from potluck.sim.dram.kind import Kind
 from potluck.sim.dram.mapping import FIELDS, Mapping
 from potluck.sim.dram.requests import DramArrays, range_beats, run_all, serve_range, work_words
-from potluck.sim.dram.rules import COMMANDS, LEVELS, compile_rules, waits
+from potluck.sim.dram.rules import COMMANDS, WAITING, compile_rules, waits
 from potluck.sim.raw import address_of
 
 Page = Literal["open", "closed"]
 Refresh = Literal["all-bank", "per-bank", "none"]
 PIECE = 1 << 16  # bursts that are scheduled at a time, for the host's memory
 MODELED = 1 << 22  # bursts of one transfer that are scheduled at all
+NODES = 4  # of a bank: channel, rank, bank group, bank
 BYPASS_LIMIT = 4  # columns that may overtake the oldest request, in queue lengths
 
 
@@ -100,29 +101,30 @@ class System:
         o, t = kind.organization, kind.timing
         banks = o.ranks_per_channel * o.banks_per_rank
         tables, records = compile_rules(kind.rules, refresh, o.ranks), bank_records(kind)
-        self._waits = waits(tables, records[:, : len(LEVELS)], o.banks_per_rank, o.ranks)
+        self._waits = waits(tables, records[:, :NODES], o.banks_per_rank, o.ranks)
         self._banks = np.repeat(records[None], channels, axis=0)
-        self._allowed = np.zeros((channels, int(self._banks[:, :, :5].max()) + 1, len(COMMANDS)), np.int64)
-        self._ranks = np.zeros((channels, o.ranks_per_channel, engine.RANK_RECORD), np.int64)
-        self._record = np.zeros((channels, engine.RECORD), np.int64)
-        p = self._parameters = np.zeros(engine.PARAMETERS, np.int64)
+        self._allowed = np.zeros((channels, int(records[:, :NODES].max()) + WAITING), np.int64)
+        self._ranks = np.zeros((channels, o.ranks_per_channel, clocks.RANK_RECORD), np.int64)
+        self._record = np.zeros((channels, clocks.RECORD), np.int64)
+        p = self._parameters = np.zeros(clocks.PARAMETERS, np.int64)
         group = o.refresh_banks if refresh == "per-bank" else 1
         interval = t["nREFI"] if refresh == "all-bank" else t["nREFI"] * group // o.banks_per_rank
         for word, value in (
-            (engine.BANKS, banks), (engine.RANKS, o.ranks_per_channel), (engine.PER_RANK, o.banks_per_rank),
-            (engine.RANKS_PER_PC, o.ranks), (engine.QUEUE, queue * o.pseudochannels),
-            (engine.CLOSED_PAGE, page == "closed"), (engine.PER_BANK, refresh == "per-bank"),
-            (engine.INTERVAL, interval), (engine.WINDOW_CYCLES, tables.window[1]),
-            (engine.READ_DONE, t["nCL"] + t["nBL"]), (engine.WRITE_DONE, t["nCWL"] + t["nBL"]),
-            (engine.GROUP, group), (engine.CAP, BYPASS_LIMIT * queue * o.pseudochannels),
-            (engine.ENGINE, address_of(engine.run_channel, engine.RUN_CHANNEL)),
+            (clocks.BANKS, banks), (clocks.RANKS, o.ranks_per_channel), (clocks.PER_RANK, o.banks_per_rank),
+            (clocks.RANKS_PER_PC, o.ranks), (clocks.QUEUE, queue * o.pseudochannels),
+            (clocks.CLOSED_PAGE, page == "closed"), (clocks.PER_BANK, refresh == "per-bank"),
+            (clocks.INTERVAL, interval), (clocks.WINDOW_CYCLES, tables.window[1]),
+            (clocks.READ_DONE, t["nCL"] + t["nBL"]), (clocks.WRITE_DONE, t["nCWL"] + t["nBL"]),
+            (clocks.GROUP, group), (clocks.CAP, BYPASS_LIMIT * queue * o.pseudochannels),
+            (clocks.ENGINE, address_of(engine.run_channel, engine.RUN_CHANNEL)),
         ):  # fmt: skip
             p[word] = value
-        self._ranks[:, :, engine.RING : engine.RING + 4] = -(1 << 40)
+        p[clocks.SAME :] = self._waits.same.ravel()
+        self._ranks[:, :, clocks.RING : clocks.RING + 4] = -(1 << 40)
         for rank in range(o.ranks_per_channel):
             # Ranks of a pseudochannel take turns, pseudochannels do not: a stream over all of them would wait twice.
-            due = interval * (rank % o.ranks + 1) // o.ranks if refresh != "none" else int(engine.NEVER)
-            self._ranks[:, rank, engine.DUE] = due
+            due = interval * (rank % o.ranks + 1) // o.ranks if refresh != "none" else int(clocks.NEVER)
+            self._ranks[:, rank, clocks.DUE] = due
             base = rank * o.banks_per_rank
             blocked = (
                 range(o.banks_per_rank)
@@ -130,16 +132,16 @@ class System:
                 else range(0, o.banks_per_rank, o.banks_per_rank // group)
             )
             for bank in blocked:
-                self._banks[:, base + bank, engine.LIMIT] = due
+                self._banks[:, base + bank, clocks.LIMIT] = due
         ratio = Fraction(cycle_ps) / t["tCK_ps"]
         if ratio.limit_denominator(1 << 20) != ratio:
             ratio = ratio.limit_denominator(1 << 20)
         self._burst = o.burst_bytes
         self._ratio_words = ratio.numerator, ratio.denominator
-        words = work_words(banks, int(p[engine.QUEUE]), PIECE)
+        words = work_words(banks, int(p[clocks.QUEUE]), PIECE)
         self.state = DramArrays(
             np.array([ratio.numerator, ratio.denominator], np.int64), self.mapping.shifts, p, self._waits.first,
-            self._waits.entries, self._allowed, self._banks, self._ranks, self._record,
+            self._waits.entries, self._waits.delays, self._allowed, self._banks, self._ranks, self._record,
             np.zeros((channels, 0, 5), np.int64), np.zeros((channels, words), np.int64),
         )  # fmt: skip
 
@@ -175,7 +177,7 @@ class System:
             raise DataError("arrivals decrease")
         done = np.zeros(offsets.size, np.int64)
         end = int(arrivals[-1]) if offsets.size else 0
-        room = (4 * offsets.size + 8 * end // int(self._parameters[engine.INTERVAL]) + 1024) if log else 0
+        room = (4 * offsets.size + 8 * end // int(self._parameters[clocks.INTERVAL]) + 1024) if log else 0
         lists = np.zeros((self.channels, room, 5), np.int64)
         logged = self._run(offsets, writes, arrivals, done, 0, lists)
         if log and int(logged.max()) > room:
@@ -240,15 +242,15 @@ class System:
     @staticmethod
     def tally() -> NDArray[np.int64]:
         """An empty tally: counters in the engine's words, for :meth:`counts`."""
-        return np.zeros(engine.RECORD, np.int64)
+        return np.zeros(clocks.RECORD, np.int64)
 
     def counts(self, tally: NDArray[np.int64] | None = None) -> Counts:
         """What a tally says; without one, everything so far."""
         record = (self._record.sum(axis=0) if tally is None else tally).tolist()
-        command = dict(zip(COMMANDS, record[engine.COUNTS :], strict=True))
+        command = dict(zip(COMMANDS, record[clocks.COUNTS :], strict=True))
         reads, writes = command["RD"] + command["RDA"], command["WR"] + command["WRA"]
         return Counts(
-            reads, writes, record[engine.HITS], record[engine.CLOSED], record[engine.CONFLICTS], command["ACT"],
+            reads, writes, record[clocks.HITS], record[clocks.CLOSED], record[clocks.CONFLICTS], command["ACT"],
             command["REFab"], command["REFpb"], (reads + writes) * self.kind.organization.burst_bytes,
         )  # fmt: skip
 
@@ -264,12 +266,12 @@ class System:
         """Picojoules of standby and refresh of all channels over a run of so many cycles (see :meth:`advance`)."""
         o, energy = self.kind.organization, {name: entry.pj for name, entry in self.kind.energy.items()}
         nanoseconds = self.kind.timing["tCK_ps"] / 1000
-        clocks = self.clocks(cycles)
-        ranks = self._ranks.reshape(-1, engine.RANK_RECORD)
-        since = np.where(ranks[:, engine.OPEN] > 0, np.maximum(0, clocks - ranks[:, engine.SINCE]), 0)
-        active = int((ranks[:, engine.ACTIVE] + since).sum())
+        elapsed = self.clocks(cycles)
+        ranks = self._ranks.reshape(-1, clocks.RANK_RECORD)
+        since = np.where(ranks[:, clocks.OPEN] > 0, np.maximum(0, elapsed - ranks[:, clocks.SINCE]), 0)
+        active = int((ranks[:, clocks.ACTIVE] + since).sum())
         standby = (
-            active * energy["active"] + (clocks * len(ranks) - active) * energy["precharged"]
+            active * energy["active"] + (elapsed * len(ranks) - active) * energy["precharged"]
         )  # mW x clocks
         counts = self.counts()
         share = o.refresh_banks / o.banks_per_rank
@@ -278,17 +280,17 @@ class System:
 
 
 def bank_records(kind: Kind) -> NDArray[np.int64]:
-    """int64 [banks, BANK_RECORD] of a channel at rest; the nodes of all levels are numbered together."""
+    """int64 [banks, BANK_RECORD] of a channel at rest; the clocks of all nodes lie one after the other."""
     o = kind.organization
     bank = np.arange(o.ranks_per_channel * o.banks_per_rank)
     rank = bank // o.banks_per_rank
-    records = np.full((bank.size, engine.BANK_RECORD), -1, np.int64)
+    records = np.full((bank.size, clocks.BANK_RECORD), -1, np.int64)
     base = 0
-    for level, node in enumerate((0 * bank, rank // o.ranks, rank, bank // o.banks, bank)):
-        records[:, level] = base + node
-        base += int(node.max()) + 1
-    records[:, engine.RANK], records[:, engine.SIBLINGS] = rank, rank - rank % o.ranks
-    records[:, engine.LIMIT], records[:, engine.WANT] = engine.NEVER, engine.RD
+    for place, node in enumerate((0 * bank, rank, bank // o.banks, bank)):
+        records[:, place] = base + node * WAITING
+        base += (int(node.max()) + 1) * WAITING
+    records[:, clocks.RANK], records[:, clocks.HOME] = rank, rank // o.ranks * o.ranks * o.banks_per_rank
+    records[:, clocks.LIMIT], records[:, clocks.WANT] = clocks.NEVER, clocks.RD
     return records
 
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from potluck.sim.dram import engine
+from potluck.sim.dram import clocks
 from potluck.sim.dram.kind import Kind, kinds, load_kind
-from potluck.sim.dram.rules import COMMANDS, LEVELS, SIBLINGS, Rule, Waits, compile_rules, waits
-from potluck.sim.dram.system import System, bank_records
+from potluck.sim.dram.rules import COMMANDS, SIBLINGS, Rule, Waits, compile_rules, waits
+from potluck.sim.dram.system import NODES, System, bank_records
 from tests.reference.dram_checker import NUMBERS, violations
 
 RULES = [(key, rule.text) for key in kinds() for rule in load_kind(key).rules]
@@ -29,7 +29,7 @@ def _partner(kind: Kind, scope: int) -> int | None:
 
 def _waits(kind: Kind, rules: Iterable[Rule]) -> Waits:
     o = kind.organization
-    nodes = bank_records(kind)[:, : len(LEVELS)]
+    nodes = bank_records(kind)[:, :NODES]
     return waits(compile_rules(rules, ranks=o.ranks), nodes, o.banks_per_rank, o.ranks)
 
 
@@ -49,21 +49,21 @@ def test_rule_holds_at_t_and_not_before(key: str, text: str) -> None:
     tables = _waits(kind, [rule])
     for first in rule.first:
         for then in rule.then:
-            if then in (engine.RDA, engine.WRA):
+            if then in (clocks.RDA, clocks.WRA):
                 continue  # judged as RD and WR, which compile_rules checks
             s = _state(kind)
             start = 1000
             for number in range(rule.window):
                 bank = number * kind.organization.banks % kind.organization.banks_per_rank
-                engine._issue(first, bank, start + number, s["p"], tables.first, tables.entries,
-                              s["allowed"], s["banks"], s["ranks"], s["record"])  # fmt: skip
+                clocks.issue(first, bank, start + number, s["p"], tables.first, tables.entries,
+                             tables.delays, s["allowed"], s["banks"], s["ranks"], s["record"])  # fmt: skip
             if rule.window > 1:
-                s["p"][engine.WINDOW_CYCLES] = 0
+                s["p"][clocks.WINDOW_CYCLES] = 0
                 s = _windowed(kind, rule.cycles, start, tables)
-            if then in (engine.PREA, engine.REF_AB):
-                earliest = engine._earliest_rank(then, partner, s["banks"], s["allowed"])
+            if then in (clocks.PREA, clocks.REF_AB):
+                earliest = clocks.earliest_rank(then, partner, s["banks"], s["allowed"])
             else:
-                earliest = engine._earliest(then, partner, s["banks"], s["allowed"])
+                earliest = clocks.earliest(then, partner, s["banks"], s["allowed"])
             at = start + rule.cycles
             assert not earliest <= at - 1, f"{COMMANDS[first]} -> {COMMANDS[then]} is allowed a clock early"
             assert earliest <= at, f"{COMMANDS[first]} -> {COMMANDS[then]} is not allowed in time"
@@ -71,12 +71,12 @@ def test_rule_holds_at_t_and_not_before(key: str, text: str) -> None:
 
 def _windowed(kind: Kind, cycles: int, start: int, tables: Waits) -> dict[str, np.ndarray]:
     s = _state(kind)
-    s["p"][engine.WINDOW_CYCLES] = cycles
+    s["p"][clocks.WINDOW_CYCLES] = cycles
     for number in range(4):
         bank = number * kind.organization.banks % kind.organization.banks_per_rank
-        assert engine._earliest(engine.ACT, bank, s["banks"], s["allowed"]) <= start + number
-        engine._issue(engine.ACT, bank, start + number, s["p"], tables.first, tables.entries, s["allowed"],
-                      s["banks"], s["ranks"], s["record"])  # fmt: skip
+        assert clocks.earliest(clocks.ACT, bank, s["banks"], s["allowed"]) <= start + number
+        clocks.issue(clocks.ACT, bank, start + number, s["p"], tables.first, tables.entries, tables.delays,
+                     s["allowed"], s["banks"], s["ranks"], s["record"])  # fmt: skip
     return s
 
 
@@ -100,18 +100,18 @@ def test_all_rules_together_are_the_longest_of_each(key: str) -> None:
         }
         for first in range(9):
             for then in (0, 1, 3, 4):
-                whole = first in (engine.PREA, engine.REF_AB)
+                whole = first in (clocks.PREA, clocks.REF_AB)
                 cycles = [
                     rule.cycles for rule in kind.rules
                     if first in rule.first and then in rule.then and rule.window == 1 and rule.scope in shared[scope]
                     and not (whole and rule.scope in (3, 4)) and not (rule.scope == SIBLINGS and o.ranks == 1)
                 ]  # fmt: skip
                 s = _state(kind)
-                s["p"][engine.WINDOW_CYCLES] = 0
-                engine._issue(first, 0, 1000, s["p"], tables.first, tables.entries, s["allowed"],
-                              s["banks"], s["ranks"], s["record"])  # fmt: skip
+                s["p"][clocks.WINDOW_CYCLES] = 0
+                clocks.issue(first, 0, 1000, s["p"], tables.first, tables.entries, tables.delays,
+                             s["allowed"], s["banks"], s["ranks"], s["record"])  # fmt: skip
                 expected = 1000 + max(cycles) if cycles else 0
-                assert engine._earliest(then, partner, s["banks"], s["allowed"]) == expected
+                assert clocks.earliest(then, partner, s["banks"], s["allowed"]) == expected
 
 
 def _trace(

@@ -91,10 +91,11 @@ def test_refreshes_keep_their_rate_when_idle_and_when_busy(refresh: str) -> None
         assert abs(counts.refreshes + counts.bank_refreshes - expected) <= 2 * o.ranks_per_channel
 
 
-def test_transfers_equal_the_same_trace() -> None:
+@pytest.mark.parametrize(("channels", "mapping"), [(2, ""), (1, "sirobacobgpc"), (4, "sirochbacobgpc")])
+def test_transfers_equal_the_same_trace(channels: int, mapping: str) -> None:
     """A transfer through the bus is the trace of its bursts at the bus's pace."""
     kind = load_kind("hbm3")
-    one, two = System(kind, 2), System(kind, 2)
+    one, two = System(kind, channels, mapping), System(kind, channels, mapping)
     first, last, beats = one.transfer(96, 256, 3, 160, False, 50, 64, one.tally())
     offsets, arrivals, at = [], [], 50
     for row in range(3):
