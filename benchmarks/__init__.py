@@ -25,6 +25,7 @@ BENCHMARKS = (
     "rtl_ecc",
     "rtl_pot",
     "rtl_core",
+    "rtl_cluster",
     "pot_energy",
     "isa",
     "dram",

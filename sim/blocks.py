@@ -181,8 +181,10 @@ class BlockStore:
         return found
 
     def one_by_one(self) -> BlockStore:
-        """A copy whose blocks hold one instruction each, for runs that look at every one."""
+        """A copy whose blocks hold one instruction each and which keeps fflags, for runs that look at every one."""
         found = self._copied(self.code)
+        if not self.flags:
+            found.flags, found._cache = True, {}
         found._known, found._dropped, found._longest = {}, {}, 1
         found._loops, found._paths = {}, {}
         return found

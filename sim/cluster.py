@@ -169,19 +169,23 @@ class Cluster:
         for hart in self.harts:
             hart.start(self.program.entry, len(self.harts))
 
-    def step(self) -> Event:
-        """Execute the next instruction of a machine with one hart, and say which one it was.
+    def step(self, number: int = 0, waiting: dict[int, Event] | None = None) -> Event:
+        """Execute the next instruction of a hart, and say which one it was.
 
         An ``ecall`` is not carried out: the program has come to its end, or to what only a whole run can do.
+
+        Args:
+            number: of the hart.
+            waiting: harts at the barrier, where this one may be afterwards; its load is executed when all are there.
 
         Raises:
             TrapError: it cannot be executed; nothing of it was.
         """
-        (hart,) = self.harts
+        hart = self.harts[number]
         try:
             event = hart.step(hart.here())
             if not event.paused and event.insn.mnemonic != "ecall":
-                self._handle(hart, event, {})
+                self._handle(hart, event, {} if waiting is None else waiting)
         except TrapError as error:
             raise self._located(error) from None
         return event
@@ -233,7 +237,7 @@ class Cluster:
                 line[T_PHASE] = RUNS if event is None else TAKEN_OVER
                 continue
             if asks == RELEASE:
-                self._release(waiting)
+                self.release(waiting)
             else:
                 event = taken.pop(number, None) or hart.answer(int(line[T_REASON]))
                 if isinstance(event, Exception):
@@ -266,7 +270,7 @@ class Cluster:
             running = [hart for hart in self.harts if not hart.stopped and hart.number not in waiting]
             if not running:
                 if waiting:
-                    self._release(waiting)
+                    self.release(waiting)
                     continue
                 raise EndlessError("every hart has stopped and hart 0 did not exit")
             events = [_run_or_error(hart) for hart in running]
@@ -294,7 +298,7 @@ class Cluster:
             running = [hart for hart in self.harts if not hart.stopped and hart.number not in waiting]
             if not running:
                 if waiting:
-                    self._release(waiting)
+                    self.release(waiting)
                     continue
                 raise EndlessError("every hart has stopped and hart 0 did not exit")
             hart = min(running, key=lambda h: (h.cycles if self.timed else h.instructions, h.number))
@@ -440,7 +444,7 @@ class Cluster:
             waiting[hart.number] = event
             live = [other for other in self.harts if not other.stopped]
             if len(waiting) == len(live):
-                self._release(waiting)
+                self.release(waiting)
             return
         hart.retire(event)
         hart.state.write_x(event.fields["rd"], len(self.harts) if offset == HART_COUNT else hart.cycles)
@@ -463,7 +467,7 @@ class Cluster:
             hart.idle(until - hart.cycles, "pot", event.pc)
         hart.proceed(event)
 
-    def _release(self, waiting: dict[int, Event]) -> None:
+    def release(self, waiting: dict[int, Event]) -> None:
         """All harts have arrived: the later clock is everybody's clock."""
         arrived = [(self.harts[number], event) for number, event in waiting.items()]
         waiting.clear()

@@ -17,18 +17,18 @@ from potluck.isa.verilog.table import op_name
 PACKAGE = "potluck_core_pkg"
 ROUTES = (
     "none", "alu", "multiply", "divide", "branch", "jump", "load", "store", "atomic", "csr", "fence", "fence_i",
-    "ecall", "ebreak", "wfi", "float_load", "float_store", "move", "float", "vset", "vector", "vector_load",
+    "ecall", "ebreak", "wfi", "dma", "float_load", "float_store", "move", "float", "vset", "vector", "vector_load",
     "vector_store",
 )  # fmt: skip
 """Where an instruction goes; those from ``float_load`` on through the FP sequencer, from ``float`` on to the vector
 unit behind it."""
 USES = ("rd", "rs1", "rs2", "fd", "fs1", "fs2", "fs3")
 """Registers that an instruction may name, one bit of its facts each."""
-EXTENSIONS = ("I", "M", "A", "Zicsr", "Zifencei", "Priv")
-"""Integer extensions that the core executes: the compiler emits no other one."""
+EXTENSIONS = ("I", "M", "A", "Zicsr", "Zifencei", "Priv", "Xdma")
+"""Extensions of integer operands that the core executes: the compiler emits no other one."""
 _BY_TIMING = {
     "alu": "alu", "mul": "multiply", "div": "divide", "branch": "branch", "jump": "jump", "load": "load",
-    "store": "store", "amo": "atomic", "csr": "csr", "fence": "fence", "fence_i": "fence_i", "system": "",
+    "store": "store", "amo": "atomic", "csr": "csr", "fence": "fence", "fence_i": "fence_i", "dma": "dma", "system": "",
 }  # fmt: skip
 _VECTOR = {Kind.VSET: "vset", Kind.VLOAD: "vector_load", Kind.VSTORE: "vector_store"}
 

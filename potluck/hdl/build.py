@@ -99,7 +99,8 @@ def build_library(
     options = ["--cc", "--exe", "--build", "-O3", "-Wall", "--assert", "--x-assign", "fast",
                "--build-jobs", str(_jobs()), "-CFLAGS", "-fPIC", "-LDFLAGS", "-shared", "-MAKEFLAGS", levels,
                "--top-module", top, "-o", f"lib{unit}.so", *["--trace-vcd"] * waves]  # fmt: skip
-    key = _digest(files, values, harness, *options, native, toolchain.find("verilator").version)
+    headers = sorted(harness.parent.glob("*.h"))
+    key = _digest(files, values, harness, headers, *options, native, toolchain.find("verilator").version)
 
     def make(folder: Path) -> None:
         environment = toolchain.environment()

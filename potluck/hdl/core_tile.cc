@@ -1,10 +1,5 @@
 // The scalar core, without a vector unit or with one, between memories, and a record of each instruction that it retires.
-#include <algorithm>
-#include <cstdint>
-#include <cstring>
-#include <deque>
 #include <memory>
-#include <vector>
 
 #if __has_include("Vvector_tile.h")
 #define VECTOR 1
@@ -15,63 +10,11 @@ using Model = Vvector_tile;
 #include "Vcore_tile.h"
 using Model = Vcore_tile;
 #endif
+#include "tile.h"
 #include "verilated.h"
 #if VM_TRACE
 #include "verilated_vcd_c.h"
 #endif
-
-namespace {
-
-constexpr int X_PORTS = 6, F_PORTS = 4;
-constexpr uint8_t NOTHING = 255;
-constexpr uint64_t PAGE = 4096;
-
-struct Record {
-    uint64_t pc, cycle, value, address;
-    uint32_t word;
-    uint8_t destination;  // x0..x31, f0..f31 from 32 on; NOTHING
-    uint8_t kind;         // of value: 0 none, 1 a register's, 2 what was stored at address
-    uint16_t fcsr;        // before the instruction
-};
-
-// What a vector instruction did: bytes of a register file word, or of memory, that it wrote; flags that it raised.
-struct Event {
-    uint64_t record, place;  // the word's number, or the address
-    uint32_t strobe, kind;   // kind 0: register file, 1: memory, 2: flags, which are the strobe
-    uint8_t data[32];
-};
-
-struct Region {
-    uint8_t* bytes;
-    uint64_t begin, size;
-};
-
-struct Code {
-    uint64_t begin;
-    std::vector<uint8_t> bytes;  // as fetched: memory may hold something else until a fence.i
-};
-
-struct Answer {
-    uint64_t due, data;
-};
-
-// One of several elements of a packed array of 64 bits.
-template <typename T>
-uint64_t element(const T& port, int index) {
-    uint64_t value;
-    memcpy(&value, reinterpret_cast<const uint8_t*>(&port) + 8 * index, 8);
-    return value;
-}
-
-template <typename T>
-void set_element(T& port, int index, uint64_t value) {
-    memcpy(reinterpret_cast<uint8_t*>(&port) + 8 * index, &value, 8);
-}
-
-// Bits of an element of a packed array of five or eight bits each, which Verilator keeps in one integer.
-uint64_t bits(uint64_t port, int index, int width) { return port >> (index * width) & ((1u << width) - 1); }
-
-}  // namespace
 
 struct Settings {
     uint64_t registers, writable, entry, hart, harts;
@@ -85,17 +28,14 @@ struct Tile {
     VerilatedContext context;
     std::unique_ptr<Model> top;
     Settings set;
-    Region regions[2];
-    std::vector<Code> code;
+    Memories memories;
+    Instructions code;
+    Books books;
     std::deque<Answer> answers, floats[2];  // to the core; to the sequencer, from L1 and from DRAM
-    std::deque<uint64_t> owners[64];  // records that wait for a value of the register, in order
-    std::deque<uint64_t> stores;      // records of FP stores that have not left the sequencer
-    std::vector<Event> events;        // of the vector unit
     std::deque<Answer> ports[4];      // answers to its ports
-    uint64_t owner[4] = {}, behind = 0;  // record of each id; record behind the last one issued
-    uint64_t cycle = 0, last = 0, random = 1, end = 0;
+    uint64_t cycle = 0, random = 1, end = 0;
     uint64_t waves_from = UINT64_MAX, time = 0;
-    bool ended = false, lost = false;
+    bool ended = false;
 #if VM_TRACE
     VerilatedVcdC vcd;
 #endif
@@ -105,66 +45,13 @@ struct Tile {
         return (random >> 33) % 256 < set.gaps;
     }
 
-    uint8_t* at(uint64_t address) {
-        for (auto& region : regions)
-            if (address - region.begin < region.size) return region.bytes + (address - region.begin);
-        return nullptr;
-    }
-
     uint64_t read(uint64_t address) {  // the whole word
         address &= ~7ull;
         if (address - set.registers < 24) {
             const uint64_t values[] = {set.harts, 0, cycle + 1};
             return values[(address - set.registers) / 8];
         }
-        uint64_t value = 0;
-        if (const uint8_t* bytes = at(address)) memcpy(&value, bytes, 8);
-        else lost = true;
-        return value;
-    }
-
-    void write(uint64_t address, uint64_t data, uint64_t strobe) {
-        uint8_t* bytes = at(address & ~7ull);
-        if (!bytes) lost = true;
-        else
-            for (int i = 0; i < 8; i++)
-                if (strobe >> i & 1) bytes[i] = uint8_t(data >> 8 * i);
-    }
-
-    // What fetch sees at an address: a copy of its page that is taken when it is first fetched from.
-    const uint8_t* fetched(uint64_t address) {
-        for (const auto& part : code)
-            if (address - part.begin < part.bytes.size()) return part.bytes.data() + (address - part.begin);
-        for (const auto& region : regions) {
-            if (address - region.begin >= region.size) continue;
-            uint64_t begin = std::max(address & -PAGE, region.begin);
-            uint64_t end = std::min((address & -PAGE) + PAGE, region.begin + region.size);
-            for (const auto& part : code) {
-                if (part.begin <= address) begin = std::max<uint64_t>(begin, part.begin + part.bytes.size());
-                else end = std::min(end, part.begin);
-            }
-            copy_code(begin, end - begin);
-            return fetched(address);
-        }
-        return nullptr;
-    }
-
-    void copy_code(uint64_t begin, uint64_t size) {
-        Code part{begin, std::vector<uint8_t>(size)};
-        for (uint64_t i = 0; i < size; i++)
-            if (const uint8_t* byte = at(begin + i)) part.bytes[i] = *byte;
-        code.push_back(part);
-    }
-
-    bool fetch(uint64_t address, uint32_t& data) {
-        data = 0;
-        for (int half = 0; half < 2; half++) {
-            const uint8_t* parcel = fetched(address + 2 * half);
-            if (!parcel) return false;
-            data |= uint32_t(parcel[0] | parcel[1] << 8) << 16 * half;
-            if (half == 0 && (data & 3) != 3) break;
-        }
-        return true;
+        return memories.read(address);
     }
 
     void answer(std::deque<Answer>& queue, uint64_t latency, uint64_t data) {
@@ -188,15 +75,15 @@ struct Tile {
         t.entry_i = set.entry;
         t.hart_i = set.hart;
         t.harts_i = set.harts;
-        t.l1_begin_i = regions[0].begin;
-        t.l1_bytes_i = regions[0].size;
-        t.dram_begin_i = regions[1].begin;
-        t.dram_bytes_i = regions[1].size;
+        t.l1_begin_i = memories.regions[0].begin;
+        t.l1_bytes_i = memories.regions[0].size;
+        t.dram_begin_i = memories.regions[1].begin;
+        t.dram_bytes_i = memories.regions[1].size;
         t.dram_writable_i = set.writable;
         t.registers_begin_i = set.registers;
+        t.dma_idle_i = 1;
 #if !VECTOR
         t.vector_idle_i = 1;
-        t.dma_idle_i = 1;
         t.vtype_i = 1ull << 63;
 #endif
         t.eval();
@@ -209,28 +96,19 @@ struct Tile {
         }
     }
 
-    void note_store(Record& record, int port) {
-        const uint64_t address = element(top->request_address_o, port);
-        const uint64_t size = 8u << bits(top->request_size_o, port, 2);
-        record.kind = 2;
-        record.address = address;
-        record.value = element(top->request_data_o, port) >> 8 * (address & 7) & (~0ull >> (64 - size));
-    }
-
     // The FP sequencer's request of this cycle.
-    void access_float(Record* records) {
+    void access_float() {
         auto& t = *top;
         const uint64_t address = element(t.request_address_o, 1);
         const uint32_t in_dram = t.request_in_dram_o >> 1 & 1;
-        last = cycle;
+        books.last = cycle;
         if (!(t.request_write_o & 2)) {
             answer(floats[in_dram], set.float_load + (in_dram ? set.dram : 0), read(address));
             return;
         }
-        write(address, element(t.request_data_o, 1), bits(t.request_strobe_o, 1, 8));
-        if (stores.empty()) return;
-        note_store(records[stores.front()], 1);
-        stores.pop_front();
+        const uint64_t data = element(t.request_data_o, 1);
+        memories.write(address, data, bits(t.request_strobe_o, 8, 8));
+        books.float_stored(address, bits(t.request_size_o, 2, 2), data);
     }
 
     // The core's request of this cycle.
@@ -238,16 +116,16 @@ struct Tile {
         auto& t = *top;
         const bool writes = t.request_write_o & 1, atomic = t.request_atomic_o;
         const uint64_t extra = t.request_in_dram_o & 1 ? set.dram : 0;
-        last = cycle;
+        books.last = cycle;
         if (writes && !atomic) {
-            write(address, element(t.request_data_o, 0), bits(t.request_strobe_o, 0, 8));
+            memories.write(address, element(t.request_data_o, 0), bits(t.request_strobe_o, 0, 8));
             return;
         }
         const uint64_t old = read(address);
         if (writes) {
             t.atomic_old_i = old;
             t.eval();
-            write(address, t.atomic_new_o, 255);
+            memories.write(address, t.atomic_new_o, 255);
         }
         answer(answers, (atomic ? set.atomic : set.load) + extra, old);
     }
@@ -261,7 +139,7 @@ struct Tile {
         for (int port = 0; port < 4; port++) {
             if (!(t.port_valid_o >> port & 1)) continue;
             const uint64_t address = element(t.port_address_o, port);
-            const bool near = address - regions[0].begin < regions[0].size;
+            const bool near = address - memories.regions[0].begin < memories.regions[0].size;
             const uint64_t bank = address / 8 % set.banks;
             if (near && std::find(busy.begin(), busy.end(), bank) != busy.end()) continue;
             if (near) busy.push_back(bank);
@@ -270,47 +148,35 @@ struct Tile {
         return ready;
     }
 
-    void note(uint64_t id, uint64_t place, uint32_t strobe, uint32_t kind, const void* data, size_t size) {
-        Event event{owner[id], place, strobe, kind, {}};
-        if (data) memcpy(event.data, data, size);
-        events.push_back(event);
-        last = cycle;
-    }
-
     // Requests of the vector unit that are taken, and what it writes and raises.
-    void watch(const Record* records, uint64_t count) {
+    void watch() {
         auto& t = *top;
         for (int port = 0; port < 4; port++) {
             if (!(t.port_valid_o & t.port_ready_i & 1u << port)) continue;
             const uint64_t address = element(t.port_address_o, port);
-            last = cycle;
+            books.last = cycle;
             if (t.port_write_o) {
                 const uint64_t data = element(t.port_data_o, port);
-                const uint32_t strobe = uint32_t(bits(t.port_strobe_o, port, 8));
-                write(address, data, strobe);
-                note(t.port_id_o, address, strobe, 1, &data, 8);
+                const uint32_t strobe = uint32_t(bits(t.port_strobe_o, 8 * port, 8));
+                memories.write(address, data, strobe);
+                books.note(t.port_id_o, address, strobe, 1, &data, 8, cycle);
             } else {
-                const bool near = address - regions[0].begin < regions[0].size;
+                const bool near = address - memories.regions[0].begin < memories.regions[0].size;
                 answer(ports[port], set.vector_load + (near ? 0 : set.dram), read(address));
             }
         }
         for (int writer = 0; writer < 3; writer++) {
             if (!(t.wrote_o >> writer & 1)) continue;
-            uint32_t strobe;
-            memcpy(&strobe, reinterpret_cast<const uint8_t*>(&t.wrote_strobe_o) + 4 * writer, 4);
-            note(bits(t.wrote_id_o, writer, 8), bits(t.wrote_word_o, writer, 8), strobe, 0,
-                 reinterpret_cast<const uint8_t*>(&t.wrote_data_o) + 32 * writer, 32);
+            books.note(bits(t.wrote_id_o, 8 * writer, 8), bits(t.wrote_word_o, 8 * writer, 8),
+                       uint32_t(bits(t.wrote_strobe_o, 32 * writer, 32)), 0,
+                       reinterpret_cast<const uint8_t*>(&t.wrote_data_o) + 32 * writer, 32, cycle);
         }
-        if (t.raised_o) note(t.raised_id_o, 0, t.raised_o, 2, nullptr, 0);
-        if (t.issued_o) {  // vector instructions are issued in the order in which they left the core
-            while (behind < count && records[behind].pc != t.issued_pc_o) behind++;
-            owner[t.issued_id_o] = behind++;
-            last = cycle;
-        }
+        if (t.raised_o) books.note(t.raised_id_o, 0, t.raised_o, 2, nullptr, 0, cycle);
+        if (t.issued_o) books.issued(t.issued_id_o, t.issued_pc_o, cycle);
     }
 #endif
 
-    void step(Record* records, uint64_t capacity, uint64_t& count) {
+    void step() {
         auto& t = *top;
         t.clk_i = 0;
         auto take = [&](std::deque<Answer>& queue, uint64_t& data) {
@@ -340,7 +206,7 @@ struct Tile {
         t.port_ready_i = 0;
 #endif
         uint32_t word = 0;
-        const bool good = fetch(t.fetch_address_o, word);
+        const bool good = code.fetch(t.fetch_address_o, word);
         t.fetch_valid_i = !idles();
         t.fetch_fault_i = !good;
         t.fetch_data_i = word;
@@ -349,43 +215,26 @@ struct Tile {
 #if VECTOR
         t.port_ready_i = granted();
         t.eval();
-        watch(records, count);
+        watch();
 #endif
         const uint32_t asks = t.request_valid_o & t.request_ready_i;
-        if (asks & 2) access_float(records);  // the earlier one of a cycle
+        if (asks & 2) access_float();  // the earlier one of a cycle
         const uint64_t address = element(t.request_address_o, 0);
         if (asks & 1) access(address);
-        if (t.retired_o && count < capacity) {
-            Record& record = records[count];
-            record = {t.retired_pc_o, cycle, 0, 0, t.retired_word_o, NOTHING, 0, uint16_t(t.retired_fcsr_o)};
-            if (t.retired_writes_o >> 6) {
-                record.destination = t.retired_writes_o & 63;
-                record.kind = 1;
-                owners[record.destination].push_back(count);
-            }
-            if ((asks & 1) && (t.request_write_o & 1) && !t.request_atomic_o) {  // what it stores
-                note_store(record, 0);
-            }
-            if (t.retired_float_store_o) stores.push_back(count);
-            count++;
-            last = cycle;
+        if (t.retired_o) {
+            Record* record = books.retire(t.retired_pc_o, cycle, t.retired_word_o, t.retired_writes_o,
+                                          uint16_t(t.retired_fcsr_o), t.retired_float_store_o);
+            if (record && (asks & 1) && (t.request_write_o & 1) && !t.request_atomic_o)  // what it stores
+                Books::stored(*record, address, bits(t.request_size_o, 0, 2), element(t.request_data_o, 0));
         }
-        auto written = [&](int owner, uint64_t value) {
-            if (!owners[owner].empty()) {
-                records[owners[owner].front()].value = value;
-                owners[owner].pop_front();
-            }
-            last = cycle;
-        };
-        for (int port = 0; port < X_PORTS; port++)
-            if (t.x_write_o >> port & 1 && bits(t.x_register_o, port, 5))
-                written(int(bits(t.x_register_o, port, 5)), element(t.x_value_o, port));
+        for (int port = 0; port < X_PORTS; port++) {
+            const int to = int(bits(t.x_register_o, 5 * port, 5));
+            if (t.x_write_o >> port & 1 && to) books.written(to, element(t.x_value_o, port), cycle);
+        }
         for (int port = 0; port < F_PORTS; port++)
-            if (t.f_write_o >> port & 1) written(32 + int(bits(t.f_register_o, port, 5)), element(t.f_value_o, port));
-        if (t.fetch_anew_o)
-            for (auto& part : code)
-                for (uint64_t i = 0; i < part.bytes.size(); i++)
-                    if (const uint8_t* byte = at(part.begin + i)) part.bytes[i] = *byte;
+            if (t.f_write_o >> port & 1)
+                books.written(32 + int(bits(t.f_register_o, 5 * port, 5)), element(t.f_value_o, port), cycle);
+        if (t.fetch_anew_o) code.anew();
         dump();
         t.clk_i = 1;
         t.eval();
@@ -407,14 +256,15 @@ extern "C" Tile* tile_new(const Settings* settings, uint8_t* l1, uint64_t l1_beg
 #endif
     tile->top = std::make_unique<Model>(&tile->context);
     tile->set = *settings;
-    tile->regions[0] = {l1, l1_begin, l1_size};
-    tile->regions[1] = {dram, dram_begin, dram_size};
+    tile->code.memories = &tile->memories;
+    tile->memories.regions[0] = {l1, l1_begin, l1_size};
+    tile->memories.regions[1] = {dram, dram_begin, dram_size};
     return tile;
 }
 
 // A range of addresses that can be fetched from, as memory holds it now.
 extern "C" void tile_code(Tile* tile, uint64_t begin, uint64_t size) {
-    tile->copy_code(begin, size);
+    tile->code.copy(begin, size);
 }
 
 // Write a waveform from a cycle on; 0 if this build cannot.
@@ -434,15 +284,17 @@ extern "C" int tile_waves(Tile* tile, const char* path, uint64_t from) {
 // is room for. end: cycle, cause, pc and address of the trap. Returns how many instructions retired; -1 if none did for
 // long, -2 if an assertion failed, -3 if memory was accessed where there is none: `end` then holds the count and cycle.
 extern "C" int64_t tile_run(Tile* tile, Record* records, uint64_t capacity, uint64_t limit, uint64_t* end) {
-    uint64_t count = 0;
+    Books& books = tile->books;
     int64_t failed = 0;
+    books.records = records;
+    books.capacity = capacity;
     tile->reset();
-    while (!failed && count < capacity && tile->cycle < limit &&
-           !(tile->ended && tile->cycle - tile->last > tile->set.quiet)) {
-        tile->step(records, capacity, count);
+    while (!failed && books.count < capacity && tile->cycle < limit &&
+           !(tile->ended && tile->cycle - books.last > tile->set.quiet)) {
+        tile->step();
         if (tile->context.gotError()) failed = -2;
-        else if (tile->lost) failed = -3;
-        else if (!tile->ended && tile->cycle - tile->last > 64 * tile->set.quiet) failed = -1;
+        else if (tile->memories.lost) failed = -3;
+        else if (!tile->ended && tile->cycle - books.last > 64 * tile->set.quiet) failed = -1;
     }
 #if VM_TRACE
     tile->vcd.close();
@@ -451,14 +303,14 @@ extern "C" int64_t tile_run(Tile* tile, Record* records, uint64_t capacity, uint
     end[1] = tile->ended ? tile->top->trap_cause_o : 0;
     end[2] = tile->top->trap_pc_o;
     end[3] = tile->top->trap_address_o;
-    end[4] = count;
-    return failed ? failed : int64_t(count);
+    end[4] = books.count;
+    return failed ? failed : int64_t(books.count);
 }
 
 // The events of a run so far, in the order in which they happened.
 extern "C" uint64_t tile_events(Tile* tile, const Event** events) {
-    *events = tile->events.data();
-    return tile->events.size();
+    *events = tile->books.events.data();
+    return tile->books.events.size();
 }
 
 extern "C" void tile_free(Tile* tile) { delete tile; }

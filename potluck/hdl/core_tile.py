@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,9 @@ WROTE, STORED, RAISED = range(3)
 HARNESS = Path(__file__).with_name("core_tile.cc")
 WAVE_CYCLES = 64
 """Cycles of a waveform before the end of the run that it is made of."""
-_FAILURES = {-1: "nothing retires any more", -2: "an assertion failed (its text is above)",
-             -3: "memory was accessed where there is none"}  # fmt: skip
+FAILURES = {-1: "nothing retires any more", -2: "an assertion failed (its text is above)",
+             -3: "memory was accessed where there is none",
+             -4: "a transfer of the DMA is not inside a memory"}  # fmt: skip
 
 
 class _Settings(ctypes.Structure):
@@ -58,6 +59,7 @@ class CoreRun:
         l1, dram: memories afterwards, uint8.
         failure: why the run was given up, or "".
         events: :data:`EVENT` [m], of vector instructions, in the order in which they happened.
+        others: of a cluster, what its other cores did; memories and failure are those of all.
     """
 
     records: NDArray[np.void]
@@ -69,6 +71,7 @@ class CoreRun:
     dram: NDArray[np.uint8]
     failure: str
     events: NDArray[np.void]
+    others: tuple[CoreRun, ...] = ()
 
 
 def core_parameters(machine: Machine) -> dict[str, int]:
@@ -79,9 +82,9 @@ def core_parameters(machine: Machine) -> dict[str, int]:
     """
     return {
         "VlenBytes": machine.vector.vlen // 8,
-        "Multiply": _one(machine, "mul", "mul", "mulw"), "Divide": _one(machine, "div", "div", "divw", least=2),
-        "BranchTaken": _one(machine, "branch_taken", "beq"), "Jump": _one(machine, "jump", "jal"),
-        "FenceI": _one(machine, "fence_i", "fence.i"), "FloatResult": _one(machine, "float_result", "fmv.x.d"),
+        "Multiply": one(machine, "mul", "mul", "mulw"), "Divide": one(machine, "div", "div", "divw", least=2),
+        "BranchTaken": one(machine, "branch_taken", "beq"), "Jump": one(machine, "jump", "jal"),
+        "FenceI": one(machine, "fence_i", "fence.i"), "FloatResult": one(machine, "float_result", "fmv.x.d"),
     }  # fmt: skip
 
 
@@ -103,28 +106,28 @@ def vector_parameters(machine: Machine) -> dict[str, int]:
                 f"the RTL's vector unit is written for {value}, not {getattr(vector, key)}",
                 key=f"vector.{key}",
             )
-    if _one(machine, "vector_store", "vse8.v", "vse64.v") != 2 or _one(machine, "move", "vmv.v.v") != 2:
+    if one(machine, "vector_store", "vse8.v", "vse64.v") != 2 or one(machine, "move", "vmv.v.v") != 2:
         raise MachineError("the RTL's vector unit stores and moves in 2 cycles", key="timing.vector_store")
     return core_parameters(machine) | {
         "QueueDepth": vector.queue_depth, "Chaining": int(vector.chaining),
-        "IntegerLatency": _one(machine, "integer", "vadd.vv", "vwmul.vv"),
-        "FmaLatency": _one(machine, "fma", "vfmacc.vv", "vfwmacc.vv"),
-        "NoncompLatency": _one(machine, "noncomp", "vfmax.vv", "vmfeq.vv"),
-        "ConvertLatency": _one(machine, "convert", "vfcvt.x.f.v", "vfwcvt.f.f.v"),
-        "DivideCycles": _one(machine, "divide_per_element", "vfdiv.vv", "vdiv.vv"),
-        "MxdotpLatency": _one(machine, "vmxdotp", "vmxdotp.wf", "vmxdotp.qf"),
+        "IntegerLatency": one(machine, "integer", "vadd.vv", "vwmul.vv"),
+        "FmaLatency": one(machine, "fma", "vfmacc.vv", "vfwmacc.vv"),
+        "NoncompLatency": one(machine, "noncomp", "vfmax.vv", "vmfeq.vv"),
+        "ConvertLatency": one(machine, "convert", "vfcvt.x.f.v", "vfwcvt.f.f.v"),
+        "DivideCycles": one(machine, "divide_per_element", "vfdiv.vv", "vdiv.vv"),
+        "MxdotpLatency": one(machine, "vmxdotp", "vmxdotp.wf", "vmxdotp.qf"),
     }  # fmt: skip
 
 
 def rtl_digest() -> str:
     """Hash of the sources of the core with its vector unit, and of the memory around it."""
     digest = hashlib.sha256()
-    for path in (*sources(VECTOR_UNIT), HARNESS):
+    for path in (*sources(VECTOR_UNIT), HARNESS, *sorted(HARNESS.parent.glob("*.h"))):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
 
-def _one(machine: Machine, key: str, *mnemonics: str, least: int = 0) -> int:
+def one(machine: Machine, key: str, *mnemonics: str, least: int = 0) -> int:
     """A key of ``[timing]`` that has to be the same for some instructions."""
     found = {cycles(key, TABLE[mnemonic], Context(0), machine) for mnemonic in mnemonics}
     if len(found) > 1:
@@ -153,6 +156,11 @@ class CoreBuild:
     optimize: str = "-O1"
     replaced: Mapping[str, Path] | None = None
     vector: bool = False
+
+    @property
+    def dma(self) -> bool:
+        """Whether there is a DMA."""
+        return False
 
     def library(self, waves: bool = False) -> ctypes.CDLL:
         """The built library.
@@ -191,10 +199,10 @@ class CoreBuild:
         longest = max(core_latency(machine), core_parameters(machine)["Divide"])
         settings = _Settings(
             registers=base.registers_base, writable=memory.first_writable, entry=program.entry, hart=0, harts=1,
-            load=_one(machine, "load", "ld", "lb", least=2), atomic=_one(machine, "amo", "lr.w", "lr.d", least=2),
-            float_load=_one(machine, "float_load", "fld", "flb", least=2), dram=core_latency(machine), gaps=gaps,
+            load=one(machine, "load", "ld", "lb", least=2), atomic=one(machine, "amo", "lr.w", "lr.d", least=2),
+            float_load=one(machine, "float_load", "fld", "flb", least=2), dram=core_latency(machine), gaps=gaps,
             quiet=(1 + gaps // 8) * (longest + 32), banks=base.l1_banks,
-            vector_load=_one(machine, "vector_load", "vle8.v", "vle64.v", least=4) - 2,
+            vector_load=one(machine, "vector_load", "vle8.v", "vle64.v", least=4) - 2,
         )  # fmt: skip
         regions = [(memory.l1, base.l1_base), (memory.dram, base.dram_base)]
         arguments = [x for array, at in regions for x in (array.ctypes.data, at, array.size)]
@@ -212,22 +220,22 @@ class CoreBuild:
                 tile, records.ctypes.data_as(ctypes.c_void_p), ctypes.c_uint64(most), ctypes.c_uint64(limit),
                 end.ctypes.data_as(ctypes.c_void_p),
             )  # fmt: skip
-            events = _events(library, tile)
+            events = copied(library.tile_events, tile)
         finally:
             library.tile_free(tile)
         stopped, cause, pc, address, count = end.tolist()
-        failure = _FAILURES.get(done, "")
+        failure = FAILURES.get(done, "")
         return CoreRun(records[:count], stopped, cause, pc, address, memory.l1, memory.dram, failure, events)
 
 
-def _events(library: ctypes.CDLL, tile: ctypes.c_void_p) -> NDArray[np.void]:
+def copied(events: Callable[..., int], *of: Any) -> NDArray[np.void]:
     """A copy of a run's events."""
     where = ctypes.c_void_p()
-    count = library.tile_events(tile, ctypes.byref(where))
+    count = events(*of, ctypes.byref(where))
     if not count:
         return np.zeros(0, EVENT)
     return np.frombuffer(ctypes.string_at(where, count * EVENT.itemsize), EVENT).copy()
 
 
-__all__ = ["EVENT", "RAISED", "STORED", "WAVE_CYCLES", "WROTE", "CoreBuild", "CoreRun", "core_parameters",
-           "rtl_digest", "vector_parameters"]  # fmt: skip
+__all__ = ["EVENT", "FAILURES", "RAISED", "STORED", "WAVE_CYCLES", "WROTE", "CoreBuild", "CoreRun", "copied",
+           "core_parameters", "one", "rtl_digest", "vector_parameters"]  # fmt: skip

@@ -9,21 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.hdl.core_tile import WAVE_CYCLES, CoreBuild, CoreRun
+from potluck.hdl.core_tile import WAVE_CYCLES, CoreRun
 from potluck.hdl.vector_steps import vector_difference
 from potluck.isa.assembly.disassembler import disassemble_word
 from potluck.isa.decode import decoder
 from potluck.isa.elf import Program
+from potluck.isa.machine import Machine
 from potluck.isa.registers import F_NAMES, X_NAMES
 from potluck.isa.verilog.control import why_not
 from potluck.sim.retired import FLOAT, NOTHING, REGISTER, STORED, Steps, steps
 
 MOST = 1 << 20
+ENDLESS = 1 << 62  # cycles
 PIECE = 1 << 24
 _ORDERLY = 0x3FE0  # bits of fcsr that a vector unit does not write
 CONTEXT = 6
@@ -38,14 +40,15 @@ class LockStep:
     """What came of a comparison.
 
     Attributes:
-        instructions: retired on the simulator.
-        cycles: to the end, on the simulator.
+        instructions: retired on the simulator, by all harts.
+        cycles: to the end, on the simulator by itself.
         end: how it ended there: ``ecall`` or the kind of trap.
         difference: the first one, with the instruction and the state before it; "" if there is none.
         waves: waveform of the cycles before it, if it was asked for.
         rtl_cycles: to the end, on the RTL.
         left: of every instruction that both retired: its pc, the cycle in which it left the core, the one in which it
-            did in the RTL; uint64 [n, 3].
+            did in the RTL; uint64 [n, 3]; of hart 0.
+        run: what the RTL did.
     """
 
     instructions: int
@@ -55,17 +58,40 @@ class LockStep:
     waves: Path | None = None
     rtl_cycles: int = 0
     left: NDArray[np.uint64] = field(default_factory=lambda: np.zeros((0, 3), np.uint64))
+    run: CoreRun | None = None
+
+
+class Build(Protocol):
+    """RTL that runs programs: :class:`potluck.hdl.core_tile.CoreBuild`, :class:`potluck.hdl.cluster.ClusterBuild`."""
+
+    @property
+    def machine(self) -> Machine:
+        """What it is built for."""
+
+    @property
+    def vector(self) -> bool:
+        """Whether there are vector units."""
+
+    @property
+    def dma(self) -> bool:
+        """Whether there is a DMA: what tells of time is then not what the simulator would say."""
+
+    def run(
+        self, program: Program, most: int, limit: int, gaps: int = 0, waves: tuple[Path, int] | None = None,
+        inputs: Mapping[str, NDArray[Any]] | None = None,
+    ) -> CoreRun:  # fmt: skip
+        """See :meth:`potluck.hdl.core_tile.CoreBuild.run`."""
 
 
 def lock_step(
-    program: Program, build: CoreBuild, folder: Path | None = None, gaps: int = 0, most: int = MOST,
+    program: Program, build: Build, folder: Path | None = None, gaps: int = 0, most: int = MOST,
     inputs: Mapping[str, NDArray[Any]] | None = None,
 ) -> LockStep:  # fmt: skip
     """Run a program on both to its ``ecall`` or trap.
 
     Args:
-        program: an executable for one hart, of scalar code if the build has no vector unit.
-        build: the RTL and its machine, which has one core.
+        program: an executable, of scalar code for one hart if the build has no vector unit.
+        build: the RTL and its machine.
         folder: where a waveform of the last cycles goes if there is a difference.
         gaps: see :meth:`potluck.hdl.core_tile.CoreBuild.run`; if there are any, cycles are not compared,
             nor are they with a vector unit.
@@ -73,28 +99,39 @@ def lock_step(
         inputs: tensors by the names in the program's manifest.
 
     Raises:
-        ProgramError: it retires more than ``most`` instructions.
+        ProgramError: it retires more than ``most`` instructions, or is not for this build.
         DataError: inputs that are not the program's.
         ToolError, RtlError: the RTL cannot be built.
     """
-    known = steps(program, build.machine, most, inputs)
-    count = known.records.size
-    limit = 4 * known.cycles + 4096 if not gaps else 64 * (known.cycles + 256)
-    # A vector unit tells of an illegal instruction when the core is past it.
-    run = build.run(program, count + CONTEXT * (1 + 100 * build.vector), limit, gaps, inputs=inputs)
-    difference, cycle = _compare(
-        program, known, run, timed=not gaps and not build.vector, vector=build.vector
-    )
+    timed = not gaps and not build.vector
+    if build.dma:  # first the RTL, which says how late it is to who asks
+        run = build.run(program, most, ENDLESS, gaps, inputs=inputs)
+        known = steps(program, build.machine, most, inputs, [one.records for one in (run, *run.others)])
+    else:
+        known = steps(program, build.machine, most, inputs)
+        limit = 4 * known[0].cycles + 4096 if not gaps else 64 * (known[0].cycles + 256)
+        # A vector unit tells of an illegal instruction when the core is past it.
+        room = known[0].records.size + CONTEXT * (1 + 100 * build.vector)
+        run = build.run(program, room, limit, gaps, inputs=inputs)
+    difference, cycle = "", 0
+    for number, (mine, theirs) in enumerate(zip(known, (run, *run.others), strict=True)):
+        found, at = _compare(program, mine, theirs, timed, build.vector)
+        if found and (not difference or at < cycle):
+            difference, cycle = (f"hart {number}: {found}" if number else found), at
+    difference = difference or _memories(known[0], run)
     waves = None
     if difference and folder is not None:
         waves = folder / "lockstep.vcd"
-        build.run(program, count + CONTEXT, cycle + 8, gaps, (waves, max(0, cycle - WAVE_CYCLES)), inputs)
+        rows = max(one.records.size for one in (run, *run.others)) + CONTEXT
+        build.run(program, rows, cycle + 8, gaps, (waves, max(0, cycle - WAVE_CYCLES)), inputs)
         difference += f"\n{WAVE_CYCLES} cycles before it: {waves}"
-    both = min(count, run.records.size)
-    left = [known.records["pc"][:both], known.records["cycle"][:both], run.records["cycle"][:both]]
-    return LockStep(
-        count, known.cycles, _ending(known), difference, waves, run.cycles, np.stack(left, axis=1)
-    )
+    first, cycles = known[0], known[0].cycles
+    if any(one.told for one in known) and not difference:
+        cycles = steps(program, build.machine, most, inputs)[0].cycles
+    both = min(first.records.size, run.records.size)
+    left = [first.records["pc"][:both], first.records["cycle"][:both], run.records["cycle"][:both]]
+    return LockStep(sum(one.records.size for one in known), cycles, _ending(first), difference, waves, run.cycles,
+                    np.stack(left, axis=1), run)  # fmt: skip
 
 
 def _ending(known: Steps) -> str:
@@ -121,7 +158,7 @@ def _compare(program: Program, known: Steps, run: CoreRun, timed: bool, vector: 
         different |= _differs(mine[:count], theirs[:count], name, vector)
     late, text = vector_difference(known, run.events) if vector else (-1, "")
     if text and not different[: late + 1].any():
-        told = _told(program, mine, theirs, min(late, count - 1), [text.partition(":")[0]])
+        told = _told(program, known, theirs, min(late, count - 1), [text.partition(":")[0]])
         told += f"\n    {text.partition(': ')[2]}"
         if run.cause and _CAUSES.get(run.cause) != _ending(known):
             told += f"\n  the RTL {_stopped(run, known)}"
@@ -131,7 +168,7 @@ def _compare(program: Program, known: Steps, run: CoreRun, timed: bool, vector: 
     if different.any():
         index = int(np.argmax(different))
         wrong = [name for name in fields if _differs(mine, theirs, name, vector)[index]]
-        return _told(program, mine, theirs, index, wrong), int(theirs["cycle"][index])
+        return _told(program, known, theirs, index, wrong), int(theirs["cycle"][index])
     if mine.size != theirs.size:
         more, whose = (mine, "the simulator") if mine.size > count else (theirs, "the RTL")
         at = int(more["pc"][count])
@@ -147,7 +184,7 @@ def _compare(program: Program, known: Steps, run: CoreRun, timed: bool, vector: 
         )
     if timed and known.trap is None and run.cycles != known.cycles:
         return f"{run.cycles} cycles, expected {known.cycles}", run.cycles
-    return _memories(known, run), run.cycles
+    return "", run.cycles
 
 
 def _differs(mine: NDArray[np.void], theirs: NDArray[np.void], name: str, vector: bool) -> NDArray[np.bool_]:
@@ -189,15 +226,14 @@ def _memories(known: Steps, run: CoreRun) -> str:
     return ""
 
 
-def _told(
-    program: Program, mine: NDArray[np.void], theirs: NDArray[np.void], index: int, wrong: list[str]
-) -> str:
+def _told(program: Program, known: Steps, theirs: NDArray[np.void], index: int, wrong: list[str]) -> str:
     """The instructions up to the one that differs, what differs, and the registers before it."""
+    mine = known.records
     lines = [f"instruction {index} differs in {', '.join(wrong)}:"]
     for number in range(max(0, index - CONTEXT), index + 1):
         lines.append(f"  {_line(program, mine[number])}")
     lines.append(f"  {_line(program, theirs[index])}   <- RTL")
-    values: dict[int, int] = {10: 0, 11: 1}
+    values: dict[int, int] = {10: known.hart, 11: len(known.cluster.harts)}
     for record in mine[:index]:
         if record["kind"] == REGISTER:
             values[int(record["destination"])] = int(record["value"])
@@ -222,4 +258,4 @@ def _line(program: Program, record: np.void) -> str:
     return f"cycle {int(record['cycle'])}: {place}: {text:32} {result}  fcsr {int(record['fcsr']):#x}"
 
 
-__all__ = ["LockStep", "lock_step"]
+__all__ = ["Build", "LockStep", "lock_step"]

@@ -88,17 +88,21 @@ def _check(program: Program, machine: Machine, environment: Environment | None) 
                            hint="Compile and simulate with --set cluster.cores=1")  # fmt: skip
 
 
-def _told(program: Program, found: LockStep) -> InRtl:
-    """The comparison, with cycles by layer: an instruction's are those since the one before it left."""
+def layers_of(program: Program, found: LockStep) -> list[RtlLayer]:
+    """Cycles by layer, on both: an instruction's are those since the one before it left."""
     layers = [*program.manifest.layers, OUTSIDE]
     cycles = np.zeros((len(layers), 2), np.int64)
     since = np.diff(found.left[:, 1:].astype(np.int64), axis=0, prepend=0)
     np.add.at(cycles, LayerOf(program.manifest.layers).all(found.left[:, 0]), since)
-    rows = [
+    return [
         RtlLayer(layer.name, *row) for layer, row in zip(layers, cycles.tolist(), strict=True) if any(row)
     ]
+
+
+def _told(program: Program, found: LockStep) -> InRtl:
+    """The comparison."""
     return InRtl(found.instructions, found.cycles, found.rtl_cycles, found.difference,
-                 "" if found.waves is None else str(found.waves), rows)  # fmt: skip
+                 "" if found.waves is None else str(found.waves), layers_of(program, found))  # fmt: skip
 
 
-__all__ = ["simulate_in_rtl"]
+__all__ = ["layers_of", "simulate_in_rtl"]

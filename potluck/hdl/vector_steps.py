@@ -25,7 +25,7 @@ def vector_difference(known: Steps, events: NDArray[np.void]) -> tuple[int, str]
 
 
 def _registers(known: Steps, events: NDArray[np.void]) -> tuple[int, str]:
-    vlenb = known.cluster.harts[0].state.v.shape[1]
+    vlenb = known.cluster.harts[known.hart].state.v.shape[1]
     image = np.zeros((32, vlenb), np.uint8)
     words = image.reshape(-1, WORD_BYTES)
     expected = np.zeros_like(image)
@@ -67,7 +67,7 @@ def _flags(known: Steps, events: NDArray[np.void]) -> tuple[int, str]:
     own = events[(events["kind"] == RAISED) & (events["record"] < count)]
     np.bitwise_or.at(raised, own["record"].astype(np.int64), own["strobe"])
     before = known.records["fcsr"].astype(np.uint32) & FLAGS
-    last = known.cluster.harts[0].state["fcsr"] & FLAGS
+    last = known.cluster.harts[known.hart].state["fcsr"] & FLAGS
     after = np.append(before[1:], np.uint32(last))
     wrong = np.flatnonzero(known.in_unit & ((before | raised & FLAGS) != after))
     if not wrong.size:

@@ -66,6 +66,14 @@ package core_pkg;
     logic [63:0] b;
   } offload_t;
 
+  // An instruction for the DMA with its operands.
+  typedef struct packed {
+    op_e         op;
+    logic [4:0]  selector;     // the immediate of dmcpyi and dmstati
+    logic [63:0] a;
+    logic [63:0] b;
+  } dma_order_t;
+
   // A write to a register file.
   typedef struct packed {
     logic        valid;

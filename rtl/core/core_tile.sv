@@ -10,7 +10,8 @@ module core_tile
   parameter int unsigned Jump          = 0,
   parameter int unsigned FenceI        = 10,
   parameter int unsigned FloatResult   = 1,
-  parameter bit          HasVector     = 1'b0
+  parameter bit          HasVector     = 1'b0,
+  parameter bit          HasDma        = 1'b0
 ) (
   input  logic        clk_i,
   input  logic        rst_ni,
@@ -35,6 +36,7 @@ module core_tile
   input  logic [1:0]       request_ready_i,
   output logic [1:0]       request_write_o,
   output logic             request_atomic_o,  // of the core
+  output logic [$bits(op_e)-1:0] request_op_o,   // of the core
   output logic [1:0]       request_in_dram_o,
   output logic [1:0][1:0]  request_size_o,
   output logic [1:0][63:0] request_address_o,
@@ -75,7 +77,17 @@ module core_tile
   input  logic [63:0] vector_illegal_pc_i,
   input  logic [63:0] vl_i,
   input  logic [63:0] vtype_i,
+
+  // The DMA's instructions.
+  output logic        dma_valid_o,
+  input  logic        dma_ready_i,
+  output logic [$bits(op_e)-1:0] dma_op_o,
+  output logic [4:0]  dma_selector_o,
+  output logic [63:0] dma_a_o,
+  output logic [63:0] dma_b_o,
+  input  logic [63:0] dma_result_i,
   input  logic        dma_idle_i,
+  input  logic        dma_own_i,
 
   // Retired instructions, writes to the registers, and the end.
   output logic        trap_o,
@@ -102,6 +114,7 @@ module core_tile
   write_t move;
   trap_t trap;
   retired_t retired;
+  dma_order_t dma;
   write_t [IntegerWritePorts-1:0] x_writes;
   write_t [FloatWritePorts-1:0] f_writes;
 
@@ -112,7 +125,8 @@ module core_tile
     .BranchTaken(BranchTaken),
     .Jump(Jump),
     .FenceI(FenceI),
-    .HasVector(HasVector)
+    .HasVector(HasVector),
+    .HasDma(HasDma)
   ) u_core (
     .clk_i,
     .rst_ni,
@@ -144,7 +158,12 @@ module core_tile
     .illegal_pc_i    (vector_illegal_pc_i),
     .vl_i,
     .vtype_i,
+    .dma_valid_o,
+    .dma_ready_i,
+    .dma_o           (dma),
+    .dma_result_i,
     .dma_idle_i,
+    .dma_own_i,
     .trap_o          (trap),
     .retired_o       (retired),
     .writes_o        (x_writes)
@@ -192,6 +211,7 @@ module core_tile
   assign request_valid_o   = {float_request.valid, integer_request.valid};
   assign request_write_o   = {float_request.write, integer_request.write};
   assign request_atomic_o  = integer_request.atomic;
+  assign request_op_o      = integer_request.op;
   assign request_in_dram_o     = {float_request.in_dram, integer_request.in_dram};
   assign request_size_o    = {float_request.size, integer_request.size};
   assign request_address_o = {float_request.address, integer_request.address};
@@ -206,6 +226,11 @@ module core_tile
   assign vector_a_o    = vector.a;
   assign vector_b_o    = vector.b;
   assign vector_fcsr_o = retired.fcsr;
+
+  assign dma_op_o       = dma.op;
+  assign dma_selector_o = dma.selector;
+  assign dma_a_o        = dma.a;
+  assign dma_b_o        = dma.b;
 
   assign trap_o           = trap.valid;
   assign trap_cause_o     = trap.cause;

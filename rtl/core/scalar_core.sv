@@ -14,7 +14,8 @@ module scalar_core
   parameter int unsigned BranchTaken   = 0,     // cycles in which nothing is issued behind it
   parameter int unsigned Jump          = 0,
   parameter int unsigned FenceI        = 10,
-  parameter bit          HasVector     = 1'b0   // what the sequencer does not execute is illegal without a vector unit
+  parameter bit          HasVector     = 1'b0,  // what the sequencer does not execute is illegal without a vector unit
+  parameter bit          HasDma        = 1'b0
 ) (
   input  logic        clk_i,
   input  logic        rst_ni,
@@ -49,7 +50,14 @@ module scalar_core
   input  logic [63:0] illegal_pc_i,
   input  logic [63:0] vl_i,
   input  logic [63:0] vtype_i,
+
+  // The DMA's instructions, which it answers in the cycle in which it takes them.
+  output logic        dma_valid_o,
+  input  logic        dma_ready_i,
+  output dma_order_t  dma_o,
+  input  logic [63:0] dma_result_i,
   input  logic        dma_idle_i,
+  input  logic        dma_own_i,         // it is this hart that asks for transfers
 
   output trap_t       trap_o,            // the core has stopped; asynchronous results may still come
   output retired_t    retired_o,
@@ -143,7 +151,7 @@ module scalar_core
   );
 
   // What an instruction is, and what keeps it.
-  logic is_access, is_read, is_write, is_offload, is_csr, is_jump, unknown, csr_illegal, csr_drains, csr_immediate;
+  logic is_access, is_read, is_write, is_offload, is_dma, is_csr, is_jump, unknown, csr_illegal, csr_drains, csr_immediate;
   logic misaligned, access_fault, in_dram;
   logic traps, may_leave, lsu_valid, lsu_taken, divider_ready, leaves;
 
@@ -151,6 +159,7 @@ module scalar_core
     is_read    = 1'b0;
     is_write   = 1'b0;
     is_offload = 1'b0;
+    is_dma     = 1'b0;
     unknown    = 1'b0;
     case (facts_of_op.route)
       ROUTE_LOAD:        is_read = 1'b1;
@@ -163,6 +172,10 @@ module scalar_core
       ROUTE_FLOAT, ROUTE_VSET, ROUTE_VECTOR, ROUTE_VECTOR_LOAD, ROUTE_VECTOR_STORE: begin
         is_offload = 1'b1;
         unknown    = ~HasVector;
+      end
+      ROUTE_DMA: begin
+        is_dma  = 1'b1;
+        unknown = ~HasDma | (op == OP_DMCPYI && !dma_own_i);
       end
       ROUTE_NONE: unknown = 1'b1;
       default: ;
@@ -254,11 +267,14 @@ module scalar_core
 
   assign lsu_valid       = may_leave & is_access;
   assign offload_valid_o = may_leave & is_offload;
+  assign dma_valid_o     = may_leave & is_dma;
+  assign dma_o           = '{op: op, selector: word[24:20], a: a, b: b};
 
   always_comb begin
     leaves = may_leave;
     if (is_access) leaves = lsu_taken;
     if (is_offload) leaves = offload_valid_o & offload_ready_i;
+    if (is_dma) leaves = dma_valid_o & dma_ready_i;
   end
 
   core_lsu u_lsu (
@@ -331,13 +347,14 @@ module scalar_core
   // Results of this cycle, and before the first instruction the two arguments.
   logic now;
   assign now  = leaves & facts_of_op.rd &
-                (facts_of_op.route == ROUTE_ALU || is_jump || is_csr);
+                (facts_of_op.route == ROUTE_ALU || is_jump || is_csr || is_dma);
   assign link = next_pc;
 
   always_comb begin
     writes[0] = '{valid: now, register_number: rd, value: result};
     if (is_jump) writes[0].value = link;
     if (is_csr) writes[0].value = csr_old;
+    if (is_dma) writes[0].value = dma_result_i;
     if (!started_q) writes[0] = '{valid: 1'b1, register_number: 5'd10, value: hart_i};
     writes[4] = started_q ? move_i : '{valid: 1'b1, register_number: 5'd11, value: harts_i};
     writes[5] = vector_i;

@@ -11,6 +11,7 @@ module vector_tile
   parameter int unsigned Jump          = 0,
   parameter int unsigned FenceI        = 10,
   parameter int unsigned FloatResult   = 1,
+  parameter bit          HasDma        = 1'b0,
   parameter bit          Chaining       = 1'b1,
   parameter int unsigned QueueDepth     = 2,
   parameter int unsigned IntegerLatency = 2,
@@ -43,6 +44,7 @@ module vector_tile
   input  logic [1:0]       request_ready_i,
   output logic [1:0]       request_write_o,
   output logic             request_atomic_o,  // of the core
+  output logic [$bits(op_e)-1:0] request_op_o,   // of the core
   output logic [1:0]       request_in_dram_o,
   output logic [1:0][1:0]  request_size_o,
   output logic [1:0][63:0] request_address_o,
@@ -57,6 +59,16 @@ module vector_tile
   input  logic [63:0] atomic_old_i,
   output logic [63:0] atomic_new_o,
 
+  // The DMA's instructions.
+  output logic        dma_valid_o,
+  input  logic        dma_ready_i,
+  output logic [$bits(op_e)-1:0] dma_op_o,
+  output logic [4:0]  dma_selector_o,
+  output logic [63:0] dma_a_o,
+  output logic [63:0] dma_b_o,
+  input  logic [63:0] dma_result_i,
+  input  logic        dma_idle_i,
+  input  logic        dma_own_i,
 
   // Retired instructions, writes to the registers, and the end.
   output logic        trap_o,
@@ -118,7 +130,8 @@ module vector_tile
     .Jump(Jump),
     .FenceI(FenceI),
     .FloatResult(FloatResult),
-    .HasVector(1'b1)
+    .HasVector(1'b1),
+    .HasDma(HasDma)
   ) u_core (
     .clk_i,
     .rst_ni,
@@ -140,6 +153,7 @@ module vector_tile
     .request_ready_i,
     .request_write_o,
     .request_atomic_o,
+    .request_op_o,
     .request_in_dram_o,
     .request_size_o,
     .request_address_o,
@@ -192,7 +206,15 @@ module vector_tile
     .vector_illegal_pc_i(illegal_pc),
     .vl_i               (vl),
     .vtype_i            (vtype),
-    .dma_idle_i         (1'b1)
+    .dma_valid_o,
+    .dma_ready_i,
+    .dma_op_o,
+    .dma_selector_o,
+    .dma_a_o,
+    .dma_b_o,
+    .dma_result_i,
+    .dma_idle_i,
+    .dma_own_i
   );
 
   vector_unit #(

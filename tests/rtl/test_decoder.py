@@ -165,9 +165,9 @@ def test_core_routes_are_those_of_the_timer() -> None:
     paths = {
         "alu": tr.SCALAR, "multiply": tr.SCALAR, "divide": tr.SCALAR, "branch": tr.BRANCH, "jump": tr.BRANCH,
         "load": tr.LOAD, "store": tr.STORE, "atomic": tr.LOAD, "csr": tr.SCALAR, "fence": tr.SCALAR, "none": tr.SCALAR,
-        "fence_i": tr.STORE, "ecall": tr.SCALAR, "ebreak": tr.SCALAR, "wfi": tr.SCALAR, "float_load": tr.FLOAT_LOAD,
-        "float_store": tr.FLOAT_STORE, "move": tr.MOVE, "float": tr.FLOAT, "vset": tr.VSET, "vector": tr.VECTOR,
-        "vector_load": tr.VECTOR_LOAD, "vector_store": tr.VECTOR_STORE,
+        "fence_i": tr.STORE, "ecall": tr.SCALAR, "ebreak": tr.SCALAR, "wfi": tr.SCALAR, "dma": tr.SCALAR,
+        "float_load": tr.FLOAT_LOAD, "float_store": tr.FLOAT_STORE, "move": tr.MOVE, "float": tr.FLOAT, "vset": tr.VSET,
+        "vector": tr.VECTOR, "vector_load": tr.VECTOR_LOAD, "vector_store": tr.VECTOR_STORE,
     }  # fmt: skip
     numbers = {"rd": 1, "rs1": 2, "rs2": 3, "fd": 4, "fs1": 5, "fs2": 6, "fs3": 7}
     banks = {"x": [tr.XD, tr.XS1, tr.XS2], "f": [tr.FD, tr.FS1, tr.FS2, tr.FS3]}

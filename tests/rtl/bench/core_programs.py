@@ -31,7 +31,7 @@ from tests.differential.scope import LEFT_OUT
 VLEN = 512
 STATES = TEXT + TEXT_BYTES - 4096
 """Where a program finds the registers that it begins with."""
-ELSEWHERE = ("none", "float", "vset", "vector", "vector_load", "vector_store")
+ELSEWHERE = ("none", "dma", "float", "vset", "vector", "vector_load", "vector_store")
 THEMES = ("any", "memory", "arithmetic", "control", "floats")
 
 
