@@ -1,10 +1,11 @@
-"""Finds attention of few queries, as decoders write it for a token, and makes one node of it (`potluck.Attend...`).
+"""Finds attention and makes one node of it (`potluck.Attend...`).
 
     softmax(q keysᵀ [* or / constant] [+ mask]) values
 
 where heads of queries may share keys and values (by broadcasting, or by Expand), and these may come from a Concat of a
-cache and new ones, which is left to its other readers. Attention of many rows stays as it is: its products run near the
-machine's peak as they are.
+cache and new ones, which is left to its other readers. Few rows of queries, as a decoder has them for a token, are one
+layer that reads keys and values once (`potluck.compiler.lowering.attention`), many are one that takes them in blocks
+(`potluck.compiler.lowering.attention_rows`); what fits neither stays as it is.
 """
 
 from __future__ import annotations
@@ -27,11 +28,9 @@ from potluck.compiler.graph import (
     shape_of,
     sole_user,
 )
-from potluck.compiler.lowering.attention import Sizes, fits
+from potluck.compiler.lowering.attention import Sizes
+from potluck.compiler.lowering.attention_blocks import BlockSizes, fits, sizes_of
 from potluck.compiler.lowering.base import Target
-
-MOST_ROWS = 16
-"""Rows of queries for a group of keys, beyond which plain products are as good."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,9 @@ class Found:
         scale: Factor of the scores.
         share: Heads of queries that use the same keys.
         tokens: Rows of a head.
+        groups: Of keys and values.
         sizes: Of the operands.
+        turn: Order of the dimensions that the keys are brought into first, if they are not keys by depth.
     """
 
     last: ir.Node
@@ -58,7 +59,9 @@ class Found:
     scale: float
     share: int
     tokens: int
-    sizes: Sizes
+    groups: int
+    sizes: Sizes | BlockSizes
+    turn: list[int] | None
 
 
 def fused(model: ir.Model, target: Target) -> ir.Model:
@@ -95,13 +98,17 @@ def _match(last: ir.Node) -> Found | None:
     turned = across.producer() if across is not None else None
     if q is None or turned is None or not is_op(turned, "Transpose"):
         return None
-    order = list(range(len(shape_of(turned.outputs[0], turned))))
-    if len(order) < 2 or list(ints(turned, "perm", order[::-1])) != [*order[:-2], order[-1], order[-2]]:
+    keys, held = turned.inputs[0], shape_of(turned.outputs[0], turned)
+    if keys is None or len(shape_of(q, product)) < 2 or len(held) < 2:
         return None
-    keys = turned.inputs[0]
-    if keys is None or len(shape_of(q, product)) < 2:
+    perm = list(ints(turned, "perm", range(len(held))[::-1]))
+    turn = [*perm[:-2], perm[-1], perm[-2]]
+    straight = turn == sorted(turn)
+    if not straight and not sole_user(turned.outputs[0]):
         return None
-    left, right = _split(q, keys), _split(shares, mixed)
+    held = (*held[:-2], held[-1], held[-2])
+    left = _split(shape_of(q), held, _repeated(keys) if straight else 1)
+    right = _split(shape_of(shares), shape_of(mixed), _repeated(mixed))
     if (
         left is None
         or left != right
@@ -109,11 +116,11 @@ def _match(last: ir.Node) -> Found | None:
     ):
         return None
     groups, share, tokens = left
-    length, depth = shape_of(keys)[-2:]
+    length, depth = held[-2:]
     key_pieces, value_pieces = _pieces(_source(keys)), _pieces(_source(mixed))
     lengths = [tuple(shape_of(piece)[-2] for piece in pieces) for pieces in (key_pieces, value_pieces)]
-    if lengths[0] != lengths[1]:
-        key_pieces, value_pieces = (_source(keys),), (_source(mixed),)
+    if not straight or lengths[0] != lengths[1]:
+        key_pieces, value_pieces = (_source(keys) if straight else keys,), (_source(mixed),)
         lengths = [(length,)] * 2
     if any(constant(piece) is not None for piece in (q, *key_pieces, *value_pieces)):
         return None
@@ -127,11 +134,13 @@ def _match(last: ir.Node) -> Found | None:
             or shape_of(scores) != shape_of(shares)
         ):
             return None
-    if share * tokens > MOST_ROWS or 0 in (*lengths[0], depth):
+    if 0 in (*lengths[0], depth):
         return None
+    known = None if mask is None else constant(mask)
     width = shape_of(mixed)[-1]
-    sizes = Sizes(groups, share * tokens, depth, width, lengths[0], masks)
-    return Found(last, q, key_pieces, value_pieces, mask, scale, share, tokens, sizes)
+    sizes = sizes_of((groups, share, tokens), depth, width, lengths[0], masks, known)
+    turned_by = None if straight else turn
+    return Found(last, q, key_pieces, value_pieces, mask, scale, share, tokens, groups, sizes, turned_by)
 
 
 def _producer(value: ir.Value | None, op: str) -> ir.Node | None:
@@ -168,12 +177,17 @@ def _unscaled(value: ir.Value | None) -> tuple[ir.Value | None, float | None]:
     return None, None
 
 
-def _split(rows: ir.Value, shared: ir.Value) -> tuple[int, int, int] | None:
+def _split(rows: tuple[int, ...], shared: tuple[int, ...], repeated: int) -> tuple[int, int, int] | None:
     """(groups, heads that share a matrix, rows of a head) of a product of queries with keys or values.
 
     None if matrices are not shared by neighbouring heads.
+
+    Args:
+        rows: Shape of the queries.
+        shared: Shape of the keys or values.
+        repeated: How often each of these was repeated to get there.
     """
-    (*batch, tokens, _), (*held, _, _) = shape_of(rows), shape_of(shared)
+    (*batch, tokens, _), (*held, _, _) = rows, shared
     if len(held) > len(batch):
         return None
     held = [1] * (len(batch) - len(held)) + held
@@ -182,9 +196,13 @@ def _split(rows: ir.Value, shared: ir.Value) -> tuple[int, int, int] | None:
         at -= 1
     if held[:at] != batch[:at]:
         return None
-    repeated = math.prod(shape_of(shared)) // math.prod(shape_of(_source(shared)))
     groups = math.prod(held[:at])
     return groups // repeated, repeated * math.prod(batch[at:]), tokens
+
+
+def _repeated(value: ir.Value) -> int:
+    """How often keys or values were repeated."""
+    return math.prod(shape_of(value)) // math.prod(shape_of(_source(value)))
 
 
 def _source(value: ir.Value) -> ir.Value:
@@ -238,16 +256,36 @@ def _replace(model: ir.Model, found: Found) -> None:
     require(model, name)
     positions = -1 if cached else s.length
     shapes = {
-        "queries": (s.groups, found.share, found.tokens, s.depth), "keys": (s.groups, 1, positions, s.depth),
-        "values": (s.groups, 1, positions, s.width), "shape": shape_of(last.outputs[0]),
+        "queries": (found.groups, found.share, found.tokens, s.depth), "keys": (found.groups, 1, positions, s.depth),
+        "values": (found.groups, 1, positions, s.width), "shape": shape_of(last.outputs[0]),
     }  # fmt: skip
-    inputs = [found.q, *found.keys, *found.values]
+    keys = found.keys if found.turn is None else (_turned(model, found),)
+    inputs = [found.q, *keys, *found.values]
     if found.mask is not None:
         inputs.append(found.mask)
-        shapes["mask"] = (s.masks, s.length)
+        shapes["mask"] = (math.prod(shape_of(found.mask)) // s.length, s.length)
     attributes = [ir.AttrInt64s(key, list(shape)) for key, shape in shapes.items()]
     attributes.append(ir.AttrFloat32("scale", found.scale))
     made = ir.Node(DOMAIN, name, inputs, attributes, name=label(last), num_outputs=1)
     old = last.outputs[0]
     made.outputs[0].shape, made.outputs[0].type, made.outputs[0].name = old.shape, old.type, old.name
     ir.convenience.replace_nodes_and_values(model.graph, last, [last], [made], [old], [made.outputs[0]])
+
+
+def _turned(model: ir.Model, found: Found) -> ir.Value:
+    """Keys by depth, from keys that a single Transpose brings to the other order."""
+    (keys,), turn = found.keys, found.turn
+    assert turn is not None
+    node = ir.Node(
+        "",
+        "Transpose",
+        [keys],
+        [ir.AttrInt64s("perm", turn)],
+        name=f"{label(found.last)}.keys",
+        num_outputs=1,
+    )
+    made = node.outputs[0]
+    made.name, made.type = f"{found.last.outputs[0].name}.keys", keys.type
+    made.shape = ir.Shape([shape_of(keys)[place] for place in turn])
+    model.graph.insert_before(found.last, node)
+    return made

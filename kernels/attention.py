@@ -38,11 +38,6 @@ def row_groups(rows: int) -> Iterator[range]:
     return (range(first, min(first + TOGETHER, rows)) for first in range(0, rows, TOGETHER))
 
 
-def strip_of(count: int) -> int:
-    """Positions of a strip, so that all strips are about as long."""
-    return -(-count // max(1, -(-count // LENGTHS)))
-
-
 def key_pitch(depth: int) -> int:
     """Bytes from key to key in L1: an odd number of 64-bit words, so that strided loads meet every bank."""
     return 8 * (-(-depth // 2) | 1)
@@ -54,7 +49,7 @@ class Scores(Kernel):
 
     Registers: a0 Q, FP32 [rows][depth]; a1 K, FP32 [count][depth], rows `key_pitch` bytes apart; a2 S, FP32
     [rows][count], rows ``pitch`` elements apart; a3 mask, FP32 [masks][count], rows ``mask_pitch`` elements apart;
-    a4 count (may be 0); a5 positions of a strip, see `strip_of`.
+    a4 count (may be 0); a5 positions of a strip, see `potluck.kernels.base.even_strip`.
 
     Attributes:
         rows: Rows of queries.
@@ -206,6 +201,7 @@ class Mix(Kernel):
         """Append the kernel's code; control leaves at its end."""
         head, done = a.fresh("mix_strip"), a.fresh("mix_done")
         a("beqz", "a5", done)
+        a("li", "a3", 4 * self.width)
         a.label(head)
         a("vsetvli", "t0", "a5", "e32", "m4", "ta", "ma")
         for rows in row_groups(self.rows):
@@ -234,45 +230,65 @@ class Mix(Kernel):
         a.label(ready)
 
     def _positions(self, a: Assembler, rows: range) -> None:
-        """All positions: some at a time, then the rest one by one."""
-        many, few, single, over = (a.fresh(f"mix_{name}") for name in ("many", "few", "single", "over"))
+        """All positions: some at a time, whose values are loaded as many ahead, then the rest one by one."""
+        many, last, few, single, over = (
+            a.fresh(f"mix_{name}") for name in ("many", "last", "few", "single", "over")
+        )
         for at, row in enumerate(rows):
             add_immediate(a, POINTERS[at], 4 * self.pitch * row, source="a0")
         a("mv", "t6", "a1")
-        a("mv", "a7", "a4")
-        a("li", "t1", UNROLL)
-        a("blt", "a7", "t1", few)
-        a.label(many)
-        self._load(a, len(rows), 0)
+        a("srli", "a7", "a4", UNROLL.bit_length() - 1)
+        a("beqz", "a7", few)
         for step in range(UNROLL):
-            if step + 1 < UNROLL:
-                self._load(a, len(rows), step + 1)
-            self._multiply(a, len(rows), step)
-        for at, _ in enumerate(rows):
-            a("addi", POINTERS[at], POINTERS[at], 4 * UNROLL)
-        a("addi", "a7", "a7", -UNROLL)
-        a("bge", "a7", "t1", many)
+            self._load(a, step)
+        self._factors(a, len(rows), 0)
+        a("addi", "a7", "a7", -1)
+        a("beqz", "a7", last)
+        a.label(many)
+        for step in range(UNROLL):
+            self._multiply(a, len(rows), step, following=step + 1)
+            self._load(a, step)
+        self._advance(a, len(rows), UNROLL)
+        a("addi", "a7", "a7", -1)
+        a("bnez", "a7", many)
+        a.label(last)
+        for step in range(UNROLL):
+            self._multiply(a, len(rows), step, following=(step + 1) % UNROLL)
+        self._advance(a, len(rows), UNROLL)
         a.label(few)
+        a("andi", "a7", "a4", UNROLL - 1)
         a("beqz", "a7", over)
         a.label(single)
-        self._load(a, len(rows), 0)
-        self._multiply(a, len(rows), 0)
-        for at, _ in enumerate(rows):
-            a("addi", POINTERS[at], POINTERS[at], 4)
+        self._load(a, 0)
+        self._factors(a, len(rows), 0)
+        self._multiply(a, len(rows), 0, following=0)
+        self._advance(a, len(rows), 1)
         a("addi", "a7", "a7", -1)
         a("bnez", "a7", single)
         a.label(over)
 
-    def _load(self, a: Assembler, rows: int, step: int) -> None:
+    @staticmethod
+    def _load(a: Assembler, step: int) -> None:
         a("vle32.v", BUFFERS[step], "(t6)")
-        add_immediate(a, "t6", 4 * self.width, scratch="a3")
-        for row in range(rows):
-            a("flw", _scalar(row, step), f"{4 * step}({POINTERS[row]})")
+        a("add", "t6", "t6", "a3")
 
     @staticmethod
-    def _multiply(a: Assembler, rows: int, step: int) -> None:
+    def _factors(a: Assembler, rows: int, step: int) -> None:
         for row in range(rows):
-            a("vfmacc.vf", ACC[row], _scalar(row, step), BUFFERS[step])
+            a("flw", _scalar(row, 0), f"{4 * step}({POINTERS[row]})")
+
+    @staticmethod
+    def _advance(a: Assembler, rows: int, steps: int) -> None:
+        for row in range(rows):
+            a("addi", POINTERS[row], POINTERS[row], 4 * steps)
+
+    @staticmethod
+    def _multiply(a: Assembler, rows: int, step: int, following: int) -> None:
+        """A step, and each row's factor for the one ``following``; 0: none."""
+        for row in range(rows):
+            a("vfmacc.vf", ACC[row], _scalar(row, 0), BUFFERS[step])
+            if following:
+                a("flw", _scalar(row, 0), f"{4 * following}({POINTERS[row]})")
 
     def contract(self, s: F32, v: F32, start: F32 | None = None) -> F32:
         """O bit for bit: float32 [rows, columns] from s [rows, count], v [count, columns], and O before."""

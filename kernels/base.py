@@ -148,6 +148,20 @@ def saved(a: Assembler, registers: Sequence[str]) -> Iterator[None]:
         a("addi", "sp", "sp", frame)
 
 
+def even_strip(count: int, most: int) -> int:
+    """Elements of a strip, so that as few as possible of at most ``most`` are about equally long."""
+    return -(-count // max(1, -(-count // most)))
+
+
+def emit_even_strip(a: Assembler, register: str, count: str, most: int, scratch: str = "t0") -> None:
+    """``register`` = `even_strip` of what is in ``count``, above 0; ``most`` is a power of two."""
+    a("addi", scratch, count, most - 1)
+    a("srli", scratch, scratch, most.bit_length() - 1)
+    a("add", register, count, scratch)
+    a("addi", register, register, -1)
+    a("divu", register, register, scratch)
+
+
 def add_immediate(a: Assembler, register: str, value: int, scratch: str = "t6", source: str = "") -> None:
     """``register = source + value`` (default: ``register``); large values overwrite ``scratch``."""
     origin = source or register

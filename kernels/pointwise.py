@@ -18,7 +18,7 @@ from potluck.kernels.base import Kernel, saved
 from potluck.kernels.expressions.emit import LOADS, Source, Strip
 from potluck.kernels.expressions.graph import F32, F64, FLOATING, I32, I64, MASK, U32, U64, Value, argument
 from potluck.kernels.expressions.meaning import HALVES, REGISTER, evaluate, store
-from potluck.kernels.expressions.registers import RATIO
+from potluck.kernels.expressions.registers import multiplier
 
 Extent = Literal["full", "row", "column", "scalar"]
 MOST = 5
@@ -164,7 +164,7 @@ class _Emitter:
                     a("mv", self.sources[index].register, f"a{index}")
             a("mv", "t5", self.columns)
             a.label(strip)
-            a("vsetvli", "t0", "t5", "e32", f"m{32 // RATIO}", "ta", "ma")
+            a("vsetvli", "t0", "t5", "e32", multiplier(32, self.strip.ratio), "ta", "ma")
             self.strip.emit(self.out, self.kernel.out)
             self._advance()
             a("sub", "t5", "t5", "t0")

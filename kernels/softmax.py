@@ -20,8 +20,7 @@ import numpy as np
 
 from potluck.isa.assembly.assembler import Assembler
 from potluck.kernels import fp32math
-from potluck.kernels.base import Kernel
-from potluck.kernels.elementwise import strips
+from potluck.kernels.base import Kernel, even_strip
 from potluck.kernels.emission import advance, float_constant
 from potluck.kernels.fp32math import F32
 
@@ -29,6 +28,10 @@ EXP_ULP = 1.0
 """Bound of exp's error in ulp of the result, z in [-87.33, 0]; 0.86 measured on every 23rd float there."""
 
 LANES = 16
+TOGETHER = 4
+STRIP = 64
+"""Elements of a register group of 512-bit registers."""
+POINTERS = ("t2", "t3", "t5", "t6")
 CLAMP = -200.0  # keeps n small; anything below -87.68 gives 0
 LOG2E = float.fromhex("0x1.715476p+0")
 MAGIC = 12582912.0  # 1.5 * 2^23
@@ -100,10 +103,10 @@ def exp(z: F32) -> F32:
 
 @dataclass(frozen=True)
 class Softmax(Kernel):
-    """Softmax of every row of a matrix.
+    """Softmax of every row of a matrix, four rows at a time, so that none waits for its maximum or sum.
 
-    Registers: a0 x, a1 out (may be x), FP32 [rows][columns]; a2 rows. Clobbers a0-a6, t0, t1, t4, ft0-ft9,
-    fa0-fa6, v0-v31, vtype and vl.
+    Registers: a0 x, a1 out (may be x), FP32 [rows][columns]; a2 rows. Clobbers a0-a7, t0-t6, ft0-ft8, fa0-fa6,
+    fs0-fs3, v0-v31, vtype and vl.
 
     Attributes:
         columns: Length of a row, at least 1.
@@ -118,70 +121,119 @@ class Softmax(Kernel):
         """Rows."""
         return "a2"
 
+    @property
+    def row_bytes(self) -> int:
+        """From row to row."""
+        return 4 * (self.pitch or self.columns)
+
     def emit(self, a: Assembler) -> None:
         """Append the kernel's code; control leaves at its end."""
-        row, done = a.fresh("softmax_row"), a.fresh("softmax_done")
         a.comment(f"softmax of rows of {self.columns}")
         emit_constants(a)
-        a("blez", "a2", done)
-        a.label(row)
-        self._maximum(a)
-        body: list[tuple[str, ...]] = [("vle32.v", "v0", "(a3)"), ("vfsub.vf", "v0", "v0", "ft0")]
-        emit_exp(a, body)
-        self._strips(a, [*body, ("vse32.v", "v8", "(a4)")])
-        self._sum(a)
-        self._strips(
-            a, [("vle32.v", "v0", "(a4)"), ("vfmul.vf", "v0", "v0", "ft9"), ("vse32.v", "v0", "(a4)")]
-        )
-        for register in ("a0", "a1"):
-            advance(a, register, 4 * (self.pitch or self.columns))
-        a("addi", "a2", "a2", -1)
-        a("bnez", "a2", row)
-        a.label(done)
+        a("li", "a7", self.columns)
+        a("li", "a6", even_strip(self.columns, STRIP))
+        for rows in (TOGETHER, 1):
+            head, done = a.fresh("softmax_rows"), a.fresh("softmax_done")
+            a("li", "t1", rows)
+            a("blt", "a2", "t1", done)
+            a.label(head)
+            self.emit_rows(a, rows)
+            for register in ("a0", "a1"):
+                advance(a, register, rows * self.row_bytes)
+            a("addi", "a2", "a2", -rows)
+            a("li", "t1", rows)
+            a("bge", "a2", "t1", head)
+            a.label(done)
 
-    def _strips(self, a: Assembler, body: list[tuple[str, ...]]) -> None:
-        a("mv", "a3", "a0")
-        a("mv", "a4", "a1")
-        a("li", "a5", self.columns)
-        strips(a, "a5", 4, ("a3", "a4"), body)
+    def emit_rows(self, a: Assembler, rows: int) -> None:
+        """The same for at most `TOGETHER` rows behind `emit_constants`; a7 columns, a6 length of a strip.
 
-    def _maximum(self, a: Assembler) -> None:
-        """ft0 = max of the row."""
+        Keeps a0-a2, a6 and a7.
+        """
+        self._maxima(a, rows)
+        for row in range(rows):
+            body: list[tuple[str, ...]] = [("vle32.v", "v0", "(a3)"), ("vfsub.vf", "v0", "v0", f"fs{row}")]
+            emit_exp(a, body)
+            self._strips(a, row, [*body, ("vse32.v", "v8", "(a4)")])
+        self._sums(a, rows)
+        for row in range(rows):
+            scaled = ("vfmul.vf", "v0", "v0", f"fs{row}")
+            self._strips(a, row, [("vle32.v", "v0", "(a4)"), scaled, ("vse32.v", "v0", "(a4)")])
+
+    def _strips(self, a: Assembler, row: int, body: list[tuple[str, ...]]) -> None:
+        """Runs ``body`` on the strips of a row: x at a3, out at a4."""
+        head, whole = a.fresh("softmax_strip"), a.fresh("softmax_length")
+        advance(a, "a3", row * self.row_bytes, source="a0")
+        advance(a, "a4", row * self.row_bytes, source="a1")
+        a("mv", "a5", "a7")
+        a.label(head)
+        a("mv", "t0", "a6")
+        a("bgeu", "a5", "a6", whole)
+        a("mv", "t0", "a5")
+        a.label(whole)
+        a("vsetvli", "t0", "t0", "e32", "m4", "ta", "ma")
+        a("slli", "t1", "t0", 2)
+        for instruction in body:
+            a(*instruction)
+        a("add", "a3", "a3", "t1")
+        a("add", "a4", "a4", "t1")
+        a("sub", "a5", "a5", "t0")
+        a("bnez", "a5", head)
+
+    def _maxima(self, a: Assembler, rows: int) -> None:
+        """fs0... = max of each row."""
         a("li", "t4", int(np.float32(-np.inf).view(np.int32)))
         a("fmv.w.x", "ft0", "t4")
         a("vsetvli", "t0", "zero", "e32", "m4", "ta", "ma")
-        a("vfmv.s.f", "v8", "ft0")
-        self._strips(a, [("vle32.v", "v0", "(a3)"), ("vfredmax.vs", "v8", "v0", "v8")])
-        a("vfmv.f.s", "ft0", "v8")
+        for row in range(rows):
+            a("vfmv.s.f", f"v{8 + 4 * row}", "ft0")
+        for row in range(rows):
+            top, buffer = f"v{8 + 4 * row}", f"v{4 * (row % 2)}"
+            self._strips(a, row, [("vle32.v", buffer, "(a3)"), ("vfredmax.vs", top, buffer, top)])
+        for row in range(rows):
+            a("vfmv.f.s", f"fs{row}", f"v{8 + 4 * row}")
 
-    def _sum(self, a: Assembler) -> None:
-        """ft9 = 1 / sum of the exponentials in the output row."""
-        loop = a.fresh("softmax_sum")
+    def _sums(self, a: Assembler, rows: int) -> None:
+        """fs0... = 1 / sum of the exponentials in each output row."""
+        sums, parts = ([f"v{first + 4 * row}" for row in range(rows)] for first in (0, 16))
+        loop, rest, done = a.fresh("softmax_sum"), a.fresh("softmax_rest"), a.fresh("softmax_summed")
+        for row in range(rows):
+            advance(a, POINTERS[row], row * self.row_bytes, source="a1")
         a("li", "t1", LANES)
         a("vsetvli", "t0", "t1", "e32", "m4", "ta", "ma")
-        a("vmv.v.i", "v0", 0)
-        a("mv", "a4", "a1")
-        for count, whole in ((self.columns // LANES, True), (self.columns % LANES, False)):
-            if not count:
-                continue
-            a("li", "a5", count)
-            if whole:
-                a.label(loop)
-            else:  # the other partial sums stay as they are
-                a("vsetvli", "t0", "a5", "e32", "m4", "tu", "ma")
-            a("vle32.v", "v8", "(a4)")
-            a("vfadd.vv", "v0", "v0", "v8")
-            if whole:
-                a("addi", "a4", "a4", 4 * LANES)
-                a("addi", "a5", "a5", -1)
-                a("bnez", "a5", loop)
+        for total in sums:
+            a("vmv.v.i", total, 0)
+
+        def add() -> None:
+            for part, pointer in zip(parts, POINTERS, strict=False):
+                a("vle32.v", part, f"({pointer})")
+                a("addi", pointer, pointer, 4 * LANES)
+            for total, part in zip(sums, parts, strict=True):
+                a("vfadd.vv", total, total, part)
+
+        a("sub", "a5", "a7", "t1")
+        a("bltz", "a5", rest)
+        a.label(loop)
+        add()
+        a("addi", "a5", "a5", -LANES)
+        a("bgez", "a5", loop)
+        a.label(rest)
+        a("addi", "a5", "a5", LANES)
+        a("beqz", "a5", done)
+        a("vsetvli", "t0", "a5", "e32", "m4", "tu", "ma")  # the other partial sums stay as they are
+        add()
+        a.label(done)
         for half in (8, 4, 2, 1):
             a("li", "t1", half)
             a("vsetvli", "t0", "t1", "e32", "m4", "ta", "ma")
-            a("vslidedown.vi", "v8", "v0", half)
-            a("vfadd.vv", "v0", "v0", "v8")
-        a("vfmv.f.s", "ft9", "v0")
-        a("fdiv.s", "ft9", "fa6", "ft9")
+            for total, part in zip(sums, parts, strict=True):
+                a("vslidedown.vi", part, total, half)
+            for total, part in zip(sums, parts, strict=True):
+                a("vfadd.vv", total, total, part)
+        for row, total in enumerate(sums):
+            a("vfmv.f.s", f"fs{row}", total)
+        for row in range(rows):
+            a("fdiv.s", f"fs{row}", "fa6", f"fs{row}")
 
     def contract(self, x: F32) -> F32:
         """The output bit for bit; float32 [rows, columns]."""

@@ -1,4 +1,4 @@
-"""Attention of few queries to many keys, as a decoder's token has it.
+"""Attention: of a token to a cache, or of a whole text.
 
 ``Attend<scale, queries, keys, values, shape>(q, keys, values)``: softmax(scale q keysᵀ) values. The attributes are the
 shapes that the operands are seen in: queries [groups, share, tokens, D], keys [groups, 1, T, D], values

@@ -30,7 +30,8 @@ from potluck.compiler.lowering.base import (
 from potluck.compiler.memory import align
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
 from potluck.isa.assembly.assembler import Assembler
-from potluck.kernels.attention import Mix, Scores, key_pitch, strip_of
+from potluck.kernels.attention import LENGTHS, Mix, Scores, key_pitch
+from potluck.kernels.base import even_strip
 from potluck.kernels.softmax import Softmax
 
 WORD = 4
@@ -88,11 +89,6 @@ class Sizes:
         return None
 
 
-def fits(sizes: Sizes, target: Target) -> bool:
-    """Whether this plan takes an attention: a group's scores and two of its keys fit L1."""
-    return sizes.tiling(target.l1().size - SLACK) is not None
-
-
 @dataclass(frozen=True)
 class AttentionTile:
     """Arguments: those of `Scores`, `Softmax` or `Mix`; a7 says whose."""
@@ -133,8 +129,8 @@ class AttentionTile:
         k, (at_q, at_k, at_s, at_mask, count) = self.scores, args[:5]
         if not count:
             return
-        keys = _rows(memory, at_k, count, k.depth, key_pitch(k.depth))
-        mask = _rows(memory, at_mask, k.masks, count, WORD * k.mask_pitch) if k.masks else None
+        keys = rows_of(memory, at_k, count, k.depth, key_pitch(k.depth))
+        mask = rows_of(memory, at_mask, k.masks, count, WORD * k.mask_pitch) if k.masks else None
         made = k.contract(floats(memory, at_q, k.rows, k.depth), keys, mask)
         for row in range(k.rows):
             write(memory, at_s + WORD * k.pitch * row, made[row])
@@ -143,16 +139,50 @@ class AttentionTile:
         k, (at_s, at_v, at_o, _, count, columns, again) = self.mix, args[:7]
         if not columns:
             return
-        before = _rows(memory, at_o, k.rows, columns, WORD * k.width) if again else None
-        shares = _rows(memory, at_s, k.rows, count, WORD * k.pitch)
-        made = k.contract(shares, _rows(memory, at_v, count, columns, WORD * k.width), before)
+        before = rows_of(memory, at_o, k.rows, columns, WORD * k.width) if again else None
+        shares = rows_of(memory, at_s, k.rows, count, WORD * k.pitch)
+        made = k.contract(shares, rows_of(memory, at_v, count, columns, WORD * k.width), before)
         for row in range(k.rows):
             write(memory, at_o + WORD * k.width * row, made[row])
 
 
-def _rows(memory: Memory, address: int, rows: int, columns: int, pitch: int) -> F32:
+def rows_of(memory: Memory, address: int, rows: int, columns: int, pitch: int) -> F32:
     """Rows of a matrix that lie ``pitch`` bytes apart."""
     return np.concatenate([floats(memory, address + pitch * row, 1, columns) for row in range(rows)])
+
+
+def piecewise(
+    pieces: Sequence[Source],
+    positions: Sequence[int],
+    row: tuple[int, int],
+    group: int,
+    part: tuple[int, int],
+    to: int,
+) -> list[Transfer]:
+    """Loads some keys or values of a group.
+
+    Args:
+        pieces: Where they are, each [groups, positions, ...].
+        positions: Of each piece.
+        row: Bytes from one to the next in L1, and of one.
+        group: Whose.
+        part: First position and number.
+        to: Address in L1.
+    """
+    (start, count), (pitch, size) = part, row
+    found: list[Transfer] = []
+    base = 0
+    for piece, held in zip(pieces, positions, strict=True):
+        low, high = max(start, base), min(start + count, base + held)
+        if low < high:
+            source = piece.address + size * (group * held + low - base)
+            at, rows = to + pitch * (low - start), high - low
+            if pitch == size or rows == 1:
+                found.append(Transfer(source, at, size * rows))
+            else:
+                found.append(Transfer(source, at, size, rows, size, pitch))
+        base += held
+    return found
 
 
 @dataclass(eq=False)
@@ -259,11 +289,10 @@ class _AttentionTiles:
                 at = self.operands[step % 2]
                 loads: list[Transfer] = []
                 if not group and not start:
-                    row = WORD * s.rows * s.depth
-                    loads.append(Transfer(self.plan.q.address + first * row, self.q, groups * row))
-                loads += self._loads(
-                    self.plan.keys, key_pitch(s.depth), s.depth, first + group, (start, count), at
-                )
+                    size = WORD * s.rows * s.depth
+                    loads.append(Transfer(self.plan.q.address + first * size, self.q, groups * size))
+                row = key_pitch(s.depth), WORD * s.depth
+                loads += piecewise(self.plan.keys, s.positions, row, first + group, (start, count), at)
                 args = tuple(self._scores(hart, group, start, count, at) for hart in range(self.harts))
                 yield Tile(tuple(loads), (), args, f"scores {first + group}, {start}+{count}")
                 step += 1
@@ -271,34 +300,14 @@ class _AttentionTiles:
             yield Tile((), (), args, f"shares {first}+{groups}")
             for group, start, count in every:
                 at = self.operands[step % 2]
-                loads = self._loads(
-                    self.plan.values, WORD * s.width, s.width, first + group, (start, count), at
-                )
+                row = WORD * s.width, WORD * s.width
+                loads = piecewise(self.plan.values, s.positions, row, first + group, (start, count), at)
                 args = tuple(self._values(hart, group, start, count, at) for hart in range(self.harts))
                 last = group + 1 == groups and start + count == s.length
-                row = WORD * s.rows * s.width
-                store = Transfer(self.out, self.plan.y.address + first * row, groups * row)
+                size = WORD * s.rows * s.width
+                store = Transfer(self.out, self.plan.y.address + first * size, groups * size)
                 yield Tile(tuple(loads), (store,) * last, args, f"values {first + group}, {start}+{count}")
                 step += 1
-
-    def _loads(
-        self, pieces: Sequence[Source], pitch: int, length: int, group: int, part: tuple[int, int], to: int
-    ) -> list[Transfer]:
-        """Positions (first, number) of a group, from the pieces that they are in, ``pitch`` bytes apart in L1."""
-        (start, count), size = part, WORD * length
-        found: list[Transfer] = []
-        base = 0
-        for piece, positions in zip(pieces, self.s.positions, strict=True):
-            low, high = max(start, base), min(start + count, base + positions)
-            if low < high:
-                source = piece.address + size * (group * positions + low - base)
-                at, rows = to + pitch * (low - start), high - low
-                if pitch == size or rows == 1:
-                    found.append(Transfer(source, at, size * rows))
-                else:
-                    found.append(Transfer(source, at, size, rows, size, pitch))
-            base += positions
-        return found
 
     def _scores(self, hart: int, group: int, start: int, count: int, at: int) -> tuple[int, ...]:
         s = self.s
@@ -307,7 +316,16 @@ class _AttentionTiles:
         to = self.scores + WORD * (group * s.rows * s.pitch + place)
         mask = self.mask + WORD * place if s.masks else 0
         keys = at + first * key_pitch(s.depth)
-        return self.q + WORD * group * s.rows * s.depth, keys, to, mask, mine, strip_of(mine), 0, SCORES
+        return (
+            self.q + WORD * group * s.rows * s.depth,
+            keys,
+            to,
+            mask,
+            mine,
+            even_strip(mine, LENGTHS),
+            0,
+            SCORES,
+        )
 
     def _shares(self, hart: int, rows: int) -> tuple[int, ...]:
         first, mine = share(rows, self.harts, hart)

@@ -1,4 +1,4 @@
-"""Attention of few queries in one layer (`potluck.compiler.attention` finds it)."""
+"""Attention in one layer (`potluck.compiler.attention` finds it)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import onnx_ir as ir
 from potluck.compiler.functions.attention import BODIES
 from potluck.compiler.graph import DOMAIN, constant, ints, label, real, shape_of, title
 from potluck.compiler.lowering.attention import AttentionPlan, Sizes
-from potluck.compiler.lowering.base import Source
+from potluck.compiler.lowering.attention_blocks import sizes_of
+from potluck.compiler.lowering.attention_rows import BlockAttentionPlan
+from potluck.compiler.lowering.base import Constant, LayerPlan, Source
 from potluck.compiler.lowering.base import constant as make_constant
 from potluck.compiler.operators.base import floats, operator
 
@@ -36,19 +38,15 @@ def _plan(selector: Selector, node: ir.Node) -> None:
     groups, share, tokens, depth = ints(node, "queries", ())
     positions = tuple(shape_of(value)[-2] for value in node.inputs[1 : 1 + pieces] if value is not None)
     masks = ints(node, "mask", (0,))[0]
-    sizes = Sizes(groups, share * tokens, depth, ints(node, "values", ())[3], positions, masks)
+    width = ints(node, "values", ())[3]
+    held = np.frombuffer(mask.data, np.float32) if isinstance(mask, Constant) else None
+    sizes = sizes_of((groups, share, tokens), depth, width, positions, masks, held)
+    name, op, scale = label(node), title(node), real(node, "scale", 1.0)
     y = selector.new(node.outputs[0])
-    selector.plans.append(
-        AttentionPlan(
-            label(node),
-            title(node),
-            sizes,
-            real(node, "scale", 1.0),
-            q,
-            keys,
-            values,
-            mask,
-            y,
-            selector.target,
-        )
-    )
+    plan: LayerPlan
+    if isinstance(sizes, Sizes):
+        plan = AttentionPlan(name, op, sizes, scale, q, keys, values, mask, y, selector.target)
+    else:
+        read = mask if sizes.masks else None
+        plan = BlockAttentionPlan(name, op, sizes, scale, q, keys, values, read, y, selector.target)
+    selector.plans.append(plan)

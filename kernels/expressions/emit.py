@@ -1,6 +1,6 @@
 """From an expression to instructions on one strip: values live in vector groups, numbers in scalar registers.
 
-All groups have SEW / LMUL = 16, so one vl holds for every element width and ``vsetvli zero, zero`` changes only
+All groups have one SEW / LMUL, so one vl holds for every element width and ``vsetvli zero, zero`` changes only
 the width. Numbers of floats stay in floating-point registers for the whole kernel as far as these go; others
 are loaded where they are used.
 """
@@ -11,8 +11,10 @@ import struct
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from potluck.isa.assembly.assembler import Assembler
+from potluck.isa.errors import DataError
 from potluck.kernels.base import float_constant
 from potluck.kernels.expressions.graph import (
     CASTS,
@@ -28,7 +30,7 @@ from potluck.kernels.expressions.graph import (
     WIDTHS,
     Value,
 )
-from potluck.kernels.expressions.registers import Pool, bits_of, group, multiplier
+from potluck.kernels.expressions.registers import RATIO, WIDE, Pool, bits_of, group, multiplier
 
 SCRATCH = "t6"
 SPARE_FLOAT = "ft11"
@@ -86,9 +88,9 @@ def double_constant(a: Assembler, register: str, value: float, scratch: str) -> 
     a("fmv.d.x", register, scratch if bits else "zero")
 
 
-def set_width(a: Assembler, bits: int, tail: str = "ta") -> None:
+def set_width(a: Assembler, bits: int, tail: str = "ta", ratio: int = RATIO) -> None:
     """Another element width at the same vl."""
-    a("vsetvli", "zero", "zero", f"e{bits}", multiplier(bits), tail, "ma")
+    a("vsetvli", "zero", "zero", f"e{bits}", multiplier(bits, ratio), tail, "ma")
 
 
 def store(a: Assembler, register: str, type: str, out: str, dtype: str, pool: Pool) -> None:
@@ -96,14 +98,14 @@ def store(a: Assembler, register: str, type: str, out: str, dtype: str, pool: Po
     width, bits = WIDTHS[type], LOADS[dtype]
     if dtype in NARROW:
         narrow = f"v{pool.take(bits)}"
-        set_width(a, bits)
+        set_width(a, bits, ratio=pool.ratio)
         a(NARROW[dtype], narrow, register)
         a(f"vse{bits}.v", narrow, f"({out})")
         return
     while width > bits:
         width //= 2
         narrow = f"v{pool.take(width)}"
-        set_width(a, width)
+        set_width(a, width, ratio=pool.ratio)
         a("vnsrl.wi", narrow, register, 0)
         register = narrow
     a(f"vse{bits}.v", register, f"({out})")
@@ -137,9 +139,23 @@ class Strip:
         for item, register in self.floats.items():
             float_constant(self.a, register, float(item.payload), SCRATCH)
 
+    @cached_property
+    def ratio(self) -> int:
+        """SEW / LMUL with which `emit` finds registers for all values: the one of longer strips, if it does."""
+        trial = Strip(Assembler(), self.value, self.sources, tuple(self.floats.values()))
+        try:
+            trial.compute(trial.registers(WIDE))
+        except DataError:
+            return RATIO
+        return WIDE
+
+    def registers(self, ratio: int) -> Pool:
+        """All vector registers; v0 only where nothing is selected."""
+        return Pool(ratio, self.value.type == MASK or any(item.type == MASK for item in self.value.walk()))
+
     def emit(self, out: str, dtype: str) -> None:
-        """Computes the strip and stores it at the address in ``out``; vl is set, SEW is 32."""
-        self._compute(Pool())
+        """Computes the strip and stores it at the address in ``out``; vl is set, SEW is 32 with LMUL of `ratio`."""
+        self._compute(self.registers(self.ratio))
         if dtype == "bool":
             self._store_mask(out)
         else:
@@ -241,7 +257,7 @@ class Strip:
         if bits == 1:  # mask operations need only vl
             return
         if bits != self.sew:
-            set_width(self.a, bits)
+            set_width(self.a, bits, ratio=self.pool.ratio)
             self.sew = bits
 
     def _select_by(self, mask: Value) -> None:
@@ -378,7 +394,7 @@ class Strip:
             if self._is_scalar(z):
                 self.a("vfmv.v.f", self._new(item), self._scalar_beside(z, factor))
             else:
-                self.a("vmv2r.v", self._new(item), self._vector(z))
+                self.a(f"vmv{group(32, self.pool.ratio)}r.v", self._new(item), self._vector(z))
             self.a(f"vfmacc.{form}", f"v{self.at[item]}", factor, y_register)
         for operand in others:
             self._release(operand)
@@ -413,7 +429,7 @@ class Strip:
             if self._last(x):
                 self._move(x, item)
             else:
-                self.a(f"vmv{group(WIDTHS[x.type])}r.v", self._new(item), register)
+                self.a(f"vmv{group(WIDTHS[x.type], self.pool.ratio)}r.v", self._new(item), register)
                 self._done(item)
             return
         name, width = _CASTS[item.op, x.type]

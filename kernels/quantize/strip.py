@@ -1,6 +1,6 @@
 """Quantization of a strip: blocks at regular distances, up to one vector (LMUL 4) of them at a time.
 
-1. Per block: load, accumulate 0*x (NaN in a lane if the group holds a NaN or an infinity), |x|, fold halves to
+1. Per block: load, |x|, accumulate 0*|x| (NaN in a lane if the group holds a NaN or an infinity), fold halves to
    at most 8 maxima, which go to the block's code area.
 2. One lane per block: load the maxima with a stride, maximum M, clamped so that the code E - emax stays above
    0; the code is narrowed to a byte, and the multiplier 2^(127 - code) has the encoding ((254 + emax) << 23) -
@@ -21,8 +21,8 @@ odds; the sign adds 8 to a code, and 16 * odd + even is the byte.
 
 Registers: a0 x, a1 codes, a2 scales of the strip and a3 blocks, which stay; t0 blocks left, t1-t3 x, codes and
 scales of the group, t4 its blocks, a4, a5 x and codes of the block, a6 loop counter, a7, t5, t6 scratch, s0, s1
-pitches of x and codes, s2 below 0 if the group holds numbers only. v8-v15 x, v16-v23 |x|, v24-v31 the sum of
-0*x, v0-v7 temporaries.
+pitches of x and codes, s2 below 0 if the group holds numbers only. v8-v15 and v16-v23 x of the blocks treated together,
+then |x|; v24-v31 the sum of 0*x, v0-v7 temporaries.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ ZERO, LEAST, BASE1, BASE2, BASE4, BASE7, TWO, HALF, FOUR, SIXTEEN, BIAS = (
 )
 LOWEST, SHIFT, TOP, BOTTOM = "fa2", "fa3", "fa4", "fa5"
 """Of a grid or INT8: smallest normal number, 1.5 * 2^(23 - mantissa bits), largest number, its negative."""
+PARTS = 2
+"""Register groups whose blocks are treated together, so that one's work hides what the other waits for."""
 _FACTORS = [f"ft{i}" for i in range(8)]
 
 
@@ -126,7 +128,7 @@ class Strip:
         a.label(group)
         a("vsetvli", "t4", "t0", "e32", "m4", "ta", "ma")
         self._clear("v24")
-        self._per_block(self.unroll, self._maximum)
+        self._per_block(self.unroll * PARTS, self._maximum)
         a("vsetvli", "t6", "zero", "e32", "m8", "ta", "ma")
         a("vmfne.vv", "v0", "v24", "v24")
         a("vfirst.m", "s2", "v0")
@@ -134,7 +136,9 @@ class Strip:
         if s.element == "e2m1":
             self._per_block(8 // (2 * self.half) if self.half < 4 else 1, self._convert_fp4)
         else:
-            self._per_block(self.unroll, self._convert_int8 if s.element == "int8" else self._convert_fp8)
+            single = s.element == "int8" or s.coarse  # their temporaries take the room of a second part
+            convert = self._convert_int8 if s.element == "int8" else self._convert_fp8
+            self._per_block(self.unroll * (1 if single else PARTS), convert)
         self._specials()
         a("mv", "t1", "a4")
         a("mv", "t2", "a5")
@@ -169,52 +173,63 @@ class Strip:
         for register, value in constants.items():
             float_constant(a, register, value)
 
-    def _clear(self, register: str) -> None:
+    def _clear(self, *registers: str) -> None:
         self.a("vsetvli", "t6", "zero", "e32", "m8", "ta", "ma")
-        self.a("vmv.v.i", register, 0)
+        for register in registers:
+            self.a("vmv.v.i", register, 0)
 
     def _per_block(self, unroll: int, emit: Callable[[int], None]) -> None:
-        """Run ``emit(blocks)`` over the group's blocks: in turns of ``unroll``, then singly."""
+        """Run ``emit(blocks)`` over the group's blocks: in turns of ``unroll``, of a part, then singly."""
         a = self.a
         a("mv", "a4", "t1")
         a("mv", "a5", "t2")
-        for count in (unroll, 1) if unroll > 1 else (1,):
+        counts = list(dict.fromkeys([unroll, min(unroll, self.unroll), 1]))
+        for before, count in zip([0, *counts], counts, strict=False):
             skip = a.fresh("mx_blocks_end")
-            if count > 1:
-                a("srli", "a6", "t4", count.bit_length() - 1)
-            elif unroll > 1:
-                a("andi", "a6", "t4", unroll - 1)
-            else:
-                a("mv", "a6", "t4")
+            if before:
+                a("andi", "a6", "t4", before - 1)
+            if not before or count > 1:
+                a("srli", "a6", "a6" if before else "t4", count.bit_length() - 1)
             a("beqz", "a6", skip)
             if not self.s.dense:  # what loads do not write must be 0
-                self._clear("v8")
+                self._clear("v8", "v16")
             with loop(a, "a6", name="mx_blocks"):
                 emit(count)
             a.label(skip)
 
+    def _parts(self, count: int) -> list[tuple[int, int]]:
+        """(first register, blocks) of what is loaded at once."""
+        each = min(count, self.unroll)
+        return [(8 + 8 * part, each) for part in range(count // each)]
+
+    def _blocks(self, count: int) -> list[int]:
+        """First register of each block."""
+        return [first + i * self.size for first, each in self._parts(count) for i in range(each)]
+
     def _load(self, count: int) -> None:
-        """x of ``count`` blocks into v8 and following; a4 advances; vl covers whole registers."""
+        """x of ``count`` blocks; a4 advances; vl covers whole registers."""
         a, s = self.a, self.s
         if s.dense:
-            self._vl(count * s.length, "e32", count * self.size)
-            a("vle32.v", "v8", "(a4)")
-            add_immediate(a, "a4", count * s.x_pitch)
+            for first, each in self._parts(count):
+                self._vl(each * s.length, "e32", each * self.size)
+                a("vle32.v", f"v{first}", "(a4)")
+                add_immediate(a, "a4", each * s.x_pitch)
             return
         self._vl(s.length, "e32", self.size)
-        for i in range(count):
-            a("vle32.v", f"v{8 + i * self.size}", "(a4)")
+        for v in self._blocks(count):
+            a("vle32.v", f"v{v}", "(a4)")
             a("add", "a4", "a4", "s0")
 
     def _maximum(self, count: int) -> None:
         """Step 1."""
         a, s, size = self.a, self.s, self.size
         self._load(count)
-        if not s.dense:
-            self._vl(count * size * s.lanes, "e32", count * size)
-        a("vfsgnjx.vv", "v16", "v8", "v8")
-        a("vfmacc.vf", "v24", ZERO, "v8")
-        blocks = [16 + i * size for i in range(count)]
+        for first, each in self._parts(count):
+            if not s.dense:
+                self._vl(each * size * s.lanes, "e32", each * size)
+            a("vfsgnjx.vv", f"v{first}", f"v{first}", f"v{first}")
+            a("vfmacc.vf", "v24", ZERO, f"v{first}")
+        blocks = self._blocks(count)
         width = size // 2
         while width:
             self._vl(width * s.lanes, "e32", width)
@@ -281,13 +296,12 @@ class Strip:
     def _scaled(self, count: int) -> None:
         """x of ``count`` blocks divided by their scales, v8 and following."""
         a, s, size = self.a, self.s, self.size
-        self._factors(count)
         self._load(count)
+        self._factors(count)
         if not s.dense or count > 1:
             self._vl(size * s.lanes, "e32", size)
-        for i in range(count):
-            v = f"v{8 + i * size}"
-            a("vfmul.vf", v, v, _FACTORS[i])
+        for v, factor in zip(self._blocks(count), _FACTORS, strict=False):
+            a("vfmul.vf", f"v{v}", f"v{v}", factor)
 
     def _to_grid(self, count: int) -> None:
         """Rounds v8 and following to the grid, signs of zeros included."""
@@ -328,19 +342,22 @@ class Strip:
         self._scaled(count)
         if s.coarse:
             self._to_grid(count)
-        together = count if s.dense else 1
+        together = min(count, self.unroll) if s.dense else 1
         a("li", "t6", together * s.area)
         a("vsetvli", "zero", "t6", form, _lmul(2 * size * together), "ta", "ma")
-        for i in range(count // together):
-            v = f"v{i}"
-            a("vfncvt.sat.f.f.q", v, f"v{8 + i * size}")
-            a("vse8.v", v, "(a5)")
+        made = [
+            (v, f"v{4 * i if s.dense else i * max(1, size // 4)}")
+            for i, v in enumerate(self._blocks(count)[::together])
+        ]
+        for v, codes in made:
+            a("vfncvt.sat.f.f.q", codes, f"v{v}")
+        for _, codes in made:
+            a("vse8.v", codes, "(a5)")
             add_immediate(a, "a5", together * s.code_pitch)
 
     def _convert_fp4(self, count: int) -> None:
         """Step 3 for E2M1: v8 x, evens in the lower half of the group; v0 |x|, v16, v24 terms."""
         a, s, half = self.a, self.s, self.half
-        self._factors(count)
         a("li", "a7", 8)
         for odd in (0, 1):
             number = (s.length + 1 - odd) // 2
@@ -352,6 +369,7 @@ class Strip:
                 a("vlse32.v", f"v{8 + (odd * count + i) * half}", "(t5)", "a7")
                 a("add", "t5", "t5", "s0")
         add_immediate(a, "a4", count * s.x_pitch)
+        self._factors(count)
         self._vl(half * s.lanes, "e32", half)
         for i in range(2 * count):
             a("vfmul.vf", f"v{8 + i * half}", f"v{8 + i * half}", _FACTORS[i % count])

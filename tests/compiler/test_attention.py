@@ -1,42 +1,20 @@
 """Attention of few queries is one layer: onnxruntime's values, the same bits on every machine and in all tiles."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import TensorProto
-from running import by_reference, by_schedule, by_simulator, feeds, same_bits, with_l1
+from attentions import Case, attentions, decoder, seeded
+from running import by_reference, by_schedule, by_simulator, same_bits, with_l1
 
 from potluck.compiler import build as building
 from potluck.compiler.build import build, prepare
-from potluck.compiler.lowering.attention import AttentionTile
 from potluck.compiler.schedule_file import parse
 from potluck.isa.errors import ModelError
 from potluck.isa.machine import load_machine
-from potluck.zoo.graphs import GraphBuilder
 
 MACHINE = load_machine("spatz-mx")
 LONG = 128
 """Length of a contraction that plain products of two tensors divide, which adds in another order."""
-
-
-@dataclass
-class Case:
-    """Sizes and spelling of an attention; ``past`` 0: one piece of keys. ``share`` heads use the same keys."""
-
-    batch: int = 1
-    groups: int = 1
-    share: int = 1
-    tokens: int = 1
-    past: int = 0
-    new: int = 1
-    depth: int = 8
-    width: int = 8
-    mask: str = ""
-    scale: str = "Mul"
-    repeat: bool = False
-    present: bool = False
 
 
 CASES = {
@@ -54,53 +32,6 @@ CASES = {
     "wide": Case(share=9, past=12, depth=1, width=200, scale="Div"),
     "no scale": Case(groups=2, share=5, new=70, depth=3, width=1, scale=""),
 }
-
-
-def decoder(case):
-    """Attention as exporters write it."""
-    g, c, length = GraphBuilder(), case, case.past + case.new
-    sizes = {"key": c.depth, "value": c.width}
-    repeated = c.repeat or c.share == 1
-    heads = (c.groups * c.share,) if repeated else (c.groups, c.share)
-    q = g.input("q", TensorProto.FLOAT, (c.batch, *heads, c.tokens, c.depth))
-    held = {}
-    for name, size in sizes.items():
-        held[name] = g.input(f"new_{name}", TensorProto.FLOAT, (c.batch, c.groups, c.new, size))
-        if c.past:
-            past = g.input(f"past_{name}", TensorProto.FLOAT, (c.batch, c.groups, c.past, size))
-            held[name] = g.op("Concat", past, held[name], axis=2, name=f"all_{name}")
-        if c.present:
-            g.output(held[name], f"present_{name}", (c.batch, c.groups, length, size))
-        if c.share > 1:
-            held[name] = g.op("Unsqueeze", held[name], g.integers(2))
-        if repeated and c.share > 1:
-            each = g.op("Expand", held[name], g.integers(c.batch, c.groups, c.share, length, size))
-            held[name] = g.op("Reshape", each, g.integers(c.batch, *heads, length, size))
-    order = [*range(len(heads) + 1), len(heads) + 2, len(heads) + 1]
-    scores = g.op("MatMul", q, g.op("Transpose", held["key"], perm=order), name="scores")
-    if c.scale == "Mul":
-        scores = g.op("Mul", scores, g.number(float(np.float32(c.depth**-0.5))))
-    elif c.scale:
-        scores = g.op("Div", scores, g.number(4.0))
-    if c.mask:
-        rows = {"vector": (), "row": (1,), "matrix": (c.tokens,)}[c.mask]
-        scores = g.op("Add", g.input("mask", TensorProto.FLOAT, (*rows, length)), scores)
-    mixed = g.op("MatMul", g.op("Softmax", scores, axis=-1, name="shares"), held["value"], name="mixed")
-    g.output(mixed, "y", (c.batch, *heads, c.tokens, c.width))
-    return g.model("decoder")
-
-
-def attentions(schedule):
-    return [op for op in schedule.ops if isinstance(op.kernel, AttentionTile)]
-
-
-def seeded(schedule):
-    inputs = feeds(schedule)
-    if "mask" in inputs:
-        rng = np.random.default_rng(1)
-        inputs["mask"] = np.where(rng.random(inputs["mask"].shape) < 0.3, -1e9, 0).astype(np.float32)
-        inputs["mask"][..., 0] = 0
-    return inputs
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -169,18 +100,10 @@ def test_the_cache_is_read_once():
     assert op.bytes_moved == cache + rows + 4 * (case.past + 1)
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        Case(groups=2, share=17, past=9),
-        Case(groups=2, share=2, tokens=9, past=9),
-        Case(share=2, past=9, scale="Div", depth=6, mask="vector", width=1 << 14),
-    ],
-)
-def test_what_stays_as_it_is(case):
-    """Many rows, and rows that do not fit L1."""
-    schedule = build(prepare(decoder(case)), with_l1(MACHINE, 1 << 15) if case.width > 8 else MACHINE)
-    assert not attentions(schedule)
+def test_what_stays_as_it_is():
+    """Rows that do not fit L1."""
+    case = Case(share=2, past=9, scale="Div", depth=6, mask="vector", width=1 << 14)
+    assert not attentions(build(prepare(decoder(case)), with_l1(MACHINE, 1 << 15)))
 
 
 def test_scores_that_others_read():
