@@ -43,7 +43,9 @@ def cluster_parameters(machine: Machine) -> dict[str, int]:
     layout, dma = machine.memory, machine.dma
     if machine.dram.kind != "simple":
         raise MachineError(
-            "the RTL's DRAM has a latency and a rate", key="dram.kind", hint='Set dram.kind to "simple".'
+            "the RTL's DRAM has a latency and a rate",
+            key="dram.kind",
+            hint="Simulate with --set dram.kind=simple",
         )
     if dma.width_bits != DMA_BITS:
         raise MachineError(f"the RTL's DMA has {DMA_BITS} bits", key="dma.width_bits")

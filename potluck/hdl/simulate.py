@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.hdl.core_tile import CoreBuild
-from potluck.hdl.lockstep import LockStep, lock_step
+from potluck.hdl.cluster import ClusterBuild, cluster_parameters
+from potluck.hdl.lockstep import Build, LockStep, lock_step
 from potluck.isa.elf import Program
-from potluck.isa.errors import MachineError, ProgramError, RtlError
+from potluck.isa.errors import ProgramError, RtlError
 from potluck.isa.machine import Machine
 from potluck.sim.listing import LayerOf
 from potluck.sim.memory import Memory
@@ -32,15 +32,15 @@ def simulate_in_rtl(
     inputs: Mapping[str, NDArray[Any]],
     machine: Machine,
     waves: str | Path | None = None,
-    build: CoreBuild | None = None,
+    build: Build | None = None,
     **options: Any,
 ) -> Result:
     """Execute a program on both, compare every retired instruction, and simulate it as in mode timed.
 
     Args:
-        program: an executable for one core.
+        program: an executable.
         inputs: tensors by the names in its manifest.
-        machine: one that the RTL can be built for (:func:`potluck.hdl.core_tile.vector_parameters`).
+        machine: one that the RTL can be built for (:func:`potluck.hdl.cluster.cluster_parameters`).
         waves: file for a waveform of the last cycles before a difference; default: none is written.
         build: of the RTL; default: one for ``machine``, built on first use and kept.
         options: of :func:`potluck.sim.simulate.simulate`.
@@ -57,15 +57,13 @@ def simulate_in_rtl(
         TrapError: the program does something illegal, in RTL as well.
     """
     _check(program, machine, options.get("environment"))
-    Memory(machine, program).write_inputs(
-        inputs
-    )  # what is wrong with them is said before minutes of building
-    build = build or CoreBuild(machine, OPTIMIZE, vector=True)
-    build.library()
+    # What is wrong with the inputs or the machine is said before minutes of building.
+    Memory(machine, program).write_inputs(inputs)
+    build = build or ClusterBuild(machine, OPTIMIZE)
     most = min(int(options.get("budget", MOST)), MOST)
     found = lock_step(program, build, None if waves is None else Path(waves), most=most, inputs=inputs)
     if found.difference and found.end != "ecall":
-        raise RtlError(f"RTL and simulator differ\n{found.difference}", unit="vector_tile")
+        raise RtlError(f"RTL and simulator differ\n{found.difference}", unit="cluster")
     result = simulate(program, inputs, machine, "timed", **options)
     return replace(result, mode="rtl", rtl=_told(program, found))
 
@@ -83,9 +81,7 @@ def _check(program: Program, machine: Machine, environment: Environment | None) 
     if program.manifest.host:
         raise ProgramError(f"{len(program.manifest.host)} nodes are left to the host, which the RTL has not",
                            hint="Simulate in mode timed")  # fmt: skip
-    if machine.cluster.cores != 1:
-        raise MachineError(f"the RTL has 1 core, not {machine.cluster.cores}", key="cluster.cores",
-                           hint="Compile and simulate with --set cluster.cores=1")  # fmt: skip
+    cluster_parameters(machine)
 
 
 def layers_of(program: Program, found: LockStep) -> list[RtlLayer]:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from potluck import saved
-from potluck.hdl.core_tile import CoreBuild
+from potluck.compiler.compile import compile_model
+from potluck.hdl.cluster import ClusterBuild
 from potluck.hdl.simulate import simulate_in_rtl
 from potluck.isa.assembly.assembler import assemble_file
 from potluck.isa.elf import Program
 from potluck.isa.errors import DataError, MachineError, ProgramError
 from potluck.isa.machine import load_machine
 from potluck.isa.manifest import HostNode, Layer
-from tests.rtl.bench.core_programs import machine
+from potluck.sim.simulate import simulate
+from tests.compiler.networks import network
+from tests.rtl.bench.cluster_programs import machine
 
 END = "li a0, 0\nli a7, 93\necall\n"
 LOOP = f"""
@@ -44,12 +48,12 @@ def _program(source: str, tmp_path: Path) -> Program:
 
 
 @pytest.fixture(scope="module")
-def build() -> CoreBuild:
-    return CoreBuild(machine(), "-O0", vector=True)
+def build() -> ClusterBuild:
+    return ClusterBuild(machine(), "-O0")
 
 
 @pytest.mark.usefixtures("rtl_tools")
-def test_same_program_in_rtl(build: CoreBuild, tmp_path: Path) -> None:
+def test_same_program_in_rtl(build: ClusterBuild, tmp_path: Path) -> None:
     program = _program(LOOP, tmp_path)
     body, done = program.symbols["body"], program.symbols["done"]
     program.manifest.layers.append(Layer("loop", "Mul+Add", body, done))
@@ -68,7 +72,26 @@ def test_same_program_in_rtl(build: CoreBuild, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("rtl_tools")
-def test_what_the_rtl_does_not_execute_is_named(build: CoreBuild, tmp_path: Path) -> None:
+def test_compiled_network_in_rtl(build: ClusterBuild) -> None:
+    """Every layer has its cycles on both; outputs are those of mode timed."""
+    text = "g (float[3, 40] x, float[40, 9] w) => (float[3, 9] y) { p = MatMul (x, w)\n y = Relu (p) }"
+    program = compile_model(network(text), build.machine)
+    rng = np.random.default_rng(3)
+    inputs = {
+        tensor.name: rng.standard_normal(tensor.shape).astype(np.float32)
+        for tensor in program.manifest.inputs
+    }
+    result = simulate_in_rtl(program, inputs, build.machine, build=build)
+    found, timed = result.rtl, simulate(program, inputs, build.machine)
+    assert found is not None and found.difference == ""
+    assert np.array_equal(result.outputs["y"], timed.outputs["y"])
+    assert np.allclose(result.outputs["y"], np.maximum(inputs["x"] @ inputs["w"], 0), atol=1e-5)
+    assert [layer.name for layer in found.layers] == [layer.name for layer in timed.layers]
+    assert found.cycles == timed.cycles
+
+
+@pytest.mark.usefixtures("rtl_tools")
+def test_what_the_rtl_does_not_execute_is_named(build: ClusterBuild, tmp_path: Path) -> None:
     program = _program(LOOP.replace("vmul.vv v2, v1, v1", "vredsum.vs v2, v1, v1"), tmp_path)
     found = simulate_in_rtl(program, {}, build.machine, build=build).rtl
     assert found is not None
@@ -78,8 +101,8 @@ def test_what_the_rtl_does_not_execute_is_named(build: CoreBuild, tmp_path: Path
     )
 
 
-def test_two_cores(tmp_path: Path) -> None:
-    with pytest.raises(MachineError, match=r"--set cluster\.cores=1"):
+def test_dram_of_commands(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match=r"--set dram\.kind=simple"):
         simulate_in_rtl(_program(LOOP, tmp_path), {}, load_machine("spatz-mx"))
 
 
