@@ -97,7 +97,9 @@ def build_library(
     # OPT_FAST and OPT_GLOBAL stand for -Os unless told otherwise.
     levels = f"OPT_FAST={shlex.quote(optimize)} OPT_GLOBAL={shlex.quote(optimize)}"
     options = ["--cc", "--exe", "--build", "-O3", "-Wall", "--assert", "--x-assign", "fast",
-               "--build-jobs", str(_jobs()), "-CFLAGS", "-fPIC", "-LDFLAGS", "-shared", "-MAKEFLAGS", levels,
+               # Few large files: every one of the many that Verilator writes has to read the model's header anew.
+               "--build-jobs", str(_jobs()), "--output-groups", str(_jobs()),
+               "-CFLAGS", "-fPIC", "-LDFLAGS", "-shared", "-MAKEFLAGS", levels,
                "--top-module", top, "-o", f"lib{unit}.so", *["--trace-vcd"] * waves]  # fmt: skip
     headers = sorted(harness.parent.glob("*.h"))
     key = _digest(files, values, harness, headers, *options, native, toolchain.find("verilator").version)
