@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,8 @@ from potluck.isa.errors import MachineError
 from potluck.isa.machine import load_machine
 from potluck.isa.table import TABLE
 from tests.rtl.bench.core_directed import PROGRAMS, assemble, products, start_up
-from tests.rtl.bench.core_programs import draw, executable, machine, rows
+from tests.rtl.bench.core_programs import draw, machine, rows
+from tests.rtl.bench.lockstep_programs import GAPS, run_random
 from tests.rtl.bench.running import run_bench
 
 pytestmark = pytest.mark.usefixtures("rtl_tools")
@@ -24,7 +25,6 @@ OTHER = {
     "timing.fence_i": 0, "timing.float_load": 4, "timing.float_result": 0, "vector.vlen": 1024,
 }  # fmt: skip
 """A core whose times are others; but jumps, of which the simulator charges jal alone (docs/timing.md)."""
-GAPS = 70
 
 
 @pytest.fixture(scope="module")
@@ -57,27 +57,14 @@ def test_start_of_a_kernel(size: int, granule: int, build: CoreBuild, tmp_path: 
     assert lock_step(start_up(size, granule), build, tmp_path).difference == ""
 
 
-def run_random(build: CoreBuild, seed: int, count: int, folder: Path) -> Counter[str]:
-    """Random programs until ``count`` instructions have retired; how they ended. Every fourth has gaps."""
-    ends: Counter[str] = Counter()
-    number = done = 0
-    while done < count:
-        found = lock_step(executable(draw(seed, number, 400)), build, folder, GAPS * (number % 4 == 3))
-        assert found.difference == "", f"seed {seed}, program {number}: {found.difference}"
-        done += found.instructions
-        ends[found.end] += 1
-        number += 1
-    return ends
-
-
 def test_random_programs(build: CoreBuild, tmp_path: Path) -> None:
-    ends = run_random(build, 1, 20_000, tmp_path)
+    ends = run_random(build, partial(draw, 1, length=400), 20_000, tmp_path)
     assert ends["ecall"] > 10 and ends["misaligned"] > 0
 
 
 @pytest.mark.slow
 def test_many_random_programs(build: CoreBuild, tmp_path: Path) -> None:
-    ends = run_random(build, 2, 200_000, tmp_path)
+    ends = run_random(build, partial(draw, 2, length=400), 200_000, tmp_path)
     assert ends["ecall"] > 100 and ends["misaligned"] > 10
 
 
@@ -86,7 +73,7 @@ def test_a_core_with_other_times(tmp_path: Path) -> None:
     other = CoreBuild(machine(OTHER))
     for end, source in PROGRAMS.values():
         check(other, source, end, tmp_path)
-    run_random(other, 3, 20_000, tmp_path)
+    run_random(other, partial(draw, 3, length=400), 20_000, tmp_path)
 
 
 def test_offload_port(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 from potluck.hdl.core_tile import CoreBuild
 from potluck.hdl.lockstep import lock_step
 from tests.rtl.bench.core_directed import PROGRAMS, assemble, products
-from tests.rtl.bench.core_programs import draw, executable, machine
+from tests.rtl.bench.core_programs import draw, machine
+from tests.rtl.bench.lockstep_programs import executable
 from tests.rtl.bench.mutants import mutated
 
 pytestmark = pytest.mark.usefixtures("rtl_tools")

@@ -1,16 +1,11 @@
-"""Programs for the scalar core: random ones from the differential campaign's generator, as executables."""
+"""Random programs for the scalar core, from the differential campaign's generator."""
 
 from __future__ import annotations
 
 import random
 from functools import cache
 
-import numpy as np
-
-from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.decode import expansion
-from potluck.isa.elf import Program as Executable
-from potluck.isa.elf import Section
 from potluck.isa.insn import Insn, Kind
 from potluck.isa.machine import Machine, load_machine
 from potluck.isa.table import TABLE
@@ -20,17 +15,13 @@ from tests.differential.program import (
     CORNERS,
     SANDBOX,
     SANDBOX_BYTES,
-    TABLES,
     TEXT,
     TEXT_BYTES,
     Program,
-    tables,
 )
 from tests.differential.scope import LEFT_OUT
 
 VLEN = 512
-STATES = TEXT + TEXT_BYTES - 4096
-"""Where a program finds the registers that it begins with."""
 ELSEWHERE = ("none", "dma", "float", "vset", "vector", "vector_load", "vector_store")
 THEMES = ("any", "memory", "arithmetic", "control", "floats")
 
@@ -93,34 +84,14 @@ def draw(seed: int, number: int, length: int) -> Program:
     return maker.program(length, seed, number)
 
 
-@cache
-def prologue() -> bytes:
-    """Code that loads fcsr and all registers from STATES, x registers from x1 on and x31 last, where the address is."""
-    a = Assembler()
-    a("li", "x31", STATES)
-    a("ld", "x1", f"{8 * 64}(x31)")
-    a("csrw", "fcsr", "x1")
-    for number in range(32):
-        a("fld", f"f{number}", f"{8 * (32 + number)}(x31)")
-    for number in range(1, 32):
-        a("ld", f"x{number}", f"{8 * number}(x31)")
-    return a.assemble().text
-
-
-def executable(program: Program, run: int = 0) -> Executable:
-    """A random program with code before it that loads the registers of one of its states."""
-    state = program.state(run)
-    start = prologue()
-    text = start + program.encode()
-    assert len(text) <= TABLES - TEXT
-    image = np.concatenate([state.x, state.f, [np.uint64(state.fcsr)]]).astype("<u8")
-    return Executable(
-        [
-            Section(".text", TEXT, text, executable=True, writable=False),
-            Section(".tables", TABLES, tables(VLEN).tobytes()),
-            Section(".state", STATES, image.tobytes()),
-            Section(".sandbox", SANDBOX, state.memory.tobytes()),
-        ],
-        {"_start": TEXT, "program": TEXT + len(start)},
-        TEXT,
-    )
+__all__ = [
+    "SANDBOX",
+    "SANDBOX_BYTES",
+    "TEXT",
+    "TEXT_BYTES",
+    "VLEN",
+    "ScalarGenerator",
+    "draw",
+    "machine",
+    "rows",
+]
