@@ -6,7 +6,7 @@ A vector unit's instructions have results later than they retire: those are comp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -85,7 +85,7 @@ class Build(Protocol):
 
 def lock_step(
     program: Program, build: Build, folder: Path | None = None, gaps: int = 0, most: int = MOST,
-    inputs: Mapping[str, NDArray[Any]] | None = None,
+    inputs: Mapping[str, NDArray[Any]] | None = None, known: Sequence[Steps] | None = None,
 ) -> LockStep:  # fmt: skip
     """Run a program on both to its ``ecall`` or trap.
 
@@ -97,6 +97,7 @@ def lock_step(
             nor are they with a vector unit.
         most: instructions after which the program is taken for endless.
         inputs: tensors by the names in the program's manifest.
+        known: what the simulator made of the program before, to save its run (not of one with a DMA).
 
     Raises:
         ProgramError: it retires more than ``most`` instructions, or is not for this build.
@@ -108,7 +109,7 @@ def lock_step(
         run = build.run(program, most, ENDLESS, gaps, inputs=inputs)
         known = steps(program, build.machine, most, inputs, [one.records for one in (run, *run.others)])
     else:
-        known = steps(program, build.machine, most, inputs)
+        known = known or steps(program, build.machine, most, inputs)
         limit = 4 * known[0].cycles + 4096 if not gaps else 64 * (known[0].cycles + 256)
         # A vector unit tells of an illegal instruction when the core is past it.
         room = known[0].records.size + CONTEXT * (1 + 100 * build.vector)

@@ -47,6 +47,12 @@ def _vset() -> str:
         "li t3, 0x101",
         "vsetvl a2, t1, t3",
         "csrr a3, vtype",
+        "li t3, 0x400",
+        "vsetvl a4, t1, t3",
+        "csrr a5, vtype",
+        "vsetivli zero, 5, e32, m2, ta, ma",
+        "vsetvli zero, zero, e16, m1, ta, ma",
+        "csrr a6, vl",
     ]
     return "\n".join(lines) + "\n"
 
@@ -288,6 +294,138 @@ def _products() -> str:
     return "\n".join(lines) + "\ncsrr a0, fcsr\n"
 
 
+def _inactive() -> str:
+    """What is masked off, or lies past vl, raises no flags and is not written, whatever stands there."""
+    lines = [
+        _START,
+        "li t0, 0x7f800001",
+        "li t1, 0x3f800001",
+    ]  # a signalling NaN; a number with an inexact square
+    lines += [
+        "vsetivli zero, 16, e32, m1, ta, ma",
+        "vmv.v.i v0, 0",
+        "vmv.v.x v8, t0",
+        "vle32.v v12, (s0)",
+        "csrwi fflags, 0",
+        "vfredmax.vs v12, v12, v8, v0.t",
+        "vredmaxu.vs v13, v12, v8, v0.t",
+        "vfadd.vv v12, v8, v8, v0.t",
+        "csrr a0, fflags",
+        "vsetivli zero, 0, e32, m1, ta, ma",
+        "vfredmax.vs v12, v12, v8",
+        "vredmaxu.vs v12, v12, v8",
+        "vmv.v.i v12, 1",
+        "vmv.s.x v12, t0",
+        "csrr a1, fflags",
+        # Dot products: of four lanes the first has zeros, the others what overflows.
+        "vsetivli zero, 8, e64, m1, ta, ma",
+        "vle64.v v16, (s0)",
+        "addi t2, s0, 64",
+        "vle64.v v18, (t2)",
+        "vsetivli zero, 1, e64, m1, tu, ma",
+        "vmv.v.i v16, 0",
+        "vmv.v.i v18, 0",
+        "vsetivli zero, 16, e8, m1, ta, ma",
+        "vmv.v.i v4, -2",
+        "vmv.v.i v5, -2",
+        "vsetivli zero, 1, e32, m1, ta, ma",
+        "vmv.v.i v20, 0",
+        "csrwi fflags, 0",
+        "vmxdotp.ww v20, v16, v18, v4, v5",
+        "csrr a2, fflags",
+    ]
+    # Sixty-four and more scales: the word that they come from is renewed.
+    lines += [
+        "vsetivli zero, 4, e32, m1, ta, ma",
+        "li t0, 48",
+        "vsetvli zero, t0, e8, m1, ta, ma",
+        "vle8.v v4, (s0)",
+        "addi t2, s0, 96",
+        "vle8.v v5, (t2)",
+        "vsetvli zero, t0, e64, m8, ta, ma",
+        "vle64.v v8, (s0)",
+        "vsetvli zero, t0, e32, m4, ta, ma",
+        "vle32.v v24, (s1)",
+        "fld fa0, 24(s0)",
+        "flb fa1, 3(s0)",
+        "vmxdotp.wf v24, fa0, v8, fa1, v4",
+        "vmxdotp.wf v24, fa0, v8, fa1, v5",
+        "vmxdotp.ww v24, v8, v8, v5, v4",
+        "vse32.v v24, (s1)",
+        "csrr a3, fflags",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _hazards() -> str:
+    """Short work behind long work that still has to read or to write the same, in registers and in memory."""
+    long = "vsetvli zero, t0, e32, m4, ta, ma"
+    busy = [
+        "vdivu.vv v20, v8, v12",
+        "vdivu.vv v20, v8, v12",
+        "vrgather.vv v24, v8, v12",
+        "vrgather.vv v24, v8, v12",
+    ]
+    lines = [
+        _START,
+        "li t0, 64",
+        long,
+        "vle32.v v8, (s0)",
+        "vle32.v v12, (s0)",
+        "vle32.v v16, (s0)",
+        "vle32.v v0, (s0)",
+    ]
+    lines += [
+        # A mask, a slide's source beyond vl, and a store's data, each written while it is awaited.
+        "vdivu.vv v20, v8, v12, v0.t",
+        "vsetivli zero, 4, e32, m1, ta, ma",
+        "vmv.v.i v0, 0",
+        long,
+        "vrgather.vv v24, v8, v12",
+        "vsetivli zero, 4, e32, m4, ta, ma",
+        "li t2, 40",
+        "vslidedown.vx v16, v8, t2",
+        long,
+        "vle32.v v8, (s1)",
+        "vle32.v v16, (s3)",
+        "vse32.v v12, (s1)",
+        "vmv.v.i v12, 1",
+        # The core's own accesses behind one that has not even an id.
+        *busy,
+        "vle32.v v8, (s1)",
+        "sd t0, 0(s1)",
+        "sd t0, 64(s1)",
+        *busy,
+        "vse32.v v8, (s2)",
+        "ld a0, 0(s2)",
+        "ld a1, 64(s2)",
+        # Offsets of the upper half of what 16 bits count.
+        "vsetivli zero, 4, e16, m1, ta, ma",
+        "li t2, 0x8010",
+        "vmv.v.x v4, t2",
+        "vsoxei16.v v8, (s0), v4",
+        "vluxei16.v v9, (s0), v4",
+    ]
+    # Results for integer registers that come together.
+    for count in range(5):
+        lines += [
+            "vcpop.m a0, v8",
+            "vmv.x.s a1, v8",
+            "vmv.x.s a2, v8",
+            "vmv.x.s a3, v8",
+            *["addi a4, a4, 1"] * count,
+        ]
+        lines += ["vmv.x.s a1, v8", *[f"vsetivli a{n}, {n}, e16, m1, ta, ma" for n in range(2, 7)]]
+        lines += [
+            "vmv.x.s a1, v8",
+            *["addi a4, a4, 1"] * count,
+            "vsetivli a2, 3, e16, m1, ta, ma",
+            "vcpop.m a3, v8",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+INACTIVE = "what is not active; scales of many elements"
 PROGRAMS = {
     "vset of every kind": _vset(),
     "loads and stores": _accesses(),
@@ -296,6 +434,8 @@ PROGRAMS = {
     "integer work, masks, reductions": _integers(),
     "floating-point multiply-adds": _floats(),
     "dot products": _products(),
+    INACTIVE: _inactive(),
+    "what is awaited": _hazards(),
 }
 
 _LOADS = "\n".join(
