@@ -22,6 +22,7 @@ from potluck.isa.progress import steps
 BENCHMARKS = (
     "spine",
     "rtl_area",
+    "rtl_vector",
     "rtl_ecc",
     "rtl_pot",
     "rtl_core",

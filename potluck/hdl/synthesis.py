@@ -31,6 +31,9 @@ _ABC = (
     "+strash;&get,-n;&fraig,-x;&put;scorr;dc2;strash;if,-g,-K,6;strash;dch,-f;map,-B,{D};"
     "topo;buffer,-c,-N,8;topo;upsize,{D};dnsize,{D}"
 )
+# ABC's script for generic gates without its SAT sweep (&fraig), which does not end on the carry-save array of a wide
+# multiplier.
+_WITHOUT_SWEEP = "+strash;ifraig;scorr;dc2;strash;&get,-n;&dch,-f;&nf;&put"
 _TARGET_PS = 1000  # beyond the library's reach: the mapper is to do its best
 
 _NAND2_UM2 = 24.0  # cell NAND2X1 of that library
@@ -57,13 +60,22 @@ class Design:
 
     Attributes:
         unit: name in ``rtl/units.toml``.
-        parameters: values other than the unit's.
-        tied: input ports of the top module that are constant, as Yosys constants such as ``1'b0``.
+        parameters: values other than the unit's; of the outermost unit, if this one is inside another.
+        tied: input ports of the unit that are constant, as Yosys constants such as ``1'b0``, or ``0``.
+        inside: where the unit stands in another, whose parameters then decide its own: ``unit.instance.instance``.
+        without: units in it that are left out, with all that only feeds them if nothing else uses their results.
     """
 
     unit: str
     parameters: Mapping[str, int] = field(default_factory=dict)
     tied: Mapping[str, str] = field(default_factory=dict)
+    inside: str = ""
+    without: tuple[str, ...] = ()
+
+    @property
+    def outermost(self) -> str:
+        """The unit that is elaborated."""
+        return self.inside.partition(".")[0] or self.unit
 
 
 @dataclass(frozen=True)
@@ -159,8 +171,13 @@ def two_input_gates(design: Design) -> TwoInputGates:
     return _cached(TwoInputGates, measure, design, "")
 
 
-def generic_gates(design: Design) -> GenericGates:
+def generic_gates(design: Design, *, solver: bool = True) -> GenericGates:
     """Map to NAND2, NOR2, inverters and D flip-flops.
+
+    Args:
+        design: what to map.
+        solver: whether SAT looks for operators that can share hardware and for nodes that are equal. It does not end
+            on wide multipliers and on some controllers, and saves some 1 % elsewhere.
 
     Raises:
         ToolError: Yosys is not installed.
@@ -175,11 +192,17 @@ def generic_gates(design: Design) -> GenericGates:
     }
 
     def measure(top: str, folder: Path) -> GenericGates:
-        passes = [f"synth -flatten -top {top}", _PLAIN_REGISTERS, "abc -g cmos2", "opt_clean -purge"]
+        steps = ("", "") if solver else ("-noshare -noabc", f"-script {_WITHOUT_SWEEP}")
+        passes = [
+            f"synth -flatten {steps[0]} -top {top}",
+            _PLAIN_REGISTERS,
+            f"abc -g cmos2 {steps[1]}",
+            "opt_clean -purge",
+        ]
         cells = _cells(design, _run(design, top, passes, folder), names)
         return GenericGates(**{name: cells.get(cell, 0) for cell, name in names.items()})
 
-    return _cached(GenericGates, measure, design, "")
+    return _cached(GenericGates, measure, design, f"solver {solver}")
 
 
 def fpga_resources(design: Design, *, dsp: bool = True) -> FpgaResources:
@@ -243,13 +266,21 @@ def standard_cells(design: Design) -> StandardCells:
 
 def _run(design: Design, top: str, passes: list[str], folder: Path, statistics: str = "") -> dict[str, Any]:
     """Load the design, make the tied inputs constant, run the passes; the totals over all cells."""
-    files = sources(design.unit)
+    outermost = find_unit(design.outermost)
+    files = sources(outermost.name)
     # The frontend ignores a parameter that the module does not have.
     declared = set(re.findall(r"\bparameter\b[^=;,]*?(\w+)\s*=", files[-1].read_text()))
     for name in design.parameters.keys() - declared:
-        raise RtlError(f"no parameter {name!r}", unit=design.unit, hint=f"There are: {sorted(declared)}")
-    parameters = {**find_unit(design.unit).parameters, **design.parameters}
-    steps = [yosys.read_pass(files, top, parameters, folder), f"hierarchy -top {top}", "flatten -noscopeinfo"]
+        raise RtlError(f"no parameter {name!r}", unit=outermost.name, hint=f"There are: {sorted(declared)}")
+    parameters = {**outermost.parameters, **design.parameters}
+    steps = [yosys.read_pass(files, outermost.top, parameters, folder)]
+    if design.inside:  # the frontend makes a module of each instance, named after both
+        steps += [f"hierarchy -top {top}${design.inside}", f"rename {top}${design.inside} {top}"]
+    steps += [
+        f"hierarchy -top {top}",
+        *(f"blackbox {unit}$*" for unit in design.without),
+        "flatten -noscopeinfo",
+    ]
     for port, value in design.tied.items():
         # Without -nounset the pass takes an alias of the port for its driver and cuts it off.
         steps += [
@@ -270,7 +301,11 @@ def _library_cells(library: Path) -> set[str]:
 
 def _cells(design: Design, totals: Mapping[str, Any], known: Collection[str]) -> dict[str, int]:
     """Cells by type; one that no count covers would vanish from the figures."""
-    cells: dict[str, int] = totals["num_cells_by_type"]
+    cells = {
+        cell: count
+        for cell, count in totals["num_cells_by_type"].items()
+        if not cell.startswith(tuple(f"{unit}$" for unit in design.without))
+    }
     unknown = sorted(cells.keys() - set(known))
     if unknown:
         raise RtlError(f"mapped to cells that are not counted: {', '.join(unknown)}", unit=design.unit)
@@ -282,13 +317,15 @@ def _cached(
 ) -> _Result:
     """The kept result of a run with the same content, or a new one, kept."""
     toolchain.require("pyosys")
-    unit = find_unit(design.unit)
-    files = [*sources(design.unit), *(f for d in include_directories() for f in sorted(d.glob("*.svh")))]
+    unit = find_unit(design.outermost)
+    files = [*sources(unit.name), *(f for d in include_directories() for f in sorted(d.glob("*.svh")))]
     # The code of the flows is content, too: their scripts make the result.
     files += [Path(module.__file__ or "") for module in (yosys, process, opensta)] + [Path(__file__)]
     parameters = {**unit.parameters, **design.parameters}
     digest = hashlib.sha256()
-    key = [kind.__name__, unit.top, parameters, dict(design.tied), tools, toolchain.find("pyosys").version]
+    place = [design.inside, *design.without]
+    key = [kind.__name__, find_unit(design.unit).top, parameters, dict(design.tied), place, tools]
+    key.append(toolchain.find("pyosys").version)
     digest.update(json.dumps(key, sort_keys=True).encode())
     for file in files:
         digest.update(hashlib.sha256(file.read_bytes()).digest())
@@ -296,6 +333,6 @@ def _cached(
     if path.is_file():
         return kind(**json.loads(path.read_text()))
     with tempfile.TemporaryDirectory(prefix="potluck-synthesis-") as folder:
-        result = measure(unit.top, Path(folder))
+        result = measure(find_unit(design.unit).top, Path(folder))
     write_atomic(path, json.dumps(asdict(result)))
     return result

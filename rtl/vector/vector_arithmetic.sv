@@ -16,7 +16,8 @@ module vector_arithmetic
   parameter int unsigned NoncompLatency = 2,
   parameter int unsigned ConvertLatency = 3,
   parameter int unsigned MxdotpLatency  = 4,
-  parameter int unsigned DivideCycles   = 8  // an element, in each lane
+  parameter int unsigned DivideCycles   = 8,  // an element, in each lane
+  parameter bit          HasMxdotp      = 1'b1  // without, no VMXDOTP may come
 ) (
   input  logic         clk_i,
   input  logic         rst_ni,
@@ -68,7 +69,7 @@ module vector_arithmetic
   logic is_fold, is_union, last_beat, last;
   logic [2:0] vd_step, vs2_step, vs1_step;  // bytes of the operands in a step
 
-  assign is_mx        = c.work == WORK_MXDOTP;
+  assign is_mx        = HasMxdotp && c.work == WORK_MXDOTP;
   assign is_reduce    = c.work == WORK_REDUCE;
   assign mask_result  = c.vd == EEW_MASK && c.vs2 != EEW_MASK;
   assign is_mask_work = c.vs2 == EEW_MASK;
@@ -331,32 +332,42 @@ module vector_arithmetic
       .tag_o      (lane_tag[lane])
     );
 
-    logic [31:0] accumulator;
     fflags_t one_flags;
-    assign accumulator = (instruction_i.vd_width == 2'd1) ? {d[lane][15:0], 16'd0} : d[lane][31:0];
-    mxdotp_lane #(
-      .Latency (MxdotpLatency),
-      .TagWidth(TagWidth)
-    ) u_mxdotp (
-      .clk_i,
-      .rst_ni,
-      .valid_i   (mx_go),
-      .ready_o   (mx_ready[lane]),
-      .a_i       (b[lane]),
-      .b_i       (a[lane]),
-      .scale_a_i (scale_a[lane]),
-      .scale_b_i (scale_b[lane]),
-      .acc_i     (accumulator),
-      .elem_fmt_i(instruction_i.elements),
-      .acc_fmt_i ((instruction_i.vd_width == 2'd1) ? BF16 : FP32),
-      .rm_i      (instruction_i.rm),
-      .tag_i     ((lane == 0) ? tag : '0),
-      .valid_o   (mx_valid[lane]),
-      .ready_i   (mx_taken),
-      .result_o  (mx_result[lane]),
-      .flags_o   (one_flags),
-      .tag_o     (mx_tag[lane])
-    );
+    if (HasMxdotp) begin : gen_mxdotp
+      logic [31:0] accumulator;
+      assign accumulator = (instruction_i.vd_width == 2'd1) ? {d[lane][15:0], 16'd0} : d[lane][31:0];
+      mxdotp_lane #(
+        .Latency (MxdotpLatency),
+        .TagWidth(TagWidth)
+      ) u_mxdotp (
+        .clk_i,
+        .rst_ni,
+        .valid_i   (mx_go),
+        .ready_o   (mx_ready[lane]),
+        .a_i       (b[lane]),
+        .b_i       (a[lane]),
+        .scale_a_i (scale_a[lane]),
+        .scale_b_i (scale_b[lane]),
+        .acc_i     (accumulator),
+        .elem_fmt_i(instruction_i.elements),
+        .acc_fmt_i ((instruction_i.vd_width == 2'd1) ? BF16 : FP32),
+        .rm_i      (instruction_i.rm),
+        .tag_i     ((lane == 0) ? tag : '0),
+        .valid_o   (mx_valid[lane]),
+        .ready_i   (mx_taken),
+        .result_o  (mx_result[lane]),
+        .flags_o   (one_flags),
+        .tag_o     (mx_tag[lane])
+      );
+    end else begin : gen_no_mxdotp
+      assign mx_ready[lane]  = 1'b0;
+      assign mx_valid[lane]  = 1'b0;
+      assign mx_result[lane] = '0;
+      assign one_flags       = '0;
+      assign mx_tag[lane]    = '0;
+      logic unused_here;
+      assign unused_here = ^{scale_a[lane], scale_b[lane], mx_go, mx_taken};
+    end
     assign mx_flags[lane] = one_flags;
   end
 

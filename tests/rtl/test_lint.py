@@ -52,6 +52,7 @@ CONFIGURATIONS = [
             "DivideCycles": 3,
         },
     ),
+    ("vector_arithmetic", {"HasMxdotp": 0}),
     ("pot_ppu", {"Overlap": 1}),
     ("pot_engine", {"CodeSet": 4}),
     *(("pot_engine", {"Units": units}) for units in (1, 2, 8)),
