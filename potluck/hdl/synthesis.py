@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from potluck.hdl import opensta, process, toolchain, yosys
 from potluck.hdl.files import write_atomic
-from potluck.hdl.sources import find_unit, include_directories, sources
+from potluck.hdl.sources import Unit, find_unit, include_directories, sources
 from potluck.isa.errors import RtlError
 from potluck.sim.cache import cache_root
 
@@ -278,7 +278,7 @@ def _run(design: Design, top: str, passes: list[str], folder: Path, statistics: 
         steps += [f"hierarchy -top {top}${design.inside}", f"rename {top}${design.inside} {top}"]
     steps += [
         f"hierarchy -top {top}",
-        *(f"blackbox {unit}$*" for unit in design.without),
+        *(f"blackbox {part}$*" for part in design.without),
         "flatten -noscopeinfo",
     ]
     for port, value in design.tied.items():
@@ -304,7 +304,7 @@ def _cells(design: Design, totals: Mapping[str, Any], known: Collection[str]) ->
     cells = {
         cell: count
         for cell, count in totals["num_cells_by_type"].items()
-        if not cell.startswith(tuple(f"{unit}$" for unit in design.without))
+        if not cell.startswith(tuple(f"{part}$" for part in design.without))
     }
     unknown = sorted(cells.keys() - set(known))
     if unknown:
@@ -317,11 +317,11 @@ def _cached(
 ) -> _Result:
     """The kept result of a run with the same content, or a new one, kept."""
     toolchain.require("pyosys")
-    unit = find_unit(design.outermost)
-    files = [*sources(unit.name), *(f for d in include_directories() for f in sorted(d.glob("*.svh")))]
+    outermost: Unit = find_unit(design.outermost)
+    files = [*sources(outermost.name), *(f for d in include_directories() for f in sorted(d.glob("*.svh")))]
     # The code of the flows is content, too: their scripts make the result.
     files += [Path(module.__file__ or "") for module in (yosys, process, opensta)] + [Path(__file__)]
-    parameters = {**unit.parameters, **design.parameters}
+    parameters = {**outermost.parameters, **design.parameters}
     digest = hashlib.sha256()
     place = [design.inside, *design.without]
     key = [kind.__name__, find_unit(design.unit).top, parameters, dict(design.tied), place, tools]
