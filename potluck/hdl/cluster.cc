@@ -12,7 +12,6 @@
 namespace {
 
 constexpr int PORTS = 4, BEAT = 64;
-constexpr uint64_t PATIENCE = 1 << 20;  // cycles in which cores may wait for the DMA
 
 struct Beat {
     uint64_t due;
@@ -46,6 +45,7 @@ struct Cluster {
     std::deque<Beat> reads;         // data for the DMA
     std::deque<uint64_t> writes;    // cycles in which its writes are answered
     uint64_t budget = 0;            // of the pins, in 1/256 bytes
+    uint64_t moved = 0;             // cycle in which the DMA's last beat went to DRAM or came from there
     uint64_t cycle = 0, random = 1, time = 0, waves_from = UINT64_MAX;
     bool failed = false;
 #if VM_TRACE
@@ -134,6 +134,7 @@ struct Cluster {
     bool carries() {
         if (budget < BEAT * 256) return false;
         budget -= BEAT * 256;
+        moved = cycle;
         return true;
     }
 
@@ -335,19 +336,19 @@ extern "C" int64_t cluster_run(Cluster* cluster, uint64_t limit) {
     int64_t failed = 0;
     c.begin();
     while (!failed && c.cycle < limit) {
-        uint64_t last = 0;
+        uint64_t last = c.moved;
         bool full = false;
         for (auto& core : c.cores) {
             last = std::max(last, core.books.last);
             full |= core.books.count == core.books.capacity;
         }
-        if (!c.top->dma_idle_o && c.cycle - last < PATIENCE) last = c.cycle;
-        if (full || (c.cores[0].ended && c.cycle - last > c.set.quiet)) break;
+        const bool over = c.cores[0].ended && c.top->dma_idle_o;
+        if (full || (over && c.cycle - last > c.set.quiet)) break;
         c.step();
         if (c.context.gotError()) failed = -2;
         else if (c.memories.lost) failed = -3;
         else if (c.top->dma_wrong_o) failed = -4;
-        else if (!c.cores[0].ended && c.cycle > last && c.cycle - last > 64 * c.set.quiet) failed = -1;
+        else if (!over && c.cycle > last && c.cycle - last > 64 * c.set.quiet) failed = -1;
     }
     c.finish();
     if (c.failed && !failed) failed = -2;
