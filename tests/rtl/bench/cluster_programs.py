@@ -57,6 +57,9 @@ PROGRAMS = {
         transfer(FAR + 512, SANDBOX + 0x1200, 64), POLL.format(0), "dmstati a3, 0",
         transfer(SANDBOX, FAR + 0x1000, 1), "again: dmstati a4, 0", "bltu a4, a0, again", "csrr a5, cycle",
         "li t0, 0x11000000", "ld a6, 16(t0)", "lw a7, 16(t0)", "ld s2, 0(t0)"]),
+    "read when the status says so": "\n".join([
+        transfer(FAR, SANDBOX + 0x1000, 512), "again: dmstati a4, 0", "bltu a4, a0, again",
+        f"li t0, {SANDBOX + 0x1000}", "ld a1, 504(t0)", "ld a2, 0(t0)"]),
     "nothing to move": "\n".join([
         transfer(FAR, SANDBOX + 0x1000, 0), transfer(FAR, SANDBOX, 8, 0, (8, 8)), "wfi",
         transfer(FAR + 5, SANDBOX + 0x1003, 3), transfer(FAR, SANDBOX, 0), "wfi", "dmstati a0, 0"]),
