@@ -1,6 +1,6 @@
 """The core with its vector unit in RTL beside the simulator: kernels in lock step, cycles, utilization, speed.
 
-``potluck bench rtl_core`` compares; ``python -m potluck.benchmarks.rtl_core`` also renews ``sim/timing_error.toml``,
+``potluck bench rtl_core`` compares; ``python -m potluck.benchmarks.rtl_core`` also renews ``sim/timing/error.toml``,
 which results take their timing error from.
 """
 
@@ -20,7 +20,7 @@ from potluck.isa.elf import Program
 from potluck.isa.errors import ToolError
 from potluck.isa.machine import Machine
 from potluck.sim.cluster import Cluster
-from potluck.sim.timing_error import TABLE, Cycles, Table, core_digest, read, summary, written
+from potluck.sim.timing.error import TABLE, Cycles, Table, core_digest, read, summary, written
 
 Report = Callable[..., None]
 PRESET = "spatz-mx"

@@ -2,7 +2,8 @@
 
 Utilization is what the products would take at the peak of their own format over the cycles of the whole run (MX
 products: 8 a lane and cycle; products of two activations stay in FP32: 2). Beside it stands the share of the MX peak,
-as if all products were MX. The bound of a layer is the largest of those that results hold (`potluck.sim.bounds`).
+as if all products were MX. The bound of a layer is the largest of those that results hold
+(`potluck.sim.timing.bounds`).
 """
 
 from __future__ import annotations

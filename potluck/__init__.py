@@ -27,7 +27,7 @@ _HOME = {
     "write_trace": "potluck.api",
     "Assignment": "potluck.compiler.schemes.assignment",
     "Campaign": "potluck.campaign.api",
-    "Environment": "potluck.sim.process",
+    "Environment": "potluck.sim.linux.process",
     "sweep": "potluck.sweeps.api",
     "Program": "potluck.isa.elf",
     "PotluckError": "potluck.isa.errors",

@@ -374,7 +374,7 @@ def simulate(
     loaded = api.load_program(program)
     description = machine_of(machine or loaded.manifest.machine, settings)
     from potluck.runs.recipe import record
-    from potluck.sim.process import Environment
+    from potluck.sim.linux.process import Environment
     from potluck.sim.result import Result
     from potluck.views.options import Views
 

@@ -21,7 +21,7 @@ NAMES = {
     "valu": "integer unit", "issue": "instruction issue", "dma": "DMA bus", "dram": "DRAM roofline",
     "pot": "PoT accelerator",
 }  # fmt: skip
-"""Resource of `potluck.sim.bounds.BOUNDS` -> in words."""
+"""Resource of `potluck.sim.timing.bounds.BOUNDS` -> in words."""
 WAITS = {
     "sync": "synchronization", "dma": "waiting for DMA", "dram": "DRAM latency", "pot": "waiting for the accelerator",
     "bank_conflict": "bank conflicts",

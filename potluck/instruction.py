@@ -17,9 +17,9 @@ from potluck.isa.insn import Insn, Kind, Operand
 from potluck.isa.legality import check, is_mask
 from potluck.isa.machine import Machine
 from potluck.isa.table import table_of
-from potluck.sim import timing_rows as t
-from potluck.sim.energy import COMPONENTS, instruction_energy
-from potluck.sim.timing_classes import timing_class
+from potluck.sim.timing import rows as t
+from potluck.sim.timing.classes import timing_class
+from potluck.sim.timing.energy import COMPONENTS, instruction_energy
 
 _LMUL = {0: "1", 1: "2", 2: "4", 3: "8", 7: "1/2", 6: "1/4", 5: "1/8"}
 _SPACED = ((8, 16, 24, 28, 30), (8, 16, 17, 28, 30), (0, 8, 16, 24, 28))

@@ -23,14 +23,14 @@ from potluck.isa.legality import check
 from potluck.isa.machine import Machine
 from potluck.sim import state as st
 from potluck.sim.code import Code, ExecutableMemory, LiveCode
-from potluck.sim.energy import COMPONENTS, instruction_energy
 from potluck.sim.jit.compile import compiler
 from potluck.sim.jit.control import COUNTERS, FCSR, FFLAGS, KNOWN_CSRS, READ_ONLY
 from potluck.sim.jit.handler import Variant, assign_slots
 from potluck.sim.jit.loop import NotTaken
 from potluck.sim.loops import MOST_VERSIONS, Descriptor, Path, Step
-from potluck.sim.timing import ROW as TIMING_ROW
-from potluck.sim.timing import timing_row
+from potluck.sim.timing.energy import COMPONENTS, instruction_energy
+from potluck.sim.timing.timer import ROW as TIMING_ROW
+from potluck.sim.timing.timer import timing_row
 
 _T = TypeVar("_T", bound=np.generic)
 MAX_LENGTH = 256

@@ -20,15 +20,16 @@ from potluck.sim.blocks import block_store
 from potluck.sim.dma import Dma, Traffic
 from potluck.sim.dram.attach import system_of
 from potluck.sim.dram.system import System
-from potluck.sim.files import Stream
 from potluck.sim.hart import Event, Hart
 from potluck.sim.helper import Helper
 from potluck.sim.htif import HostInterface
 from potluck.sim.jit.atomics import NOTHING
+from potluck.sim.linux.files import Stream
+from potluck.sim.linux.process import Environment, Process, is_process, space
+from potluck.sim.linux.syscalls import Exit, Kernel, Moment
 from potluck.sim.memory import Memory
-from potluck.sim.observe import Watch
+from potluck.sim.observation.watch import Watch
 from potluck.sim.pot.accelerator import POT_REGISTERS, Accelerator, accelerator_of
-from potluck.sim.process import Environment, Process, is_process, space
 from potluck.sim.rounds import (
     ASKS,
     AT,
@@ -55,7 +56,6 @@ from potluck.sim.rounds import (
     TIMER,
     run_rounds,
 )
-from potluck.sim.syscalls import Exit, Kernel, Moment
 from potluck.sim.work import Work
 
 DEFAULT_BUDGET = 20_000_000_000
@@ -78,7 +78,8 @@ class Cluster:
         environment: arguments, streams and files of a program that is a Linux process.
         engine: what computes the nodes that the program leaves to the host (:mod:`potluck.isa.host`).
         tier: 1 leaves hot loops to the first tier as well; results are the same.
-        watch: what to observe of a timed and memoized run, for :mod:`potluck.sim.profile` and :mod:`potluck.sim.trace`.
+        watch: what to observe of a timed and memoized run, for :mod:`potluck.sim.observation.profile` and
+            :mod:`potluck.sim.observation.trace`.
     """
 
     def __init__(

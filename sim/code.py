@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from potluck.isa.decode import decoder
 from potluck.isa.errors import TrapError
 from potluck.sim.jit.control import FCSR, FFLAGS
-from potluck.sim.pages import PAGE
+from potluck.sim.linux.pages import PAGE
 
 FENCE_I = 0x0000_100F  # with any rd, rs1 and immediate: they are reserved, and ignored
 FENCE_I_MASK = 0x0000_707F

@@ -2,7 +2,7 @@
 
 Timing is memoized, not approximated. The timer's state is relative to the core's next issue slot, so a block's cost
 is a function of (block, branch taken, vl, access classes, state): looked up in a hash table, computed by
-``potluck.sim.timing.time_block`` when it is met for the first time. An entry also counts how often it was used;
+``potluck.sim.timing.timer.time_block`` when it is met for the first time. An entry also counts how often it was used;
 cycles by cause, instructions and energy are sums over entries after the run.
 """
 
@@ -45,7 +45,7 @@ from potluck.sim.loops import (
 )
 from potluck.sim.raw import call_block, call_loop, peek, poke, through
 from potluck.sim.state import CODES, DYNAMIC, IN_DRAM, KEY_MULTIPLIER, MAX_CODES, ROW, TAKEN, WORD
-from potluck.sim.timing import TIME_BLOCK
+from potluck.sim.timing.timer import TIME_BLOCK
 
 NEED_BLOCK, TABLE_FULL, BUDGET, HEATED = 10, 11, 12, 13
 WAYS = 1 << 12  # entries of the cache of dynamic jump targets: pc, facts (see jump_key), block

@@ -45,7 +45,7 @@ from potluck.sim.driver import (
     run_logged,
 )
 from potluck.sim.loops import COMPILE, HOT, LOAD, MOST_BLOCKS, NEVER, Path, Step
-from potluck.sim.observe import Observer, Watch
+from potluck.sim.observation.watch import Observer, Watch
 from potluck.sim.raw import address_of
 from potluck.sim.rounds import (
     LAST_CYCLE,
@@ -74,7 +74,7 @@ from potluck.sim.rounds import (
     T_WAITED,
     WAITED,
 )
-from potluck.sim.timing import CAUSES, STATE_SIZE, TIME_BLOCK, time_block, wait
+from potluck.sim.timing.timer import CAUSES, STATE_SIZE, TIME_BLOCK, time_block, wait
 
 POLL_INTERVAL = 1 << 20  # instructions between looks at tohost
 KEPT_FLUSHES = 16  # harvests of the memo until they are summed up, so that a long run takes no more memory

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.errors import ProgramError
-from potluck.sim.files import Files, Stream
+from potluck.sim.linux.files import Files, Stream
+from potluck.sim.linux.process import Environment
 from potluck.sim.memory import Memory
-from potluck.sim.process import Environment
 
 PAYLOAD = (1 << 48) - 1
 MOST_WARNINGS = 64

@@ -16,7 +16,7 @@ from potluck.isa.manifest import Tensor
 from potluck.sim.code import Code
 from potluck.sim.hart import Event
 from potluck.sim.image import dram_of
-from potluck.sim.pages import EXECUTE, PAGE, PAGE_SHIFT, READ, WRITE, Pages
+from potluck.sim.linux.pages import EXECUTE, PAGE, PAGE_SHIFT, READ, WRITE, Pages
 from potluck.sim.state import HartState
 
 

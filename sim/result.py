@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from potluck.sim.profile import Profile
-    from potluck.sim.timing_error import TimingError
-    from potluck.sim.trace import Trace
+    from potluck.sim.observation.profile import Profile
+    from potluck.sim.observation.trace import Trace
+    from potluck.sim.timing.error import TimingError
 
 
 VERSION = 1
@@ -34,7 +34,7 @@ class LayerResult:
         stalls: cycles of hart 0 by cause; their sum is ``cycles``.
         bytes_moved: by DMA.
         dram_bytes: of DRAM's bursts that the layer asked for, by DMA and cores.
-        bounds: the fewest cycles in which each resource could do the layer's work (`potluck.sim.bounds`).
+        bounds: the fewest cycles in which each resource could do the layer's work (`potluck.sim.timing.bounds`).
         harts: cycles of each hart by cause; the first is ``stalls``.
     """
 

@@ -35,8 +35,8 @@ from potluck.sim.driver import (
 from potluck.sim.raw import peek, poke, view
 from potluck.sim.state import CODES, EVENT, FALL, FAULT, MAX_CODES, ROW, WORD, X
 from potluck.sim.tasks import FROM, HELPERS, KIND, TO, finish, join, leave, post, take
-from potluck.sim.timing import CAUSES, STATE_SIZE, wait
-from potluck.sim.timing import ROW as TIMING_ROW
+from potluck.sim.timing.timer import CAUSES, STATE_SIZE, wait
+from potluck.sim.timing.timer import ROW as TIMING_ROW
 from potluck.sim.transfers import (
     CHANNEL,
     COUNT,

@@ -16,20 +16,20 @@ from potluck.isa.errors import DataError, ExitError, ProgramError
 from potluck.isa.host import Engine
 from potluck.isa.machine import Machine
 from potluck.isa.manifest import Layer
-from potluck.sim import profile as profiles
-from potluck.sim import trace as traces
 from potluck.sim.blocks import BlockStore
-from potluck.sim.bounds import UNITS, lower_bounds, unit_cycles
 from potluck.sim.cluster import DEFAULT_BUDGET, Cluster
 from potluck.sim.dram.attach import stream_rate
 from potluck.sim.dram.usage import DramUse
-from potluck.sim.energy import COMPONENTS
-from potluck.sim.listing import LayerOf
-from potluck.sim.observe import FOREVER, Watch
-from potluck.sim.process import Environment
+from potluck.sim.linux.process import Environment
+from potluck.sim.observation import profile as profiles
+from potluck.sim.observation import trace as traces
+from potluck.sim.observation.listing import LayerOf
+from potluck.sim.observation.watch import FOREVER, Watch
 from potluck.sim.result import LayerResult, Result
-from potluck.sim.timing import CAUSES
-from potluck.sim.timing_error import band, timing_error
+from potluck.sim.timing.bounds import UNITS, lower_bounds, unit_cycles
+from potluck.sim.timing.energy import COMPONENTS
+from potluck.sim.timing.error import band, timing_error
+from potluck.sim.timing.timer import CAUSES
 from potluck.sim.transfers import MOVED, MOVED_DRAM
 
 MODES = ("timed", "functional", "traced")

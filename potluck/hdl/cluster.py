@@ -18,7 +18,7 @@ from potluck.isa.errors import MachineError, ProgramError, RtlError
 from potluck.isa.machine import Machine
 from potluck.sim.dram.attach import core_latency
 from potluck.sim.memory import Memory
-from potluck.sim.retired import RETIRED
+from potluck.sim.observation.retired import RETIRED
 
 UNIT = "cluster"
 HARNESS = Path(__file__).with_name("cluster.cc")

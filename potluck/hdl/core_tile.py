@@ -22,8 +22,8 @@ from potluck.isa.machine import Machine
 from potluck.isa.table import TABLE
 from potluck.sim.dram.attach import core_latency
 from potluck.sim.memory import Memory
-from potluck.sim.retired import RETIRED
-from potluck.sim.timing_classes import cycles
+from potluck.sim.observation.retired import RETIRED
+from potluck.sim.timing.classes import cycles
 
 UNIT, VECTOR_UNIT = "core_tile", "vector_tile"
 EVENT = np.dtype([("record", "u8"), ("place", "u8"), ("strobe", "u4"), ("kind", "u4"), ("data", "u1", 32)])
@@ -51,7 +51,7 @@ class CoreRun:
     """What the RTL did.
 
     Attributes:
-        records: :data:`potluck.sim.retired.RETIRED` [n].
+        records: :data:`potluck.sim.observation.retired.RETIRED` [n].
         cycles: the cycle in which it stopped, or was stopped.
         cause: code of the trap (rtl/core/core_pkg.sv); 0: it did not stop.
         pc: of the trap.

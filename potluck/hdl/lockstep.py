@@ -22,7 +22,7 @@ from potluck.isa.elf import Program
 from potluck.isa.machine import Machine
 from potluck.isa.registers import F_NAMES, X_NAMES
 from potluck.isa.verilog.control import why_not
-from potluck.sim.retired import FLOAT, NOTHING, REGISTER, STORED, Steps, steps
+from potluck.sim.observation.retired import FLOAT, NOTHING, REGISTER, STORED, Steps, steps
 
 MOST = 1 << 20
 ENDLESS = 1 << 62  # cycles

@@ -15,9 +15,9 @@ from potluck.hdl.lockstep import Build, LockStep, lock_step
 from potluck.isa.elf import Program
 from potluck.isa.errors import ProgramError, RtlError
 from potluck.isa.machine import Machine
-from potluck.sim.listing import LayerOf
+from potluck.sim.linux.process import Environment, is_process
 from potluck.sim.memory import Memory
-from potluck.sim.process import Environment, is_process
+from potluck.sim.observation.listing import LayerOf
 from potluck.sim.result import InRtl, Result, RtlLayer
 from potluck.sim.simulate import OUTSIDE, simulate
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.hdl.core_tile import RAISED, WROTE
-from potluck.sim.retired import Steps
+from potluck.sim.observation.retired import Steps
 
 WORD_BYTES = 32
 FLAGS = 31

@@ -22,7 +22,7 @@ from potluck.sim.cluster import Cluster
 from potluck.sim.faults.faultset import FaultSet, nothing
 from potluck.sim.faults.models import Key
 from potluck.sim.faults.region import Region
-from potluck.sim.listing import LayerOf
+from potluck.sim.observation.listing import LayerOf
 from potluck.sim.pot.accelerator import Accelerator
 from potluck.sim.pot.upset import ACCUMULATOR_BITS, PeUpset
 

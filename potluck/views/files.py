@@ -10,7 +10,7 @@ from typing import Any
 
 from potluck.isa.errors import DataError
 from potluck.replacing import replacing
-from potluck.sim.trace import Trace
+from potluck.sim.observation.trace import Trace
 from potluck.views.konata import konata
 from potluck.views.perfetto import perfetto
 

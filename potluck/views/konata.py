@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.sim.timing import CAUSES
-from potluck.sim.trace import CoreTrace, Trace
+from potluck.sim.observation.trace import CoreTrace, Trace
+from potluck.sim.timing.timer import CAUSES
 from potluck.views.text import NONE, Lines, Pieces, Writer
 
 CHUNK = 1 << 16  # instructions whose commands are sorted at a time

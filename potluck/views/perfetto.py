@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.sim.listing import FP_LSU, LSU, UNITS, VFU, Line
-from potluck.sim.timing import CAUSES
-from potluck.sim.trace import CoreTrace, Trace
+from potluck.sim.observation.listing import FP_LSU, LSU, UNITS, VFU, Line
+from potluck.sim.observation.trace import CoreTrace, Trace
+from potluck.sim.timing.timer import CAUSES
 from potluck.views.text import Lines, Pieces, Writer
 
 CHUNK = 1 << 17  # slices written at a time

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from potluck.sim.profile import Entry, HotBlock, Profile
+from potluck.sim.observation.profile import Entry, HotBlock, Profile
 
 BLOCKS = 10
 _COLUMNS = f"{'cycles':>14} {'%':>5} {'each':>8}  {'address':<10} {'instruction':<42} waited for"

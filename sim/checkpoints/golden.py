@@ -13,8 +13,8 @@ from potluck.sim.checkpoints.pages import all_differences
 from potluck.sim.checkpoints.stage import Point, Stage
 from potluck.sim.checkpoints.text import Fetches
 from potluck.sim.dram.kind import SECTOR
-from potluck.sim.listing import LayerOf
-from potluck.sim.pages import PAGE, PAGE_SHIFT
+from potluck.sim.linux.pages import PAGE, PAGE_SHIFT
+from potluck.sim.observation.listing import LayerOf
 from potluck.sim.rounds import ROUNDS
 
 MOST = 64

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.sim.cache import compiled
-from potluck.sim.pages import PAGE
+from potluck.sim.linux.pages import PAGE
 from potluck.sim.raw import copy_bytes, view
 
 _WORDS = PAGE // 8

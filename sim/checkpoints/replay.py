@@ -16,7 +16,7 @@ from potluck.sim.checkpoints.stage import Stage
 from potluck.sim.checkpoints.text import fetched_with
 from potluck.sim.checkpoints.upset import Upset
 from potluck.sim.dram.kind import SECTOR
-from potluck.sim.pages import PAGE, PAGE_SHIFT
+from potluck.sim.linux.pages import PAGE, PAGE_SHIFT
 
 
 @dataclass(frozen=True, eq=False)

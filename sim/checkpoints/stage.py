@@ -26,7 +26,7 @@ from potluck.sim.dma import End, Transfer
 from potluck.sim.driver import R_BLOCK, R_BUDGET, R_INSTRUCTIONS
 from potluck.sim.hart import POLL_INTERVAL, Event, Hart
 from potluck.sim.helper import Helper
-from potluck.sim.pages import PAGE, PAGE_SHIFT, READ, WRITE
+from potluck.sim.linux.pages import PAGE, PAGE_SHIFT, READ, WRITE
 from potluck.sim.rounds import ASKS, AT, BEGUN, PAUSE, PAUSED, ROUNDS, T_PHASE
 from potluck.sim.state import WORD, F, V, X
 from potluck.sim.transfers import COUNT, WRITABLE, WRITABLE_END

@@ -15,8 +15,8 @@ from potluck.sim.checkpoints.replay import Patch, lowest
 from potluck.sim.checkpoints.stage import Outside, Stage
 from potluck.sim.checkpoints.text import fetched_with
 from potluck.sim.dram.kind import SECTOR
-from potluck.sim.listing import LayerOf
-from potluck.sim.pages import PAGE, PAGE_SHIFT
+from potluck.sim.linux.pages import PAGE, PAGE_SHIFT
+from potluck.sim.observation.listing import LayerOf
 
 
 @dataclass(frozen=True)

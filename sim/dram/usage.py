@@ -13,7 +13,7 @@ from potluck.sim.dram.system import Counts
 
 if TYPE_CHECKING:
     from potluck.sim.cluster import Cluster
-    from potluck.sim.listing import LayerOf
+    from potluck.sim.observation.listing import LayerOf
 
 SIMPLE_BURST = 64  # bytes of an access to ``simple`` DRAM, which has no bursts
 

@@ -11,7 +11,7 @@ from potluck.isa.arithmetic.element import Type, cast
 from potluck.sim import state as st
 from potluck.sim.jit.handler import Handler, operand_type
 from potluck.sim.jit.ir import Symbol
-from potluck.sim.pages import PAGE_SHIFT, READ, WRITE
+from potluck.sim.linux.pages import PAGE_SHIFT, READ, WRITE
 
 UNIT, STRIDED = 0, 1  # access classes (``st.WAYS``): whole words; one element per port, no two in a bank
 
@@ -74,7 +74,7 @@ def translate(
 
 
 def _paged(h: Handler, tag: str, address: Symbol, size: Symbol, need: int) -> Symbol:
-    """Host address in paged memory (``potluck.sim.pages``), each page of the range allowing the access.
+    """Host address in paged memory (``potluck.sim.linux.pages``), each page of the range allowing the access.
 
     Goes to label ``fault`` otherwise; the code ends at label ``mapped``.
     """

@@ -18,7 +18,7 @@ from potluck.isa.elf import Program
 from potluck.isa.errors import MachineError, ModelError, ProgramError
 from potluck.isa.machine import load_machine
 from potluck.sim.cluster import Cluster
-from potluck.sim.process import Environment
+from potluck.sim.linux.process import Environment
 
 VLENS = (128, 256, 512, 1024)
 

@@ -19,10 +19,10 @@ from potluck.benchmarks.spine import random_inputs
 from potluck.isa.elf import Program
 from potluck.isa.errors import DataError
 from potluck.isa.machine import load_machine
-from potluck.sim.listing import UNITS
+from potluck.sim.observation.listing import UNITS
 from potluck.sim.result import Result
 from potluck.sim.simulate import simulate
-from potluck.sim.timing import CAUSES
+from potluck.sim.timing.timer import CAUSES
 from potluck.views import format_of
 from tests.sim.test_profile import network
 from tests.sim.test_timing_programs import KERNELS

@@ -17,9 +17,9 @@ from potluck.isa.elf import Program, read
 from potluck.isa.errors import PotluckError, ProgramError, TrapError
 from potluck.isa.machine import Machine, load_machine
 from potluck.sim.cluster import Cluster
-from potluck.sim.process import Environment
+from potluck.sim.linux.process import Environment
+from potluck.sim.linux.syscalls import CALLS, QUIET, REFUSED
 from potluck.sim.simulate import summarize
-from potluck.sim.syscalls import CALLS, QUIET, REFUSED
 from tests.robustness.arena import Escape, Outcome, guard
 from tests.robustness.elves import WIDE
 

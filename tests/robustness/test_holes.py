@@ -14,9 +14,9 @@ from potluck.isa.elf import Program, Section, read
 from potluck.isa.errors import PotluckError, ProgramError, TrapError
 from potluck.isa.machine import load_machine
 from potluck.isa.manifest import Manifest
-from potluck.sim import files
 from potluck.sim.cluster import Cluster
 from potluck.sim.hart import Usage, _merged
+from potluck.sim.linux import files
 from tests.robustness.elves import bases
 
 MACHINE = {"cluster.cores": 1}

@@ -14,7 +14,7 @@ import pytest
 from potluck.hdl.core_tile import CoreBuild
 from potluck.hdl.lockstep import lock_step
 from potluck.isa.elf import Program
-from potluck.sim.retired import Steps, steps
+from potluck.sim.observation.retired import Steps, steps
 from tests.rtl.bench.core_directed import assemble
 from tests.rtl.bench.core_programs import machine
 from tests.rtl.bench.lockstep_programs import GAPS, executable

@@ -18,8 +18,8 @@ from potluck.isa.machine import load_machine
 from potluck.isa.table import TABLE
 from potluck.isa.verilog.core import ROUTES, route, uses
 from potluck.isa.verilog.table import isa_package, op_codes, operand_widths
-from potluck.sim import timing_rows as tr
-from potluck.sim.timing_rows import timing_row
+from potluck.sim.timing import rows as tr
+from potluck.sim.timing.rows import timing_row
 from tests.differential.generate import VTYPES, suits
 
 HERE = Path(__file__).parent

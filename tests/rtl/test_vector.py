@@ -19,7 +19,7 @@ from potluck.isa.machine import load_machine
 from potluck.isa.table import TABLE
 from potluck.isa.verilog.control import scalar_form, unit, why_not
 from potluck.isa.verilog.core import route
-from potluck.sim.timing_error import Cycles, read
+from potluck.sim.timing.error import Cycles, read
 from tests.compiler.networks import conv_bn
 from tests.rtl.bench.core_directed import assemble
 from tests.rtl.bench.core_programs import SANDBOX, machine

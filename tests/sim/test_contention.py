@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from potluck.sim.contention import SUPERBANK, contention_cycles
+from potluck.sim.timing.contention import SUPERBANK, contention_cycles
 
 BANKS, PORTS = 16, 4
 

@@ -9,8 +9,8 @@ from potluck.isa.table import TABLE
 from potluck.kernels.matmul.emulated import MatmulEmulated
 from potluck.kernels.matmul.mx import MatmulMx
 from potluck.kernels.program import standalone
-from potluck.sim.energy import COMPONENTS, FPU, IPU, L1, VRF, instruction_energy
 from potluck.sim.simulate import simulate
+from potluck.sim.timing.energy import COMPONENTS, FPU, IPU, L1, VRF, instruction_energy
 
 MACHINE = load_machine("spatz-mx")
 E32 = Context(2 << 3 | 1, 1 << 3)

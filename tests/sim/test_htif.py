@@ -8,7 +8,7 @@ from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.errors import ProgramError
 from potluck.isa.machine import load_machine
 from potluck.sim.cluster import Cluster
-from potluck.sim.process import Environment
+from potluck.sim.linux.process import Environment
 
 WORDS = "\n.data\n.align 6\ntohost: .dword 0\nfromhost: .dword 0\n"
 PRINT = """

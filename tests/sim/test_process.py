@@ -12,7 +12,7 @@ from potluck.isa.elf import Program, read
 from potluck.isa.errors import ProgramError, TrapError
 from potluck.isa.machine import load_machine
 from potluck.sim.cluster import Cluster
-from potluck.sim.process import Environment
+from potluck.sim.linux.process import Environment
 
 EXIT = """
     li a7, 93

@@ -16,9 +16,9 @@ from potluck.isa.elf import Program
 from potluck.isa.errors import DataError
 from potluck.isa.machine import Machine, load_machine
 from potluck.sim import hart as harts
-from potluck.sim import profile, trace
 from potluck.sim.cluster import Cluster
-from potluck.sim.observe import FOREVER, Watch
+from potluck.sim.observation import profile, trace
+from potluck.sim.observation.watch import FOREVER, Watch
 from potluck.sim.simulate import simulate
 from tests.sim.test_timing_programs import KERNELS
 
@@ -112,7 +112,7 @@ def test_network() -> None:
 def test_memo_and_log_that_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small tables: what they held before they were emptied counts."""
     monkeypatch.setattr(harts, "MEMO_ENTRIES", 16)
-    monkeypatch.setattr("potluck.sim.observe.LOG_LINES", 2)
+    monkeypatch.setattr("potluck.sim.observation.watch.LOG_LINES", 2)
     program = KERNELS["softmax"](random.Random(1))
     cluster = observed(program, random_inputs(program))
     check_sums(cluster)

@@ -13,10 +13,10 @@ from potluck.isa.context import Context
 from potluck.isa.decode import decoder
 from potluck.isa.legality import check
 from potluck.isa.machine import load_machine
-from potluck.sim import timing as t
 from potluck.sim.dram.attach import core_latency
 from potluck.sim.state import IN_DRAM
-from potluck.sim.timing import CAUSES, STATE_SIZE, time_block, timing_row, wait
+from potluck.sim.timing import timer as t
+from potluck.sim.timing.timer import CAUSES, STATE_SIZE, time_block, timing_row, wait
 
 MACHINE = load_machine("spatz-mx")
 SEW = {8: 0, 16: 1, 32: 2, 64: 3}

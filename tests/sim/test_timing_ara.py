@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from potluck.isa.machine import load_machine
-from potluck.sim import timing as t
 from potluck.sim.state import IN_DRAM
+from potluck.sim.timing import timer as t
 from tests.sim.test_timing import Timed as Plain
 
 ARA = load_machine("ara-like")

@@ -15,8 +15,8 @@ from potluck.isa.legality import check
 from potluck.isa.machine import Timing, load_machine, presets
 from potluck.isa.sources import TAGS
 from potluck.isa.table import TABLE, table_of
-from potluck.sim import timing_rows as t
-from potluck.sim.timing_classes import CLASSES, cycles, timing_class
+from potluck.sim.timing import rows as t
+from potluck.sim.timing.classes import CLASSES, cycles, timing_class
 
 CONTEXTS = [Context(sew << 3 | lmul | alt << 8, 1 << 3) for sew in range(4) for lmul in (0, 1, 2, 3, 7, 6, 5)
             for alt in (0, 1)]  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 
 from potluck.isa.machine import load_machine
 from potluck.sim.cluster import Cluster
-from potluck.sim.timing_error import NOT_COMPARED, TABLE, band, core_digest, read, timing_error, written
+from potluck.sim.timing.error import NOT_COMPARED, TABLE, band, core_digest, read, timing_error, written
 from tests.rtl.bench.core_programs import machine
 from tests.rtl.bench.vector_shapes import SHAPES
 

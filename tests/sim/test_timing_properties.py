@@ -7,9 +7,9 @@ import random
 import numpy as np
 import pytest
 
-from potluck.sim import timing as t
 from potluck.sim.state import IN_DRAM
-from potluck.sim.timing import CAUSES, STATE_SIZE, time_block, wait
+from potluck.sim.timing import timer as t
+from potluck.sim.timing.timer import CAUSES, STATE_SIZE, time_block, wait
 from tests.sim.test_timing import Timed
 
 POOL = [

@@ -16,7 +16,7 @@ from potluck.isa.decode import decoder
 from potluck.isa.elf import Program as Executable
 from potluck.isa.elf import Section
 from potluck.isa.insn import Kind
-from potluck.sim.retired import Steps, steps
+from potluck.sim.observation.retired import Steps, steps
 from tests.differential.program import SANDBOX, TABLES, TEXT, TEXT_BYTES, Program, tables
 from tests.rtl.bench.core_programs import VLEN
 

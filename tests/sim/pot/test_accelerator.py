@@ -17,7 +17,7 @@ from potluck.isa.pot.command import BUSY, Command, encode
 from potluck.isa.pot.stream import Status
 from potluck.kernels.pot.tiling import PotConv
 from potluck.sim.cluster import Cluster
-from potluck.sim.observe import FOREVER, Watch
+from potluck.sim.observation.watch import FOREVER, Watch
 from potluck.sim.simulate import summarize
 
 MACHINE = load_machine("spatz-mx-pot", {"dram.kind": "simple"})

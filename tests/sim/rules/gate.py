@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from potluck.isa.machine import Machine
-from potluck.sim import timing as t
 from potluck.sim.state import IN_DRAM
+from potluck.sim.timing import timer as t
 from tests.sim.test_timing import Timed
 
 LATE = 100_000

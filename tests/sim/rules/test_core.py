@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from potluck.isa.machine import load_machine
-from potluck.sim.timing import time_block
+from potluck.sim.timing.timer import time_block
 from tests.sim.rules.gate import Gate
 
 USE = "add a3, a0, a0"

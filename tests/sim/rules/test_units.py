@@ -186,7 +186,7 @@ def test_unit_whole_at_vstart(gate: Gate) -> None:
     """Resuming costs what the whole instruction costs: rows do not depend on vstart."""
     from potluck.isa.context import PARTWAY, Context
     from potluck.isa.decode import decoder
-    from potluck.sim.timing import timing_row
+    from potluck.sim.timing.timer import timing_row
 
     insn, fields = decoder().decode(0x02860457 | 24 << 15)  # vadd.vv
     whole = Context(2 << 3)

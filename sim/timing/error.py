@@ -1,4 +1,4 @@
-"""What is known of the error of cycles: kernels' cycles on the simulator beside those of the RTL (timing_error.toml).
+"""What is known of the error of cycles: kernels' cycles on the simulator beside those of the RTL (error.toml).
 
 `potluck bench rtl_core` compares them, `python -m potluck.benchmarks.rtl_core` also renews the table. It speaks for
 machines whose core has the very values that were compared, and for no others.
@@ -17,7 +17,7 @@ import numpy as np
 
 from potluck.isa.machine import Machine
 
-TABLE = Path(__file__).with_name("timing_error.toml")
+TABLE = Path(__file__).with_name("error.toml")
 PLACE = "{rtl}"
 """Where a machine's ``timing_error_band`` has it put what the table says."""
 COMPARED = "RTL against simulator: kernels on one core, operands in L1"

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from potluck.sim.cluster import Cluster
 from potluck.sim.dma import Moved
-from potluck.sim.listing import Line, Listing
-from potluck.sim.observe import Wait
+from potluck.sim.observation.listing import Line, Listing
+from potluck.sim.observation.watch import Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class CoreTrace:
 
     Attributes:
         number: the hart.
-        records: :data:`potluck.sim.observe.RECORD` array, in program order; ``row`` is an index of ``lines``.
+        records: :data:`potluck.sim.observation.watch.RECORD` array, in program order; ``row`` is an index of ``lines``.
         lines: the instructions that occur.
         waits: of the core for the DMA and the other cores.
     """

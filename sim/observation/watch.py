@@ -33,7 +33,7 @@ from potluck.sim.state import IN_DRAM, MAX_CODES
 
 configure_numba()
 
-from potluck.sim.timing import (  # noqa: E402  (Numba reads its cache folder at decoration)
+from potluck.sim.timing.timer import (  # noqa: E402  (Numba reads its cache folder at decoration)
     CAUSES,
     DONE,
     ISSUE,

@@ -10,7 +10,7 @@ from potluck.isa.insn import Insn, Kind
 from potluck.isa.legality import registers
 from potluck.isa.machine import Machine
 from potluck.sim.dram.attach import core_latency, core_rate
-from potluck.sim.timing_classes import cycles, timing_class
+from potluck.sim.timing.classes import cycles, timing_class
 
 # What kind of path the instruction takes.
 (

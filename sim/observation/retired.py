@@ -15,7 +15,7 @@ from potluck.isa.insn import Insn, Kind
 from potluck.isa.machine import Machine
 from potluck.sim.cluster import Cluster
 from potluck.sim.hart import Event
-from potluck.sim.observe import FOREVER, Watch
+from potluck.sim.observation.watch import FOREVER, Watch
 from potluck.sim.rounds import TIMER
 from potluck.sim.state import HartState
 

@@ -12,7 +12,7 @@ import numpy as np
 from potluck.isa.elf import Program
 from potluck.isa.errors import ProgramError
 from potluck.isa.machine import Machine
-from potluck.sim.pages import PAGE, READ, WRITE, Pages
+from potluck.sim.linux.pages import PAGE, READ, WRITE, Pages
 
 STACK_BYTES = 8 << 20  # Linux' usual limit
 GUARD_BYTES = 1 << 16  # between the stack and the mappings below it

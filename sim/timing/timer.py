@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from potluck.sim.cache import compiled
 from potluck.sim.state import IN_DRAM, WAYS
-from potluck.sim.timing_rows import (
+from potluck.sim.timing.rows import (
     AT_END,
     ATOMIC,
     BRANCH,

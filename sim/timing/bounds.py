@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.isa.machine import Machine
-from potluck.sim import timing_rows as tr
 from potluck.sim.dram.attach import core_rate
+from potluck.sim.timing import rows as tr
 
 if TYPE_CHECKING:
     from potluck.sim.blocks import BlockStore
     from potluck.sim.hart import Usage
 
 UNITS = ("vfu", "l1_ports", "slide", "valu")
-"""Bounds by the vector unit's parts, in the order of `potluck.sim.timing_rows.VFU` and the following."""
+"""Bounds by the vector unit's parts, in the order of `potluck.sim.timing.rows.VFU` and the following."""
 BOUNDS = ("compute", *UNITS, "issue", "dma", "dram", "pot")
 """All bounds: multiply-accumulates at the format's peak; the unit that arithmetic, memory accesses, slides and (where
 they have one) integers occupy; one instruction per cycle; the DMA's bus; DRAM's pins; the PoT accelerator."""
@@ -29,7 +29,7 @@ _OFFLOADED = (tr.FLOAT, tr.VECTOR, tr.VECTOR_LOAD, tr.VECTOR_STORE)
 
 
 def unit_cycles(store: BlockStore, use: Usage) -> NDArray[np.int64]:
-    """Cycles that each executed block occupied each unit, [executed, units]: the lengths of `potluck.sim.timing`.
+    """Cycles that each executed block occupied each unit, [executed, units]: the lengths of `potluck.sim.timing.timer`.
 
     Bank conflicts are left out, and accesses that go element by element count as if they were contiguous.
     """

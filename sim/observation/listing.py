@@ -12,8 +12,8 @@ from potluck.isa.elf import Program
 from potluck.isa.insn import Kind
 from potluck.isa.manifest import Layer
 from potluck.isa.operands import format_operands, order_suffix
-from potluck.sim import timing_rows as tr
 from potluck.sim.blocks import BlockStore
+from potluck.sim.timing import rows as tr
 
 UNITS = ("core", "LSU", "FP LSU", "VFU", "VLSU", "VSLDU", "VALU")
 """Who executes: the core itself, its load/store unit, that of the FP sequencer, and the vector unit's units for

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from potluck.isa.errors import ProgramError
-from potluck.sim.files import Files, Stream
-from potluck.sim.pages import EXECUTE, PAGE, READ, WRITE
-from potluck.sim.process import Process
+from potluck.sim.linux.files import Files, Stream
+from potluck.sim.linux.pages import EXECUTE, PAGE, READ, WRITE
+from potluck.sim.linux.process import Process
 
 LARGEST_TRANSFER = 1 << 30
 MOST_WARNINGS = 64  # of calls that are unknown: a program can make up any number of them

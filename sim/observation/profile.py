@@ -11,8 +11,8 @@ import numpy as np
 
 from potluck.sim.cluster import Cluster
 from potluck.sim.hart import Hart
-from potluck.sim.listing import Line, Listing
-from potluck.sim.timing import CAUSES
+from potluck.sim.observation.listing import Line, Listing
+from potluck.sim.timing.timer import CAUSES
 
 
 @dataclass(frozen=True, slots=True)

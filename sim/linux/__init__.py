@@ -1,0 +1,1 @@
+"""The process of a Linux executable: address space, system calls, files."""

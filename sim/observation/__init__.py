@@ -1,0 +1,1 @@
+"""Runs watched instruction by instruction: records, profile, trace, listing."""
