@@ -99,9 +99,10 @@ def test_crash_hang_and_masked() -> None:
     ends = {word: target.executed(target.words(written(target, layer, word))) for word in (ILLEGAL, LOOP)}
     assert (ends[ILLEGAL].ends == End.CRASH).all() and (ends[LOOP].ends == End.HANG).all()
     assert np.isnan(ends[ILLEGAL].values).all()
-    before = written(target, layer, NOP)
+    pair = layer if layer // SECTOR == (layer + 4) // SECTOR else layer + 4  # two instructions of one sector
+    before = written(target, pair, NOP)
     endless = written(
-        target, layer + 4, BACK
+        target, pair + 4, BACK
     )  # and the instruction before, again and again: the budget ends it
     assert (before.sectors == endless.sectors).all()
     both = Patch(before.sectors, before.words ^ endless.words ^ target.parts[0].clean[before.sectors])
