@@ -324,16 +324,29 @@ def run_loop(
     first = loop + 8 * L_WORDS
     left = turns if timed or turns == 0 else np.int64(1)
     times = np.int64(1) if timed else turns
+    cycles, state = record[R_CYCLES], record[R_STATE]
     while left > 0:
-        before = record[R_STATE]
+        before = state
         for k in range(parts):
+            part = first + 8 * B_WORDS * k
+            if timed:  # the hit is written out, see run_blocks
+                key = _key(_word(part, B_NUMBER), _word(part, B_TAKEN), _word(part, B_VL), state)
+                place = _find(key, _word(part, B_KEY), memo)
+                if memo[place, COUNT] > 0:
+                    memo[place, COUNT] += times
+                    cycles += times * memo[place, CYCLES]
+                    state = memo[place, NEXT]
+                    continue
+            record[R_CYCLES], record[R_STATE] = cycles, state
             _spend(
-                timed, first + 8 * B_WORDS * k, times, hart, record, counts, memo, causes, states, state_index,
-                block_info, timing_rows, code_slots, state_codes, scratch, row_codes, kept_codes, log,
+                timed, part, times, hart, record, counts, memo, causes, states, state_index, block_info, timing_rows,
+                code_slots, state_codes, scratch, row_codes, kept_codes, log,
             )  # fmt: skip
+            cycles, state = record[R_CYCLES], record[R_STATE]
         left -= times if timed else 1
         if timed:
-            times = left if record[R_STATE] == before and left > 0 else np.int64(1)
+            times = left if state == before and left > 0 else np.int64(1)
+    record[R_CYCLES], record[R_STATE] = cycles, state
     leaving = first + 8 * (B_WORDS * parts + E_WORDS * way)
     kind, last = _word(leaving, E_KIND), _word(leaving, E_BLOCK)
     for k in range(last):
@@ -350,10 +363,10 @@ def run_loop(
     if kind == NO_EXIT:
         poke(np.uint64(hart + _CODE_KEY), np.uint64(0))
         return row
-    slots, key = _word(leaving, E_SLOTS), np.uint64(_word(leaving, E_KEY))
+    slots, met = _word(leaving, E_SLOTS), np.uint64(_word(leaving, E_KEY))
     if kind == AFTER:
-        key += np.uint64(state_codes[slots]) * np.uint64(slots + 1) * _MULTIPLIER
-    _expect(part, slots, hart, state_codes, np.int64(key))
+        met += np.uint64(state_codes[slots]) * np.uint64(slots + 1) * _MULTIPLIER
+    _expect(part, slots, hart, state_codes, np.int64(met))
     if kind == STOPPED:
         record[R_WHY] = np.int64(ended >> np.uint64(COUNT_BITS + EXIT_BITS))
         poke(np.uint64(hart + _EVENT_ROW), row)
