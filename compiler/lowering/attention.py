@@ -31,7 +31,7 @@ from potluck.compiler.memory import align
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
 from potluck.isa.assembly.assembler import Assembler
 from potluck.kernels.attention import LENGTHS, Mix, Scores, key_pitch
-from potluck.kernels.base import even_strip
+from potluck.kernels.base import Kernel, even_strip
 from potluck.kernels.softmax import Softmax
 
 WORD = 4
@@ -89,6 +89,22 @@ class Sizes:
         return None
 
 
+def emit_phases(a: Assembler, scores: Kernel, shares: Kernel, mix: Kernel) -> None:
+    """The code of three kernels, of which a7 chooses one."""
+    softmax, values, done = (a.fresh(f"attention_{name}") for name in ("shares", "values", "done"))
+    a("li", "t0", SHARES)
+    a("beq", "a7", "t0", softmax)
+    a("bgtu", "a7", "t0", values)
+    scores.emit(a)
+    a("j", done)
+    a.label(softmax)
+    shares.emit(a)
+    a("j", done)
+    a.label(values)
+    mix.emit(a)
+    a.label(done)
+
+
 @dataclass(frozen=True)
 class AttentionTile:
     """Arguments: those of `Scores`, `Softmax` or `Mix`; a7 says whose."""
@@ -99,18 +115,7 @@ class AttentionTile:
 
     def emit(self, a: Assembler) -> None:
         """See `TileKernel`."""
-        shares, values, done = (a.fresh(f"attention_{name}") for name in ("shares", "values", "done"))
-        a("li", "t0", SHARES)
-        a("beq", "a7", "t0", shares)
-        a("bgtu", "a7", "t0", values)
-        self.scores.emit(a)
-        a("j", done)
-        a.label(shares)
-        self.shares.emit(a)
-        a("j", done)
-        a.label(values)
-        self.mix.emit(a)
-        a.label(done)
+        emit_phases(a, self.scores, self.shares, self.mix)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from potluck.compiler.lowering.adapters import F32, floats, write
-from potluck.compiler.lowering.attention import piecewise, rows_of
+from potluck.compiler.lowering.attention import SCORES, SHARES, VALUES, emit_phases, piecewise, rows_of
 from potluck.compiler.lowering.attention_blocks import HEADS, ROWS, WORD, Blocks, BlockSizes, cut
 from potluck.compiler.lowering.base import (
     Choice,
@@ -29,13 +29,11 @@ from potluck.isa.assembly.assembler import Assembler
 from potluck.kernels.attention import key_pitch
 from potluck.kernels.attention_rows import GRANULE, RowMix, RowScores, RowShares
 
-SCORES, SHARES, VALUES = range(3)
-"""Phases: the last argument of a tile is one, and four times the tile's first position."""
-
 
 @dataclass(frozen=True)
 class BlockTile:
-    """Arguments: those of `RowScores`, `RowShares` or `RowMix`, a5 counted from position 0; a7: see `SCORES`."""
+    """Arguments: those of `RowScores`, `RowShares` or `RowMix`, a5 counted from position 0; a7: a phase, and four times
+    the tile's first position."""
 
     scores: RowScores
     shares: RowShares
@@ -43,21 +41,10 @@ class BlockTile:
 
     def emit(self, a: Assembler) -> None:
         """See `TileKernel`."""
-        shares, values, done = (a.fresh(f"rows_{name}") for name in ("shares", "values", "done"))
         a("srli", "t0", "a7", 2)
         a("sub", "a5", "a5", "t0")
         a("andi", "a7", "a7", 3)
-        a("li", "t0", SHARES)
-        a("beq", "a7", "t0", shares)
-        a("bgtu", "a7", "t0", values)
-        self.scores.emit(a)
-        a("j", done)
-        a.label(shares)
-        self.shares.emit(a)
-        a("j", done)
-        a.label(values)
-        self.mix.emit(a)
-        a.label(done)
+        emit_phases(a, self.scores, self.shares, self.mix)
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""
