@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.hdl.cluster import ClusterBuild, cluster_parameters
+from potluck.hdl.cluster import ClusterBuild
 from potluck.hdl.lockstep import Build, LockStep, lock_step
 from potluck.isa.elf import Program
 from potluck.isa.errors import ProgramError, RtlError
 from potluck.isa.machine import Machine
 from potluck.sim.linux.process import Environment, is_process
-from potluck.sim.memory import Memory
 from potluck.sim.observation.listing import LayerOf
 from potluck.sim.result import InRtl, Result, RtlLayer
 from potluck.sim.simulate import OUTSIDE, simulate
@@ -57,8 +56,6 @@ def simulate_in_rtl(
         TrapError: the program does something illegal, in RTL as well.
     """
     _check(program, machine, options.get("environment"))
-    # What is wrong with the inputs or the machine is said before minutes of building.
-    Memory(machine, program).write_inputs(inputs)
     build = build or ClusterBuild(machine, OPTIMIZE)
     most = min(int(options.get("budget", MOST)), MOST)
     found = lock_step(program, build, None if waves is None else Path(waves), most=most, inputs=inputs)
@@ -81,7 +78,6 @@ def _check(program: Program, machine: Machine, environment: Environment | None) 
     if program.manifest.host:
         raise ProgramError(f"{len(program.manifest.host)} nodes are left to the host, which the RTL has not",
                            hint="Simulate in mode timed")  # fmt: skip
-    cluster_parameters(machine)
 
 
 def layers_of(program: Program, found: LockStep) -> list[RtlLayer]:
