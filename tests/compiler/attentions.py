@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+import onnxruntime
 from onnx import TensorProto
-from running import feeds
+from running import by_reference, by_schedule, by_simulator, feeds, same_bits
 
 from potluck.compiler.lowering.attention import AttentionTile
 from potluck.compiler.lowering.attention_rows import BlockTile
@@ -86,3 +87,17 @@ def seeded(schedule):
         inputs["mask"] = np.where(rng.random(inputs["mask"].shape) < 0.3, -1e9, 0).astype(np.float32)
         inputs["mask"][..., 0] = 0
     return inputs
+
+
+def compared(source, schedule, inputs):
+    """Outputs of a schedule, which the simulator has to the bit, and onnxruntime and the function's body nearly."""
+    outputs = by_schedule(schedule, inputs)
+    assert same_bits(by_schedule(schedule, inputs, late=True), outputs)
+    assert same_bits(by_simulator(schedule, inputs, timed=True), outputs)
+    session = onnxruntime.InferenceSession(source.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [tensor.name for tensor in schedule.outputs]
+    for got, expected in zip(outputs, session.run(names, inputs), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-6)
+    for got, expected in zip(by_reference(schedule, inputs), outputs, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-6)
+    return outputs

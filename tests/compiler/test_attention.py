@@ -1,10 +1,8 @@
 """Attention of few queries is one layer: onnxruntime's values, the same bits on every machine and in all tiles."""
 
-import numpy as np
-import onnxruntime
 import pytest
-from attentions import Case, attentions, decoder, seeded
-from running import by_reference, by_schedule, by_simulator, same_bits, with_l1
+from attentions import Case, attentions, compared, decoder, seeded
+from running import by_schedule, by_simulator, same_bits, with_l1
 
 from potluck.compiler import build as building
 from potluck.compiler.build import build, prepare
@@ -40,15 +38,7 @@ def test_values_and_bits(name, monkeypatch):
     schedule = build(prepare(source), MACHINE)
     assert len(attentions(schedule)) == 1
     inputs = seeded(schedule)
-    outputs = by_schedule(schedule, inputs)
-    assert same_bits(by_schedule(schedule, inputs, late=True), outputs)
-    assert same_bits(by_simulator(schedule, inputs, timed=True), outputs)
-    session = onnxruntime.InferenceSession(source.SerializeToString(), providers=["CPUExecutionProvider"])
-    names = [tensor.name for tensor in schedule.outputs]
-    for got, expected in zip(outputs, session.run(names, inputs), strict=True):
-        np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-6)
-    for got, expected in zip(by_reference(schedule, inputs), outputs, strict=True):  # the function's body
-        np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-6)
+    outputs = compared(source, schedule, inputs)
     monkeypatch.setattr(building, "fused", lambda model, target: model)
     apart = build(prepare(source), MACHINE)
     assert len(apart.ops) > len(schedule.ops)
