@@ -23,9 +23,11 @@ from potluck.compiler.compile import generate
 from potluck.compiler.lowering.base import tensor_bytes
 from potluck.isa.errors import DataError, ToolError
 from potluck.isa.machine import Machine, load_machine
+from potluck.scale.families import Family
+from potluck.scale.families import find as find_family
 from potluck.sim.dram.attach import stream_rate
 from potluck.sim.result import LayerResult, Result
-from potluck.zoo import light, minilm, smollm2
+from potluck.zoo import light, llama, minilm, smollm2
 from potluck.zoo.registry import find
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ CHOICE = "POTLUCK_BENCH_SCHEDULE"
 SCHEME, SCALE = "mxfp8", 33 / 32
 """Bytes of a weight, its share of a scale included."""
 PAST = 128
+LARGE, PART = "llama3.2-1b", 8
+"""A decoder in which less than in SmolLM2 is beside weights, and how much of it is run."""
 LEAST = 0.005
 """Share of a run's cycles below which a class of layers is not listed."""
 Inputs = Mapping[str, NDArray[Any]]
@@ -45,18 +49,20 @@ class Case:
     """A network and what is asked of it.
 
     Attributes:
-        network: Of the zoo, whose packages it needs.
+        network: Of the zoo, whose packages it needs; None: weights are seeded.
         model: Builds it.
         inputs: Real ones, where cycles depend on them or values must be legal; others are seeded.
         target: Percentage; of the DRAM roofline for a decoder, else of the peak.
         decoder: Whether one token is made from all weights.
+        part: What of the network is run, empty: all.
     """
 
-    network: str
+    network: str | None
     model: Callable[[], onnx.ModelProto]
     inputs: Callable[[], Inputs]
     target: float
     decoder: bool = False
+    part: str = ""
 
 
 def _documents() -> Inputs:
@@ -73,11 +79,30 @@ def _cache() -> Inputs:
     }
 
 
+def layers_of(family: Family, past: int, share: int) -> onnx.ModelProto:
+    """A decoder of seeded weights for one token, the ``share``-th part of its layers and of its head's columns."""
+    config = llama.Config(
+        family.layers // share, family.width, family.heads, family.groups, family.hidden,
+        family.vocabulary // share, 5e5, 1e-5, family.head,
+    )  # fmt: skip
+    return llama.build(llama.Seeded(config), 1, past)
+
+
+def _decoder(past: int) -> Case:
+    """The larger decoder behind a full cache: a part in proportion, as all of it would take 18 GB."""
+    family = find_family(LARGE)
+    inputs = {"tokens": np.zeros((1, 1), np.int64), "position": np.array([past], np.int64)}
+    part = f"{family.layers // PART} of {family.layers} layers and 1/{PART} of the head of {LARGE}, seeded"
+    return Case(None, lambda: layers_of(family, past, PART), lambda: inputs, 85, True, part)
+
+
 CASES = {
     "resnet50": Case("light-resnet50", lambda: light.model("resnet50"), dict, 80),
     "minilm": Case("minilm", minilm.model, _documents, 70),
     "smollm2": Case("smollm2", smollm2.model, _prompt, 70),
     "decode": Case("smollm2", lambda: smollm2.model(1, PAST), _cache, 85, True),
+    "decode-large": _decoder(PAST),
+    "decode-large-1024": _decoder(1024),
 }
 
 
@@ -94,7 +119,7 @@ def run(report: Report) -> None:
         if name not in CASES:
             raise DataError(f"no network {name!r} in {CHOICE}", hint=f"There are {', '.join(CASES)}")
         case = CASES[name]
-        if find(case.network).missing():
+        if case.network is not None and find(case.network).missing():
             missing.append(case.network)
             continue
         ran += 1
@@ -127,7 +152,7 @@ def _report(
         reads = sum(layer.macs for layer in result.layers if layer.format == SCHEME) * SCALE
         reads += sum(tensor_bytes(tensor) for tensor in schedule.inputs)
         value = 100 * reads / (stream_rate(machine) * result.cycles)
-        text += f"; weights and cache are {reads / 1e6:.1f} MB"
+        text += f"; weights and cache are {reads / 1e6:.1f} MB" + (f"; {case.part}" if case.part else "")
         report(f"{name}: DRAM roofline", value, "%", text, f">= {case.target:g}", value >= case.target)
     else:
         value = 100 * result.utilization

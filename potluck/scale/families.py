@@ -73,6 +73,7 @@ FAMILIES = {
         Family(
             "tinyllama-1.1b", 22, 2048, 32, 4, 5632, 32000, False, "Zhang et al., arXiv 2401.02385, table 1"
         ),
+        Family("llama3.2-1b", 16, 2048, 32, 8, 8192, 128256, True, "Llama-3.2-1B's config.json"),
         Family("smollm2-1.7b", 24, 2048, 32, 32, 8192, 49152, True, _SMOLLM2),
         Family("llama-7b", 32, 4096, 32, 32, 11008, 32000, False, _LLAMA),
         Family("mistral-7b", 32, 4096, 32, 8, 14336, 32000, False, "Jiang et al., arXiv 2310.06825, table 1"),

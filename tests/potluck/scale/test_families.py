@@ -11,7 +11,8 @@ from potluck.scale.shard import BLOCK, shard
 # Parameter counts of the published checkpoints (safetensors metadata, GGUF general.parameter_count).
 PUBLISHED = {
     "smollm2-135m": 134_515_008, "smollm2-360m": 361_821_120, "smollm2-1.7b": 1_711_376_384,
-    "tinyllama-1.1b": 1_100_048_384, "llama-7b": 6_738_415_616, "mistral-7b": 7_241_732_096,
+    "tinyllama-1.1b": 1_100_048_384, "llama3.2-1b": 1_235_814_400,
+    "llama-7b": 6_738_415_616, "mistral-7b": 7_241_732_096,
     "llama3-8b": 8_030_261_248, "llama-13b": 13_015_864_320, "llama-33b": 32_528_943_616,
     "llama-65b": 65_285_660_672, "llama2-70b": 68_976_648_192, "llama3-70b": 70_553_706_496,
 }  # fmt: skip
