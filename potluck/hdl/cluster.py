@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from potluck.hdl.build import build_library
-from potluck.hdl.core_tile import FAILURES, CoreRun, copied, one, vector_parameters
+from potluck.hdl.core_tile import one, vector_parameters
+from potluck.hdl.harness import CoreRun, run_harness
 from potluck.isa.elf import Program
-from potluck.isa.errors import MachineError, ProgramError, RtlError
+from potluck.isa.errors import MachineError, ProgramError
 from potluck.isa.machine import Machine
 from potluck.sim.dram.attach import core_latency
 from potluck.sim.memory import Memory
-from potluck.sim.observation.retired import RETIRED
 
 UNIT = "cluster"
 HARNESS = Path(__file__).with_name("cluster.cc")
 DMA_BITS = 512
 LEAST_RATE = 1 / 256  # bytes per cycle, the harness's unit
-
-
-class _Settings(ctypes.Structure):
-    _fields_ = [
-        (name, ctypes.c_uint64)
-        for name in ("cores", "registers", "writable", "entry", "load", "atomic", "float_load", "vector_load", "dram",
-                     "latency", "rate", "gaps", "quiet")
-    ]  # fmt: skip
 
 
 def cluster_parameters(machine: Machine) -> dict[str, int]:
@@ -91,20 +81,15 @@ class ClusterBuild:
         """Whether there is a DMA."""
         return True
 
-    def library(self, waves: bool = False) -> ctypes.CDLL:
-        """The built library.
+    def library(self, waves: bool = False) -> Path:
+        """The built library, for waveforms if ``waves``.
 
         Raises:
-            ToolError, RtlError: it cannot be built.
+            MachineError: the cluster cannot be built for the machine.
+            ToolError, RtlError: the RTL cannot be built.
         """
         parameters = cluster_parameters(self.machine) | dict(self.parameters or {})
-        library = ctypes.CDLL(
-            str(build_library(UNIT, HARNESS, parameters, self.optimize, self.replaced, waves))
-        )
-        library.cluster_new.restype = ctypes.c_void_p
-        library.cluster_run.restype = ctypes.c_int64
-        library.cluster_events.restype = ctypes.c_uint64
-        return library
+        return build_library(UNIT, HARNESS, parameters, self.optimize, self.replaced, waves)
 
     def run(
         self, program: Program, most: int, limit: int, gaps: int = 0, waves: tuple[Path, int] | None = None,
@@ -123,6 +108,7 @@ class ClusterBuild:
 
         Raises:
             ProgramError: the program needs the host for a node, has code in L1, or shares memory by atomic accesses.
+            MachineError, ToolError, RtlError: see `library`.
             DataError: inputs that are not the program's.
         """
         machine = self.machine
@@ -131,51 +117,23 @@ class ClusterBuild:
         base, cores = machine.memory, machine.cluster.cores
         if program.manifest.host:
             nodes = ", ".join(node.name for node in program.manifest.host)
-            raise ProgramError(f"the RTL has no host that computes {nodes}")
+            raise ProgramError(f"the RTL has no host that computes {nodes}", hint="Simulate in mode timed")
         if any(address < base.dram_base for address, _ in memory.code.regions):
             raise ProgramError("the RTL's cluster fetches from DRAM alone, and the program has code in L1")
         if cores > 1 and memory.code.has_atomics():
             raise ProgramError("atomic accesses of several cores have no order that both executors know")
         library = self.library(waves is not None)
-        settings = _Settings(
-            cores=cores, registers=base.registers_base, writable=memory.first_writable, entry=program.entry,
-            load=one(machine, "load", "ld"), atomic=one(machine, "amo", "lr.d"),
-            float_load=one(machine, "float_load", "fld"), vector_load=one(machine, "vector_load", "vle64.v") - 2,
-            dram=core_latency(machine), latency=machine.dram.latency_cycles,
-            rate=round(min(DMA_BITS / 8, machine.dram.bytes_per_cycle) / LEAST_RATE), gaps=gaps,
-            quiet=(1 + gaps // 8) * (max(core_latency(machine), one(machine, "div", "div")) + 64),
-        )  # fmt: skip
-        regions = [(memory.l1, base.l1_base), (memory.dram, base.dram_base)]
-        arguments = [x for array, at in regions for x in (array.ctypes.data, at, array.size)]
-        cluster = ctypes.c_void_p(
-            library.cluster_new(ctypes.byref(settings), *map(ctypes.c_uint64, arguments))
-        )
-        records = [np.zeros(most, RETIRED) for _ in range(cores)]
-        try:
-            for address, data in memory.code.regions:
-                library.cluster_code(cluster, ctypes.c_uint64(address), ctypes.c_uint64(len(data)))
-            for number, rows in enumerate(records):
-                library.cluster_books(cluster, ctypes.c_uint64(number), ctypes.c_void_p(rows.ctypes.data),
-                                      ctypes.c_uint64(most))  # fmt: skip
-            if waves is not None and not library.cluster_waves(
-                cluster, str(waves[0]).encode(), ctypes.c_uint64(waves[1])
-            ):
-                raise RtlError("this build writes no waveforms", unit=UNIT)
-            failure = FAILURES.get(library.cluster_run(cluster, ctypes.c_uint64(limit)), "")
-            runs = []
-            for number, rows in enumerate(records):
-                end = np.zeros(5, np.uint64)
-                library.cluster_end(cluster, ctypes.c_uint64(number), ctypes.c_void_p(end.ctypes.data))
-                stopped, cause, pc, address, count = end.tolist()
-                events = copied(library.cluster_events, cluster, ctypes.c_uint64(number))
-                runs.append(
-                    CoreRun(
-                        rows[:count], stopped, cause, pc, address, memory.l1, memory.dram, failure, events
-                    )
-                )
-        finally:
-            library.cluster_free(cluster)
-        return replace(runs[0], others=tuple(runs[1:]))
+        settings = {
+            "harts": cores, "registers": base.registers_base, "writable": memory.first_writable,
+            "entry": program.entry, "load": one(machine, "load", "ld"), "atomic": one(machine, "amo", "lr.d"),
+            "float_load": one(machine, "float_load", "fld"),
+            "vector_load": one(machine, "vector_load", "vle64.v") - 2, "dram": core_latency(machine),
+            "latency": machine.dram.latency_cycles,
+            "rate": round(min(DMA_BITS / 8, machine.dram.bytes_per_cycle) / LEAST_RATE), "gaps": gaps,
+            "quiet": (1 + gaps // 8) * (max(core_latency(machine), one(machine, "div", "div")) + 64),
+        }  # fmt: skip
+        first, *others = run_harness(library, settings, machine, memory, most, limit, waves)
+        return replace(first, others=tuple(others))
 
 
 __all__ = ["ClusterBuild", "cluster_parameters"]

@@ -3,75 +3,28 @@ of instructions."""
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from potluck.hdl.build import build_library
+from potluck.hdl.harness import CoreRun, run_harness
 from potluck.hdl.sources import sources
 from potluck.isa.context import Context
 from potluck.isa.elf import Program
-from potluck.isa.errors import MachineError, RtlError
+from potluck.isa.errors import MachineError
 from potluck.isa.machine import Machine
 from potluck.isa.table import TABLE
 from potluck.sim.dram.attach import core_latency
 from potluck.sim.memory import Memory
-from potluck.sim.observation.retired import RETIRED
 from potluck.sim.timing.classes import cycles
 
 UNIT, VECTOR_UNIT = "core_tile", "vector_tile"
-EVENT = np.dtype([("record", "u8"), ("place", "u8"), ("strobe", "u4"), ("kind", "u4"), ("data", "u1", 32)])
-"""What a vector instruction did: ``record`` is its number; ``kind`` one of ``WROTE`` (``place``: the word of 32 bytes
-of the register file), ``STORED`` (``place``: an address), ``RAISED`` (``strobe``: fflags, and 32 for vxsat)."""
-WROTE, STORED, RAISED = range(3)
 HARNESS = Path(__file__).with_name("core_tile.cc")
-WAVE_CYCLES = 64
-"""Cycles of a waveform before the end of the run that it is made of."""
-FAILURES = {-1: "nothing retires any more", -2: "an assertion failed (its text is above)",
-             -3: "memory was accessed where there is none",
-             -4: "a transfer of the DMA is not inside a memory"}  # fmt: skip
-
-
-class _Settings(ctypes.Structure):
-    _fields_ = [
-        (name, ctypes.c_uint64)
-        for name in ("registers", "writable", "entry", "hart", "harts", "load", "atomic", "float_load", "dram", "gaps",
-                     "quiet", "vector_load", "banks")
-    ]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class CoreRun:
-    """What the RTL did.
-
-    Attributes:
-        records: :data:`potluck.sim.observation.retired.RETIRED` [n].
-        cycles: the cycle in which it stopped, or was stopped.
-        cause: code of the trap (rtl/core/core_pkg.sv); 0: it did not stop.
-        pc: of the trap.
-        address: of the access that trapped.
-        l1, dram: memories afterwards, uint8.
-        failure: why the run was given up, or "".
-        events: :data:`EVENT` [m], of vector instructions, in the order in which they happened.
-        others: of a cluster, what its other cores did; memories and failure are those of all.
-    """
-
-    records: NDArray[np.void]
-    cycles: int
-    cause: int
-    pc: int
-    address: int
-    l1: NDArray[np.uint8]
-    dram: NDArray[np.uint8]
-    failure: str
-    events: NDArray[np.void]
-    others: tuple[CoreRun, ...] = ()
 
 
 def core_parameters(machine: Machine) -> dict[str, int]:
@@ -162,20 +115,16 @@ class CoreBuild:
         """Whether there is a DMA."""
         return False
 
-    def library(self, waves: bool = False) -> ctypes.CDLL:
-        """The built library.
+    def library(self, waves: bool = False) -> Path:
+        """The built library, for waveforms if ``waves``.
 
         Raises:
-            ToolError, RtlError: it cannot be built.
+            MachineError: the core cannot be built for the machine.
+            ToolError, RtlError: the RTL cannot be built.
         """
         unit = VECTOR_UNIT if self.vector else UNIT
         parameters = (vector_parameters if self.vector else core_parameters)(self.machine)
-        path = build_library(unit, HARNESS, parameters, self.optimize, self.replaced, waves)
-        library = ctypes.CDLL(str(path))
-        library.tile_new.restype = ctypes.c_void_p
-        library.tile_run.restype = ctypes.c_int64
-        library.tile_events.restype = ctypes.c_uint64
-        return library
+        return build_library(unit, HARNESS, parameters, self.optimize, self.replaced, waves)
 
     def run(
         self, program: Program, most: int, limit: int, gaps: int = 0, waves: tuple[Path, int] | None = None,
@@ -190,52 +139,26 @@ class CoreBuild:
             gaps: of 256 cycles, those in which memory and fetch do nothing and answers are late, at random.
             waves: file for a waveform, and the cycle from which on it is written.
             inputs: tensors by the names in the program's manifest.
+
+        Raises:
+            MachineError, ToolError, RtlError: see `library`.
+            DataError: inputs that are not the program's.
         """
         machine = self.machine
         memory = Memory(machine, program)
         memory.write_inputs(inputs or {})
         library = self.library(waves is not None)
-        base = machine.memory
-        longest = max(core_latency(machine), core_parameters(machine)["Divide"])
-        settings = _Settings(
-            registers=base.registers_base, writable=memory.first_writable, entry=program.entry, hart=0, harts=1,
-            load=one(machine, "load", "ld", "lb", least=2), atomic=one(machine, "amo", "lr.w", "lr.d", least=2),
-            float_load=one(machine, "float_load", "fld", "flb", least=2), dram=core_latency(machine), gaps=gaps,
-            quiet=(1 + gaps // 8) * (longest + 32), banks=base.l1_banks,
-            vector_load=one(machine, "vector_load", "vle8.v", "vle64.v", least=4) - 2,
-        )  # fmt: skip
-        regions = [(memory.l1, base.l1_base), (memory.dram, base.dram_base)]
-        arguments = [x for array, at in regions for x in (array.ctypes.data, at, array.size)]
-        tile = ctypes.c_void_p(library.tile_new(ctypes.byref(settings), *map(ctypes.c_uint64, arguments)))
-        records = np.zeros(most, RETIRED)
-        end = np.zeros(5, np.uint64)
-        try:
-            for address, data in memory.code.regions:
-                library.tile_code(tile, ctypes.c_uint64(address), ctypes.c_uint64(len(data)))
-            if waves is not None and not library.tile_waves(
-                tile, str(waves[0]).encode(), ctypes.c_uint64(waves[1])
-            ):
-                raise RtlError("this build writes no waveforms", unit=UNIT)
-            done = library.tile_run(
-                tile, records.ctypes.data_as(ctypes.c_void_p), ctypes.c_uint64(most), ctypes.c_uint64(limit),
-                end.ctypes.data_as(ctypes.c_void_p),
-            )  # fmt: skip
-            events = copied(library.tile_events, tile)
-        finally:
-            library.tile_free(tile)
-        stopped, cause, pc, address, count = end.tolist()
-        failure = FAILURES.get(done, "")
-        return CoreRun(records[:count], stopped, cause, pc, address, memory.l1, memory.dram, failure, events)
+        base, longest = machine.memory, max(core_latency(machine), core_parameters(machine)["Divide"])
+        settings = {
+            "registers": base.registers_base, "writable": memory.first_writable, "entry": program.entry, "hart": 0,
+            "harts": 1, "load": one(machine, "load", "ld", "lb", least=2),
+            "atomic": one(machine, "amo", "lr.w", "lr.d", least=2),
+            "float_load": one(machine, "float_load", "fld", "flb", least=2), "dram": core_latency(machine),
+            "gaps": gaps, "quiet": (1 + gaps // 8) * (longest + 32),
+            "vector_load": one(machine, "vector_load", "vle8.v", "vle64.v", least=4) - 2, "banks": base.l1_banks,
+        }  # fmt: skip
+        (run,) = run_harness(library, settings, machine, memory, most, limit, waves)
+        return run
 
 
-def copied(events: Callable[..., int], *of: Any) -> NDArray[np.void]:
-    """A copy of a run's events."""
-    where = ctypes.c_void_p()
-    count = events(*of, ctypes.byref(where))
-    if not count:
-        return np.zeros(0, EVENT)
-    return np.frombuffer(ctypes.string_at(where, count * EVENT.itemsize), EVENT).copy()
-
-
-__all__ = ["EVENT", "FAILURES", "RAISED", "STORED", "WAVE_CYCLES", "WROTE", "CoreBuild", "CoreRun", "copied",
-           "core_parameters", "one", "rtl_digest", "vector_parameters"]  # fmt: skip
+__all__ = ["CoreBuild", "core_parameters", "one", "rtl_digest", "vector_parameters"]

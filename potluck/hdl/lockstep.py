@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.hdl.core_tile import WAVE_CYCLES, CoreRun
+from potluck.hdl.harness import WAVE_CYCLES, CoreRun
 from potluck.hdl.vector_steps import vector_difference
 from potluck.isa.assembly.disassembler import disassemble_word
 from potluck.isa.decode import decoder

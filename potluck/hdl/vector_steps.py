@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.hdl.core_tile import RAISED, WROTE
+from potluck.hdl.harness import RAISED, WROTE
 from potluck.sim.observation.retired import Steps
 
 WORD_BYTES = 32
