@@ -86,10 +86,15 @@ class Shape:
         return self.grid.name.lower() != self.element
 
     @property
+    def registers(self) -> int:
+        """Of a block: a power of two, as groups are."""
+        return 1 << (-(-self.length // self.lanes) - 1).bit_length()
+
+    @property
     def dense(self) -> bool:
         """Whether blocks lie one behind the other, in memory and in registers."""
         full = self.length * 4 == self.x_pitch and self.area == self.code_pitch
-        return full and self.length % self.lanes == 0
+        return full and self.length == self.registers * self.lanes
 
 
 def _lmul(eighths: int) -> str:
@@ -102,8 +107,7 @@ class Strip:
 
     def __init__(self, a: Assembler, shape: Shape) -> None:
         self.a, self.s = a, shape
-        size = -(-shape.length // shape.lanes)
-        self.size = 1 << (size - 1).bit_length()  # registers of a block
+        self.size = shape.registers
         self.unroll = 4 if self.size == 1 else 8 // self.size
         half = -(-(shape.area if shape.element == "e2m1" else 0) // shape.lanes)
         self.half = 1 << max(0, half - 1).bit_length() if half else 1  # registers of a block's even elements

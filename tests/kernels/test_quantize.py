@@ -85,11 +85,20 @@ def test_block_sizes(run, element):
             check(run, QuantizeMx(k, element, block), values(rng, int(rng.integers(1, 20)), k, "special"))
 
 
+@pytest.mark.parametrize("element", ["e4m3", "e2m1", "int8"])
+def test_blocks_that_do_not_fill_their_registers(run, element):
+    """Three, five and six registers a block: groups have a power of two, whose last ones hold what was there before."""
+    rng = np.random.default_rng(3)
+    for block, vlen in ((48, 512), (80, 512), (96, 512), (48, 256)):
+        x = values(rng, 41, block, "normal")
+        check(run, QuantizeMx(block, element, block, vlen=vlen), x, vlen=vlen)
+
+
 @pytest.mark.parametrize("vlen", [128, 256, 1024, 2048])
 @pytest.mark.parametrize("element", ["e4m3", "e2m1"])
 def test_other_vector_lengths(run, element, vlen):
     rng = np.random.default_rng(vlen)
-    for k in (64, 40):
+    for k in (64, 40, 32, 16):
         check(run, QuantizeMx(k, element, vlen=vlen), values(rng, 37, k, "special"), vlen=vlen)
 
 
