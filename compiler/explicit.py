@@ -10,6 +10,12 @@ from potluck.isa.errors import ModelError
 _POOLS = ("MaxPool", "AveragePool", "LpPool")
 
 
+def size_unknown(node: ir.Node) -> bool:
+    """Whether it has a window and nobody knows yet what over."""
+    data = node.inputs[0] if is_op(node, "Conv", *_POOLS) else None
+    return data is not None and (data.shape is None or not data.shape.is_static())
+
+
 def make_explicit(model: ir.Model) -> None:
     """Writes kernel_shape, strides, dilations, pads, group (and Gemm's alpha, beta, transA, transB) out.
 

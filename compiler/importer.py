@@ -25,8 +25,9 @@ from onnx_ir.passes.common import (
 )
 
 from potluck.compiler import imports
-from potluck.compiler.explicit import make_explicit
+from potluck.compiler.explicit import make_explicit, size_unknown
 from potluck.compiler.graph import DOMAIN, FP6_OPSET, OPSET, drop_unused, label
+from potluck.compiler.passes.constant_fold import ConstantFold
 from potluck.isa.errors import ModelError
 
 Source = str | os.PathLike[str] | ir.Model | onnx.ModelProto
@@ -68,6 +69,11 @@ def load(
     imports.translate(model)
     infer_shapes(model)
     imports.finish(model)
+    if any(
+        size_unknown(node) for node in model.graph
+    ):  # bounds computed from shapes, where inference gives up
+        ConstantFold().run(model)
+        infer_shapes(model)
     make_explicit(model)
     drop_unused(model.graph)
     return model

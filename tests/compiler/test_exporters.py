@@ -71,7 +71,27 @@ class Rotary(nn.Module):
         return y * torch.rsqrt(y.square().mean(-1, keepdim=True) + 1e-5)
 
 
+class Shuffle(nn.Module):
+    """Halves of the channels go their own ways and are shuffled; what was cut by a computed size is joined again."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.branch, self.out = (
+            nn.Conv2d(3, 12, 3, 2, 1),
+            nn.Conv2d(6, 6, 3, 1, 1),
+            nn.Conv2d(12, 5, 1),
+        )
+
+    def forward(self, x):
+        left, right = self.stem(x).chunk(2, 1)
+        x = torch.cat([left, self.branch(right)], 1)
+        batch, channels, height, width = x.shape
+        x = x.view(batch, 2, channels // 2, height, width).transpose(1, 2).reshape(x.shape)
+        return self.out(F.pad(F.max_pool2d(x, 2), (0, channels - 11)))
+
+
 NETWORKS = {
+    "shuffle": (Shuffle, lambda: torch.randn(2, 3, 11, 17)),
     "vision": (Vision, lambda: torch.randn(2, 3, 17, 19)),
     "language": (Language, lambda: torch.randint(0, 50, (2, 9))),
     "rotary": (Rotary, lambda: torch.randn(2, 7, 32)),
