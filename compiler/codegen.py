@@ -21,6 +21,9 @@ from potluck.kernels.pot.queue import PotQueue
 from potluck.kernels.program import runtime
 from potluck.kernels.program.process import Process
 
+ARGUMENTS = (*(f"a{word}" for word in range(8)), "t0")
+"""Registers of a kernel's arguments."""
+
 
 def layer_label(index: int) -> str:
     """Symbol at the first instruction of a layer; ``_end`` follows its last one."""
@@ -316,5 +319,5 @@ class _Layer:
         a("li", "t0", 4 * count)
         a("mul", "t0", "t0", runtime.HART)
         a("add", "t0", "t0", "s5")
-        for word in range(count):
-            a("lwu", f"a{word}", f"{self.records.arguments_offset + 4 * word}(t0)")
+        for word, register in enumerate(ARGUMENTS[:count]):  # t0, the address, is the last
+            a("lwu", register, f"{self.records.arguments_offset + 4 * word}(t0)")

@@ -75,7 +75,7 @@ class Memory(Protocol):
 
 
 class TileKernel(Protocol):
-    """A kernel as a layer uses it: arguments are words in a0, a1, ... ; s registers survive it."""
+    """A kernel as a layer uses it: arguments are words in a0, a1, ..., a ninth one in t0; s registers survive it."""
 
     def emit(self, a: Assembler) -> None:
         """Appends the code."""

@@ -19,13 +19,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from potluck.compiler.abreast import NOTHING, Asked, eligible, steps
+from potluck.compiler.lowering.abreast import AbreastPlan, Member
 from potluck.compiler.lowering.base import Choice, LayerPlan, Setting, Target
+from potluck.compiler.lowering.conv import ConvPlan
 from potluck.compiler.schedule import LoweredOp
 from potluck.isa.documents import toml_of
 from potluck.isa.errors import MachineError, ModelError
 
 VERSION = 1
-PREFETCH = "prefetch"
+PREFETCH, ABREAST, CORES = "prefetch", "abreast", "cores"
 HEADER = f"""\
 # The schedule of a network: edit it and compile with --schedule. What is left out, the compiler chooses.
 # Keys and their legal values: docs/schedule.md. No edit changes a bit of the results.
@@ -108,25 +111,76 @@ def parse(text: str | bytes, where: str = "schedule") -> list[Entry]:
 def applied(
     plans: Sequence[LayerPlan], entries: Sequence[Entry], target: Target
 ) -> tuple[list[LayerPlan], list[bool]]:
-    """The layers as the entries want them, and which of them are prefetched.
+    """The layers as the entries want them, those that run side by side as one, and which of them are prefetched.
 
     Raises:
         ModelError: An entry names no layer, or sets a key that its layer does not have, or a value that is not legal;
             it names layer and key.
     """
-    made, prefetch = list(plans), [True] * len(plans)
+    entry_of = _matched(plans, entries)
+    asked = [_asked(plan, entry_of.get(index), target) for index, plan in enumerate(plans)]
+    made: list[LayerPlan] = []
+    prefetch: list[bool] = []
+    for step in steps(plans, target, asked):
+        changed = []
+        for index, plan in zip(step.layers, step.plans, strict=True):
+            entry = entry_of.get(index)
+            changed.append(_applied(plan, entry, target) if entry is not None else (plan, True))
+        prefetch.append(all(early for _, early in changed))
+        made.append(_together([plan for plan, _ in changed], step.cores, target))
+    return made, prefetch
+
+
+def _matched(plans: Sequence[LayerPlan], entries: Sequence[Entry]) -> dict[int, Entry]:
+    """What is said of each layer, by its index."""
     places: dict[str, list[int]] = {}
     for index, plan in enumerate(plans):
         places.setdefault(plan.name, []).append(index)
     seen: Counter[str] = Counter()
+    found: dict[int, Entry] = {}
     for entry in entries:
         held, number = places.get(entry.name, []), seen[entry.name]
         seen[entry.name] += 1
         if number >= len(held):
             raise ModelError(_no_layer(entry.name, number, places), node=entry.name)
-        index = held[number]
-        made[index], prefetch[index] = _applied(plans[index], entry, target)
-    return made, prefetch
+        plan = plans[held[number]]
+        if entry.op not in ("", plan.op):
+            raise ModelError(
+                f"the schedule says that its op is {entry.op!r}, it is {plan.op!r}",
+                node=plan.name,
+                hint="Make a new schedule for this network with --schedule-out",
+            )
+        found[held[number]] = entry
+    return found
+
+
+def _asked(plan: LayerPlan, entry: Entry | None, target: Target) -> Asked:
+    """Beside which layer, and on how many cores, an entry wants its layer."""
+    if entry is None or not eligible(plan, target):
+        return NOTHING
+    beside, cores = entry.settings.get(ABREAST), entry.settings.get(CORES)
+    if beside is not None and not isinstance(beside, str):
+        raise _illegal(plan, ABREAST, beside, 'the name of an earlier layer, or ""')
+    if cores is not None and (isinstance(cores, bool) or not isinstance(cores, int)):
+        raise _illegal(plan, CORES, cores, f"1 to {target.harts - 1}")
+    if cores is not None and not 0 < cores < target.harts:
+        raise _illegal(plan, CORES, cores, f"1 to {target.harts - 1}")
+    return Asked(beside, cores)
+
+
+def _together(plans: Sequence[LayerPlan], cores: Sequence[int], target: Target) -> LayerPlan:
+    """The layers of a step as one."""
+    if len(plans) == 1:
+        return plans[0]
+    members = [
+        Member(plan, count) for plan, count in zip(plans, cores, strict=True) if isinstance(plan, ConvPlan)
+    ]
+    joint = AbreastPlan(tuple(members), target)
+    try:
+        joint.check()
+    except MachineError as error:
+        raise ModelError(f"the schedule's tiles: {error.message}", node=joint.name) from error
+    return joint
 
 
 def _no_layer(name: str, number: int, places: Mapping[str, list[int]]) -> str:
@@ -139,21 +193,18 @@ def _no_layer(name: str, number: int, places: Mapping[str, list[int]]) -> str:
 
 
 def _applied(plan: LayerPlan, entry: Entry, target: Target) -> tuple[LayerPlan, bool]:
-    if entry.op not in ("", plan.op):
-        raise ModelError(
-            f"the schedule says that its op is {entry.op!r}, it is {plan.op!r}",
-            node=plan.name,
-            hint="Make a new schedule for this network with --schedule-out",
-        )
     settings = dict(entry.settings)
     prefetch = settings.pop(PREFETCH, True)
     if not isinstance(prefetch, bool):
         raise _illegal(plan, PREFETCH, prefetch, "true and false")
+    beside = (ABREAST, CORES) if eligible(plan, target) else ()
+    for key in beside:
+        settings.pop(key, None)
     choices = plan.choices(target)
     changed: dict[str, Setting] = {}
     for key, value in settings.items():
         if key not in choices:
-            known = ", ".join((*choices, PREFETCH))
+            known = ", ".join((*choices, *beside, PREFETCH))
             raise ModelError(f"the schedule sets {key!r}, this layer has {known}", node=plan.name)
         choice = choices[key]
         if isinstance(value, bool) or type(value) is not type(choice.value) or value not in choice.legal:
@@ -195,11 +246,18 @@ def written(
     for index, (plan, op, early) in enumerate(zip(plans, ops, prefetch, strict=True)):
         held = sum(high - low for low, high in op.footprint)
         tiles = f"{len(op.tiles)} tile{'s' if len(op.tiles) > 1 else ''}"
-        lines.append(
-            f"[[layer]]  # {index}: {op.format}, {op.macs} MAC, {tiles}, {op.bytes_moved} B by DMA, {held} B of L1"
-        )
-        lines.append(f"name = {json.dumps(plan.name)}")
-        lines.append(f"op = {json.dumps(plan.op)}")
-        lines += [f"{key} = {json.dumps(choice.value)}" for key, choice in plan.choices(target).items()]
-        lines.append(f"{PREFETCH} = {json.dumps(early)}\n")
+        about = f"{index}: {op.format}, {op.macs} MAC, {tiles}, {op.bytes_moved} B by DMA, {held} B of L1"
+        joint = plan.members if isinstance(plan, AbreastPlan) else ()
+        if joint:
+            about += f", {len(joint)} layers side by side"
+        for number, member in enumerate([item.plan for item in joint] or [plan]):
+            keys: dict[str, Setting | bool] = {"name": member.name, "op": member.op}
+            keys |= {key: choice.value for key, choice in member.choices(target).items()}
+            if eligible(member, target):
+                keys[ABREAST] = joint[0].plan.name if number else ""
+            if joint:
+                keys[CORES] = joint[number].cores
+            lines.append(f"[[layer]]  # {index}: beside the one above" if number else f"[[layer]]  # {about}")
+            lines += [f"{key} = {json.dumps(value)}" for key, value in (keys | {PREFETCH: early}).items()]
+            lines.append("")
     return "\n".join(lines)

@@ -81,9 +81,21 @@ class HostNode:
     outputs: list[Tensor]
 
 
+ABREAST = " | "
+"""Between the names, and between the operators, of layers that run side by side as one."""
+
+
+def members(name: str) -> list[str]:
+    """The names of the layers that a layer of a program is made of."""
+    return name.split(ABREAST)
+
+
 @dataclass(frozen=True)
 class Layer:
-    """A layer's code: pc range ``[start, end)``, multiply-accumulates of one run, element format."""
+    """A layer's code: pc range ``[start, end)``, multiply-accumulates of one run, element format.
+
+    Several that run side by side are one, with all their names (`members`).
+    """
 
     name: str
     op: str

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from potluck.isa.errors import DataError
+from potluck.isa.manifest import members
 from potluck.report import aligned
 
 BUSY = 0.5
@@ -118,12 +119,12 @@ def explain(result: Mapping[str, Any]) -> list[Explained]:
 
 
 def find(layers: Sequence[Explained], name: str) -> list[Explained]:
-    """The layers of a name.
+    """The layers of a name; one that runs beside others is in what they are together.
 
     Raises:
         DataError: there is none; names near ones.
     """
-    found = [layer for layer in layers if layer.name == name]
+    found = [layer for layer in layers if name in (layer.name, *members(layer.name))]
     if not found:
         names = [layer.name for layer in layers]
         near = (

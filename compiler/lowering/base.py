@@ -55,6 +55,8 @@ class Target:
         downward: Whether L1 is allocated from the top.
         taken: Bytes of L1 at that end that layers before this one hold.
         workspace: DRAM address of the working memory of a machine without L1 or DMA.
+        cores: Cores that compute the layer, 0: all (`potluck.compiler.abreast`).
+        room: Bytes of L1 that the layer may take, 0: all that are left.
         choices: Tiles chosen so far, by what the choice follows from: identical layers are looked at once.
     """
 
@@ -63,6 +65,8 @@ class Target:
     downward: bool = False
     workspace: int = 0
     taken: int = 0
+    cores: int = 0
+    room: int = 0
     choices: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -93,7 +97,7 @@ class Target:
     @property
     def harts(self) -> int:
         """Cores, each of which computes a share of every tile."""
-        return int(self.machine.cluster.cores)
+        return self.cores or int(self.machine.cluster.cores)
 
     def l1(self) -> L1:
         """An empty L1, or working memory, for a layer."""
@@ -105,14 +109,18 @@ class Target:
             )
         base, limit = int(self.machine.memory.l1_base), self.command_buffers[0]
         if self.downward:
-            return L1(base, limit - self.taken, True)
-        return L1(base + self.taken, limit)
+            limit -= self.taken
+            return L1(max(base, limit - self.room) if self.room else base, limit, True)
+        base += self.taken
+        return L1(base, min(limit, base + self.room) if self.room else limit)
 
     @property
     def ring(self) -> int:
         """Address of the tile records' two slots."""
         memory = self.machine.memory
-        stacks = l1_free(self.harts, int(memory.l1_bytes)) - L1_BASE + int(memory.l1_base)
+        stacks = (
+            l1_free(int(self.machine.cluster.cores), int(memory.l1_bytes)) - L1_BASE + int(memory.l1_base)
+        )
         return (
             (stacks - RING_BYTES) // RING_BYTES * RING_BYTES
         )  # aligned, so that the slots' addresses differ in one bit

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ from potluck.compiler.lowering.conv_tiles import ConvTiles
 from potluck.compiler.lowering.expansion import ExpandedTile, Expansion, expansion, packed_weights
 from potluck.compiler.lowering.packing import IntegerWeights, Weights, pick, shape_of
 from potluck.compiler.lowering.products import FloatConv, integer_kernel, product_kernel, product_tile
-from potluck.compiler.lowering.tiling import Sizes, Tiling
+from potluck.compiler.lowering.tiling import Cost, Sizes, Tiling
 from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.schedule import Loop, LoweredOp, TileKernel
 from potluck.isa.formats.blocks import BlockLayout
@@ -128,8 +128,12 @@ class ConvPlan(LayerPlan):
         self.made = self.expansion(self.tiling.channels)
         self.tile = self.sizes.tile(self.tiling)
         self.kernel = self._kernel(self.tiling.channels)
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """The weights, packed."""
         starts, slices = self.sizes.starts(self.tiling.channels), self.tiling.slices
-        self.groups = [self._group(starts[at : at + slices]) for at in range(0, len(starts), slices)]
+        return [self._group(starts[at : at + slices]) for at in range(0, len(starts), slices)]
 
     @property
     def _shape(self) -> tuple[int, ...]:
@@ -238,9 +242,14 @@ class ConvPlan(LayerPlan):
         return replace(self, tiles=self.sizes.chosen(self.tiling, values))
 
     @property
+    def cost(self) -> Cost:
+        """Where the estimated cycles go."""
+        return self.sizes.estimate(self.tiling)
+
+    @property
     def estimate(self) -> float:
         """Estimated cycles, rather too few."""
-        return self.sizes.cost(self.tiling)
+        return self.cost.total
 
     @property
     def macs(self) -> int:

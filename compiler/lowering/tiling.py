@@ -26,8 +26,14 @@ STEP = 0.1
 """Cycles per product that do not depend on the vector's length."""
 MOST_ROWS = 64
 """Output rows of a tile."""
+STRIPS, WIDE = (4, 8), 32
+"""Columns of strips where few tilings are looked at, and of images that are cut into them there."""
 EFFICIENCY = 0.985
 """Share of the peak that kernels reach."""
+
+
+ORDERS = ((True, False), (False, False), (True, True))
+"""Whether groups are the outer loop, and whether they share one buffer (`Tiling`)."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,30 @@ class Tiling:
     slices: int = 1
     groups_outer: bool = True
     single: bool = False
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a layer is expected to take with some tiles, in cycles.
+
+    Attributes:
+        compute: Of the cores.
+        moved: Of the DMA.
+        exposed: Of the DMA, while nothing is computed: before the first tile and behind the last.
+        tiles: How many tiles there are.
+        transfers: Of a tile.
+    """
+
+    compute: float
+    moved: float
+    exposed: float
+    tiles: int
+    transfers: int
+
+    @property
+    def total(self) -> float:
+        """Cycles of the layer."""
+        return max(self.compute, self.moved) + self.exposed
 
 
 def _weights_word(tiling: Tiling) -> str:
@@ -191,16 +221,46 @@ class Sizes:
 
     def candidates(self) -> Iterator[Tiling]:
         """Tilings worth a look."""
-        total, harts = self.out_channels, self.target.harts
-        for count in self.channel_counts():
-            for slices in sorted({1, harts}):
-                if slices > 1 and count * (slices - 1) >= total:
-                    continue  # a hart would have nothing to do
-                if not self._may_fit(count, slices):
-                    continue
-                for columns, rows in self._shapes():
-                    for outer, single in ((True, False), (False, False), (True, True)):
+        for count, slices in self._slicings():
+            for columns in self.column_counts():
+                for rows in self.row_counts():
+                    for outer, single in ORDERS:
                         yield Tiling(rows, columns, count, slices, outer, single)
+
+    def _slicings(self) -> Iterator[tuple[int, int]]:
+        """(channels, slices) of which the smallest tile fits."""
+        for count in self.channel_counts():
+            for slices in sorted({1, self.target.harts}):
+                if slices > 1 and count * (slices - 1) >= self.out_channels:
+                    continue  # a hart would have nothing to do
+                if self._may_fit(count, slices):
+                    yield count, slices
+
+    def few(self) -> Iterator[Tiling]:
+        """Fitting tilings, of those that make equally many tiles and groups one, the smallest."""
+        g, seen = self.geometry, set[tuple[int, int]]()
+        height = g.out_height
+        rows = sorted({-(-height // -(-height // count)) for count in self.row_counts()})
+        for count, slices in self._slicings():
+            groups = -(-self.slices(count) // slices)
+            if (groups, slices) in seen:
+                continue
+            seen.add((groups, slices))
+            for columns in self.column_counts():
+                if columns < g.out_width and (columns not in STRIPS or g.out_width < WIDE):
+                    continue
+                full = False
+                for number in rows:
+                    if full and number < height:  # whole images have no second buffer
+                        continue
+                    once = groups == 1 or (number == height and self.images == 1 and columns == g.out_width)
+                    every = [
+                        Tiling(number, columns, count, slices, *order)
+                        for order in (ORDERS[:1] if once else ORDERS)
+                    ]
+                    fitting = [tiling for tiling in every if self.fits(tiling)]
+                    full = not fitting
+                    yield from fitting
 
     def _may_fit(self, channels: int, slices: int) -> bool:
         """Whether the smallest tile fits beside the weights: most numbers of channels are ruled out by that alone."""
@@ -209,11 +269,6 @@ class Sizes:
         strip = replace(whole, columns=min(4, width))
         free = self.target.l1().size - SLACK - self.weight_bytes(whole) - self.expanded_bytes(whole)
         return any(self.in_bytes(tiling) + self.out_bytes(tiling) <= free for tiling in (strip, whole))
-
-    def _shapes(self) -> Iterator[tuple[int, int]]:
-        """(columns, rows) of tiles."""
-        for columns in self.column_counts():
-            yield from ((columns, rows) for rows in self.row_counts())
 
     def choices(self, tiling: Tiling) -> dict[str, Choice]:
         """What a schedule file says of a tiling."""
@@ -252,14 +307,14 @@ class Sizes:
             MachineError: None fits; names the layer.
         """
         known = self.target.choices
-        key = self._key
+        key = self.key
         if key not in known:
             known[key] = self._best()
         found: Tiling = known[key]
         return found
 
     @property
-    def _key(self) -> Hashable:
+    def key(self) -> Hashable:
         """All that bytes and cycles follow from."""
         held = self.integers
         integers = (
@@ -273,7 +328,8 @@ class Sizes:
             self.scales,
             self.element_bits,
         )
-        return self.geometry, shape, integers, self.expansion(self.out_channels), self.integer_blocks
+        place = self.target.harts, self.target.room
+        return self.geometry, shape, integers, self.expansion(self.out_channels), self.integer_blocks, place
 
     def _best(self) -> Tiling:
         fitting = [tiling for tiling in self.candidates() if self.fits(tiling)]
@@ -285,8 +341,31 @@ class Sizes:
             )
         return min(fitting, key=self.cost)
 
+    def _pixel(self, channels: int) -> float:
+        """Cycles of a core for so many channels of an output pixel."""
+        target, kernel = self.target, self.geometry.kernel
+        chunks = self.scales > 0 and not self.integer_blocks
+        steps = kernel[0] * kernel[1] * (self.pixel_bytes / 8 if chunks else self.in_channels)
+        lanes = target.integer_lanes if self.integer_blocks or self.integers is not None else target.lanes
+        narrow = 2 if self.integers is not None and self.integers.narrow else 1
+        rate = narrow * lanes * (1 if chunks else 2)  # elements of the accumulator per cycle
+        # A product comes with the load of a scalar and a share of the step's other instructions: short vectors
+        # are limited by issue.
+        vectors = sum(max(count / rate, ISSUE) + STEP for count in target.vectors(channels))
+        return vectors * steps / EFFICIENCY
+
+    @property
+    def work(self) -> float:
+        """Cycles of a core that does nothing but multiply, and all of it."""
+        g = self.geometry
+        return self.images * g.out_height * g.out_width * self._pixel(self.out_channels)
+
     def cost(self, tiling: Tiling) -> float:
         """Estimated cycles."""
+        return self.estimate(tiling).total
+
+    def estimate(self, tiling: Tiling) -> Cost:
+        """Where the estimated cycles go."""
         g, target = self.geometry, self.target
         groups, row_tiles = self.groups(tiling), self.row_tiles(tiling)
         weights, inputs, outputs = (
@@ -305,15 +384,7 @@ class Sizes:
         moved += weights * (groups if tiling.groups_outer or groups == 1 else groups * row_tiles)
         moved += inputs * (row_tiles if not tiling.groups_outer or row_tiles == 1 else groups * row_tiles)
 
-        chunks = self.scales > 0 and not self.integer_blocks
-        steps = g.kernel[0] * g.kernel[1] * (self.pixel_bytes / 8 if chunks else self.in_channels)
-        lanes = target.integer_lanes if self.integer_blocks or self.integers is not None else target.lanes
-        narrow = 2 if self.integers is not None and self.integers.narrow else 1
-        rate = narrow * lanes * (1 if chunks else 2)  # elements of the accumulator per cycle
-        # A product comes with the load of a scalar and a share of the step's other instructions: short vectors
-        # are limited by issue.
-        vectors = sum(max(count / rate, ISSUE) + STEP for count in target.vectors(tiling.channels))
-        per_row = strips * tiling.columns * vectors * steps / EFFICIENCY
+        per_row = strips * tiling.columns * self._pixel(tiling.channels)
         rows = [min(tiling.rows, g.out_height - at) for at in range(0, g.out_height, tiling.rows)]
         busiest = sum(count if tiling.slices > 1 else -(-count // target.harts) for count in rows)
         compute = groups * (self.images * busiest * per_row + row_tiles * (OVERHEAD + TRANSFER * transfers))
@@ -321,4 +392,5 @@ class Sizes:
             compute += (groups - 1) * (weights / target.dma_rate + target.dma_latency + OVERHEAD)
         # The first weights usually come while the layer before still runs.
         exposed = weights / 4 + inputs + outputs
-        return max(compute, moved / target.dma_rate) + exposed / target.dma_rate
+        tiles = groups * row_tiles + (groups - 1) * tiling.single
+        return Cost(compute, moved / target.dma_rate, exposed / target.dma_rate, tiles, transfers)

@@ -19,6 +19,7 @@ from typing import Any
 import onnx_ir as ir
 
 from potluck.isa.machine import Machine
+from potluck.isa.manifest import members
 from potluck.replacing import replace_text
 from potluck.sim.cache import cache_directory
 from potluck.sim.result import Result
@@ -38,23 +39,26 @@ class LayerCost:
 def attribute(result: Result, layers: Collection[str]) -> dict[str, LayerCost]:
     """What a run spent on each layer and what surrounds it; the costs add up to the run's.
 
+    Layers that ran side by side have equal parts of what they took together.
+
     Args:
         result: Of a timed run.
         layers: Names of products.
     """
-    order = [layer.name for layer in result.layers if layer.name in layers]
+    order = [name for layer in result.layers for name in members(layer.name) if name in layers]
     found = {name: [0.0, 0.0] for name in order}
     at = 0
     for layer in result.layers:
-        if layer.name in found:
-            at = order.index(layer.name)
-            owner = layer.name
+        owners = [name for name in members(layer.name) if name in found]
+        if owners:
+            at = order.index(owners[-1])
         else:
             follows = layer.op.startswith(QUANTIZERS) and at + 1 < len(order)
             started = found[order[at]][0] > 0
-            owner = order[at + 1] if follows and started else order[at]
-        found[owner][0] += layer.cycles
-        found[owner][1] += layer.energy_joules
+            owners = [order[at + 1] if follows and started else order[at]]
+        for owner in owners:
+            found[owner][0] += layer.cycles / len(owners)
+            found[owner][1] += layer.energy_joules / len(owners)
     if order:  # what no layer's code spent: start and end
         found[order[-1]][0] += result.cycles - sum(cycles for cycles, _ in found.values())
         found[order[-1]][1] += result.energy_joules - sum(joules for _, joules in found.values())
