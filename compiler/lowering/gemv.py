@@ -130,8 +130,12 @@ def takes(x: Tensor, weights: Weights, target: Target) -> bool:
     if target.flat or x.mx is None or x.pixels != 1 or not isinstance(weights, MxTensor):
         return False
     chunks = x.mx.block_size * x.mx.element.bits // 64
-    same = weights.layout.name == x.mx.name and weights.layout.block_size == x.mx.block_size
-    return same and x.mx.element.name in ELEMENTS and chunks <= 32 and len(weights.codes) % 8 == 0
+    return (
+        weights.layout == x.mx
+        and x.mx.element.name in ELEMENTS
+        and chunks <= 32
+        and len(weights.codes) % 8 == 0
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from networks import network
 from onnx import numpy_helper
-from running import by_schedule, by_simulator, feeds, same_bits, with_l1
+from running import by_reference, by_schedule, by_simulator, feeds, same_bits, with_l1
 
 from potluck.compiler.build import build, prepare
 from potluck.compiler.lowering.gemv import GemvTile
@@ -59,6 +59,15 @@ def test_a_row_has_the_bits_of_many(scheme, make, k, n, relu, l1):
         assert same_bits(by_simulator(one, inputs), got)
     if l1 < 1 << 17:
         assert len(next(op for op in one.ops if op.macs).loops[1]) > 1
+
+
+@pytest.mark.parametrize("scheme", ["mxfp6", "mxfp6_e3m2", "mxfp4_mxfp8", "mxint8"])
+def test_weights_that_are_not_stored_as_the_row_is_are_not_taken_for_it(scheme):
+    """Six bits a weight beside a row of bytes: both are called MXFP6, and the layer was garbage."""
+    schedule = build(prepare(gemm(1, 96, 96, False), scheme), MACHINE)
+    inputs = feeds(schedule)
+    got = by_simulator(schedule, inputs)
+    np.testing.assert_allclose(got[0], by_reference(schedule, inputs)[0], rtol=2e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize("cores", [1, 3, 4, 16])
