@@ -36,7 +36,7 @@ def scale(
 ) -> None:  # fmt: skip
     """Put a language model on many clusters, on paper: tokens/s, J/token, bytes, on top of simulated layers."""
     from potluck.scale.families import FAMILIES, find
-    from potluck.scale.model import Load, System
+    from potluck.scale.model import Load, System, part_of
     from potluck.scale.model import scale as scaled
     from potluck.scale.samples import Sampler
 
@@ -48,8 +48,13 @@ def scale(
         sampler = Sampler(
             description, scheme, sample_weights, sample_past, lambda text: status.update(f"simulating {text}")
         )
-        for count in _counts(clusters):
-            system = System(count, topology, link, hop_cycles, hop_pj, stacks, stack_gib)
+        systems = [
+            System(count, topology, link, hop_cycles, hop_pj, stacks, stack_gib)
+            for count in _counts(clusters)
+        ]
+        for system in systems:  # before the first of them is simulated
+            part_of(family, system, load)
+        for system in systems:
             found.append(scaled(family, scheme, description, system, load, sampler))
     _show(found)
     write_json(json_path, [one.to_json() for one in found])
@@ -59,7 +64,7 @@ def _counts(text: str) -> list[int]:
     from potluck.isa.errors import DataError
     from potluck.sweeps.space import values_of
 
-    words = values_of(text, "clusters")
+    words = values_of(text, "--clusters ")
     wrong = next((word for word in words if not word.isdecimal()), None)
     if wrong is not None:
         raise DataError(f"--clusters {wrong}: expected whole numbers separated by commas")

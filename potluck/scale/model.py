@@ -148,6 +148,21 @@ class Scaled:
         return {**asdict(self), "parameters": self.family.parameters, "fits": self.fits}
 
 
+def part_of(family: Family, system: System, load: Load) -> Shard:
+    """What a cluster has of a model.
+
+    Raises:
+        DataError: the model cannot be split so, or a number is none that can be.
+    """
+    for name, value in {
+        **asdict(load),
+        **{k: v for k, v in asdict(system).items() if k != "topology"},
+    }.items():
+        if value is not None and not 0 < value < math.inf:
+            raise DataError(f"{name} = {value}: give a number above 0")
+    return shard(family, system.clusters)
+
+
 def scale(
     family: Family,
     scheme: str,
@@ -172,13 +187,7 @@ def scale(
         DataError: the model cannot be split so, or a number is none that can be.
         ModelError: the compiler refuses a layer.
     """
-    for name, value in {
-        **asdict(load),
-        **{k: v for k, v in asdict(system).items() if k != "topology"},
-    }.items():
-        if value is not None and value <= 0:
-            raise DataError(f"{name} = {value}: give a number above 0")
-    part = shard(family, system.clusters)
+    part = part_of(family, system, load)
     taken = sampler or Sampler(machine, scheme, step=step)
     return _Scaling(family, machine, system, load, part, taken).result()
 

@@ -76,14 +76,15 @@ def axes_of(settings: Iterable[str]) -> dict[str, list[str]]:
             raise DataError(f"--set {setting!r}: expected key=value,value,...")
         if key in found:
             raise DataError(f"--set {key} is given twice", hint=f"Give all its values at once: {key}=1,2,4")
-        found[key] = values_of(text, key)
+        found[key] = values_of(text, f"--set {key}=")
     return found
 
 
-def values_of(text: str, key: str) -> list[str]:
+def values_of(text: str, option: str) -> list[str]:
     """Values separated by commas; ``a..b``, ``a..b..step`` and ``a..b..*factor`` are ranges that include b.
 
-    Commas between brackets belong to the value, as in ``timing.integer={e64=6,e32=5}``.
+    Commas between brackets belong to the value, as in ``timing.integer={e64=6,e32=5}``. ``option`` is what stands
+    before the values on the command line, for messages.
 
     Raises:
         DataError: an empty value, or a range without end.
@@ -92,11 +93,11 @@ def values_of(text: str, key: str) -> list[str]:
     for word in _split(text):
         match = _RANGE.fullmatch(word)
         if match:
-            found += _expanded(match, key)
+            found += _expanded(match, option)
         elif word:
             found.append(word)
         else:
-            raise DataError(f"--set {key}={text}: a value is empty")
+            raise DataError(f"{option}{text}: a value is empty")
     return found
 
 
@@ -111,10 +112,10 @@ def _split(text: str) -> list[str]:
     return [word.strip() for word in words]
 
 
-def _expanded(match: re.Match[str], key: str) -> list[str]:
+def _expanded(match: re.Match[str], option: str) -> list[str]:
     low, high, step = int(match[1]), int(match[2]), int(match[4] or 1)
     if low > high or step < 1 or (match[3] and (step < 2 or low < 1)):
-        raise DataError(f"--set {key}={match[0]}: a range goes up from its first value to its last",
+        raise DataError(f"{option}{match[0]}: a range goes up from its first value to its last",
                         hint="1..4, 128..1024..128 or 128..4096..*2")  # fmt: skip
     made = [low]
     while len(made) <= MOST:
@@ -122,7 +123,7 @@ def _expanded(match: re.Match[str], key: str) -> list[str]:
         if following > high:
             return [str(value) for value in made]
         made.append(following)
-    raise DataError(f"--set {key}={match[0]} has more than {MOST:,} values")
+    raise DataError(f"{option}{match[0]} has more than {MOST:,} values")
 
 
 def check(machines: Sequence[str], axes: Mapping[str, Sequence[str]]) -> list[Machine]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from potluck.cli import app
 from potluck.isa.errors import DataError
 from potluck.isa.machine import load_machine
+from potluck.scale import command
 from potluck.scale.families import Family, find
 from potluck.scale.model import Load, System, check, scale
 from potluck.scale.samples import Sampler, Size
@@ -126,11 +128,24 @@ def test_shared_stacks_slow_down_what_needs_more() -> None:
 @pytest.mark.parametrize(("system", "load", "message"), [
     (System(0), Load(), "clusters = 0"), (System(4, link_bytes_per_cycle=0), Load(), "link_bytes_per_cycle = 0"),
     (System(4), Load(batch=0), "batch = 0"), (System(4, stacks=0), Load(), "stacks = 0"),
+    (System(4, link_bytes_per_cycle=math.inf), Load(), "link_bytes_per_cycle = inf"),
+    (System(4, stack_gib=math.nan), Load(), "stack_gib = nan: give a number above 0"),
     (System(4096), Load(), "cannot be split over 4096"), (System(4, topology="star"), Load(), "topology 'star'"),
 ])  # fmt: skip
 def test_what_cannot_be(system: System, load: Load, message: str) -> None:
     with pytest.raises(DataError, match=message):
         scale(find("llama-7b"), "mxfp4", MACHINE, system, load, sampler())
+
+
+def test_the_command_refuses_before_it_simulates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the last of many systems cannot be is not said minutes after the first of them was simulated."""
+    monkeypatch.setattr("potluck.scale.model.scale", None)
+    for clusters, message in (
+        ("1,4096", "cannot be split over 4096"),
+        ("1,,2", "^--clusters 1,,2: a value is empty"),
+    ):
+        with pytest.raises(DataError, match=message):
+            command.scale("llama-7b", clusters)
 
 
 def test_one_cluster_is_the_simulation() -> None:
