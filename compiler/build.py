@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from potluck.compiler.attention import fused
 from potluck.compiler.beside import beside
 from potluck.compiler.chains import lowered
+from potluck.compiler.endings import ended
 from potluck.compiler.flat import FlatRecords
 from potluck.compiler.fuse import fuse
 from potluck.compiler.graph import integer
@@ -31,6 +32,7 @@ from potluck.compiler.schedule import LoweredOp
 from potluck.compiler.schedule_file import Entry, applied, written
 from potluck.compiler.schemes import Assignment, Options, Quantization
 from potluck.compiler.selection import Selector
+from potluck.compiler.signs import without_signs
 from potluck.compiler.support import UnsupportedError, check, unsupported
 from potluck.isa.errors import MachineError
 from potluck.isa.progress import steps
@@ -147,7 +149,8 @@ def build(
     selector = Selector(model, Target(machine))
     plans = selector.run()
     ends = [selector.tensors[value] for value in (*model.graph.inputs, *model.graph.outputs)]
-    plans, prefetch = applied(neighbourly(join(fuse(plans, ends))), edits, selector.target)
+    plans = ended(without_signs(fuse(plans, ends)), ends, selector.target)
+    plans, prefetch = applied(neighbourly(join(plans)), edits, selector.target)
     text = max(TEXT_BYTES, -(-len(plans) * LAYER_BYTES // TEXT_BYTES) * TEXT_BYTES)
     at = int(memory.dram_base) + text if data_base is None else data_base
     text = at - int(memory.dram_base)

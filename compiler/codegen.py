@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from potluck.compiler import flat
-from potluck.compiler.lowering.base import RING_BYTES, Target
+from potluck.compiler.lowering.base import REGISTERS, RING_BYTES, Target
 from potluck.compiler.records import AWAIT, HEADER, START, TRANSFER, Records
 from potluck.compiler.schedule import LayerLoop, LoweredOp, Transfer
 from potluck.isa.assembly.assembler import Assembler
@@ -20,9 +20,6 @@ from potluck.isa.progress import steps
 from potluck.kernels.pot.queue import PotQueue
 from potluck.kernels.program import runtime
 from potluck.kernels.program.process import Process
-
-ARGUMENTS = (*(f"a{word}" for word in range(8)), "t0")
-"""Registers of a kernel's arguments."""
 
 
 def layer_label(index: int) -> str:
@@ -315,9 +312,12 @@ class _Layer:
         a.label(over)
 
     def _arguments(self) -> None:
-        a, count = self.a, self.records.arguments
+        """a0 to a7; where there are more, t0 points to all of them."""
+        a, count, offset = self.a, self.records.arguments, self.records.arguments_offset
         a("li", "t0", 4 * count)
         a("mul", "t0", "t0", runtime.HART)
         a("add", "t0", "t0", "s5")
-        for word, register in enumerate(ARGUMENTS[:count]):  # t0, the address, is the last
-            a("lwu", register, f"{self.records.arguments_offset + 4 * word}(t0)")
+        for word in range(min(count, REGISTERS)):
+            a("lwu", f"a{word}", f"{offset + 4 * word}(t0)")
+        if count > REGISTERS:
+            a("addi", "t0", "t0", offset)

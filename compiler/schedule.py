@@ -75,7 +75,10 @@ class Memory(Protocol):
 
 
 class TileKernel(Protocol):
-    """A kernel as a layer uses it: arguments are words in a0, a1, ..., a ninth one in t0; s registers survive it."""
+    """A kernel as a layer uses it: arguments are words in a0, a1, ... ; s registers survive it.
+
+    Where there are more than eight, t0 points to all of them, which stay where they are.
+    """
 
     def emit(self, a: Assembler) -> None:
         """Appends the code."""

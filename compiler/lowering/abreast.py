@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from potluck.compiler.lowering.base import SLACK, Constant, LayerPlan, Target, Tensor
+from potluck.compiler.lowering.base import REGISTERS, SLACK, Constant, LayerPlan, Target, Tensor
 from potluck.compiler.lowering.conv import ConvPlan
 from potluck.compiler.lowering.tiling import TRANSFER, Cost
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, TileKernel, Transfer
@@ -18,13 +18,10 @@ from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.errors import MachineError
 from potluck.isa.manifest import ABREAST
 
-WORDS = 8
-"""Arguments of a kernel at most; behind them stands which kernel it is."""
-
 
 @dataclass(frozen=True)
 class AbreastTile:
-    """Arguments: those of a kernel, filled up to `WORDS`, and its number from 1 on; 0: none, the core waits.
+    """Arguments: those of a kernel, filled up to `words`, and its number from 1 on; 0: none, the core waits.
 
     Attributes:
         kernels: Each with the number of its arguments.
@@ -32,13 +29,19 @@ class AbreastTile:
 
     kernels: tuple[tuple[TileKernel, int], ...]
 
+    @property
+    def words(self) -> int:
+        """Arguments in front of the number: at least those in registers, so that all are in memory."""
+        return max(REGISTERS, *(count for _, count in self.kernels))
+
     def emit(self, a: Assembler) -> None:
-        """See `TileKernel`; the number is in t0."""
+        """See `TileKernel`."""
         done = a.fresh("abreast_done")
+        a("lwu", "t2", f"{4 * self.words}(t0)")
         for number, (kernel, _) in enumerate(self.kernels, 1):
             mine, other = a.fresh("abreast_mine"), a.fresh("abreast_other")
             a("li", "t1", number)
-            a("beq", "t0", "t1", mine)
+            a("beq", "t2", "t1", mine)
             a("j", other)  # a kernel is longer than a branch reaches
             a.label(mine)
             kernel.emit(a)
@@ -48,7 +51,7 @@ class AbreastTile:
 
     def evaluate(self, memory: Memory, args: Sequence[int]) -> None:
         """See `TileKernel`."""
-        number = args[WORDS]
+        number = args[self.words]
         if number:
             kernel, words = self.kernels[number - 1]
             kernel.evaluate(memory, args[:words])
@@ -138,11 +141,13 @@ class AbreastPlan(LayerPlan):
                 taken = target.taken + max(high for _, high in op.footprint) - whole.base
         kernels = list(dict.fromkeys((op.kernel, _words(op)) for op in ops if op.kernel is not None))
         numbers = [kernels.index((op.kernel, _words(op))) + 1 for op in ops if op.kernel is not None]
+        kernel = AbreastTile(tuple(kernels))
         tiles = tuple(
-            self._tile(ops, numbers, step, target.harts) for step in range(max(len(op.tiles) for op in ops))
+            self._tile(ops, numbers, step, target.harts, kernel.words)
+            for step in range(max(len(op.tiles) for op in ops))
         )
         return LoweredOp(
-            self.name, self.op, AbreastTile(tuple(kernels)), (Loop("step", len(tiles), 1),),
+            self.name, self.op, kernel, (Loop("step", len(tiles), 1),),
             tuple(transfer for op in ops for transfer in op.setup), tiles,
             tuple(operand for op in ops for operand in op.operands), sum(op.macs for op in ops), ops[0].format,
             tuple(span for op in ops for span in op.footprint),
@@ -150,22 +155,24 @@ class AbreastPlan(LayerPlan):
             contained=all(op.contained for op in ops),
         )  # fmt: skip
 
-    def _tile(self, ops: Sequence[LoweredOp], numbers: Sequence[int], step: int, harts: int) -> Tile:
-        """A tile of every member that has one."""
+    def _tile(
+        self, ops: Sequence[LoweredOp], numbers: Sequence[int], step: int, harts: int, most: int
+    ) -> Tile:
+        """A tile of every member that has one; a kernel has ``most`` arguments."""
         loads: list[Transfer] = []
         stores: list[Transfer] = []
         names: list[str] = []
         args: list[tuple[int, ...]] = []
         for op, number, member in zip(ops, numbers, self.members, strict=True):
             if step >= len(op.tiles):
-                args += [(0,) * (WORDS + 1)] * member.cores
+                args += [(0,) * (most + 1)] * member.cores
                 continue
             tile = op.tiles[step]
             loads += tile.loads
             stores += tile.stores
             names.append(f"{op.name}: {tile.name}")
-            args += [(*words, *(0,) * (WORDS - len(words)), number) for words in tile.args]
-        args += [(0,) * (WORDS + 1)] * (harts - len(args))
+            args += [(*words, *(0,) * (most - len(words)), number) for words in tile.args]
+        args += [(0,) * (most + 1)] * (harts - len(args))
         return Tile(tuple(loads), tuple(stores), tuple(args), ABREAST.join(names))
 
 

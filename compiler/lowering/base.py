@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 RECORD_BYTES = 2040
 """Largest record of a tile (`potluck.compiler.codegen`), so that a 12-bit offset reaches all of it."""
+REGISTERS = 8
+"""Arguments of a tile that are in registers; where there are more, all are in memory, too."""
 RING_BYTES = 4096
 """Below the stacks: two slots for tile records."""
 BATCH = 128

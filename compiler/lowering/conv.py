@@ -29,6 +29,7 @@ from potluck.compiler.lowering.base import (
     constant,
 )
 from potluck.compiler.lowering.conv_tiles import ConvTiles
+from potluck.compiler.lowering.ending import EndedTile, Ending, Quantized
 from potluck.compiler.lowering.expansion import ExpandedTile, Expansion, expansion, packed_weights
 from potluck.compiler.lowering.packing import IntegerWeights, Weights, pick, shape_of
 from potluck.compiler.lowering.products import FloatConv, integer_kernel, product_kernel, product_tile
@@ -90,6 +91,8 @@ class ConvPlan(LayerPlan):
         bounds: Of the fused activation; infinite sides are open.
         target: The machine.
         tiles: Its tiles, None: those of the lowest estimate.
+        quantized: What its tiles end with.
+        kept: Whether somebody reads ``y``.
     """
 
     name: str
@@ -105,6 +108,8 @@ class ConvPlan(LayerPlan):
     bounds: tuple[float, float]
     target: Target
     tiles: Tiling | None = None
+    quantized: tuple[Quantized, ...] = ()
+    kept: bool = True
 
     def __post_init__(self) -> None:
         self.mx: BlockLayout | None = self.x.mx
@@ -123,6 +128,7 @@ class ConvPlan(LayerPlan):
             self.weights if isinstance(self.weights, IntegerWeights) else None,
             cache(self.expansion),
             self.mx is not None and self.mx.element is INTEGER8,
+            Ending(self.y.item_bytes, tuple(item.kernel for item in self.quantized), self.kept),
         )
         self.tiling = self.tiles or self.sizes.choose()
         self.made = self.expansion(self.tiling.channels)
@@ -131,7 +137,7 @@ class ConvPlan(LayerPlan):
 
     @cached_property
     def groups(self) -> list[Group]:
-        """The weights, packed."""
+        """Slices that are computed together, with their packed weights."""
         starts, slices = self.sizes.starts(self.tiling.channels), self.tiling.slices
         return [self._group(starts[at : at + slices]) for at in range(0, len(starts), slices)]
 
@@ -154,18 +160,13 @@ class ConvPlan(LayerPlan):
         """Pattern that pads the image: the code of 0."""
         return border_pattern(self.x)
 
-    @property
-    def out_bytes(self) -> int:
-        """Bytes of an output value."""
-        return self.y.item_bytes
-
     def reads(self) -> Sequence[Tensor]:
         """See `LayerPlan`."""
         return (self.x,)
 
     def writes(self) -> Sequence[Tensor]:
         """See `LayerPlan`."""
-        return (self.y,)
+        return (*((self.y,) if self.kept else ()), *(item.y for item in self.quantized))
 
     def constants(self) -> Sequence[Constant]:
         """See `LayerPlan`."""
@@ -266,5 +267,13 @@ class ConvPlan(LayerPlan):
             return ExpandedConvTile(self.kernel, self.weights.group)
         if isinstance(self.kernel, ConvInt8):
             return ConvInt8Tile(self.kernel)
-        tile = product_tile(self.kernel)
-        return tile if self.made is None else ExpandedTile(self.made, tile)
+        tile: TileKernel = product_tile(self.kernel)
+        if self.made is not None:
+            tile = ExpandedTile(self.made, tile)
+        kernels = self.sizes.ending.kernels
+        return EndedTile(tile, self.words, kernels) if kernels else tile
+
+    @property
+    def words(self) -> int:
+        """Arguments of the product."""
+        return 7 if self.made is None else 8

@@ -12,6 +12,7 @@ from potluck.compiler.schedule import Loop, LoweredOp, Tile, Transfer
 
 if TYPE_CHECKING:
     from potluck.compiler.lowering.conv import ConvPlan, Group, Place
+    from potluck.compiler.lowering.ending import Unit
 
 
 class ConvTiles:
@@ -26,16 +27,20 @@ class ConvTiles:
         if plan.mx is not None:
             self.parts.append(RowBuffer(g, x.scales, x.scales_address, fill))
         weights, inputs, outputs = plan.sizes.copies(self.tiling)
-        sizes = [len(item.data) for item in plan.groups[0].constants]
-        self.weights = [[self.l1.take("weights", size) for size in sizes] for _ in range(weights)]
+        held = [len(item.data) for item in plan.groups[0].constants]
+        self.weights = [[self.l1.take("weights", size) for size in held] for _ in range(weights)]
         self.inputs = [
             [self.l1.take("input", part.bytes(self.tiling.rows)) for part in self.parts]
             for _ in range(inputs)
         ]
         expanded = plan.sizes.expanded_bytes(self.tiling)
         self.expanded = self.l1.take("levels", expanded) if expanded else 0
-        out = plan.sizes.out_bytes(self.tiling)
-        self.outputs = [self.l1.take("output", out) for _ in range(outputs)]
+        sizes = plan.sizes
+        out, copies = sizes.out_bytes(self.tiling), sizes.value_copies(self.tiling)
+        self.values = [self.l1.take("output", out) for _ in range(copies)]
+        self.made = [
+            [self.l1.take("codes", size) for size in sizes.made_bytes(self.tiling)] for _ in range(outputs)
+        ]
 
     def result(self) -> LoweredOp:
         """The layer."""
@@ -62,7 +67,7 @@ class ConvTiles:
             loops=tuple(loop for loop in ordered if len(loop) > 1),
             setup=tuple(setup),
             tiles=tuple(self._tiles()),
-            operands=(*operands, *plan.y.operands("output")),
+            operands=(*operands, *(part for tensor in plan.writes() for part in tensor.operands("output"))),
             macs=plan.macs,
             format=format_name(plan.x, plan.weights),
             footprint=tuple(self.l1.taken),
@@ -75,7 +80,7 @@ class ConvTiles:
         for step, (group, place) in enumerate(plan.order()):
             loads: list[Transfer] = []
             if group != group_at and group_at >= 0 and self.tiling.single:
-                words = 7 if plan.made is None else 8
+                words = plan.words + 3 * len(plan.quantized)
                 yield Tile((), (), ((0,) * words,) * self.target.harts, "weights change")
             fresh = group != group_at
             if fresh:
@@ -92,15 +97,35 @@ class ConvTiles:
                     loads += part.load(at, place.image, place.row, place.rows, place.column)
             weights = self.weights[weight_turn % len(self.weights)]
             inputs = self.inputs[input_turn % len(self.inputs)]
-            output = self.outputs[step % len(self.outputs)]
+            values, made = self.values[step % len(self.values)], self.made[step % len(self.made)]
             args = tuple(
-                self._args(weights, inputs, output, plan.groups[group], place.rows, hart, fresh)
+                (
+                    *self._args(weights, inputs, values, plan.groups[group], place.rows, hart, fresh),
+                    *self._ends(made, plan.groups[group], place.rows, hart),
+                )
                 for hart in range(self.target.harts)
             )
             starts = plan.groups[group].starts
             where = f"image {place.image} rows {place.row}+{place.rows} columns {place.column}+{self.tiling.columns}"
             name = f"{where} channels {starts[0]}+{len(starts) * self.tiling.channels}"
-            yield Tile(tuple(loads), tuple(self._stores(output, starts, place)), args, name)
+            yield Tile(tuple(loads), tuple(self._stores(values, made, starts, place)), args, name)
+
+    def _share(self, group: Group, count: int, hart: int) -> tuple[int, int, int]:
+        """(slice, first row, rows) of a hart."""
+        if self.tiling.slices > 1:
+            return hart, 0, count if hart < len(group.starts) else 0
+        return 0, *share(count, self.target.harts, hart)
+
+    def _ends(self, made: list[int], group: Group, count: int, hart: int) -> list[int]:
+        """Arguments of the quantizers: what a hart has computed, as rows of whole blocks."""
+        piece, first, rows = self._share(group, count, hart)
+        line = self.plan.tile.tile_width * self.tiling.channels
+        start, ending = piece * self.slice_values + first * line, self.plan.sizes.ending
+        places = [at + start // unit.values * unit.bytes for at, unit in zip(made, ending.made, strict=True)]
+        words: list[int] = []
+        for number, kernel in enumerate(ending.kernels):
+            words += [*places[2 * number : 2 * number + 2], rows * line // kernel.k]
+        return words
 
     def _args(
         self,
@@ -113,20 +138,14 @@ class ConvTiles:
         fresh: bool,
     ) -> tuple[int, ...]:
         g = self.plan.tile
-        if self.tiling.slices > 1:
-            piece, first, rows = hart, 0, count if hart < len(group.starts) else 0
-        else:
-            piece, (first, rows) = 0, share(count, self.target.harts, hart)
+        piece, first, rows = self._share(group, count, hart)
         packed = [
             at + piece * (len(item.data) // len(group.starts))
             for at, item in zip(weights, group.constants, strict=True)
         ]
         starts = [at + first * g.stride[0] * part.pitch for part, at in zip(self.parts, inputs, strict=True)]
-        out = (
-            output
-            + piece * self.slice_bytes
-            + first * g.tile_width * self.tiling.channels * self.plan.out_bytes
-        )
+        line = g.tile_width * self.tiling.channels
+        out = output + (piece * self.slice_values + first * line) * self.plan.y.item_bytes
         # Every hart expands the codes it multiplies, once: harts that share weights write the same bytes.
         levels = self.expanded + piece * self.plan.sizes.levels_bytes(self.tiling)
         source = packed[0] if fresh and piece < len(group.starts) else 0
@@ -141,18 +160,30 @@ class ConvTiles:
         return starts[0], starts[1], packed[0], packed[1], packed[2], out, rows
 
     @property
-    def slice_bytes(self) -> int:
-        """Bytes of a slice in the output buffer."""
-        return self.tiling.rows * self.plan.tile.tile_width * self.tiling.channels * self.plan.out_bytes
+    def slice_values(self) -> int:
+        """Values of a slice in a buffer."""
+        return self.tiling.rows * self.plan.tile.tile_width * self.tiling.channels
 
-    def _stores(self, output: int, starts: list[int], place: Place) -> Iterator[Transfer]:
+    def _stores(self, values: int, made: list[int], starts: list[int], place: Place) -> Iterator[Transfer]:
+        """Values, codes and scales, each slice after slice."""
+        plan, ending = self.plan, self.plan.sizes.ending
+        sources = [*([values] if ending.kept else []), *made]
+        targets = [*([plan.y.address] if ending.kept else [])]
+        targets += [address for item in plan.quantized for address in item.addresses]
+        for unit, source, to in zip(ending.stored, sources, targets, strict=True):
+            yield from self._part(unit, source, to, starts, place)
+
+    def _part(self, unit: Unit, values: int, to: int, starts: list[int], place: Place) -> Iterator[Transfer]:
+        """One kind of them from its buffer to its tensor."""
         plan, g = self.plan, self.plan.tile
-        item, width = plan.out_bytes, g.tile_width
-        pixel, part = plan.out_channels * item, self.tiling.channels * item
-        line = g.out_width * pixel
-        base = plan.y.address + (place.image * g.out_height + place.row) * line + place.column * pixel
+        width = g.tile_width
+        pixel, part = (
+            count // unit.values * unit.bytes for count in (plan.out_channels, self.tiling.channels)
+        )
+        line, size = g.out_width * pixel, self.slice_values // unit.values * unit.bytes
+        base = to + (place.image * g.out_height + place.row) * line + place.column * pixel
         for piece, start in enumerate(starts):
-            source, to = output + piece * self.slice_bytes, base + item * start
+            source, to = values + piece * size, base + start // unit.values * unit.bytes
             if part == pixel and not g.strip:
                 yield Transfer(source, to, place.rows * line)
             elif part == pixel:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from potluck.compiler.lowering.base import SLACK, Choice, Setting, Target, check_l1
+from potluck.compiler.lowering.ending import PLAIN, Ending
 from potluck.compiler.lowering.expansion import Expansion
 from potluck.compiler.lowering.packing import IntegerWeights
 from potluck.compiler.lowering.windows import Geometry
@@ -103,6 +104,7 @@ class Sizes:
         integers: The weights, if they are integers.
         expansion: Of a slice of so many channels: how other weights become operands, None if they are stored as such.
         integer_blocks: Whether the products are those of MXINT8.
+        ending: What becomes of the values.
     """
 
     name: str
@@ -117,6 +119,7 @@ class Sizes:
     integers: IntegerWeights | None = None
     expansion: Callable[[int], Expansion | None] = lambda channels: None
     integer_blocks: bool = False
+    ending: Ending = PLAIN
 
     def starts(self, channels: int) -> list[int]:
         """First channels of all slices; the last one overlaps the one before it if it has to."""
@@ -184,9 +187,24 @@ class Sizes:
         return align(pixels * self.pixel_bytes) + align(pixels * self.scales)
 
     def out_bytes(self, tiling: Tiling) -> int:
-        """Output of a tile."""
-        item = 4 if self.integers is None else self.integers.finish.out_bytes
-        return align(tiling.slices * tiling.rows * tiling.columns * tiling.channels * item)
+        """Values that a tile computes."""
+        return align(self._values(tiling) * self.ending.item)
+
+    def made_bytes(self, tiling: Tiling) -> list[int]:
+        """What a tile's values become: codes and scales of each quantizer."""
+        return [align(self._values(tiling) // unit.values * unit.bytes) for unit in self.ending.made]
+
+    @staticmethod
+    def _values(tiling: Tiling) -> int:
+        return tiling.slices * tiling.rows * tiling.columns * tiling.channels
+
+    def leaving_bytes(self, tiling: Tiling) -> int:
+        """What a tile stores."""
+        return self.out_bytes(tiling) * self.ending.kept + sum(self.made_bytes(tiling))
+
+    def value_copies(self, tiling: Tiling) -> int:
+        """Buffers of values: one if they do not leave, as every hart overwrites only its own."""
+        return self.copies(tiling)[2] if self.ending.kept else 1
 
     def copies(self, tiling: Tiling) -> tuple[int, int, int]:
         """Numbers of buffers of weights, inputs and outputs: two of what changes during the layer."""
@@ -198,17 +216,27 @@ class Sizes:
         """All buffers."""
         weights, inputs, outputs = self.copies(tiling)
         need = weights * self.weight_bytes(tiling) + inputs * self.in_bytes(tiling)
-        return need + self.expanded_bytes(tiling) + outputs * self.out_bytes(tiling)
+        need += self.expanded_bytes(tiling) + self.value_copies(tiling) * self.out_bytes(tiling)
+        return need + outputs * sum(self.made_bytes(tiling))
 
     def fits(self, tiling: Tiling) -> bool:
-        """Whether all buffers fit L1."""
+        """Whether all buffers fit L1, and a tile's stores its record."""
+        if not self.ending.fits_record(self.stores(tiling), self.target.harts):
+            return False
         return self.l1_bytes(tiling) <= self.target.l1().size - SLACK
+
+    def stores(self, tiling: Tiling) -> int:
+        """Transfers that take a tile's results away."""
+        strips = tiling.columns < self.geometry.out_width
+        each = tiling.rows if strips and tiling.channels < self.out_channels else 1
+        return tiling.slices * each * len(self.ending.stored)
 
     def channel_counts(self) -> list[int]:
         """Channels that a slice may have."""
         total = self.out_channels
         share = align(-(-total // self.target.harts), 8)
-        return sorted({c for c in (2, 4, 8, 16, share, *range(32, total, 32), total) if c <= total})
+        counts = {c for c in (2, 4, 8, 16, share, *range(32, total, 32), total) if c <= total}
+        return sorted(c for c in counts if self.ending.takes(c, total))
 
     def column_counts(self) -> list[int]:
         """Columns that a tile may have: whole rows, or strips of 4 to 64 pixels of longer ones."""
@@ -268,7 +296,10 @@ class Sizes:
         whole = Tiling(1, width, channels, slices, single=True)
         strip = replace(whole, columns=min(4, width))
         free = self.target.l1().size - SLACK - self.weight_bytes(whole) - self.expanded_bytes(whole)
-        return any(self.in_bytes(tiling) + self.out_bytes(tiling) <= free for tiling in (strip, whole))
+        return any(
+            self.in_bytes(tiling) + self.out_bytes(tiling) + sum(self.made_bytes(tiling)) <= free
+            for tiling in (strip, whole)
+        )
 
     def choices(self, tiling: Tiling) -> dict[str, Choice]:
         """What a schedule file says of a tiling."""
@@ -298,6 +329,12 @@ class Sizes:
                 key="cluster.cores",
             )
         check_l1(self.l1_bytes(made), self.target)
+        if not self.ending.fits_record(self.stores(made), self.target.harts):
+            raise MachineError(
+                f"a tile has {self.stores(made)} transfers of codes, scales and values, which is too many",
+                key="cluster.cores",
+                hint="Use whole rows, all channels or fewer rows",
+            )
         return made
 
     def choose(self) -> Tiling:
@@ -328,8 +365,18 @@ class Sizes:
             self.scales,
             self.element_bits,
         )
-        place = self.target.harts, self.target.room
+        place = self.target.harts, self.target.room, self.ending
         return self.geometry, shape, integers, self.expansion(self.out_channels), self.integer_blocks, place
+
+    def _padded(self, tiling: Tiling) -> float:
+        """Bytes that a tile's stores take on the DMA where the pixels of a slice are its rows."""
+        rate, ending = self.target.dma_rate, self.ending
+        sizes = [*([self.out_bytes(tiling)] if ending.kept else []), *self.made_bytes(tiling)]
+        total = 0.0
+        for unit, size in zip(ending.stored, sizes, strict=True):
+            part = tiling.channels // unit.values * unit.bytes
+            total += size * (math.ceil(part / rate) * rate / part)
+        return total
 
     def _best(self) -> Tiling:
         fitting = [tiling for tiling in self.candidates() if self.fits(tiling)]
@@ -368,19 +415,14 @@ class Sizes:
         """Where the estimated cycles go."""
         g, target = self.geometry, self.target
         groups, row_tiles = self.groups(tiling), self.row_tiles(tiling)
-        weights, inputs, outputs = (
-            self.weight_bytes(tiling),
-            self.in_bytes(tiling),
-            self.out_bytes(tiling),
-        )
+        weights, inputs = self.weight_bytes(tiling), self.in_bytes(tiling)
+        outputs = self.leaving_bytes(tiling)
         strips = -(-g.out_width // tiling.columns)
         whole = tiling.channels == self.out_channels
         # A slice's pixels are rows of a transfer, of whole beats; two dimensions do not hold strips of them.
-        item = 4 if self.integers is None else self.integers.finish.out_bytes
-        pixel = tiling.channels * item
-        padding = 1.0 if whole else math.ceil(pixel / target.dma_rate) * target.dma_rate / pixel
-        transfers = tiling.slices * (1 if whole or strips == 1 else tiling.rows) + 2
-        moved = groups * row_tiles * outputs * padding
+        leaving = outputs if whole else self._padded(tiling)
+        transfers = self.stores(tiling) + 2
+        moved = groups * row_tiles * leaving
         moved += weights * (groups if tiling.groups_outer or groups == 1 else groups * row_tiles)
         moved += inputs * (row_tiles if not tiling.groups_outer or row_tiles == 1 else groups * row_tiles)
 
@@ -388,6 +430,11 @@ class Sizes:
         rows = [min(tiling.rows, g.out_height - at) for at in range(0, g.out_height, tiling.rows)]
         busiest = sum(count if tiling.slices > 1 else -(-count // target.harts) for count in rows)
         compute = groups * (self.images * busiest * per_row + row_tiles * (OVERHEAD + TRANSFER * transfers))
+        if self.ending.kernels:
+            line = tiling.columns * tiling.channels
+            own = (count if tiling.slices > 1 else -(-count // target.harts) for count in rows)
+            ends = sum(self.ending.cycles(count * line, target.lanes) for count in own)
+            compute += groups * self.images * strips * ends
         if tiling.single:
             compute += (groups - 1) * (weights / target.dma_rate + target.dma_latency + OVERHEAD)
         # The first weights usually come while the layer before still runs.

@@ -42,6 +42,7 @@ class QuantizeMx(Kernel):
         vlen: Vector register bits of the machine.
         grid: Element format that values are rounded to, if it is not ``element`` but one that ``element`` holds.
         rule: From a block's maximum to its scale, see `potluck.isa.formats.mx`.
+        positive: Whether no x has a sign or is NaN, as after a rectifier: then neither is looked for.
     """
 
     k: int
@@ -50,6 +51,7 @@ class QuantizeMx(Kernel):
     vlen: int = 512
     grid: str = ""
     rule: ScaleRule = "floor"
+    positive: bool = False
 
     def __post_init__(self) -> None:
         most = self.vlen // 4
@@ -114,7 +116,9 @@ class QuantizeMx(Kernel):
 
     def _strip(self, a: Assembler, length: int, area: int, pitches: tuple[int, int, int]) -> None:
         addend = scale_addend(self.format, self.rule)
-        Strip(a, Shape(self.element, self.format, addend, length, area, *pitches, self.vlen)).emit()
+        Strip(
+            a, Shape(self.element, self.format, addend, length, area, *pitches, self.vlen, self.positive)
+        ).emit()
 
     def _columns(self, a: Assembler, area: int) -> None:
         """One strip per block column: the full ones in a loop, then the ragged one."""

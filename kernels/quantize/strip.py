@@ -44,6 +44,7 @@ ZERO, LEAST, BASE1, BASE2, BASE4, BASE7, TWO, HALF, FOUR, SIXTEEN, BIAS = (
 )
 LOWEST, SHIFT, TOP, BOTTOM = "fa2", "fa3", "fa4", "fa5"
 """Of a grid or INT8: smallest normal number, 1.5 * 2^(23 - mantissa bits), largest number, its negative."""
+INFINITE = "fs3"
 PARTS = 2
 """Register groups whose blocks are treated together, so that one's work hides what the other waits for."""
 _FACTORS = [f"ft{i}" for i in range(8)]
@@ -63,6 +64,7 @@ class Shape:
         code_pitch: The same in the codes.
         scale_pitch: The same in the scales.
         vlen: Vector register bits.
+        positive: Whether no x has a sign or is NaN.
     """
 
     element: Stored
@@ -74,6 +76,7 @@ class Shape:
     code_pitch: int
     scale_pitch: int
     vlen: int
+    positive: bool = False
 
     @property
     def lanes(self) -> int:
@@ -131,11 +134,13 @@ class Strip:
         group = a.fresh("mx_group")
         a.label(group)
         a("vsetvli", "t4", "t0", "e32", "m4", "ta", "ma")
-        self._clear("v24")
+        if not s.positive:
+            self._clear("v24")
         self._per_block(self.unroll * PARTS, self._maximum)
-        a("vsetvli", "t6", "zero", "e32", "m8", "ta", "ma")
-        a("vmfne.vv", "v0", "v24", "v24")
-        a("vfirst.m", "s2", "v0")
+        if not s.positive:
+            a("vsetvli", "t6", "zero", "e32", "m8", "ta", "ma")
+            a("vmfne.vv", "v0", "v24", "v24")
+            a("vfirst.m", "s2", "v0")
         self._scales()
         if s.element == "e2m1":
             self._per_block(8 // (2 * self.half) if self.half < 4 else 1, self._convert_fp4)
@@ -157,6 +162,8 @@ class Strip:
         a("li", "s0", s.x_pitch)
         a("li", "s1", s.code_pitch)
         constants = {ZERO: 0.0, LEAST: 2.0 ** (self.emax - 127)}
+        if s.positive:
+            constants[INFINITE] = float("inf")
         if s.element == "e2m1":
             constants |= {
                 BASE1: _MAGIC,
@@ -204,7 +211,7 @@ class Strip:
     def _parts(self, count: int) -> list[tuple[int, int]]:
         """(first register, blocks) of what is loaded at once."""
         each = min(count, self.unroll)
-        return [(8 + 8 * part, each) for part in range(count // each)]
+        return [(8 + 8 * part, each) for part in range(count // each)] if count else []
 
     def _blocks(self, count: int) -> list[int]:
         """First register of each block."""
@@ -228,7 +235,7 @@ class Strip:
         """Step 1."""
         a, s, size = self.a, self.s, self.size
         self._load(count)
-        for first, each in self._parts(count):
+        for first, each in self._parts(0 if s.positive else count):
             if not s.dense:
                 self._vl(each * size * s.lanes, "e32", each * size)
             a("vfsgnjx.vv", f"v{first}", f"v{first}", f"v{first}")
@@ -268,6 +275,9 @@ class Strip:
             a("addi", "t5", "t2", 4 * i)
             a("vlse32.v", v, "(t5)", "s1")
             a("vfmax.vv", "v0", "v0", v)
+        if s.positive:
+            a("vmfeq.vf", "v12", "v0", INFINITE)
+            a("vfirst.m", "s2", "v12")
         a("vfmax.vf", "v0", "v0", LEAST)
         if s.addend:
             a("li", "t5", s.addend)

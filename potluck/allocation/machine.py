@@ -1,9 +1,10 @@
 """Cycles and joules of every layer in every scheme, from one simulation of the whole network per scheme.
 
 In a network of one scheme each layer has its usual neighbours, so its cost includes what surrounds it: quantizers are
-counted with the product behind them, sums, pools and the rest with the product before them. The costs of a uniform
-assignment add up to its simulation exactly; those of a mixed one are a prediction, as borders between formats add or
-save conversions. The table is kept on disk by content: network, scheme, machine, and Potluck's own sources.
+counted with the product behind them, unless the product before them ends with them; sums, pools and the rest with the
+product before them. The costs of a uniform assignment add up to its simulation exactly; those of a mixed one are a
+prediction, as borders between formats add or save conversions. The table is kept on disk by content: network, scheme,
+machine, and Potluck's own sources.
 """
 
 from __future__ import annotations

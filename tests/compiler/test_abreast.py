@@ -179,7 +179,10 @@ def _independent(model, schedule):
 
 
 def test_a_member_that_is_much_longer_and_one_with_its_weights_in_one_buffer():
-    """Tiles of one row beside a single tile; and tiles in which weights change, beside tiles that compute."""
+    """Tiles of one row beside a single tile; and tiles in which weights change, beside tiles that compute.
+
+    One of the two quantizes its result.
+    """
     model = prepare(branches(), "mxfp8")
     apart = build(model, machine(1))
     given = feeds(apart)
@@ -188,12 +191,13 @@ def test_a_member_that_is_much_longer_and_one_with_its_weights_in_one_buffer():
     for n1, n3 in (
         ({"rows": 1, "columns": 12}, {"rows": 12, "columns": 12}),
         ({"rows": 12, "columns": 12}, {"rows": 1, "columns": 12}),
-        ({"channels": 8, "weights": "one buffer", "cores_split": "rows"}, {"rows": 2}),
-        ({"channels": 8, "weights": "again", "rows": 5}, {"columns": 4, "rows": 4}),
+        ({"rows": 2}, {"channels": 8, "weights": "one buffer", "cores_split": "rows"}),
+        ({"columns": 4, "rows": 4}, {"channels": 8, "weights": "again", "rows": 5}),
     ):
         text = edited(edited(first, "n1", **n1), "n3", **n3)
         schedule = build(model, machine(4), edits=parse(text))
         (joint,) = (op for op in schedule.ops if len(members(op.name)) > 1)
+        assert joint.op == "Conv+QuantizeMx | Conv"
         said = {table["name"]: table for table in tomllib.loads(schedule.text)["layer"]}
         assert n1.items() <= said["n1"].items() and n3.items() <= said["n3"].items()
         parts = next(plan.members for plan in schedule.plans if isinstance(plan, AbreastPlan))
@@ -212,9 +216,9 @@ def test_members_have_parts_of_l1_and_of_the_cores():
     for tile in op.tiles:
         assert [words[-1] for words in tile.args][7:] == [0]  # nobody has this core
         for words, number in zip(tile.args, [1] * 4 + [2] * 3 + [0], strict=True):
-            assert words[-1] in (0, number) and len(words) == 9
+            assert words[-1] in (0, number) and len(words) == len(tile.args[0])
     text = describe(schedule.ops)
-    assert "n1 | n3: Conv | Conv mxfp8" in text
+    assert "n1 | n3: Conv+QuantizeMx | Conv mxfp8" in text
 
 
 def test_what_a_joint_layer_reports():
@@ -227,7 +231,7 @@ def test_what_a_joint_layer_reports():
     found = {layer.name: layer for layer in one.layers}["n1 | n3"]
     parts = {layer.name: layer for layer in two.layers}
     assert found.macs == parts["n1"].macs + parts["n3"].macs and one.macs == two.macs
-    assert found.format == "mxfp8" and found.op == "Conv | Conv"
+    assert found.format == "mxfp8" and found.op == "Conv+QuantizeMx | Conv"
     assert found.utilization == pytest.approx(found.macs / eight.peak_macs_per_cycle("mxfp8") / found.cycles)
     assert max(found.bounds.values()) <= found.cycles
     assert found.bounds["dma"] >= (parts["n1"].bounds["dma"] + parts["n3"].bounds["dma"]) / 2
@@ -299,7 +303,6 @@ BAD = [
     ({"n2": {"abreast": "n0"}}, r"'n2'.*'abreast' to 'n0': it needs what 'n0' computes"),
     ({"n1": {"abreast": "n3"}}, r"'n1'.*'abreast' to 'n3': that layer does not come before it"),
     ({"n3": {"abreast": "n9"}}, r"'n3'.*'abreast' to 'n9': the network has no such layer"),
-    ({"n3": {"abreast": "a_mx"}}, r"'n3'.*'a_mx' is neither a convolution nor a product with weights"),
     ({"n3": {"abreast": 1}}, r"'n3'.*'abreast' to 1, legal are the name of an earlier layer"),
     ({"n4": {"abreast": "n1"}}, r"'n4'.*'abreast', this layer has"),
     ({"n3": {"cores": 2, "abreast": ""}}, r"'n3'.*'cores' to 2, but it runs alone, on all 4 cores"),
@@ -315,6 +318,11 @@ def test_illegal_wishes_name_layer_and_key(layers, message):
     model = prepare(branches(), "mxfp8")
     with pytest.raises(ModelError, match=message):
         build(model, machine(4), edits=entries(**layers))
+
+
+def test_a_layer_of_another_kind_is_refused():
+    with pytest.raises(ModelError, match=r"'n6'.*'n0' is neither a convolution nor a product with weights"):
+        build(prepare(heads(), "mxfp8"), machine(4), edits=entries(n6={"abreast": "n0"}))
 
 
 def test_layers_of_two_formats_and_layers_that_do_not_fit_are_refused():

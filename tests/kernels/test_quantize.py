@@ -46,6 +46,19 @@ def test_equals_quantize(run, element, kind):
     check(run, QuantizeMx(48, element, block=CHUNK[element]), values(rng, 9, 48, kind))
 
 
+@pytest.mark.parametrize("kind", ["normal", "ties", "zeros", "bits"])
+@pytest.mark.parametrize("element", ["e4m3", "e5m2", "e2m1", "int8"])
+def test_values_without_signs(run, element, kind):
+    """As after a rectifier: zeros of both signs, infinities, no NaN; the same codes as when signs are looked for."""
+    rng = np.random.default_rng([len(element), ord(element[1]), len(kind)])
+    for k in (32, int(rng.choice([3, 8, 17])), int(rng.choice([33, 40, 100]))):
+        x = values(rng, int(rng.integers(1, 150)), k, kind)
+        x = np.where(x == 0, x, np.nan_to_num(np.abs(x), nan=1.0, posinf=np.inf)).astype(np.float32)
+        x.flat[rng.integers(0, x.size, 2)] = np.inf
+        check(run, QuantizeMx(k, element, positive=True), x)
+        check(run, QuantizeMx(k, element), x)
+
+
 CARRIED = ["e2m3", "e3m2", "e2m1"]
 
 
