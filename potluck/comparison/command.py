@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from potluck.comparison.page import write_page
-from potluck.comparison.plot import draw
+from potluck.comparison.plot import check_plot, draw
 from potluck.comparison.rows import Comparison, Row, fronts
 from potluck.comparison.table import show, write_csv
 from potluck.compiler.quantizers.bbq_inference import BbqCeilingWarning
@@ -81,6 +81,8 @@ def run(
     """
     if report is not None:
         check_suffix(report)
+    if plot is not None:
+        check_plot(plot)
     chosen = list(dict.fromkeys(["fp32", *(names or default_schemes())]))
     for name in chosen:
         written.parse(name)

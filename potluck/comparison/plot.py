@@ -20,6 +20,16 @@ OFFSETS = ((4, 3), (-10, 3), (4, -9), (-10, -9))
 """Where a point's number stands, in turn, so that neighbours' do not cover each other."""
 
 
+def check_plot(path: Path) -> None:
+    """Refuses what is no plot; called before any work.
+
+    Raises:
+        DataError: names the file and the suffixes.
+    """
+    if path.suffix not in SUFFIXES:
+        raise DataError(f"--plot {path.name!r}: unknown suffix", hint=f"Use one of {', '.join(SUFFIXES)}")
+
+
 def draw(rows: Sequence[Row], path: Path, title: str = "") -> None:
     """Writes the plot, all of it or nothing; the same rows give the same SVG.
 
@@ -32,8 +42,7 @@ def draw(rows: Sequence[Row], path: Path, title: str = "") -> None:
         DataError: Another suffix.
         ToolError: matplotlib is not installed.
     """
-    if path.suffix not in SUFFIXES:
-        raise DataError(f"--plot {path.name!r}: unknown suffix", hint=f"Use one of {', '.join(SUFFIXES)}")
+    check_plot(path)
     try:
         import matplotlib
         from matplotlib.figure import Figure

@@ -146,8 +146,9 @@ def sweep(
         DataError: another sweep lies in the folder, or data do not fit.
     """
     unknown = next((name for name in objectives if name not in OBJECTIVES), None)
-    if unknown or not objectives:
-        raise DataError(f"objective {unknown!r}", hint=f"Give some of {', '.join(OBJECTIVES)}")
+    if unknown is not None or not objectives:
+        what = "no objective" if unknown is None else f"objective {unknown!r}"
+        raise DataError(what, hint=f"Give some of {', '.join(OBJECTIVES)}")
     machines = (machine,) if isinstance(machine, str | Path) else tuple(machine)
     plan = Plan(
         str(model), tuple(str(name) for name in machines), (scheme,) if isinstance(scheme, str) else tuple(scheme),

@@ -57,9 +57,12 @@ def sweep(
     """
     from potluck.isa.errors import DataError
     from potluck.sweeps import api
+    from potluck.sweeps.figure import check_plot
     from potluck.sweeps.space import axes_of
     from potluck.sweeps.table import show
 
+    if plot is not None:
+        check_plot(plot)
     folder = out or Path(f"{Path(model).stem}.sweep")
     with task(f"sweep of {Path(model).name}") as step:
         swept = api.sweep(

@@ -13,6 +13,8 @@ from potluck.replacing import replace_text, replacing
 from potluck.sweeps.api import DEFAULT, Swept
 from potluck.sweeps.table import lines
 
+PAGE, IMAGES = ".html", (".png", ".svg", ".pdf")
+"""Suffixes."""
 COLOURS = ("#1f5fa8", "#b5451b", "#4d7f3a", "#7a2f6b", "#8a6d1d", "#3a7f7f", "#444444")
 """Of machines and schemes in an image, in turn."""
 LABELS = {
@@ -90,6 +92,16 @@ def page(swept: Swept) -> str:
     return document(f"Sweep of {Path(swept.model).name}", answer, sections)
 
 
+def check_plot(path: Path) -> None:
+    """Refuses what is no page and no image; called before any work.
+
+    Raises:
+        DataError: names the file and the suffixes.
+    """
+    if path.suffix not in (PAGE, *IMAGES):
+        raise DataError(f"--plot {path.name!r}: unknown suffix", hint=f"Use {PAGE}, {', '.join(IMAGES)}")
+
+
 def write_report(swept: Swept, path: Path) -> Path:
     """Write ``.html``, or the plot alone as ``.png``, ``.svg`` or ``.pdf``, all of it or nothing.
 
@@ -97,13 +109,12 @@ def write_report(swept: Swept, path: Path) -> Path:
         DataError: another suffix, or it cannot be written.
         ToolError: an image needs matplotlib.
     """
+    check_plot(path)
     try:
-        if path.suffix == ".html":
+        if path.suffix == PAGE:
             replace_text(path, page(swept))
-        elif path.suffix in (".png", ".svg", ".pdf"):
-            _draw(swept, path)
         else:
-            raise DataError(f"--plot {path.name!r}: unknown suffix", hint="Use .html, .png, .svg or .pdf")
+            _draw(swept, path)
     except OSError as problem:
         raise DataError(f"cannot write {path}: {problem.strerror}") from None
     return path

@@ -95,6 +95,19 @@ def test_pages_and_images(swept, tmp_path: Path) -> None:  # type: ignore[no-unt
         swept.report(tmp_path / "r.txt")
 
 
+def test_an_image_that_cannot_be_drawn_is_refused_before_any_point_runs(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("potluck.sweeps.api.sweep", None)
+    done = CliRunner().invoke(app, ["sweep", str(model), "--plot", "p.gif"])
+    assert isinstance(done.exception, DataError) and "--plot 'p.gif': unknown suffix" in str(done.exception)
+
+
+def test_no_objective(model: Path) -> None:
+    with pytest.raises(DataError, match="no objective"):
+        potluck.sweep(model, objectives=())
+
+
 def test_points_that_cannot_run_are_rows(model: Path) -> None:
     """32 ports need 32 banks: only the two of four machines that agree can be."""
     found = potluck.sweep(model, {"memory.l1_banks": [16, 32], "vector.ports": [4, 32]})
