@@ -6,6 +6,7 @@ sums, maxima and minima of such values.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -38,7 +39,7 @@ def without_signs(plans: Sequence[LayerPlan]) -> list[LayerPlan]:
 def _positive(plan: LayerPlan, known: Collection[Storage]) -> bool:
     """Whether what a layer writes is FP32 values that are at least 0."""
     if isinstance(plan, ConvPlan | DepthwisePlan):
-        return plan.y.dtype == "float32" and plan.y.mx is None and plan.bounds[0] >= 0
+        return plan.y.dtype == "float32" and plan.y.mx is None and _no_sign(plan.bounds[0])
     form = form_of(plan)
     if form is None:
         return False
@@ -47,9 +48,14 @@ def _positive(plan: LayerPlan, known: Collection[Storage]) -> bool:
     for value in form.value.walk():
         inputs = [found[part] for part in value.inputs]
         if value.op == "constant":
-            found[value] = value.payload >= 0
+            found[value] = _no_sign(value.payload)
         elif value.op == "argument":
             found[value] = sources[int(value.payload)]
         else:
             found[value] = any(inputs) if value.op == "max" else value.op in ("add", "min") and all(inputs)
     return found[form.value]
+
+
+def _no_sign(value: float) -> bool:
+    """Whether a number is at least 0, and not the zero below 0."""
+    return value >= 0 and math.copysign(1, value) > 0

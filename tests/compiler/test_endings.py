@@ -5,6 +5,7 @@ import tomllib
 import numpy as np
 import pytest
 from networks import network
+from onnx import numpy_helper
 from running import by_reference, by_schedule, by_simulator, feeds, same_bits, with_l1
 
 from potluck.compiler import build as building
@@ -247,3 +248,24 @@ def test_it_stays_a_layer_where_it_would_cost_more_or_codes_are_others(monkeypat
     monkeypatch.setattr(endings, "LAYER", -1e12)
     schedule = build(prepare(convs(), "mxfp8"), machine())
     assert not joined(schedule) and len(quantizers(schedule)) == 2
+
+
+@pytest.mark.parametrize(
+    ("scheme", "bound"), [("mxfp8", 0.0), ("mxfp8", -0.0), ("mxfp4", 0.0), ("mxfp4", -0.0)]
+)
+def test_signs_are_left_alone_where_there_are_none(monkeypatch, scheme, bound):
+    source = network(
+        CONVS.format(n=1, h=9, w=10, channels=64).replace("Relu (a)", "Clip (a, low)"),
+        v=(64, 32, 3, 3), b=(64,), u=(24, 64, 1, 1), c=(24,), low=(),
+    )  # fmt: skip
+    (low,) = (item for item in source.graph.initializer if item.name == "low")
+    low.CopyFrom(numpy_helper.from_array(np.float32(bound), "low"))
+    model = prepare(source, scheme)
+    schedule = build(model, machine())
+    monkeypatch.setattr(building, "without_signs", list)
+    looking = build(model, machine())
+    for inputs in (feeds(schedule), special(schedule)):
+        with np.errstate(all="ignore"):
+            assert same_bits(by_schedule(schedule, inputs), by_schedule(looking, inputs))
+    positive = [kernel.positive for op in joined(schedule) for kernel in op.kernel.kernels]
+    assert positive == [not np.signbit(bound)]
