@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from potluck.compiler.functions import raise_opset, require
-from potluck.compiler.graph import DOMAIN, FP6_OPSET, add_constant, integer, shape_of
+from potluck.compiler.graph import DOMAIN, FP6_OPSET, add_constant, fresh_name, integer, shape_of
 from potluck.compiler.mx_nodes import mx_layout
 from potluck.compiler.passes.quantize_mx import quantized_activation
 from potluck.isa.errors import ModelError
@@ -128,7 +128,7 @@ def dequantized(
     if inputs[1].dtype is ir.DataType.FLOAT8E8M0:
         attributes.append(ir.AttrInt64("output_dtype", ir.DataType.FLOAT.value))
     made = ir.Node("", "DequantizeLinear", inputs, attributes, name=f"{base}_dequantize", num_outputs=1)
-    made.outputs[0].name = f"{base}_values"
+    made.outputs[0].name = fresh_name(model.graph, f"{base}_values")
     made.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
     made.outputs[0].shape = inputs[0].shape
     model.graph.insert_before(node, made)

@@ -21,7 +21,17 @@ from numpy.typing import NDArray
 
 from potluck.compiler.calibration import ranges
 from potluck.compiler.functions import require
-from potluck.compiler.graph import DOMAIN, add_constant, constant, drop_unused, integer, label, real, shape_of
+from potluck.compiler.graph import (
+    DOMAIN,
+    add_constant,
+    constant,
+    drop_unused,
+    fresh_name,
+    integer,
+    label,
+    real,
+    shape_of,
+)
 from potluck.compiler.integer_nodes import MOST_MULTIPLE
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.passes.pot_release import correct_bias
@@ -311,7 +321,7 @@ def _insert(model: ir.Model, node: ir.Node, at: int, made: ir.Node) -> None:
     """Puts a new node in front of an input."""
     source = node.inputs[at]
     assert source is not None and made.inputs[0] is not None
-    made.outputs[0].name = f"{source.name}_values"
+    made.outputs[0].name = fresh_name(model.graph, f"{source.name}_values")
     made.outputs[0].shape, made.outputs[0].type = made.inputs[0].shape, ir.TensorType(ir.DataType.FLOAT)
     model.graph.insert_before(node, made)
     node.replace_input_with(at, made.outputs[0])

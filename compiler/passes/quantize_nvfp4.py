@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from potluck.compiler.calibration import ranges
 from potluck.compiler.functions import require
-from potluck.compiler.graph import DOMAIN, add_constant, constant, drop_unused, real
+from potluck.compiler.graph import DOMAIN, add_constant, constant, drop_unused, fresh_name, real
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.passes.quantize_mx import check_exclude, contraction, typed, wanted
 from potluck.compiler.quantizers.nvfp4 import BLOCK, quantize, tensor_scale
@@ -103,7 +103,7 @@ class QuantizeNvfp4(GraphPass):
         scale_codes = add_constant(model.graph, f"{name}_scales", typed(held.scales, E4M3))
         whole = add_constant(model.graph, f"{name}_factor", np.array(factor))
         steps = ir.Node("", "DequantizeLinear", [scale_codes, whole], name=f"{name}_scale_values")
-        steps.outputs[0].name = f"{name}_scale_values"
+        steps.outputs[0].name = fresh_name(model.graph, f"{name}_scale_values")
         steps.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
         steps.outputs[0].shape = ir.Shape(held.scales.shape)
         codes = add_constant(model.graph, f"{name}_codes", typed(held.codes, E2M1))
@@ -111,7 +111,7 @@ class QuantizeNvfp4(GraphPass):
         values = ir.Node(
             "", "DequantizeLinear", [codes, steps.outputs[0]], attributes, name=f"{name}_dequantize"
         )
-        values.outputs[0].name = f"{name}_nvfp4"
+        values.outputs[0].name = fresh_name(model.graph, f"{name}_nvfp4")
         values.outputs[0].shape, values.outputs[0].type = source.shape, source.type
         for made in (steps, values):
             model.graph.insert_before(node, made)

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from potluck.compiler.functions import require
-from potluck.compiler.graph import DOMAIN, add_constant, constant, drop_unused, integer
+from potluck.compiler.graph import DOMAIN, add_constant, constant, drop_unused, fresh_name, integer
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.passes.pot_release import correct_bias
 from potluck.compiler.passes.quantize_integer import output_axis
@@ -89,7 +89,7 @@ class RecoverPot(GraphPass):
         found = ir.Node(DOMAIN, "PotDequantize", inputs, attributes, name=f"{base}_pot", num_outputs=1)
         old = source.outputs[0]
         found.outputs[0].shape, found.outputs[0].type = old.shape, old.type
-        found.outputs[0].name = f"{base}_values"
+        found.outputs[0].name = fresh_name(model.graph, f"{base}_values")
         model.graph.insert_before(node, found)
         node.replace_input_with(1, found.outputs[0])
         if release:

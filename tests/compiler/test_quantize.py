@@ -5,13 +5,17 @@ import onnx_ir as ir
 import pytest
 from networks import network, residual
 from onnx.reference import ReferenceEvaluator
+from running import by_schedule, same_bits
 
+from potluck.compiler.build import build, prepare
 from potluck.compiler.graph import constant
 from potluck.compiler.lowering.packing import pack_mx
 from potluck.compiler.mx_nodes import quantized
 from potluck.compiler.quantize import quantize_model
+from potluck.compiler.schemes import calibrated, schemes
 from potluck.isa.errors import ModelError
 from potluck.isa.formats import blocks, mx
+from potluck.isa.machine import load_machine
 from potluck.kernels.conv.mx import pack_weights
 
 SCHEMES = ["mxfp8", "mxfp8_e5m2", "mxfp4"]
@@ -159,3 +163,27 @@ def test_packed_codes_are_what_the_kernel_packs_from_values(scheme, shape):
         pack_mx(mx.quantize(weights, layout, axis=1)), pack_weights(weights, layout), strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.filterwarnings("ignore::potluck.compiler.quantizers.bbq_inference.BbqCeilingWarning")
+@pytest.mark.parametrize(
+    "scheme", [name for name in schemes() if name not in ("none", "fp32", "pot_recover")]
+)
+def test_a_weight_of_two_products_can_be_written_and_read(scheme, tmp_path):
+    """As in recurrent layers: both products are quantized, and no two values have one name."""
+    source = network(
+        """g (float[1, 32] x) => (float[1, 32] y) {
+          h = MatMul (x, w)
+          t = Tanh (h)
+          y = MatMul (t, w)
+        }""",
+        w=(32, 32),
+    )
+    samples = np.random.default_rng(2).standard_normal((8, 32)).astype(np.float32)
+    model = quantize_model(source, scheme, calibration={"x": samples} if calibrated(scheme) else None)
+    path = tmp_path / "q.onnx"
+    model.save(path)
+    onnx.checker.check_model(path)
+    machine = load_machine("spatz-mx")
+    written, held = (build(prepare(item), machine) for item in (path, model))
+    assert same_bits(by_schedule(written, {"x": samples[:1]}), by_schedule(held, {"x": samples[:1]}))
