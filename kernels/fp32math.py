@@ -87,6 +87,22 @@ def clip(x: ArrayLike, low: float | None, high: float | None) -> F32:
     return result if high is None else minimum(result, np.float32(high))
 
 
+_RECIPROCALS = np.rint((256.0 / (np.arange(128) + 128.5) - 1.0) * 128.0).astype(np.int32)
+"""Significands of `estimated_reciprocal`: of 2 / x at the middle of each interval of x in [1, 2)."""
+
+
+def estimated_reciprocal(x: ArrayLike) -> F32:
+    """``vfrec7``: 1 / x with 7 bits (V 1.0, section 13.10), rounding to nearest."""
+    values = np.asarray(x, np.float32)
+    with np.errstate(all="ignore"):
+        fraction, exponent = np.frexp(np.abs(values))  # |x| = fraction 2^exponent, fraction in [0.5, 1)
+        index = np.where(np.isfinite(values), fraction * 256.0 - 128.0, 0).astype(np.int32)
+        estimate = (1.0 + _RECIPROCALS[np.clip(index, 0, 127)] / 128.0) * np.exp2(-1.0 * exponent)
+        estimate = np.where(exponent < -127, np.inf, estimate)
+        size = np.where(values == 0, np.inf, np.where(np.isinf(values), 0.0, estimate))
+        return canonical(np.where(np.isnan(values), values, np.copysign(size, values)))
+
+
 def _pick(x: F32, y: F32, larger: bool) -> F32:
     order = np.where(np.signbit(x) == larger, y, x)  # for equal operands, which differ only as zeros
     wins = x > y if larger else x < y

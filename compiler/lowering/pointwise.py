@@ -32,6 +32,7 @@ from potluck.compiler.memory import align
 from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
 from potluck.isa.errors import MachineError
 from potluck.kernels.expressions.graph import Value
+from potluck.kernels.expressions.simplify import simplified
 from potluck.kernels.expressions.small import memory_type
 from potluck.kernels.pointwise import Array, Extent, Pointwise
 
@@ -133,7 +134,7 @@ class PointwisePlan(SourcesPlan):
         rows = axes.pop() if axes else Axis(1, columns.varies)  # a single row does not tell
         self.outer, self.rows, self.columns = axes, rows, columns
         self.kernel = Pointwise(
-            self.value,
+            simplified(self.value),
             tuple(
                 Array(dtype_of(item), EXTENTS[rows.varies[i], columns.varies[i]])
                 for i, item in enumerate(self.inputs)

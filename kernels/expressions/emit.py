@@ -52,6 +52,8 @@ _FLOAT_NAMES = {"add": "vfadd", "sub": "vfsub", "mul": "vfmul", "div": "vfdiv", 
 _INTEGER_NAMES = {"add": "vadd", "sub": "vsub", "mul": "vmul", "div": "vdiv", "rem": "vrem", "min": "vmin",
                   "max": "vmax", "and": "vand", "or": "vor", "xor": "vxor", "shl": "vsll", "shr": "vsrl",
                   "sar": "vsra", "lt": "vmslt", "le": "vmsle", "eq": "vmseq", "ne": "vmsne"}  # fmt: skip
+_ALONE = {"sqrt": "vfsqrt.v", "rec7": "vfrec7.v"}
+"""Operations with an instruction of one operand."""
 _IMMEDIATE = ("add", "and", "or", "xor", "eq", "ne", "le", "shl", "shr", "sar")
 """Integer operations with a five-bit immediate."""
 _SIGNLESS = ("add", "sub", "mul", "and", "or", "xor", "shl", "shr", "sar", "eq", "ne")
@@ -352,8 +354,8 @@ class Strip:
         (x,) = item.inputs
         register = self._vector(x)
         self._width(WIDTHS[x.type])
-        if item.op == "sqrt":
-            self.a("vfsqrt.v", self._new(item), register)
+        if item.op in _ALONE:
+            self.a(_ALONE[item.op], self._new(item), register)
         else:
             self.a("vfsgnjn.vv" if item.op == "neg" else "vfsgnjx.vv", self._new(item), register, register)
         self._done(item)
@@ -466,7 +468,7 @@ _CASTS = {
 _RENAMED = ("bits", "from_bits", "signed", "unsigned")
 """Casts that leave every bit."""
 _EMIT = {
-    **dict.fromkeys(("neg", "abs", "sqrt"), Strip._unary),
+    **dict.fromkeys(("neg", "abs", *_ALONE), Strip._unary),
     **dict.fromkeys({op for op, _ in CASTS}, Strip._cast),
     "copysign": Strip._copysign,
     "not": Strip._not,

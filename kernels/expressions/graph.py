@@ -196,8 +196,8 @@ def binary(op: str, x: Value, y: Value) -> Value:
 
 
 def unary(op: str, x: Value) -> Value:
-    """``neg``, ``abs`` or ``sqrt`` of a float."""
-    if x.type not in FLOATING or op not in ("neg", "abs", "sqrt"):
+    """``neg``, ``abs`` or ``sqrt`` of a float; ``rec7`` of `F32`, an estimate of 1 / x."""
+    if x.type not in FLOATING or op not in ("neg", "abs", "sqrt", "rec7") or (op == "rec7" and x.type != F32):
         raise DataError(f"no operation {op} of {x.type}")
     return Value(op, x.type, (x,))
 

@@ -110,6 +110,7 @@ _FLOAT: Mapping[str, Callable[..., Any]] = {
     "max": fp32math.maximum,
     "fma": fp32math.fma,
     "sqrt": lambda x: fp32math.canonical(np.sqrt(np.asarray(x, np.float32))),
+    "rec7": fp32math.estimated_reciprocal,
     "neg": _negate,
     "abs": _absolute,
     "copysign": _copysign,

@@ -6,7 +6,9 @@ import pytest
 from drawing import execute
 
 from potluck.kernels.expressions import functions
+from potluck.kernels.expressions.graph import unary
 from potluck.kernels.expressions.meaning import evaluate
+from potluck.kernels.expressions.simplify import simplified
 from potluck.kernels.pointwise import Array, Pointwise, arguments
 
 RANGES = {"sin": (-1000, 1000), "cos": (-1000, 1000), "tan": (-1000, 1000), "asin": (-1, 1), "acos": (-1, 1),
@@ -101,6 +103,44 @@ def test_gelu_is_within_its_stated_bounds():
     assert np.all(error[x > 0] <= 2e-7 * want[x > 0])
     inner = (x < 0) & (x > -5.5)
     assert np.all(error[inner] <= 5e-6 * -want[inner])
+
+
+def test_sigmoid_has_no_more_error_than_with_a_division():
+    """The error of 1 / (1 + exp(-x)), which was the contract before, is 2.47 ulp there."""
+    x = np.concatenate([np.linspace(-17, -16, 4001), np.linspace(-89, -86, 400), np.linspace(-8, 20, 4001)])
+    x = x.astype(np.float32)
+    got = evaluate(functions.sigmoid(X), [x])
+    assert max(ulps(g, EXACT["sigmoid"](mpmath.mpf(float(v)))) for g, v in zip(got, x, strict=True)) <= 2.5
+    far = np.float32([-89.5, -1e4, -3e38, 81, 1e4, 3e38, 1e-40, -1e-40, -0.0])
+    want = np.float32([0, 0, 0, 1, 1, 1, 0.5, 0.5, 0.5])
+    np.testing.assert_array_equal(evaluate(functions.sigmoid(X), [far]), want)
+
+
+def test_reciprocal_estimate_is_the_specifications():
+    """Table of section 13.10, and the machine for all kinds of numbers."""
+    first, last = [1, 1.0078125, 2, 0.5, -1], [1.984375, 1.9921875]  # entries 127, 125, .., 1, 0
+    low = np.float32([*first, *last, 0.0, -0.0, np.inf, -np.inf])
+    known = [255 / 256, 253 / 256, 255 / 512, 255 / 128, -255 / 256, 129 / 256, 0.5]
+    want = np.float32([*known, np.inf, -np.inf, 0, -0.0])
+    np.testing.assert_array_equal(evaluate(unary("rec7", X), [low]), want)
+    drawn = np.random.default_rng(9).integers(0, 2**32, 600, dtype=np.uint32).view(np.float32)
+    edges = np.float32([2.0**-126, 2.0**-127, 2.0**-128, 2.0**-129, 2.0**126, 2.0**127, 3.4e38, 1e-45, np.nan])
+    x = np.concatenate([low, drawn, edges, -edges])
+    got, want = execute(Pointwise(unary("rec7", X), (Array("float32"),)), [x], 1, len(x))
+    np.testing.assert_array_equal(got.view(np.uint32), want.view(np.uint32))
+
+
+def test_simplified_products_keep_their_bits():
+    """x sigmoid(x) and one of another factor, which may not be left out."""
+    x, y = arguments("float32", "float32")
+    values = np.float32([np.nan, np.inf, -np.inf, 0, -0.0, 2, -3, 1e-40])
+    other = values[::-1].copy()
+    sigmoid = functions.sigmoid(x)
+    for value, less in ((x * sigmoid, True), (sigmoid * x, True), (y * sigmoid, False)):
+        made = simplified(value)
+        assert any(item.op == "select" for item in made.walk()) != less
+        before, after = (evaluate(item, [values, other]) for item in (value, made))
+        np.testing.assert_array_equal(before.view(np.uint32), after.view(np.uint32))
 
 
 def test_special_values():
