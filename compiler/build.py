@@ -28,6 +28,7 @@ from potluck.compiler.passes import make, run_passes
 from potluck.compiler.ptq.pipeline import apply
 from potluck.compiler.quantize import folding
 from potluck.compiler.records import Records
+from potluck.compiler.rotation import rotated
 from potluck.compiler.schedule import LoweredOp
 from potluck.compiler.schedule_file import Entry, applied, written
 from potluck.compiler.schemes import Assignment, Options, Quantization
@@ -145,7 +146,7 @@ def build(
     check(model, allow_host)
     _check_machine(model, machine)
     memory = machine.memory
-    model = fused(model, Target(machine))
+    model = rotated(fused(model, Target(machine)))
     selector = Selector(model, Target(machine))
     plans = selector.run()
     ends = [selector.tensors[value] for value in (*model.graph.inputs, *model.graph.outputs)]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from potluck.compiler.lowering.base import LayerPlan, Target
 from potluck.compiler.lowering.pointwise import PointwisePlan
 from potluck.compiler.lowering.reduction import ReductionPlan
+from potluck.compiler.lowering.rotation import RotatePlan
 from potluck.compiler.lowering.stream import StreamPlan
 from potluck.compiler.overlap import meets, span_of
 from potluck.compiler.schedule import LoweredOp, Transfer
@@ -44,7 +45,7 @@ def lowered(plans: Sequence[LayerPlan], target: Target) -> list[LoweredOp]:
             chain = Chain([plans[at].lower(side)])
             while not alone and at + len(chain.ops) < len(plans) and chain.open:
                 plan = plans[at + len(chain.ops)]
-                if not isinstance(plan, StreamPlan | PointwisePlan | ReductionPlan):
+                if not isinstance(plan, StreamPlan | PointwisePlan | ReductionPlan | RotatePlan):
                     break
                 try:
                     op = plan.lower(replace(side, taken=chain.taken(side)))

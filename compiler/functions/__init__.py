@@ -11,13 +11,13 @@ from functools import cache
 import onnx
 import onnx_ir as ir
 
-from potluck.compiler.functions import attention, bbq, fused, hadamard, im2col, integers, mx, nvfp4
+from potluck.compiler.functions import attention, bbq, fused, hadamard, im2col, integers, mx, nvfp4, rotation
 from potluck.compiler.functions.fused import FUSED
 from potluck.compiler.graph import DOMAIN, IR_VERSIONS, OPSET
 
 __all__ = ["FUSED", "function", "names", "raise_opset", "require"]
 
-FAMILIES = (attention, mx, nvfp4, im2col, fused, integers, bbq, hadamard)
+FAMILIES = (attention, mx, nvfp4, im2col, fused, integers, bbq, hadamard, rotation)
 """Modules whose ``BODIES`` are the functions; a name occurs once."""
 
 

@@ -11,7 +11,7 @@ from potluck.isa.plugins import added
 
 MODULES = (
     "conv", "product", "elementwise", "pointwise", "reduction", "pool", "shape", "move", "gather", "resize", "softmax",
-    "attention", "mx", "nvfp4", "im2col", "integers", "bbq", "hadamard", "ordering", "host",
+    "attention", "rotation", "mx", "nvfp4", "im2col", "integers", "bbq", "hadamard", "ordering", "host",
 )  # fmt: skip
 """Modules of this package that declare operators."""
 
