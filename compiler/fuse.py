@@ -10,27 +10,18 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
+from potluck.compiler.fuse_reductions import Form, reduced, reduced_and_more, replaced
 from potluck.compiler.lowering.adapters import AddTile, ClipTile, ColumnTile
 from potluck.compiler.lowering.base import LayerPlan, Source, Tensor
 from potluck.compiler.lowering.pointwise import PointwisePlan, padded
+from potluck.compiler.lowering.reduction import ReductionPlan
 from potluck.compiler.lowering.stream import StreamPlan
 from potluck.compiler.memory import Storage
 from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.errors import DataError
 from potluck.kernels.expressions.graph import F32, Value, argument, maximum, minimum
 from potluck.kernels.pointwise import MOST
-
-
-@dataclass(frozen=True)
-class Form:
-    """An elementwise layer as an expression; attributes as those of `PointwisePlan`."""
-
-    value: Value
-    inputs: tuple[Source, ...]
-    shapes: tuple[tuple[int, ...], ...]
-    y: Tensor
 
 
 def fuse(plans: Sequence[LayerPlan], kept: Collection[Tensor]) -> list[LayerPlan]:
@@ -52,20 +43,31 @@ def fuse(plans: Sequence[LayerPlan], kept: Collection[Tensor]) -> list[LayerPlan
     for index in range(len(plans)):
         first = result[index]
         form = form_of(first) if first is not None else None
-        if first is None or form is None or form.y.storage in outside:
+        made = first.y if isinstance(first, ReductionPlan) else form.y if form is not None else None
+        if first is None or made is None or made.storage in outside:
             continue
-        storage = form.y.storage
+        storage = made.storage
         if len(writers[storage]) != 1 or len(readers[storage]) != 1:
             continue
         (place,) = readers[storage]
         second = result[place]
-        joined = _join(first, form, second) if second is not None and place > index else None
+        joined = _joined(first, form, second) if second is not None and place > index else None
         if joined is None:
             continue
         result[index], result[place] = None, joined
         for tensor in joined.reads():
             readers[tensor.storage] = (readers[tensor.storage] - {index}) | {place}
     return [plan for plan in result if plan is not None]
+
+
+def _joined(first: LayerPlan, form: Form | None, second: LayerPlan) -> LayerPlan | None:
+    """Both layers as one at the place of the second; None if that is not possible."""
+    if isinstance(first, ReductionPlan):
+        after = form_of(second)
+        return None if after is None else reduced_and_more(first, second, after)
+    if form is None:
+        return None
+    return reduced(first, form, second) if isinstance(second, ReductionPlan) else _join(first, form, second)
 
 
 def form_of(plan: LayerPlan) -> Form | None:
@@ -130,14 +132,14 @@ def _join(first: LayerPlan, before: Form, second: LayerPlan) -> PointwisePlan | 
         return len(inputs) - 1
 
     moved = [place(item, extent) for item, extent in zip(before.inputs, shapes, strict=True)]
-    inner = _replaced(before.value, {i: (at, None) for i, at in enumerate(moved)})
+    inner = replaced(before.value, {i: (at, None) for i, at in enumerate(moved)})
     outer: dict[int, tuple[int, Value | None]] = {}
     for index, (item, extent) in enumerate(zip(after.inputs, after.shapes, strict=True)):
         outer[index] = (0, inner) if index in middle else (place(item, extent), None)
     if len(inputs) > MOST:
         return None
     joined = PointwisePlan(
-        second.name, f"{first.op}+{second.op}", _replaced(after.value, outer), tuple(inputs), tuple(extents), after.y
+        second.name, f"{first.op}+{second.op}", replaced(after.value, outer), tuple(inputs), tuple(extents), after.y
     )  # fmt: skip
     try:
         joined.kernel.emit(Assembler())
@@ -164,17 +166,3 @@ def _seen_from(form: Form, shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...
         else:
             return None
     return tuple(found)
-
-
-def _replaced(value: Value, arguments: dict[int, tuple[int, Value | None]]) -> Value:
-    """An expression with other arguments: another index, or an expression."""
-    made: dict[Value, Value] = {}
-    for item in value.walk():
-        if item.op == "argument":
-            index, inner = arguments[int(item.payload)]
-            made[item] = inner if inner is not None else argument(index, item.type)
-        elif item.inputs:
-            made[item] = Value(item.op, item.type, tuple(made[part] for part in item.inputs), item.payload)
-        else:
-            made[item] = item
-    return made[value]

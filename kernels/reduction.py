@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.errors import DataError
-from potluck.kernels.base import Kernel, float_constant, saved
+from potluck.kernels.base import Kernel, add_immediate, float_constant, saved
 from potluck.kernels.expressions.emit import (
     LOADS,
     SCRATCH,
@@ -181,7 +181,10 @@ class _Emitter:
     def emit(self) -> None:
         a, done = self.a, self.a.fresh("reduction_done")
         a("beqz", self.columns if self.by_rows else self.rows, done)
-        with saved(a, [f"s{i}" for i in range(2, 12)]):
+        numbers = {source.register for source in self.sources.values()} & set(_NUMBERS)
+        with saved(
+            a, [f"s{i}" for i in range(2, 12)] if self.by_rows else ["s2", "s3", "s4", *sorted(numbers)]
+        ):
             for strip in (self.strip, self.post):
                 if strip is not None:
                     strip.constants()
@@ -193,7 +196,7 @@ class _Emitter:
 
     def _along_columns(self) -> None:
         a = self.a
-        row, strip, fits, ended = (a.fresh(f"reduction_{name}") for name in ("row", "strip", "fits", "ended"))
+        row, strip, rest, ended = (a.fresh(f"reduction_{name}") for name in ("row", "strip", "rest", "ended"))
         a("mv", "s2", self.out)
         a("mv", "s3", self.rows)
         a("li", "s4", self.kernel.lanes)
@@ -206,26 +209,30 @@ class _Emitter:
         a("vsetvli", "t0", "s4", "e32", multiplier(32), "ta", "ma")
         total = self._start()
         a("mv", "t5", self.columns)
-        a("beqz", "t5", ended)
+        a("bltu", "t5", "s4", rest)
         a.label(strip)
-        a("mv", "t0", "t5")
-        a("bltu", "t5", "s4", fits)
-        a("mv", "t0", "s4")
-        a.label(fits)
-        a("vsetvli", "t0", "t0", "e32", multiplier(32), "ta", "ma")
         self._combine()
-        self._advance(("full", "row"))
-        a("sub", "t5", "t5", "t0")
-        a("bnez", "t5", strip)
+        self._advance(("full", "row"), self.kernel.lanes)
+        a("addi", "t5", "t5", -self.kernel.lanes)
+        a("bgeu", "t5", "s4", strip)
+        a.label(rest)
+        a("beqz", "t5", ended)
+        a("vsetvli", "t0", "t5", "e32", multiplier(32), "ta", "ma")
+        self._combine(whole=False)
+        self._advance(("full", "row"), 0)
         a.label(ended)
         pool = Pool()
         pool.take(bits_of(self.type))
         other, half = f"v{pool.take(bits_of(self.type))}", self.kernel.lanes // 2
         bits = WIDTHS[self.type]
         while half:
-            a("li", "t1", half)
-            a("vsetvli", "t0", "t1", f"e{bits}", multiplier(bits), "ta", "ma")
-            a("vslidedown.vx", other, total, "t1")
+            if half < 32:
+                a("vsetivli", "t0", half, f"e{bits}", multiplier(bits), "ta", "ma")
+                a("vslidedown.vi", other, total, half)
+            else:
+                a("li", "t1", half)
+                a("vsetvli", "t0", "t1", f"e{bits}", multiplier(bits), "ta", "ma")
+                a("vslidedown.vx", other, total, "t1")
             a(f"{instruction(self.kernel.op, self.type)}.vv", total, total, other)
             half //= 2
         store(a, total, self.type, self.out, self.kernel.out, pool)
@@ -268,7 +275,6 @@ class _Emitter:
         for index, array in enumerate(arrays):
             if array.extent == "column":
                 self._number(index, self.numbers[index], advance=True)
-        set_width(a, 32)
         self._combine()
         for index in full:
             a("add", self.sources[index].register, self.sources[index].register, _STEPS[arrays[index].bytes])
@@ -289,31 +295,32 @@ class _Emitter:
         a("bnez", "t5", strip)
 
     def _start(self) -> str:
-        """The group of the partial results, set to the identity; SEW is that of the type afterwards."""
+        """The group of the partial results, set to the identity; SEW is 32 before and afterwards."""
         a, number = self.a, identity(self.kernel.op, self.type)
-        total = f"v{Pool().take(bits_of(self.type))}"
-        if self.type == F32:
-            float_constant(a, SPARE_FLOAT, float(number), SCRATCH)
-            a("vfmv.v.f", total, SPARE_FLOAT)
-            return total
-        if self.type == F64:
-            double_constant(a, SPARE_FLOAT, float(number), SCRATCH)
-            set_width(a, 64)
-            a("vfmv.v.f", total, SPARE_FLOAT)
-            return total
-        a("li", SCRATCH, int(number) - (1 << 64) if number >= 1 << 63 else int(number))
-        if WIDTHS[self.type] != 32:
+        total, wide = f"v{Pool().take(bits_of(self.type))}", WIDTHS[self.type] != 32
+        if wide:
             set_width(a, WIDTHS[self.type])
-        a("vmv.v.x", total, SCRATCH)
+        if self.type in FLOATING:
+            load = float_constant if self.type == F32 else double_constant
+            load(a, SPARE_FLOAT, float(number), SCRATCH)
+            a("vfmv.v.f", total, SPARE_FLOAT)
+        else:
+            a("li", SCRATCH, int(number) - (1 << 64) if number >= 1 << 63 else int(number))
+            a("vmv.v.x", total, SCRATCH)
+        if wide:
+            set_width(a, 32)
         return total
 
-    def _combine(self) -> None:
-        """One strip into the partial results; those beyond a short strip stay."""
+    def _combine(self, whole: bool = True) -> None:
+        """One strip into the partial results; those beyond a short one stay. SEW is 32 before and after whole ones."""
         pool = Pool()
         total = f"v{pool.take(bits_of(self.type))}"
         value = self.strip.compute(pool)
-        set_width(self.a, WIDTHS[self.type], "tu")
+        if not whole or self.strip.sew != WIDTHS[self.type]:
+            set_width(self.a, WIDTHS[self.type], "ta" if whole else "tu")
         self.a(f"{instruction(self.kernel.op, self.type)}.vv", total, total, value)
+        if whole and WIDTHS[self.type] != 32:
+            set_width(self.a, 32)
 
     def _number(self, index: int, address: str, advance: bool = False) -> None:
         array = self.kernel.arrays[index]
@@ -321,9 +328,14 @@ class _Emitter:
         if advance:
             self.a("addi", address, address, array.bytes)
 
-    def _advance(self, extents: tuple[str, ...]) -> None:
+    def _advance(self, extents: tuple[str, ...], columns: int) -> None:
+        """Moves pointers behind so many columns; 0: those of the strip."""
         for index, array in enumerate(self.kernel.arrays):
-            if array.extent in extents:
+            if array.extent not in extents:
+                continue
+            if columns:
+                add_immediate(self.a, self.sources[index].register, columns * array.bytes)
+            else:
                 self._step(self.sources[index].register, array.bytes)
 
     def _step(self, register: str, size: int) -> None:

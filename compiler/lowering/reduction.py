@@ -180,7 +180,7 @@ class _Lowering:
         granule = harts if matrix.last else GRANULE * harts
         most = min(max(1, free // per_kept), matrix.kept.size)
         step = min(most, -(-wanted // granule) * granule)
-        return max(1, step // granule * granule or step)
+        return step if step == matrix.kept.size else max(1, step // granule * granule or step)
 
     def _strides(self, index: int) -> tuple[tuple[int, ...], int, int]:
         """Bytes from one place to the next of an operand: outer dimensions, kept, reduced."""

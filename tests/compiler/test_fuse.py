@@ -70,6 +70,69 @@ def test_a_chain_is_one_layer_with_the_same_bits(name, monkeypatch):
     assert same_bits(by_schedule(alone, inputs), outputs)
 
 
+REDUCED = {
+    "a norm": ("""g (float[{rows}, 77] x) => (float[{rows}, 77] y) {{
+        a = Mul (x, x)
+        m = ReduceMean (a, last)
+        s = Add (m, e)
+        q = Sqrt (s)
+        y = Div (x, q) }}""", {"e": (1,)}, ["Mul+ReduceMean+Add+Sqrt+Reciprocal", "Mul"]),
+    "two operands along rows": ("""g (float[{rows}, 40] x, float[{rows}, 40] z) => (float[1, 40] y) {{
+        a = Mul (x, z)
+        b = Abs (a)
+        m = ReduceSum (b, first)
+        y = Neg (m) }}""", {}, ["Mul+Abs+ReduceSum+Neg"]),
+    "a shape between": ("""g (float[{rows}, 2, 30] x) => (float[{rows}] y) {{
+        a = Neg (x)
+        r = Reshape (a, shape)
+        y = ReduceMax <keepdims = 0> (r, last) }}""", {}, ["Neg+ReduceMax"]),
+    "another operand behind": ("""g (float[{rows}, 40] x, float[{rows}, 1] z) => (float[{rows}, 1] y) {{
+        m = ReduceSum (x, last)
+        y = Add (m, z) }}""", {}, ["ReduceSum", "Add"]),
+    "repeated behind": ("""g (float[{rows}, 40] x, float[{rows}, 40] z) => (float[{rows}, 40] y) {{
+        m = ReduceSum (x, last)
+        y = Add (z, m) }}""", {}, ["ReduceSum", "Add"]),
+    "an operand that repeats": ("""g (float[{rows}, 40] x) => (float[{rows}, 1] y) {{
+        a = Mul (x, t)
+        y = ReduceSum (a, last) }}""", {"t": (40,)}, ["Mul", "ReduceSum"]),
+    "much before": ("""g (float[{rows}, 40] x) => (float[{rows}, 1] y) {{
+        a = Exp (x)
+        y = ReduceSum (a, last) }}""", {}, ["Exp", "ReduceSum"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REDUCED)
+@pytest.mark.parametrize(("rows", "cores"), [(3, 1), (2, 2), (5, 3), (9, 4)])
+def test_a_reduction_takes_its_neighbours(name, rows, cores, monkeypatch):
+    text, shapes, expected = REDUCED[name]
+    integers = {"last": [-1], "first": [0], "shape": [rows, 60]}
+    source = network(text.format(rows=rows), integers=integers, **shapes)
+    machine = load_machine("spatz-mx", {"cluster.cores": cores})
+    schedule = build(prepare(source), machine)
+    assert [op.op for op in schedule.ops] == expected
+    inputs = feeds(schedule)
+    outputs = by_schedule(schedule, inputs)
+    assert same_bits(by_simulator(schedule, inputs), outputs)
+    monkeypatch.setattr(building, "fuse", lambda plans, kept: list(plans))
+    alone = build(prepare(source), machine)
+    assert all("+" not in op.op for op in alone.ops)
+    assert same_bits(by_schedule(alone, inputs), outputs)
+
+
+def test_long_reductions_stay_in_chunks():
+    """What L1 does not hold at once is reduced in parts, which others combine."""
+    source = network("""g (float[1, 90000] x) => (float[1, 1] y) {
+        a = Mul (x, x)
+        m = ReduceSum (a, last)
+        y = Sqrt (m) }""", integers={"last": [-1]})  # fmt: skip
+    schedule = build(prepare(source), MACHINE)
+    assert not any(op.op.startswith("Mul+") for op in schedule.ops)
+    inputs = feeds(schedule)
+    outputs = by_schedule(schedule, inputs)
+    assert same_bits(by_simulator(schedule, inputs), outputs)
+    np.testing.assert_allclose(outputs[0], by_reference(schedule, inputs)[0], rtol=1e-5)
+
+
 def test_what_stays_in_registers_takes_no_memory():
     source = network(
         """g (float[64, 64] x) => (float[64, 64] y) {
