@@ -54,10 +54,10 @@ def emit_program(
                 flat.emit_layer(a, op, address)
             elif op.bare:
                 _emit_bare(a, op)
-            elif op.chained:
-                _emit_chained(a, op)
             elif (own := op.own_loop) is not None:
                 _emit_own(a, op, own)
+            elif op.chained:
+                _emit_chained(a, op)
             else:
                 _Layer(a, op, address, target).emit()
                 if op.offload:

@@ -1,7 +1,8 @@
 """Moves what a layer can load early into the end of the layer before it.
 
 Weights, borders and older tensors do not depend on the layer that is running. Their transfers may run while its last
-tile is computed, if they write to L1 that this layer does not use, and read nothing that it writes.
+tile is computed, if they write to L1 that this layer does not use, and read nothing that it writes. In a chain, whose
+layers do not wait, they may begin several layers before.
 """
 
 from __future__ import annotations
@@ -23,31 +24,58 @@ def overlap(ops: Sequence[LoweredOp], prefetch: Sequence[bool] | None = None) ->
         prefetch: Of each layer, whether its transfers may move; None: all.
     """
     result = list(ops)
-    for index in range(len(result) - 1):
-        op, following = result[index], result[index + 1]
-        written = [span_of(store.destination, store, True) for tile in op.tiles for store in tile.stores]
-        if op.kernel is None:  # its loads are its stores
-            written += [span_of(load.destination, load, True) for tile in op.tiles for load in tile.loads]
-        written += op.written
-        hull = (min(low for low, _ in written), max(high for _, high in written))
-        early: list[Transfer] = []
-        late: list[Transfer] = []
+    for index in range(1, len(result)):
+        following = result[index]
         first = following.tiles[0]
+        allowed = following.kernel is not None and (prefetch is None or prefetch[index])
+        places = _places(result, index) if allowed else []
+        late: list[Transfer] = []
+        moved: dict[int, list[Transfer]] = {}
         for transfer in (*following.setup, *first.loads):
-            free = not meets(span_of(transfer.destination, transfer, True), op.footprint)
-            ready = not meets(span_of(transfer.source, transfer, False), [hull])
             # Order matters between transfers to the same bytes: a border under a row.
             clear = not meets(
                 span_of(transfer.destination, transfer, True), (span_of(t.destination, t, True) for t in late)
             )
-            allowed = following.kernel is not None and (prefetch is None or prefetch[index + 1])
-            good = allowed and free and ready and clear and len(early) < MOST
-            (early if good else late).append(transfer)
-        result[index] = replace(op, ahead=tuple(early))
+            place = None
+            for at in places if clear else ():
+                if not _passes(transfer, result[at]):
+                    break
+                if len(result[at].ahead) + len(moved.get(at, ())) < MOST:
+                    place = at
+            if place is None:
+                late.append(transfer)
+            else:
+                moved.setdefault(place, []).append(transfer)
+        for at, early in moved.items():
+            result[at] = replace(result[at], ahead=result[at].ahead + tuple(early))
         # What is left of setup and loads runs at the start of the layer, in the old order.
         tiles = (replace(first, loads=tuple(late)), *following.tiles[1:])
-        result[index + 1] = replace(following, setup=(), tiles=tiles)
+        result[index] = replace(following, setup=(), tiles=tiles)
     return result
+
+
+def _places(ops: Sequence[LoweredOp], index: int) -> list[int]:
+    """Layers beside whose last tile a layer's transfers may run, nearest first.
+
+    Before the nearest only those of its chain and what are transfers alone: nobody in between waits for all transfers.
+    """
+    places = [index - 1]
+    while places[-1] and (ops[places[-1]].joined or ops[places[-1]].bare):
+        places.append(places[-1] - 1)
+    return places
+
+
+def _passes(transfer: Transfer, op: LoweredOp) -> bool:
+    """Whether a transfer may run beside a layer's last tile: it needs nothing of it, and the layer not its room."""
+    written = [span_of(store.destination, store, True) for tile in op.tiles for store in tile.stores]
+    if op.kernel is None:  # its loads are its stores
+        written += [span_of(load.destination, load, True) for tile in op.tiles for load in tile.loads]
+    written += op.written
+    free = not meets(span_of(transfer.destination, transfer, True), op.footprint)
+    if not free or not written:
+        return free
+    hull = (min(low for low, _ in written), max(high for _, high in written))
+    return not meets(span_of(transfer.source, transfer, False), [hull])
 
 
 def span_of(start: int, transfer: Transfer, destination: bool) -> Span:

@@ -113,7 +113,11 @@ def _plain(x: ir.Value, cosines: ir.Value, sines: ir.Value, y: ir.Value) -> bool
         return False
     rows = {math.prod(table[:-1]) for table in tables if table[-1:] == shape[-1:]}
     by_place = len(shape) > 1 and all(table[-2:] == shape[-2:] for table in tables)
-    return len(rows) == 1 and (rows == {1} or (by_place and rows == {shape[-2]})) and tables[1][-1:] == shape[-1:]
+    return (
+        len(rows) == 1
+        and (rows == {1} or (by_place and rows == {shape[-2]}))
+        and tables[1][-1:] == shape[-1:]
+    )
 
 
 def _replace(model: ir.Model, found: Found) -> None:

@@ -281,8 +281,8 @@ class LoweredOp:
 
     @property
     def chained(self) -> bool:
-        """Whether it is part of a chain."""
-        return self.joined or self.continued
+        """Whether it is a layer of one tile in a chain."""
+        return (self.joined or self.continued) and len(self.tiles) == 1
 
     @property
     def own_loop(self) -> LayerLoop | None:

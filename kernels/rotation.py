@@ -107,10 +107,6 @@ class Rotate(Kernel):
         h = self.half
         first, second = x[:, :h], x[:, h:]
         result = x.copy()
-        result[:, :h] = fp32math.sub(
-            fp32math.mul(first, cosines[:, :h]), fp32math.mul(second, sines[:, :h])
-        )
-        result[:, h:] = fp32math.add(
-            fp32math.mul(second, cosines[:, h:]), fp32math.mul(first, sines[:, h:])
-        )
+        result[:, :h] = fp32math.sub(fp32math.mul(first, cosines[:, :h]), fp32math.mul(second, sines[:, :h]))
+        result[:, h:] = fp32math.add(fp32math.mul(second, cosines[:, h:]), fp32math.mul(first, sines[:, h:]))
         return result

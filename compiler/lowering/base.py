@@ -32,7 +32,7 @@ BATCH = 128
 """Commands of an accelerator that are started together at most; two buffers for them are below the records."""
 FORMAT_NAMES = {"float32": "FP32", "float16": "FP16", "bfloat16": "BF16"}
 """NumPy types whose formats have other names in the manifest."""
-LEAST, CHAINED = 4096, 20480
+LEAST, CHAINED = 4096, 28672
 """Bytes of a tile at least; and where layers of one tile are chained."""
 SLACK = 1024
 """Bytes of L1 that planners leave free, for what alignment loses."""

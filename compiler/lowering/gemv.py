@@ -7,7 +7,8 @@ the piece before, so the order of the additions is that of the whole product. Th
 which add nothing.
 
 Where the channels divide evenly into vectors of all harts, the layer has a loop of its own, which streams pieces
-through four buffers and keeps sums in registers (`potluck.kernels.matmul.stream`); else tiles take turns in two.
+through three or four buffers and keeps sums in registers (`potluck.kernels.matmul.stream`); else tiles take turns in
+two.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,11 +43,10 @@ from potluck.isa.errors import MachineError
 from potluck.isa.formats.mx import MxTensor
 from potluck.kernels.matmul.mx import MatmulMx
 from potluck.kernels.matmul.stream import (
-    EARLY,
     LEAST_STEPS,
     MOST_COLUMNS,
     MOST_STEPS,
-    RING,
+    RINGS,
     SUMS_RING,
     Layout,
     MxStream,
@@ -58,8 +57,11 @@ MOST_SLICE = 256
 """Output channels of a slice at most."""
 CALL, TILE, LOAD = 60, 90, 1.5
 """Cycles that the kernel takes to begin and to end, that a tile takes beside it, and between two loads of weights."""
-BEGIN, CHANGE, LEAST_STEP = 250, 12, 9
-"""Cycles that a layer takes to begin and to end; of a stream: from piece to piece, and for a step of few channels."""
+BEGIN, CHANGE, SHORT, LEAST_STEP = 250, 12, 1, 9
+"""Cycles that a layer takes to begin and to end; of a stream: from piece to piece, more with the shorter ring, and for
+a step of few channels."""
+RING_SHARE, SUMS_SHARE = 3 / 4, 8
+"""Of L1: what a stream takes at most, so that layers around it stay there; the part that its sums may stay in."""
 LEAST_VECTOR = 16
 """Channels of a stream's vector; with fewer the core is too slow."""
 
@@ -112,7 +114,7 @@ class GemvSizes:
     Attributes:
         channels: Output channels of a slice.
         piece: Elements of a piece of K.
-        buffers: For weights: 2, or `RING` of a stream.
+        buffers: For weights: 2, or one of `RINGS` of a stream.
     """
 
     channels: int
@@ -122,7 +124,7 @@ class GemvSizes:
     @property
     def streams(self) -> bool:
         """Whether pieces stream."""
-        return self.buffers == RING
+        return self.buffers in RINGS
 
 
 def takes(x: Tensor, weights: Weights, target: Target) -> bool:
@@ -255,16 +257,17 @@ class GemvPlan(LayerPlan):
             raise MachineError(
                 f"layer {self.name!r}: a block of weights does not fit L1", key=self.target.working_key
             )
-        return min(fitting, key=self.cost)
+        room = self.target.l1().size * RING_SHARE
+        small = [sizes for sizes in fitting if not sizes.streams or self.l1_bytes(sizes) <= room]
+        return min(small or fitting, key=self.cost)
 
     def _candidates(self) -> Iterator[GemvSizes]:
         for channels in self._channels():
             for piece in self._pieces():
                 if len(self.parts) == 1:
                     yield GemvSizes(channels, piece)
-                sizes = GemvSizes(channels, piece, RING)
-                if channels >= LEAST_VECTOR and self._may_stream(sizes):
-                    yield sizes
+                if channels >= LEAST_VECTOR and self._may_stream(GemvSizes(channels, piece)):
+                    yield from (GemvSizes(channels, piece, ring) for ring in RINGS)
 
     def _may_stream(self, sizes: GemvSizes) -> bool:
         """Whether a layer's pieces are all alike, and the stream's code takes them."""
@@ -295,7 +298,7 @@ class GemvPlan(LayerPlan):
         sizes = self.sizes
         return {
             "channels": Choice(sizes.channels, self._channels()), "k": Choice(sizes.piece, self._pieces()),
-            "buffers": Choice(sizes.buffers, (2, RING) if len(self.parts) == 1 else (RING,)),
+            "buffers": Choice(sizes.buffers, (2, *RINGS) if len(self.parts) == 1 else RINGS),
         }  # fmt: skip
 
     def chosen(self, target: Target, values: Mapping[str, Setting]) -> GemvPlan:
@@ -305,7 +308,7 @@ class GemvPlan(LayerPlan):
         check_l1(self.l1_bytes(sizes), target)
         if sizes.streams and not self._may_stream(sizes):
             raise MachineError(
-                f"{sizes.channels} channels and {sizes.piece} terms do not stream through {RING} buffers",
+                f"{sizes.channels} channels and {sizes.piece} terms do not stream through {sizes.buffers} buffers",
                 key=target.working_key,
                 hint="Use a vector's channels, by which all harts' channels can be divided, or two buffers",
             )
@@ -320,8 +323,13 @@ class GemvPlan(LayerPlan):
         """Buffers for weights, and what else they need."""
         values = align(4 * self.target.harts * sizes.channels)
         held = align(self.k * self.mx.element.bits // 8 + sizes.piece) + align(2 * self.mx.blocks(self.k))
-        sums = SUMS_RING if sizes.streams else 2
+        sums = self.kept(sizes) if sizes.streams else 2
         return sizes.buffers * self.weight_bytes(sizes) + (2 + sums) * values + held
+
+    def kept(self, sizes: GemvSizes) -> int:
+        """Groups whose sums have room in L1 beside a stream: all, for layers that read them there, if they are few."""
+        groups, each = self.n // (sizes.channels * self.target.harts), 4 * sizes.channels * self.target.harts
+        return groups if groups * each <= self.target.l1().size // SUMS_SHARE else min(groups, SUMS_RING)
 
     def fits(self, sizes: GemvSizes) -> bool:
         """Whether all buffers find room in L1."""
@@ -346,7 +354,7 @@ class GemvPlan(LayerPlan):
         target = self.target
         scales = math.ceil(sizes.channels / (8 * target.lanes)) * self.mx.blocks(sizes.piece)
         step = max(LEAST_STEP, math.ceil(sizes.channels / target.lanes))
-        compute = self._steps(sizes) * step + scales + CHANGE
+        compute = self._steps(sizes) * step + scales + CHANGE + SHORT * (sizes.buffers == RINGS[0])
         load = self.weight_bytes(sizes) / target.dma_rate
         tiles = self.n // (sizes.channels * target.harts) * math.ceil(self.k / sizes.piece)
         return float(tiles * max(compute, load) + load / 2 + BEGIN)
@@ -425,7 +433,7 @@ class _GemvTiles:
         self.row = l1.take("row", self.whole * self.bits // 8)
         self.scales = l1.take("scales", plan.mx.blocks(self.whole))
         self.zero_bias = l1.take("bias", self.own) if plan.unbiased else 0
-        kept = min(len(plan.groups), SUMS_RING) if plan.sizes.streams else 2
+        kept = plan.kept(plan.sizes) if plan.sizes.streams else 2
         sums = l1.take("sums", kept * values)
         self.sums = [sums + at * values for at in range(kept)]
 
@@ -469,8 +477,8 @@ class _GemvTiles:
         ]
         if not plan.sizes.streams:
             return every
-        cuts = (0, EARLY, RING)
-        return [sum(every[low:high], ()) for low, high in pairwise(cuts)] + every[RING:]
+        ring = plan.sizes.buffers
+        return [sum(every[: ring - 1], ()), *every[ring - 1 :]]
 
     def stream(self) -> MxStream | None:
         """The layer's own loop, if it streams and its pieces lie one behind the other."""
@@ -491,7 +499,7 @@ class _GemvTiles:
         k, steps = plan.kernel, plan.kernel.steps
         return MxStream(
             k.n, self.target.harts, steps, k.block // k.chunk, plan.pieces, len(plan.groups), k.element, size,
-            self.sizes[0], layout, k.low, k.high,
+            self.sizes[0], layout, plan.sizes.buffers, len(self.sums), k.low, k.high,
         )  # fmt: skip
 
     def _loads(self, group: int, piece: int, at: int) -> Iterator[Transfer]:

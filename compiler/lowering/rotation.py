@@ -107,7 +107,9 @@ class RotatePlan(SourcesPlan):
         if self.single:
             angles = [[l1.take("angles", self.row) for _ in range(2)]] * 2
         else:
-            angles = [[l1.take("angles", rows * self.row) for _ in range(2)] for _ in range(min(2, len(loop)))]
+            angles = [
+                [l1.take("angles", rows * self.row) for _ in range(2)] for _ in range(min(2, len(loop)))
+            ]
         tiles = tuple(self._tiles(loop, buffers, angles, target.harts))
         setup = tuple(self._angles(0, 1, angles[0])) if self.single else ()
         operands = (operand for item in self.sources for operand in source_operands(item))

@@ -2,9 +2,9 @@
 
 Harts share the columns. A group is one vector of columns of each hart; its pieces are parts of K, one DMA transfer
 each, all of a layer one behind the other in DRAM. A piece is straight code at the speed of the ports to L1: two
-vectors of weights take turns. Where one ends, the next is there already, as hart 0 queues transfers two pieces ahead
-of that: waiting for one's number, and the barrier, take place while the vector unit still works. A buffer is filled
-again when the piece behind its own is computed, so that no load of it is under way.
+vectors of weights take turns. Where one ends, the next is there already, as hart 0 queues transfers one or two
+pieces ahead of that: waiting for one's number, and the barrier, take place while the vector unit still works. A buffer
+is filled again when the piece behind its own is computed, so that no load of it is under way.
 
 A finished group's sums move to other registers and are stored from them within the next piece; the DMA takes them to
 DRAM from the piece behind that on.
@@ -20,14 +20,11 @@ from potluck.isa.assembly.assembler import Assembler
 from potluck.kernels.base import Element, add_immediate, float_constant, set_format
 from potluck.kernels.program import runtime
 
-RING = 4
-"""Buffers for pieces."""
-EARLY = 2
-"""Pieces that come before the layer begins."""
-FIRST = RING - 1
-"""Pieces that are asked for before the first is computed."""
+RINGS = (3, 4)
+"""Buffers for pieces: all but one of them come before the layer begins, nearly always while others run."""
 SUMS_RING = 8
-"""Groups whose sums have room in L1: a store to DRAM is behind fewer loads, so it ends before its room is reused."""
+"""Groups whose sums have room in L1, at least: a store to DRAM is behind fewer loads, so it ends before its room is
+reused."""
 LEAST_STEPS, MOST_STEPS, MOST_COLUMNS = 4, 96, 248
 """Of straight code: with two steps before the loads for later pieces; immediates reach all of it."""
 ACC, DONE, WEIGHTS, SCALES = "v0", "v4", ("v8", "v16"), ("v24", "v25")
@@ -37,7 +34,7 @@ GROUPS, PIECES, SUMS = "s10", "a2", "s11"
 CODES_OFFSET, SCALES_OFFSET = "a0", "a1"
 COMPLETE, STORED = "a3", "a4"  # whether there are sums in `DONE`; in L1 and not in DRAM
 SOURCE, TARGET, LOADS = "s4", "s5", "s6"  # hart 0: the next piece's transfer
-WAITED = ("a5", "a6", "a7")  # hart 0: numbers of the transfers of the pieces that follow
+NUMBERS = ("a5", "a6", "a7")  # hart 0: of the transfers of the pieces that follow
 RESULT, RESULT_SUMS = "t3", "t4"  # hart 0: the next store
 SCRATCH = "t6"
 
@@ -50,7 +47,7 @@ class Layout:
         ring: L1 address of the first buffer.
         x: L1 address of the row's codes.
         x_scales: L1 address of its scales.
-        sums: L1 address of results: `SUMS_RING` groups at most.
+        sums: L1 address of results.
         weights: DRAM address of the first piece.
         size: Bytes of a piece's transfer.
         results: DRAM address and bytes of each matrix's product, in order.
@@ -82,6 +79,8 @@ class MxStream:
         pitch: Bytes from piece to piece, in DRAM and L1.
         scales: Bytes from a piece's start to its scales.
         layout: Addresses.
+        ring: Buffers.
+        depth: Groups whose sums have room in L1; `SUMS_RING` at least, unless there are fewer.
         low: Lower bound of the fused activation, None: none.
         high: Upper bound.
     """
@@ -96,8 +95,20 @@ class MxStream:
     pitch: int
     scales: int
     layout: Layout
+    ring: int
+    depth: int
     low: float | None = None
     high: float | None = None
+
+    @property
+    def first(self) -> int:
+        """Pieces that come before the first is computed."""
+        return self.ring - 1
+
+    @property
+    def waited(self) -> tuple[str, ...]:
+        """Registers for numbers of transfers."""
+        return NUMBERS[: self.first]
 
     @property
     def tiles(self) -> int:
@@ -115,7 +126,7 @@ class MxStream:
         return 4 * self.columns * self.harts
 
     def emit(self, a: Assembler, ahead: Callable[[], None]) -> None:
-        """The layer's code behind the commands for the first `EARLY` pieces and the row.
+        """The layer's code behind the commands for the first pieces and the row.
 
         Clobbers what kernels do, s2-s6 and s8-s11.
 
@@ -145,7 +156,7 @@ class MxStream:
         self._end(a)
 
     def _start(self, a: Assembler, ahead: Callable[[], None]) -> None:
-        """Waits for what is under way, then registers; hart 0 asks for what is left of the first pieces."""
+        """Waits for what is under way, then registers."""
         ready, at = a.fresh("stream_ready"), self.layout
         a("bnez", runtime.HART, ready)
         runtime.dma_wait(a)
@@ -172,14 +183,12 @@ class MxStream:
         rest = a.fresh("stream_rest")
         a("bnez", runtime.HART, rest)
         for register, value in (
-            (SOURCE, at.weights + EARLY * self.pitch), (TARGET, at.ring + EARLY * self.pitch),
-            (RESULT, at.results[0][0]), (RESULT_SUMS, at.sums), *((register, 0) for register in WAITED),
+            (SOURCE, at.weights + self.first * self.pitch), (TARGET, at.ring + self.first * self.pitch),
+            (RESULT, at.results[0][0]), (RESULT_SUMS, at.sums), *((register, 0) for register in self.waited),
         ):  # fmt: skip
             a("li", register, value)
-        for piece in range(EARLY, min(FIRST, self.tiles)):
-            self._load(a, WAITED[piece - 1])
-        a("li", LOADS, max(0, self.tiles - FIRST))
-        if self.tiles <= FIRST:
+        a("li", LOADS, max(0, self.tiles - self.first))
+        if self.tiles <= self.first:
             ahead()
         a.label(rest)
 
@@ -215,16 +224,16 @@ class MxStream:
         a("fld", f"ft{step % 2}", f"{8 * step}({X})")
 
     def _transfers(self, a: Assembler, ahead: Callable[[], None]) -> None:
-        """Hart 0: sums to DRAM, the piece three behind this one; behind the last, what the next layer needs."""
+        """Hart 0: sums to DRAM, the piece for the buffer that is free; behind the last, what the next layer needs."""
         over, full, none = (a.fresh(f"stream_{name}") for name in ("over", "full", "none"))
         a("bnez", runtime.HART, over)
         a("beqz", STORED, full)
         self._result(a)
         a("li", STORED, 0)
         a.label(full)
-        if self.tiles > FIRST:
+        if self.tiles > self.first:
             a("beqz", LOADS, none)
-            self._load(a, WAITED[2])
+            self._load(a, self.waited[-1])
             a("addi", LOADS, LOADS, -1)
             a("bnez", LOADS, none)
             ahead()
@@ -242,7 +251,7 @@ class MxStream:
 
     def _next_buffer(self, a: Assembler, register: str, first: int) -> None:
         """A pointer to the ring moves on."""
-        self._advance(a, register, self.pitch, first, RING)
+        self._advance(a, register, self.pitch, first, self.ring)
 
     @staticmethod
     def _advance(a: Assembler, register: str, pitch: int, first: int, count: int) -> None:
@@ -272,11 +281,6 @@ class MxStream:
         a("vse32.v", DONE, f"({SUMS})")
         self._advance(a, SUMS, self.stored, self.layout.sums, self.depth)
 
-    @property
-    def depth(self) -> int:
-        """Groups whose sums are in L1."""
-        return min(self.groups, SUMS_RING)
-
     def _result(self, a: Assembler) -> None:
         """Hart 0: the oldest sums to DRAM."""
         a("dmsrc", RESULT_SUMS, "zero")
@@ -298,8 +302,8 @@ class MxStream:
         a("bnez", runtime.HART, there)
         a.label(poll)
         a("dmstati", SCRATCH, 0)
-        a("bltu", SCRATCH, WAITED[0], poll)
-        for to, source in pairwise(WAITED):
+        a("bltu", SCRATCH, self.waited[0], poll)
+        for to, source in pairwise(self.waited):
             a("mv", to, source)
         a.label(there)
         runtime.barrier(a)

@@ -8,7 +8,7 @@ from onnx.reference import ReferenceEvaluator
 
 from potluck.compiler.compile import generate
 from potluck.compiler.engine import OnnxEngine
-from potluck.compiler.evaluate import FlatMemory, evaluate
+from potluck.compiler.evaluate import FlatMemory, evaluate, transfer
 from potluck.sim.cluster import Cluster
 
 
@@ -18,8 +18,8 @@ def feeds(schedule, seed=0):
     return {tensor.name: rng.standard_normal(tensor.shape).astype(np.float32) for tensor in schedule.inputs}
 
 
-def by_schedule(schedule, inputs, late=False):
-    """Outputs of the schedule run in NumPy by the kernels' contracts; ``late``: see `evaluate`."""
+def by_schedule(schedule, inputs, late=False, run=None):
+    """Outputs of the schedule run in NumPy by the contracts; ``late``: see `evaluate`, which ``run`` replaces."""
     layout = schedule.target.machine.memory
     memory = FlatMemory(
         (layout.l1_base, layout.l1_bytes), (layout.dram_base, schedule.end - layout.dram_base)
@@ -29,13 +29,48 @@ def by_schedule(schedule, inputs, late=False):
     for tensor in schedule.inputs:
         value = inputs[tensor.name]
         memory.write(tensor.address, value.transpose(0, 2, 3, 1) if tensor.channels_last else value)
-    evaluate(schedule.ops, memory, late)
+    if run is None:
+        evaluate(schedule.ops, memory, late)
+    else:
+        run(schedule.ops, memory)
     outputs = []
     for tensor in schedule.outputs:
         raw = memory.view(tensor.address, tensor.item_bytes * tensor.elements).copy().view(tensor.dtype)
         value = raw.reshape(tensor.stored_shape)
         outputs.append(value.transpose(0, 3, 1, 2) if tensor.channels_last else value)
     return outputs
+
+
+def late_transfers(ops, memory):
+    """As `evaluate`, but every transfer takes place when somebody waits for it, or for one behind it."""
+    queue, done, issued = [], 0, 0
+
+    def issue(transfers):
+        nonlocal issued
+        queue.extend(transfers)
+        issued += len(transfers)
+
+    def await_all(until):
+        nonlocal done
+        while done < until:
+            transfer(memory, queue.pop(0))
+            done += 1
+
+    for op in ops:
+        own = op.own_loop
+        issue((*op.setup, *op.tiles[0].loads))
+        there = [issued] * (own.first if own else 0)
+        for index, tile in enumerate(op.tiles):
+            if own:
+                await_all(there[index] if index else issued)
+            elif not (op.bare or op.joined):
+                await_all(issued)
+            issue(op.beside(index))
+            there.append(issued)
+            for args in tile.args if op.kernel is not None else ():
+                op.kernel.evaluate(memory, args)
+        issue(op.tiles[-1].stores)
+    await_all(issued)
 
 
 def by_simulator(schedule, inputs, timed=False):

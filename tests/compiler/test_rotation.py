@@ -63,7 +63,9 @@ def test_bits(name, cores, monkeypatch):
     assert len(schedule.ops) == 1 and len(rotations(schedule)) == 1
     inputs = feeds(schedule)
     for values in inputs.values():
-        values.reshape(-1)[: min(5, values.size)] = np.float32([np.inf, -0.0, np.nan, 1e-40, -np.inf])[: values.size]
+        values.reshape(-1)[: min(5, values.size)] = np.float32([np.inf, -0.0, np.nan, 1e-40, -np.inf])[
+            : values.size
+        ]
     outputs = by_schedule(schedule, inputs)
     assert same_bits(by_simulator(schedule, inputs), outputs)
     with np.errstate(all="ignore"):

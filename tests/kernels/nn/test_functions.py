@@ -124,7 +124,9 @@ def test_reciprocal_estimate_is_the_specifications():
     want = np.float32([*known, np.inf, -np.inf, 0, -0.0])
     np.testing.assert_array_equal(evaluate(unary("rec7", X), [low]), want)
     drawn = np.random.default_rng(9).integers(0, 2**32, 600, dtype=np.uint32).view(np.float32)
-    edges = np.float32([2.0**-126, 2.0**-127, 2.0**-128, 2.0**-129, 2.0**126, 2.0**127, 3.4e38, 1e-45, np.nan])
+    edges = np.float32(
+        [2.0**-126, 2.0**-127, 2.0**-128, 2.0**-129, 2.0**126, 2.0**127, 3.4e38, 1e-45, np.nan]
+    )
     x = np.concatenate([low, drawn, edges, -edges])
     got, want = execute(Pointwise(unary("rec7", X), (Array("float32"),)), [x], 1, len(x))
     np.testing.assert_array_equal(got.view(np.uint32), want.view(np.uint32))
