@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from potluck.compiler.lowering.attention import AttentionTile
-from potluck.compiler.lowering.base import LayerPlan, Target, tensor_bytes
+from potluck.compiler.lowering.base import REGISTERS, LayerPlan, Target, tensor_bytes
 from potluck.compiler.lowering.gemv import GemvPlan, merged
 from potluck.compiler.lowering.move import MovePlan
 from potluck.compiler.lowering.pointwise import PointwisePlan
@@ -284,8 +284,10 @@ class Reads:
 
 
 def _small(op: LoweredOp) -> bool:
-    """Whether a layer is one tile that stays within L1."""
-    return op.kernel is not None and op.contained and op.loop is None and len(op.tiles) == 1
+    """Whether a layer is one tile that stays within L1, with arguments in registers."""
+    if op.kernel is None or not op.contained or op.loop is not None or len(op.tiles) != 1:
+        return False
+    return all(len(words) <= REGISTERS for words in op.tiles[0].args)
 
 
 def _leaves(op: LoweredOp) -> bool:
