@@ -1,7 +1,7 @@
 """Convolutions: tiles of output rows and groups of output channels; matrix products are 1x1 convolutions.
 
 The weights of a group of output channels stay in L1 while the tiles of rows pass, or the rows stay while the
-groups pass, whichever is cheaper. Harts divide the rows of a tile, or each has a slice of the group's channels.
+groups pass, whichever is cheaper. Harts divide the rows of a tile, or the slices of the group's channels, or both.
 If the channels are no multiple of the slice, the last slice overlaps the one before it: the same values are
 computed and stored twice, by the same code.
 """

@@ -112,9 +112,9 @@ class ConvTiles:
 
     def _share(self, group: Group, count: int, hart: int) -> tuple[int, int, int]:
         """(slice, first row, rows) of a hart."""
-        if self.tiling.slices > 1:
-            return hart, 0, count if hart < len(group.starts) else 0
-        return 0, *share(count, self.target.harts, hart)
+        parts = self.target.harts // self.tiling.slices  # of the rows: for each slice as many harts
+        piece, part = divmod(hart, parts)
+        return piece, *share(count if piece < len(group.starts) else 0, parts, part)
 
     def _ends(self, made: list[int], group: Group, count: int, hart: int) -> list[int]:
         """Arguments of the quantizers: what a hart has computed, as rows of whole blocks."""

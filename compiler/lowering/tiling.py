@@ -45,7 +45,8 @@ class Tiling:
         rows: Output rows of a tile.
         columns: Output columns of a tile.
         channels: Output channels of a slice, which is what the kernel computes.
-        slices: Slices of a group: 1, then harts divide the rows; or one for each hart, then all compute all rows.
+        slices: Slices of a group: 1, then harts divide the rows; or one for each hart, then all compute all rows; or
+            between, then so many harts as there are for each slice divide the rows.
         groups_outer: Whether groups are the outer loop (weights stay) or rows are (rows stay).
         single: Whether the groups share one buffer of weights: then nothing is computed while they change.
     """
@@ -234,9 +235,14 @@ class Sizes:
     def channel_counts(self) -> list[int]:
         """Channels that a slice may have."""
         total = self.out_channels
-        share = align(-(-total // self.target.harts), 8)
-        counts = {c for c in (2, 4, 8, 16, share, *range(32, total, 32), total) if c <= total}
+        shares = (align(-(-total // slices), 8) for slices in self.slice_counts() if slices > 1)
+        counts = {c for c in (2, 4, 8, 16, *shares, *range(32, total, 32), total) if c <= total}
         return sorted(c for c in counts if self.ending.takes(c, total))
+
+    def slice_counts(self) -> list[int]:
+        """Slices that a group may have: what the harts can be divided by."""
+        harts = self.target.harts
+        return [slices for slices in range(1, harts + 1) if harts % slices == 0]
 
     def column_counts(self) -> list[int]:
         """Columns that a tile may have: whole rows, or strips of 4 to 64 pixels of longer ones."""
@@ -250,15 +256,16 @@ class Sizes:
     def candidates(self) -> Iterator[Tiling]:
         """Tilings worth a look."""
         for count, slices in self._slicings():
+            orders = ORDERS if self.slices(count) > slices else ORDERS[:1]  # a single group is there once
             for columns in self.column_counts():
                 for rows in self.row_counts():
-                    for outer, single in ORDERS:
+                    for outer, single in orders:
                         yield Tiling(rows, columns, count, slices, outer, single)
 
     def _slicings(self) -> Iterator[tuple[int, int]]:
         """(channels, slices) of which the smallest tile fits."""
         for count in self.channel_counts():
-            for slices in sorted({1, self.target.harts}):
+            for slices in self.slice_counts():
                 if slices > 1 and count * (slices - 1) >= self.out_channels:
                     continue  # a hart would have nothing to do
                 if self._may_fit(count, slices):
@@ -301,13 +308,21 @@ class Sizes:
             for tiling in (strip, whole)
         )
 
+    def _split_word(self, slices: int) -> str:
+        """What the cores divide: rows, channels, or both: so many parts of the rows x of the channels."""
+        if slices == 1:
+            return "rows"
+        return "channels" if slices == self.target.harts else f"{self.target.harts // slices} x {slices}"
+
     def choices(self, tiling: Tiling) -> dict[str, Choice]:
         """What a schedule file says of a tiling."""
         return {
             "rows": Choice(tiling.rows, self.row_counts()),
             "columns": Choice(tiling.columns, tuple(self.column_counts())),
             "channels": Choice(tiling.channels, tuple(self.channel_counts())),
-            "cores_split": Choice("rows" if tiling.slices == 1 else "channels", ("rows", "channels")),
+            "cores_split": Choice(
+                self._split_word(tiling.slices), tuple(map(self._split_word, self.slice_counts()))
+            ),
             "weights": Choice(_weights_word(tiling), ("stay", "again", "one buffer")),
         }
 
@@ -318,14 +333,14 @@ class Sizes:
             MachineError: It does not fit L1, or leaves a core without work.
         """
         found = {name: choice.value for name, choice in self.choices(tiling).items()} | dict(values)
-        slices = 1 if found["cores_split"] == "rows" else self.target.harts
+        slices = next(n for n in reversed(self.slice_counts()) if self._split_word(n) == found["cores_split"])
         made = Tiling(
             int(found["rows"]), int(found["columns"]), int(found["channels"]), slices,
             found["weights"] != "again", found["weights"] == "one buffer",
         )  # fmt: skip
         if slices > 1 and made.channels * (slices - 1) >= self.out_channels:
             raise MachineError(
-                f"{made.channels} of {self.out_channels} channels a core leave one of {slices} cores without any",
+                f"{made.channels} of {self.out_channels} channels a slice leave one of {slices} slices without any",
                 key="cluster.cores",
             )
         check_l1(self.l1_bytes(made), self.target)
@@ -428,12 +443,12 @@ class Sizes:
 
         per_row = strips * tiling.columns * self._pixel(tiling.channels)
         rows = [min(tiling.rows, g.out_height - at) for at in range(0, g.out_height, tiling.rows)]
-        busiest = sum(count if tiling.slices > 1 else -(-count // target.harts) for count in rows)
+        parts = target.harts // tiling.slices  # of the rows
+        busiest = sum(-(-count // parts) for count in rows)
         compute = groups * (self.images * busiest * per_row + row_tiles * (OVERHEAD + TRANSFER * transfers))
         if self.ending.kernels:
             line = tiling.columns * tiling.channels
-            own = (count if tiling.slices > 1 else -(-count // target.harts) for count in rows)
-            ends = sum(self.ending.cycles(count * line, target.lanes) for count in own)
+            ends = sum(self.ending.cycles(-(-count // parts) * line, target.lanes) for count in rows)
             compute += groups * self.images * strips * ends
         if tiling.single:
             compute += (groups - 1) * (weights / target.dma_rate + target.dma_latency + OVERHEAD)
