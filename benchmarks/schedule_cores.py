@@ -9,12 +9,12 @@ import numpy as np
 import onnx_ir as ir
 
 from potluck import api
-from potluck.compiler.abreast import eligible
 from potluck.compiler.build import build, prepare
 from potluck.compiler.compile import generate
 from potluck.compiler.lowering.abreast import AbreastPlan
 from potluck.compiler.lowering.base import LayerPlan, Target
-from potluck.compiler.schedule_file import ABREAST, Entry
+from potluck.compiler.schedule.abreast import eligible
+from potluck.compiler.schedule.file import ABREAST, Entry
 from potluck.isa.machine import Machine, load_machine
 from potluck.isa.manifest import members
 from potluck.sim.result import Result

@@ -10,30 +10,30 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from potluck.compiler.attention import fused
-from potluck.compiler.beside import beside
-from potluck.compiler.chains import lowered
-from potluck.compiler.endings import ended
-from potluck.compiler.flat import FlatRecords
-from potluck.compiler.fuse import fuse
-from potluck.compiler.graph import integer
+from potluck.compiler.codegen.flat import FlatRecords
+from potluck.compiler.codegen.records import Records
+from potluck.compiler.graph.attention import fused
+from potluck.compiler.graph.nodes import integer
+from potluck.compiler.graph.rotation import rotated
 from potluck.compiler.importer import Source, load
 from potluck.compiler.lowering.base import LayerPlan, Target, Tensor, pattern_word
 from potluck.compiler.lowering.gemv import join
 from potluck.compiler.lowering.neighbours import live_longer, neighbourly
-from potluck.compiler.memory import align, place
-from potluck.compiler.memory_use import memory_use
-from potluck.compiler.overlap import overlap
 from potluck.compiler.passes import make, run_passes
 from potluck.compiler.ptq.pipeline import apply
 from potluck.compiler.quantize import folding
-from potluck.compiler.records import Records
-from potluck.compiler.rotation import rotated
-from potluck.compiler.schedule import LoweredOp
-from potluck.compiler.schedule_file import Entry, applied, written
+from potluck.compiler.schedule.beside import beside
+from potluck.compiler.schedule.chains import lowered
+from potluck.compiler.schedule.endings import ended
+from potluck.compiler.schedule.file import Entry, applied, written
+from potluck.compiler.schedule.fuse import fuse
+from potluck.compiler.schedule.layer import LoweredOp
+from potluck.compiler.schedule.memory import align, place
+from potluck.compiler.schedule.memory_use import memory_use
+from potluck.compiler.schedule.overlap import overlap
+from potluck.compiler.schedule.signs import without_signs
 from potluck.compiler.schemes import Assignment, Options, Quantization
 from potluck.compiler.selection import Selector
-from potluck.compiler.signs import without_signs
 from potluck.compiler.support import UnsupportedError, check, unsupported
 from potluck.isa.errors import MachineError
 from potluck.isa.progress import steps
@@ -70,7 +70,7 @@ class Schedule:
         text_bytes: Room for code.
         plans: What the layers were lowered from.
         prefetch: Of each layer, whether what it needs first may come early.
-        memory: Bytes by name, see `potluck.compiler.memory_use`.
+        memory: Bytes by name, see `potluck.compiler.schedule.memory_use`.
     """
 
     model: ir.Model
@@ -137,7 +137,7 @@ def build(
         data_base: First address of data in DRAM; by default above `TEXT_BYTES`, or more for more layers.
         allow_host: Whether nodes that the machine does not take become host calls.
         together: Whether cores work beside an accelerator; otherwise they wait for each of its layers.
-        edits: What a schedule file says, see `potluck.compiler.schedule_file`.
+        edits: What a schedule file says, see `potluck.compiler.schedule.file`.
 
     Raises:
         ModelError: A node cannot be compiled, or an edit is not legal.

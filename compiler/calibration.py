@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from potluck.compiler.graph import shape_of
+from potluck.compiler.graph.nodes import shape_of
 from potluck.compiler.ptq import calibrators
 from potluck.isa.errors import DataError
 from potluck.isa.progress import steps

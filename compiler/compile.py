@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.compiler.build import Schedule, build, prepare
-from potluck.compiler.codegen import emit_program, layer_label
+from potluck.compiler.codegen.cluster import emit_program, layer_label
 from potluck.compiler.importer import Source
 from potluck.compiler.lowering.host import HostTile, in_memory
-from potluck.compiler.schedule import Operand, describe
-from potluck.compiler.schedule_file import read, save
+from potluck.compiler.schedule.file import read, save
+from potluck.compiler.schedule.layer import Operand, describe
 from potluck.compiler.schemes import Assignment, Quantization
 from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.assembly.link import Object

@@ -19,8 +19,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from potluck.compiler.graph import DOMAIN, constant, integer, is_op, label, shape_of
-from potluck.compiler.integer_nodes import CODES_KEY
+from potluck.compiler.graph.integer_nodes import CODES_KEY
+from potluck.compiler.graph.nodes import DOMAIN, constant, integer, is_op, label, shape_of
 from potluck.compiler.passes.quantize_integer import BITS_KEY, PRODUCTS
 from potluck.isa.pot.codes import POT_FORMATS
 

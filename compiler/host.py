@@ -17,7 +17,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from potluck.compiler.graph import OPSET
+from potluck.compiler.graph.nodes import OPSET
 from potluck.isa.errors import ModelError
 
 IR_VERSION = 12

@@ -25,8 +25,8 @@ from onnx_ir.passes.common import (
 )
 
 from potluck.compiler import imports
-from potluck.compiler.explicit import make_explicit, size_unknown
-from potluck.compiler.graph import DOMAIN, FP6_OPSET, OPSET, drop_unused, label
+from potluck.compiler.graph.explicit import make_explicit, size_unknown
+from potluck.compiler.graph.nodes import DOMAIN, FP6_OPSET, OPSET, drop_unused, label
 from potluck.compiler.passes.constant_fold import ConstantFold
 from potluck.isa.errors import ModelError
 

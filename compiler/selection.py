@@ -12,15 +12,15 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from potluck.compiler.graph import constant, label, operator, shape_of
+from potluck.compiler.graph.nodes import constant, label, operator, shape_of
+from potluck.compiler.graph.reading import ordered
 from potluck.compiler.lowering.base import FORMAT_NAMES, Constant, LayerPlan, Target, Tensor, tensor_bytes
 from potluck.compiler.lowering.base import constant as make_constant
 from potluck.compiler.lowering.boxes import Axis, Box
 from potluck.compiler.lowering.move import Piece, moves
 from potluck.compiler.lowering.stream import RelayoutPlan
-from potluck.compiler.memory import Storage
 from potluck.compiler.operators import operators
-from potluck.compiler.reading import ordered
+from potluck.compiler.schedule.memory import Storage
 from potluck.isa.errors import DataError, ModelError
 from potluck.isa.formats.blocks import BlockLayout
 from potluck.kernels.elementwise_int8 import Affine

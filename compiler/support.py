@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from potluck.compiler.graph import HOST, label, operator, title
+from potluck.compiler.graph.nodes import HOST, label, operator, title
 from potluck.compiler.operators import rules
 from potluck.compiler.operators.host import refusal
 from potluck.compiler.passes import control_flow

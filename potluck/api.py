@@ -220,7 +220,7 @@ def _noise(
     count: int = 8,
 ) -> dict[str, NDArray[Any]]:
     """Standard normal calibration samples from a fixed seed."""
-    from potluck.compiler.graph import shape_of
+    from potluck.compiler.graph.nodes import shape_of
     from potluck.compiler.importer import load
 
     generator = np.random.Generator(np.random.Philox(1))

@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 
 from potluck.compiler.bodies import LARGEST, body, ints, number, windows
-from potluck.compiler.graph import constant, integer, shape_of, text
-from potluck.compiler.graph import ints as listed
+from potluck.compiler.graph.nodes import constant, integer, shape_of, text
+from potluck.compiler.graph.nodes import ints as listed
 
 
 def _spatial_rank(node: ir.Node) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from potluck.compiler.bodies import body, ints
-from potluck.compiler.graph import shape_of, text
+from potluck.compiler.graph.nodes import shape_of, text
 
 LARGEST_PRODUCT = 1 << 24
 """Elements of a product that is formed before it is summed, in types that have no product of matrices."""

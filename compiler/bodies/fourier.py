@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from potluck.compiler.bodies import body, ints, number, scalar
-from potluck.compiler.graph import constant, integer, shape_of
+from potluck.compiler.graph.nodes import constant, integer, shape_of
 
 MOST = 1 << 22
 """Elements of the matrix."""

@@ -9,10 +9,10 @@ import onnx_ir as ir
 
 from potluck.compiler.bodies import body, ints, number
 from potluck.compiler.bodies.convolution import attributes
-from potluck.compiler.graph import LARGEST_EXACT, constant, integer, shape_of, text
-from potluck.compiler.graph import ints as listed
-from potluck.compiler.integer_nodes import CODES
-from potluck.compiler.mx_nodes import scales_reason
+from potluck.compiler.graph.integer_nodes import CODES
+from potluck.compiler.graph.mx_nodes import scales_reason
+from potluck.compiler.graph.nodes import LARGEST_EXACT, constant, integer, shape_of, text
+from potluck.compiler.graph.nodes import ints as listed
 
 REACH = 255
 """Largest distance of an 8-bit code from its zero point."""

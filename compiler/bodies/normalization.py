@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from potluck.compiler.bodies import body, ints, number
-from potluck.compiler.graph import integer, real, shape_of
+from potluck.compiler.graph.nodes import integer, real, shape_of
 
 
 def _rank(node: ir.Node) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from potluck.compiler.bodies import body, number
-from potluck.compiler.graph import integer, real
+from potluck.compiler.graph.nodes import integer, real
 
 
 @body("Gemm")

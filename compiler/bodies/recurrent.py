@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from potluck.compiler.bodies import body, ints, number, scalar
-from potluck.compiler.graph import constant, integer, real, shape_of, text
+from potluck.compiler.graph.nodes import constant, integer, real, shape_of, text
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 """Operator -> gates, whose weights lie one behind the other."""

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from potluck.compiler.bodies import LARGEST, body, ints, scalar
-from potluck.compiler.graph import constant, integer, shape_of
+from potluck.compiler.graph.nodes import constant, integer, shape_of
 
 
 @body("CumSum", "CumProd")

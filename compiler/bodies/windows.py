@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from potluck.compiler.bodies import ints, number, scalar
-from potluck.compiler.graph import integer, shape_of, text
-from potluck.compiler.graph import ints as listed
+from potluck.compiler.graph.nodes import integer, shape_of, text
+from potluck.compiler.graph.nodes import ints as listed
 
 MOST = 512
 """Places of a window."""

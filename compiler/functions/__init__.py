@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from potluck.compiler.functions import attention, bbq, fused, hadamard, im2col, integers, mx, nvfp4, rotation
 from potluck.compiler.functions.fused import FUSED
-from potluck.compiler.graph import DOMAIN, IR_VERSIONS, OPSET
+from potluck.compiler.graph.nodes import DOMAIN, IR_VERSIONS, OPSET
 
 __all__ = ["FUSED", "function", "names", "raise_opset", "require"]
 

@@ -13,7 +13,7 @@ from functools import cache
 
 import onnx_ir as ir
 
-from potluck.compiler.graph import drop_unused
+from potluck.compiler.graph.nodes import drop_unused
 from potluck.compiler.imports.base import finish, push_transposes
 
 __all__ = ["DOMAINS", "finish", "translate"]

@@ -10,8 +10,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from potluck.compiler.functions import raise_opset, require
-from potluck.compiler.graph import DOMAIN, FP6_OPSET, add_constant, fresh_name, integer, shape_of
-from potluck.compiler.mx_nodes import mx_layout
+from potluck.compiler.graph.mx_nodes import mx_layout
+from potluck.compiler.graph.nodes import DOMAIN, FP6_OPSET, add_constant, fresh_name, integer, shape_of
 from potluck.compiler.passes.quantize_mx import quantized_activation
 from potluck.isa.errors import ModelError
 from potluck.isa.formats.mx import ScaleRule, raised_from

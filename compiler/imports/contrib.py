@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from potluck.compiler.graph import constant, integer, label
+from potluck.compiler.graph.nodes import constant, integer, label
 from potluck.compiler.imports.base import dequantized, replace
 from potluck.isa.errors import ModelError
 from potluck.isa.formats.blocks import unpack

@@ -26,7 +26,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from potluck.compiler.graph import constant, drop_unused, label
+from potluck.compiler.graph.nodes import constant, drop_unused, label
 from potluck.compiler.imports.base import dequantized
 from potluck.compiler.passes.quantize_mx import contraction, typed
 from potluck.isa.errors import DataError, ModelError
@@ -251,7 +251,7 @@ def _weights(model: ir.Model, node: ir.Node, weight: ir.Value, axis: int, tensor
 
     name = weight.name or tensor.name
     if tensor.kind in PLAIN_TYPES:
-        from potluck.compiler.graph import add_constant
+        from potluck.compiler.graph.nodes import add_constant
 
         values = tensor.data.view(PLAIN_TYPES[tensor.kind]).reshape(tensor.shape).astype(np.float32)
         return add_constant(model.graph, f"{name}_values", placed(values))

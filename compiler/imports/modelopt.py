@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from potluck.compiler.graph import constant, integer, label
+from potluck.compiler.graph.nodes import constant, integer, label
 from potluck.compiler.imports.base import dequantized, mx_activation, placeholder, replace
 from potluck.compiler.passes.quantize_mx import typed
 from potluck.isa.errors import ModelError

@@ -13,9 +13,9 @@ import warnings
 import numpy as np
 import onnx_ir as ir
 
-from potluck.compiler.graph import add_constant, constant, integer, label, text
+from potluck.compiler.graph.mx_nodes import mx_layout
+from potluck.compiler.graph.nodes import add_constant, constant, integer, label, text
 from potluck.compiler.imports.base import dequantized, mx_activation, replace
-from potluck.compiler.mx_nodes import mx_layout
 from potluck.compiler.passes.quantize_mx import typed
 from potluck.compiler.quantizers.mx import quantize_constant
 from potluck.isa.errors import ModelError

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from potluck.compiler.lowering.base import REGISTERS, SLACK, Constant, LayerPlan, Target, Tensor
 from potluck.compiler.lowering.conv import ConvPlan
 from potluck.compiler.lowering.tiling import TRANSFER, Cost
-from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, TileKernel, Transfer
+from potluck.compiler.schedule.layer import Loop, LoweredOp, Memory, Tile, TileKernel, Transfer
 from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.errors import MachineError
 from potluck.isa.manifest import ABREAST

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.compiler.lowering.kernel_tile import KernelTile
-from potluck.compiler.schedule import Memory
+from potluck.compiler.schedule.layer import Memory
 from potluck.isa.assembly.assembler import Assembler
 from potluck.kernels.conv.depthwise import DepthwiseFp32
 from potluck.kernels.conv.depthwise_int8 import DepthwiseInt8

@@ -9,7 +9,7 @@ import numpy as np
 
 from potluck.compiler.lowering.adapters import ConvInt8Tile, codes, floats, octets, words, write
 from potluck.compiler.lowering.kernel_tile import KernelTile
-from potluck.compiler.schedule import Memory
+from potluck.compiler.schedule.layer import Memory
 from potluck.isa.assembly.assembler import Assembler
 from potluck.kernels.conv.depthwise_int8 import DepthwiseInt8
 from potluck.kernels.conv.int8 import ConvInt8

@@ -27,8 +27,8 @@ from potluck.compiler.lowering.base import (
     share,
     source_operands,
 )
-from potluck.compiler.memory import align
-from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
+from potluck.compiler.schedule.layer import Loop, LoweredOp, Memory, Tile, Transfer
+from potluck.compiler.schedule.memory import align
 from potluck.isa.assembly.assembler import Assembler
 from potluck.kernels.attention import LENGTHS, Mix, Scores, key_pitch
 from potluck.kernels.base import Kernel, even_strip

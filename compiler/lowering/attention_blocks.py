@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from potluck.compiler.lowering.attention import Sizes
 from potluck.compiler.lowering.base import SLACK, Target
-from potluck.compiler.memory import align
-from potluck.compiler.schedule import Loop
+from potluck.compiler.schedule.layer import Loop
+from potluck.compiler.schedule.memory import align
 from potluck.kernels.attention import LENGTHS, key_pitch
 from potluck.kernels.attention_rows import GRANULE
 

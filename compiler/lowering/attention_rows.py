@@ -24,7 +24,7 @@ from potluck.compiler.lowering.base import (
     check_l1,
     source_operands,
 )
-from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
+from potluck.compiler.schedule.layer import Loop, LoweredOp, Memory, Tile, Transfer
 from potluck.isa.assembly.assembler import Assembler
 from potluck.kernels.attention import key_pitch
 from potluck.kernels.attention_rows import GRANULE, RowMix, RowScores, RowShares

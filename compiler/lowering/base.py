@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.compiler.memory import L1, Storage, align
-from potluck.compiler.schedule import LoweredOp, Operand, Transfer
+from potluck.compiler.schedule.layer import LoweredOp, Operand, Transfer
+from potluck.compiler.schedule.memory import L1, Storage, align
 from potluck.isa.errors import MachineError
 from potluck.isa.formats.blocks import BlockLayout
 from potluck.isa.pot.command import COMMAND_BYTES
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from potluck.isa.machine import Machine
 
 RECORD_BYTES = 2040
-"""Largest record of a tile (`potluck.compiler.codegen`), so that a 12-bit offset reaches all of it."""
+"""Largest record of a tile (`potluck.compiler.codegen.cluster`), so that a 12-bit offset reaches all of it."""
 REGISTERS = 8
 """Arguments of a tile that are in registers; where there are more, all are in memory, too."""
 RING_BYTES = 4096
@@ -57,7 +57,7 @@ class Target:
         downward: Whether L1 is allocated from the top.
         taken: Bytes of L1 at that end that layers before this one hold.
         workspace: DRAM address of the working memory of a machine without L1 or DMA.
-        cores: Cores that compute the layer, 0: all (`potluck.compiler.abreast`).
+        cores: Cores that compute the layer, 0: all (`potluck.compiler.schedule.abreast`).
         room: Bytes of L1 that the layer may take, 0: all that are left.
         choices: Tiles chosen so far, by what the choice follows from: identical layers are looked at once.
     """
@@ -153,8 +153,8 @@ class Target:
     def least(self) -> int:
         """Bytes of a tile of a layer that walks through memory, at least, as its overhead shows below that.
 
-        Layers of one tile can be chained (`potluck.compiler.chains`). An accelerator begins beside tiles, so these are
-        smaller there; without L1 a tile should stay in a cache.
+        Layers of one tile can be chained (`potluck.compiler.schedule.chains`). An accelerator begins beside tiles, so
+        these are smaller there; without L1 a tile should stay in a cache.
         """
         return LEAST if self.flat or self.machine.pot is not None else CHAINED
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from potluck.compiler.lowering.adapters import floats, octets, write
 from potluck.compiler.lowering.base import SLACK, Constant, LayerPlan, Target, Tensor, constant, share
 from potluck.compiler.lowering.kernel_tile import KernelTile
-from potluck.compiler.memory import align
-from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
+from potluck.compiler.schedule.layer import Loop, LoweredOp, Memory, Tile, Transfer
+from potluck.compiler.schedule.memory import align
 from potluck.isa.errors import MachineError
 from potluck.kernels.matmul.bits import GemmBits
 

@@ -35,7 +35,7 @@ from potluck.compiler.lowering.packing import IntegerWeights, Weights, pick, sha
 from potluck.compiler.lowering.products import FloatConv, integer_kernel, product_kernel, product_tile
 from potluck.compiler.lowering.tiling import Cost, Sizes, Tiling
 from potluck.compiler.lowering.windows import Geometry
-from potluck.compiler.schedule import Loop, LoweredOp, TileKernel
+from potluck.compiler.schedule.layer import Loop, LoweredOp, TileKernel
 from potluck.isa.formats.blocks import BlockLayout
 from potluck.isa.formats.elements import INTEGER8
 from potluck.kernels.conv.int8 import ConvInt8

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from potluck.compiler.graph.reading import NO_BOUNDS, open_bounds
 from potluck.compiler.lowering.adapters import AddTile
 from potluck.compiler.lowering.base import LayerPlan, Tensor
 from potluck.compiler.lowering.boxes import Axis, Box
 from potluck.compiler.lowering.conv import ConvPlan
 from potluck.compiler.lowering.move import Piece, moves
 from potluck.compiler.lowering.stream import Stream, StreamPlan
-from potluck.compiler.memory import align
-from potluck.compiler.reading import NO_BOUNDS, open_bounds
+from potluck.compiler.schedule.memory import align
 from potluck.isa.errors import MachineError
 from potluck.kernels.elementwise import Add
 

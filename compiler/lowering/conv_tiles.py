@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from potluck.compiler.lowering.base import Target, share
 from potluck.compiler.lowering.products import format_name
 from potluck.compiler.lowering.windows import RowBuffer
-from potluck.compiler.schedule import Loop, LoweredOp, Tile, Transfer
+from potluck.compiler.schedule.layer import Loop, LoweredOp, Tile, Transfer
 
 if TYPE_CHECKING:
     from potluck.compiler.lowering.conv import ConvPlan, Group, Place

@@ -19,8 +19,8 @@ from potluck.compiler.lowering.base import SLACK, Constant, LayerPlan, Target, T
 from potluck.compiler.lowering.expansion import LAST, Expansion, expansion, packed_slices
 from potluck.compiler.lowering.packing import BlockWeights, Weights, shape_of
 from potluck.compiler.lowering.products import FloatConv, format_name, product_kernel, product_tile
-from potluck.compiler.memory import align
-from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, TileKernel, Transfer
+from potluck.compiler.schedule.layer import Loop, LoweredOp, Memory, Tile, TileKernel, Transfer
+from potluck.compiler.schedule.memory import align
 from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.errors import MachineError
 from potluck.isa.formats.elements import INTEGER8

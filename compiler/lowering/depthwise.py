@@ -28,8 +28,8 @@ from potluck.compiler.lowering.packing import IntegerWeights
 from potluck.compiler.lowering.products import format_name
 from potluck.compiler.lowering.tiling import OVERHEAD, TRANSFER
 from potluck.compiler.lowering.windows import Geometry, RowBuffer
-from potluck.compiler.memory import align
-from potluck.compiler.schedule import Loop, LoweredOp, Tile, TileKernel, Transfer
+from potluck.compiler.schedule.layer import Loop, LoweredOp, Tile, TileKernel, Transfer
+from potluck.compiler.schedule.memory import align
 from potluck.isa.errors import MachineError
 from potluck.kernels.conv.depthwise import DepthwiseFp32, pack_weights_depthwise
 from potluck.kernels.conv.depthwise_int8 import DepthwiseInt8, pack_weights_depthwise_int8

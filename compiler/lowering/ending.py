@@ -11,11 +11,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from potluck.compiler.codegen.records import HEADER, TRANSFER
 from potluck.compiler.lowering.base import RECORD_BYTES, REGISTERS, Tensor
 from potluck.compiler.lowering.quantize import QuantizeTile
-from potluck.compiler.overlap import MOST
-from potluck.compiler.records import HEADER, TRANSFER
-from potluck.compiler.schedule import Memory, TileKernel
+from potluck.compiler.schedule.layer import Memory, TileKernel
+from potluck.compiler.schedule.overlap import MOST
 from potluck.isa.assembly.assembler import Assembler
 from potluck.kernels.base import Stored
 from potluck.kernels.quantize.mx import QuantizeMx

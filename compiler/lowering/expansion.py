@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from potluck.compiler.lowering.adapters import octets, write
 from potluck.compiler.lowering.base import Constant, block_word, constant
 from potluck.compiler.lowering.packing import BlockWeights, HalfWeights, Weights, pack_mx, pack_scales, pick
-from potluck.compiler.memory import align
-from potluck.compiler.schedule import Memory, TileKernel
+from potluck.compiler.schedule.layer import Memory, TileKernel
+from potluck.compiler.schedule.memory import align
 from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.formats.blocks import BlockLayout
 from potluck.isa.formats.elements import INTEGER8, ElementFormat, recode

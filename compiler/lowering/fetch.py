@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from potluck.compiler.lowering.base import SLACK, Source, SourcesPlan, Target, Tensor, share, source_operands
 from potluck.compiler.lowering.kernel_tile import KernelTile
-from potluck.compiler.memory import L1, align
-from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, TileKernel, Transfer
+from potluck.compiler.schedule.layer import Loop, LoweredOp, Memory, Tile, TileKernel, Transfer
+from potluck.compiler.schedule.memory import L1, align
 from potluck.kernels.move import Deposit, Fetch, Reduction
 
 ENTRY = 4

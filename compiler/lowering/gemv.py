@@ -36,8 +36,8 @@ from potluck.compiler.lowering.base import (
 from potluck.compiler.lowering.expansion import packed_slices
 from potluck.compiler.lowering.packing import ELEMENTS, Weights
 from potluck.compiler.lowering.products import format_name
-from potluck.compiler.memory import align
-from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
+from potluck.compiler.schedule.layer import Loop, LoweredOp, Memory, Tile, Transfer
+from potluck.compiler.schedule.memory import align
 from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.errors import MachineError
 from potluck.isa.formats.mx import MxTensor

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from potluck.compiler.engine import OnnxEngine
 from potluck.compiler.lowering.base import LayerPlan, Target, Tensor
-from potluck.compiler.schedule import LoweredOp, Memory, Tile
+from potluck.compiler.schedule.layer import LoweredOp, Memory, Tile
 from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.host import HOST_CALL, Host
 from potluck.isa.manifest import HostNode

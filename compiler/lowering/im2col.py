@@ -11,8 +11,8 @@ from potluck.compiler.lowering.adapters import octets, write
 from potluck.compiler.lowering.base import SLACK, LayerPlan, Target, Tensor, share
 from potluck.compiler.lowering.kernel_tile import KernelTile
 from potluck.compiler.lowering.windows import Geometry, RowBuffer
-from potluck.compiler.memory import align
-from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
+from potluck.compiler.schedule.layer import Loop, LoweredOp, Memory, Tile, Transfer
+from potluck.compiler.schedule.memory import align
 from potluck.isa.errors import MachineError
 from potluck.kernels.layout import Im2col
 

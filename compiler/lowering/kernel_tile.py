@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from potluck.compiler.schedule import Memory
+from potluck.compiler.schedule.layer import Memory
 from potluck.isa.assembly.assembler import Assembler
 from potluck.kernels.base import Kernel
 

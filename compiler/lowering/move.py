@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from potluck.compiler.lowering.base import SLACK, Constant, LayerPlan, Target, Tensor, share
 from potluck.compiler.lowering.boxes import Axis, Box
 from potluck.compiler.lowering.kernel_tile import KernelTile
-from potluck.compiler.memory import L1, align
-from potluck.compiler.schedule import Loop, LoweredOp, Memory, Operand, Tile, Transfer
+from potluck.compiler.schedule.layer import Loop, LoweredOp, Memory, Operand, Tile, Transfer
+from potluck.compiler.schedule.memory import L1, align
 from potluck.kernels.move import AXES, Move
 
 TOGETHER = 32

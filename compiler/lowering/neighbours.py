@@ -1,6 +1,7 @@
 """What an accelerator's layers do for the layers of the cores around them, so that both can work at once.
 
-Their order, their tiles and how long their memory is kept; `potluck.compiler.beside` then finds what can overlap.
+Their order, their tiles and how long their memory is kept; `potluck.compiler.schedule.beside` then finds what can
+overlap.
 """
 
 from __future__ import annotations

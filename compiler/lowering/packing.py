@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.compiler.memory import align
+from potluck.compiler.schedule.memory import align
 from potluck.isa.formats.blocks import pack
 from potluck.isa.formats.mx import MxTensor
 from potluck.kernels.base import Element, Stored

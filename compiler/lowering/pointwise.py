@@ -28,8 +28,8 @@ from potluck.compiler.lowering.base import (
     source_operands,
 )
 from potluck.compiler.lowering.kernel_tile import KernelTile
-from potluck.compiler.memory import align
-from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
+from potluck.compiler.schedule.layer import Loop, LoweredOp, Memory, Tile, Transfer
+from potluck.compiler.schedule.memory import align
 from potluck.isa.errors import MachineError
 from potluck.kernels.expressions.graph import Value
 from potluck.kernels.expressions.simplify import simplified

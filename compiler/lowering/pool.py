@@ -10,8 +10,8 @@ import numpy as np
 from potluck.compiler.lowering.adapters import GlobalPoolTile, PoolTile
 from potluck.compiler.lowering.base import SLACK, Constant, LayerPlan, Target, Tensor, constant, share
 from potluck.compiler.lowering.windows import Geometry, RowBuffer
-from potluck.compiler.memory import align
-from potluck.compiler.schedule import Loop, LoweredOp, Tile, Transfer
+from potluck.compiler.schedule.layer import Loop, LoweredOp, Tile, Transfer
+from potluck.compiler.schedule.memory import align
 from potluck.isa.errors import MachineError
 from potluck.kernels.pool import GlobalAveragePool, Pool, reciprocals
 

@@ -18,7 +18,7 @@ from potluck.compiler.lowering.conv import ConvPlan
 from potluck.compiler.lowering.depthwise import DepthwisePlan
 from potluck.compiler.lowering.packing import IntegerWeights
 from potluck.compiler.lowering.windows import Geometry
-from potluck.compiler.schedule import Group, Loop, LoweredOp, Memory, Offload, Tile
+from potluck.compiler.schedule.layer import Group, Loop, LoweredOp, Memory, Offload, Tile
 from potluck.isa.errors import DataError
 from potluck.isa.machine import Pot
 from potluck.isa.pot.array import LAWS, CodeSet, Requantizer, code_set
@@ -141,7 +141,7 @@ class PotPlan(LayerPlan):
         )
 
     def lower(self, target: Target) -> LoweredOp:
-        """See `LayerPlan`; the batches are `potluck.compiler.beside`'s."""
+        """See `LayerPlan`; the batches are `potluck.compiler.schedule.beside`'s."""
         images = self._images()
         layers = [
             plan(self.conv, self.codes, self.requantizer, target.machine, (x, self._packed.address, y), self.tiling)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from potluck.compiler.lowering.adapters import floats, write
 from potluck.compiler.lowering.kernel_tile import KernelTile
-from potluck.compiler.schedule import Memory
+from potluck.compiler.schedule.layer import Memory
 from potluck.kernels.quantize.mx import QuantizeMx
 from potluck.kernels.quantize.round_mx import RoundMx
 from potluck.kernels.quantize.round_nvfp4 import RoundNvfp4

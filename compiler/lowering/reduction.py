@@ -16,7 +16,7 @@ import numpy as np
 from potluck.compiler.lowering.base import SLACK, Source, SourcesPlan, Target, Tensor, share, source_operands
 from potluck.compiler.lowering.kernel_tile import KernelTile
 from potluck.compiler.lowering.pointwise import EXTENTS, GRANULE, TILES, Axis, dtype_of, merge
-from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
+from potluck.compiler.schedule.layer import Loop, LoweredOp, Memory, Tile, Transfer
 from potluck.kernels.expressions.graph import Value
 from potluck.kernels.pointwise import Array
 from potluck.kernels.reduction import Operation, Reduction

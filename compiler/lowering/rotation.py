@@ -20,8 +20,8 @@ from potluck.compiler.lowering.base import (
 )
 from potluck.compiler.lowering.kernel_tile import KernelTile
 from potluck.compiler.lowering.stream import TILES
-from potluck.compiler.memory import align
-from potluck.compiler.schedule import Loop, LoweredOp, Memory, Tile, Transfer
+from potluck.compiler.schedule.layer import Loop, LoweredOp, Memory, Tile, Transfer
+from potluck.compiler.schedule.memory import align
 from potluck.kernels.rotation import Rotate
 
 

@@ -16,8 +16,8 @@ from potluck.compiler.lowering.base import (
     check_l1,
     share,
 )
-from potluck.compiler.memory import align
-from potluck.compiler.schedule import Loop, LoweredOp, Operand, Tile, TileKernel, Transfer
+from potluck.compiler.schedule.layer import Loop, LoweredOp, Operand, Tile, TileKernel, Transfer
+from potluck.compiler.schedule.memory import align
 
 TILES = 8
 """Tiles that a layer is cut into if they are not too small: the first load and last store are not hidden."""

@@ -14,7 +14,7 @@ from potluck.compiler.lowering.ending import PLAIN, Ending
 from potluck.compiler.lowering.expansion import Expansion
 from potluck.compiler.lowering.packing import IntegerWeights
 from potluck.compiler.lowering.windows import Geometry
-from potluck.compiler.memory import align
+from potluck.compiler.schedule.memory import align
 from potluck.isa.errors import MachineError
 
 OVERHEAD = 400

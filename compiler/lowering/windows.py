@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from potluck.compiler.schedule import Transfer
+from potluck.compiler.schedule.layer import Transfer
 from potluck.kernels.conv.window import Window
 
 

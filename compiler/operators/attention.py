@@ -1,4 +1,4 @@
-"""Attention in one layer (`potluck.compiler.attention` finds it)."""
+"""Attention in one layer (`potluck.compiler.graph.attention` finds it)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from potluck.compiler.functions.attention import BODIES
-from potluck.compiler.graph import DOMAIN, constant, ints, label, real, shape_of, title
+from potluck.compiler.graph.nodes import DOMAIN, constant, ints, label, real, shape_of, title
 from potluck.compiler.lowering.attention import AttentionPlan, Sizes
 from potluck.compiler.lowering.attention_blocks import sizes_of
 from potluck.compiler.lowering.attention_rows import BlockAttentionPlan

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Literal
 
 import onnx_ir as ir
 
-from potluck.compiler.graph import label, shape_of, title
+from potluck.compiler.graph.nodes import label, shape_of, title
 from potluck.compiler.lowering.stream import Stream, StreamPlan
-from potluck.compiler.schedule import TileKernel
+from potluck.compiler.schedule.layer import TileKernel
 from potluck.isa.errors import ModelError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Operator:
     """One operator that compiles.
 
     Attributes:
-        name: As `potluck.compiler.graph.operator` spells it.
+        name: As `potluck.compiler.graph.nodes.operator` spells it.
         rule: When it does not.
         plan: How.
         order: Of its inputs; None if it does not say, like weights.

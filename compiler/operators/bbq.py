@@ -9,7 +9,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from potluck.compiler.graph import DOMAIN, constant, integer, is_op, label, real, shape_of, title
+from potluck.compiler.graph.nodes import DOMAIN, constant, integer, is_op, label, real, shape_of, title
+from potluck.compiler.graph.reading import geometry_of, open_bounds
 from potluck.compiler.lowering.adapters import floats as read_floats
 from potluck.compiler.lowering.adapters import write
 from potluck.compiler.lowering.bits import BitsPlan
@@ -19,8 +20,7 @@ from potluck.compiler.lowering.packing import IntegerWeights
 from potluck.compiler.lowering.stream import Stream
 from potluck.compiler.lowering.windows import Geometry
 from potluck.compiler.operators.base import operator, stream
-from potluck.compiler.reading import geometry_of, open_bounds
-from potluck.compiler.schedule import Memory
+from potluck.compiler.schedule.layer import Memory
 from potluck.isa.formats.bbq import BLOCKS, BbqFormat, pack_planes
 from potluck.kernels.conv.int8 import MOST_STEPS
 from potluck.kernels.elementwise_int8 import Affine

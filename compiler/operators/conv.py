@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
-from potluck.compiler.graph import DOMAIN, integer, ints, label, shape_of, title
+from potluck.compiler.graph.mx_nodes import decodable, operands_reason, quantizer
+from potluck.compiler.graph.nodes import DOMAIN, integer, ints, label, shape_of, title
+from potluck.compiler.graph.reading import (
+    as_blocks,
+    bias_of,
+    bounds_of,
+    geometry_of,
+    weights_of,
+    weights_reason,
+)
 from potluck.compiler.lowering.base import Tensor
 from potluck.compiler.lowering.conv import ConvPlan
 from potluck.compiler.lowering.conv_parts import conv_plans
 from potluck.compiler.lowering.depthwise import DepthwisePlan
-from potluck.compiler.mx_nodes import decodable, operands_reason, quantizer
 from potluck.compiler.operators.base import images, operator
-from potluck.compiler.reading import as_blocks, bias_of, bounds_of, geometry_of, weights_of, weights_reason
 
 if TYPE_CHECKING:
     from potluck.compiler.selection import Selector

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from potluck.compiler.graph import DOMAIN, constant, label, shape_of, title
+from potluck.compiler.graph.nodes import DOMAIN, constant, label, shape_of, title
+from potluck.compiler.graph.reading import bounds_of, open_bounds
 from potluck.compiler.lowering.adapters import AddTile, ClipTile, ColumnTile
 from potluck.compiler.lowering.base import constant as make_constant
 from potluck.compiler.lowering.stream import Stream, StreamPlan
 from potluck.compiler.operators import pointwise
 from potluck.compiler.operators.base import operator, stream
 from potluck.compiler.passes.fuse_activation import clip_bounds
-from potluck.compiler.reading import bounds_of, open_bounds
 from potluck.kernels.elementwise import Add, Clip, ColumnAffine
 
 if TYPE_CHECKING:

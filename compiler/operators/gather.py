@@ -14,7 +14,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from potluck.compiler.graph import constant, integer, label, shape_of, text, title
+from potluck.compiler.graph.nodes import constant, integer, label, shape_of, text, title
+from potluck.compiler.graph.rearrange import Source, look_up, offsets
 from potluck.compiler.lowering.base import Constant, Tensor
 from potluck.compiler.lowering.base import constant as make_constant
 from potluck.compiler.lowering.boxes import Axis, Box, strides
@@ -23,7 +24,6 @@ from potluck.compiler.lowering.move import Piece, moves
 from potluck.compiler.lowering.pointwise import PointwisePlan, padded
 from potluck.compiler.operators.base import movable, operator, typed
 from potluck.compiler.operators.move import known, select, source
-from potluck.compiler.rearrange import Source, look_up, offsets
 from potluck.kernels.expressions import graph as g
 from potluck.kernels.expressions.graph import I32, I64
 from potluck.kernels.expressions.meaning import REGISTER

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 
 from potluck.compiler.functions.hadamard import BLOCKS
-from potluck.compiler.graph import DOMAIN, integer, shape_of
+from potluck.compiler.graph.nodes import DOMAIN, integer, shape_of
 from potluck.compiler.lowering.adapters import floats as read_floats
 from potluck.compiler.lowering.adapters import write
 from potluck.compiler.lowering.kernel_tile import KernelTile
 from potluck.compiler.lowering.stream import Stream
 from potluck.compiler.operators.base import channels_innermost, floats, innermost_axes, operator, stream
-from potluck.compiler.schedule import Memory
+from potluck.compiler.schedule.layer import Memory
 from potluck.kernels.quantize.hadamard import Hadamard
 
 if TYPE_CHECKING:

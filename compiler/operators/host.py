@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 
 from potluck.compiler.engine import OnnxEngine
-from potluck.compiler.graph import HOST, IR_VERSIONS, OPSET, constant, label, shape_of, title
+from potluck.compiler.graph.nodes import HOST, IR_VERSIONS, OPSET, constant, label, shape_of, title
 from potluck.compiler.host import inputs_of
 from potluck.compiler.lowering.host import HostPlan
 from potluck.compiler.operators.base import MOVED, SMALL, operator

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from potluck.compiler.graph import DOMAIN, label, title
+from potluck.compiler.graph.nodes import DOMAIN, label, title
+from potluck.compiler.graph.reading import geometry_of
 from potluck.compiler.lowering.im2col import Im2colPlan
 from potluck.compiler.operators.base import images, operator
-from potluck.compiler.reading import geometry_of
 
 if TYPE_CHECKING:
     from potluck.compiler.selection import Selector

@@ -11,8 +11,10 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from potluck.compiler.functions.integers import LAWS
-from potluck.compiler.graph import DOMAIN, constant, integer, ints, label, real, shape_of, title
-from potluck.compiler.integer_nodes import CODES, affine_of, code_table, group_of, levels_of
+from potluck.compiler.graph.integer_nodes import CODES, affine_of, code_table, group_of, levels_of
+from potluck.compiler.graph.mx_nodes import MX_ELEMENTS, dequantizer, scales_reason
+from potluck.compiler.graph.nodes import DOMAIN, constant, integer, ints, label, real, shape_of, title
+from potluck.compiler.graph.reading import geometry_of
 from potluck.compiler.lowering.adapters_int8 import AddInt8Tile, DequantizeInt8Tile, QuantizeInt8Tile
 from potluck.compiler.lowering.base import Tensor
 from potluck.compiler.lowering.conv import ConvPlan
@@ -21,10 +23,8 @@ from potluck.compiler.lowering.packing import IntegerWeights
 from potluck.compiler.lowering.pot import cheaper
 from potluck.compiler.lowering.stream import Stream
 from potluck.compiler.lowering.windows import Geometry
-from potluck.compiler.mx_nodes import MX_ELEMENTS, dequantizer, scales_reason
 from potluck.compiler.operators import linear
 from potluck.compiler.operators.base import operator, stream
-from potluck.compiler.reading import geometry_of
 from potluck.isa.formats.requantize import REQUANTIZATIONS
 from potluck.kernels.conv.int8 import narrow_steps
 from potluck.kernels.elementwise_int8 import AddInt8, Affine, DequantizeInt8, QuantizeInt8

@@ -11,13 +11,13 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from potluck.compiler.graph import constant, integer, ints, label, shape_of, text, title
+from potluck.compiler.graph.nodes import constant, integer, ints, label, shape_of, text, title
+from potluck.compiler.graph.rearrange import Map, Source, fill, take
 from potluck.compiler.lowering.base import Constant, Tensor
 from potluck.compiler.lowering.boxes import Axis, Box, part, strides, window
 from potluck.compiler.lowering.move import MovePlan, Piece, moves
 from potluck.compiler.lowering.pointwise import PointwisePlan, padded
 from potluck.compiler.operators.base import movable, operator, typed
-from potluck.compiler.rearrange import Map, Source, fill, take
 from potluck.kernels.expressions import graph as g
 from potluck.kernels.expressions.meaning import REGISTER
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from potluck.compiler.graph import DOMAIN, integer, shape_of
+from potluck.compiler.graph.mx_nodes import MX_ELEMENTS, QUANTIZERS, carrier, multiplied, quantized, rule_of
+from potluck.compiler.graph.nodes import DOMAIN, integer, shape_of
 from potluck.compiler.lowering.base import Tensor
 from potluck.compiler.lowering.packing import STORED
 from potluck.compiler.lowering.quantize import QuantizeTile, RoundTile
 from potluck.compiler.lowering.stream import Stream
-from potluck.compiler.mx_nodes import MX_ELEMENTS, QUANTIZERS, carrier, multiplied, quantized, rule_of
 from potluck.compiler.operators.base import channels_innermost, innermost_axes, operator, stream
 from potluck.isa.formats.blocks import BlockLayout
 from potluck.isa.formats.mx import ScaleRule

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from potluck.compiler.graph import DOMAIN, constant, integer, shape_of
+from potluck.compiler.graph.nodes import DOMAIN, constant, integer, shape_of
 from potluck.compiler.lowering.quantize import RoundTile
 from potluck.compiler.lowering.stream import Stream
 from potluck.compiler.operators.base import channels_innermost, floats, innermost_axes, operator, stream

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from potluck.compiler.graph import constant, integer, label, shape_of, title
+from potluck.compiler.graph.nodes import constant, integer, label, shape_of, title
 from potluck.compiler.lowering.base import Constant, Tensor
 from potluck.compiler.lowering.base import constant as make_constant
 from potluck.compiler.lowering.boxes import Axis, Box

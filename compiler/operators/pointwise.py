@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from potluck.compiler.graph import DOMAIN, integer, label, real, shape_of, text, title, written
-from potluck.compiler.graph import constant as known
+from potluck.compiler.graph.mx_nodes import packed_by_products
+from potluck.compiler.graph.nodes import DOMAIN, integer, label, real, shape_of, text, title, written
+from potluck.compiler.graph.nodes import constant as known
 from potluck.compiler.lowering.base import FORMAT_NAMES, Constant, Tensor
 from potluck.compiler.lowering.base import constant as make_constant
 from potluck.compiler.lowering.pointwise import PointwisePlan, padded
-from potluck.compiler.mx_nodes import packed_by_products
 from potluck.compiler.operators.base import HALVES, SMALL, TYPES, UNSIGNED, operator, typed
 from potluck.kernels.expressions import functions as f
 from potluck.kernels.expressions import graph as g

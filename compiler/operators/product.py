@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from potluck.compiler.graph import DOMAIN, constant, integer, label, real, shape_of, title
+from potluck.compiler.graph.mx_nodes import decodable, operands_reason, quantizer
+from potluck.compiler.graph.nodes import DOMAIN, constant, integer, label, real, shape_of, title
+from potluck.compiler.graph.reading import as_conv, bias_of, bounds_of, weights_of, weights_reason
 from potluck.compiler.lowering import gemv
 from potluck.compiler.lowering.base import Tensor
 from potluck.compiler.lowering.base import constant as make_constant
@@ -16,9 +18,7 @@ from potluck.compiler.lowering.conv import ConvPlan
 from potluck.compiler.lowering.dense import DensePlan
 from potluck.compiler.lowering.matmul import MatMulPlan, Product, parts
 from potluck.compiler.lowering.windows import Geometry
-from potluck.compiler.mx_nodes import decodable, operands_reason, quantizer
 from potluck.compiler.operators.base import floats, operator
-from potluck.compiler.reading import as_conv, bias_of, bounds_of, weights_of, weights_reason
 from potluck.isa.errors import MachineError
 from potluck.isa.formats.mx import MxTensor
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from potluck.compiler.graph import constant as known
-from potluck.compiler.graph import integer, ints, label, shape_of, title
+from potluck.compiler.graph.nodes import constant as known
+from potluck.compiler.graph.nodes import integer, ints, label, shape_of, title
 from potluck.compiler.lowering.base import Constant, Tensor
 from potluck.compiler.lowering.base import constant as make_constant
 from potluck.compiler.lowering.pointwise import PointwisePlan

@@ -15,12 +15,12 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from potluck.compiler.graph import integer, ints, label, real, shape_of, text, title
+from potluck.compiler.graph.nodes import integer, ints, label, real, shape_of, text, title
+from potluck.compiler.graph.rearrange import Source, take
 from potluck.compiler.lowering.base import Constant, Tensor
 from potluck.compiler.lowering.pointwise import PointwisePlan
 from potluck.compiler.operators.base import movable, operator
 from potluck.compiler.operators.move import held, known, order, output, source, stored
-from potluck.compiler.rearrange import Source, take
 from potluck.kernels.expressions import graph as g
 from potluck.kernels.expressions.graph import F32, MASK
 

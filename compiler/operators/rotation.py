@@ -1,4 +1,4 @@
-"""Rotary positions in one layer (`potluck.compiler.rotation` finds them)."""
+"""Rotary positions in one layer (`potluck.compiler.graph.rotation` finds them)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from potluck.compiler.functions.rotation import BODIES
-from potluck.compiler.graph import DOMAIN, constant, label, shape_of, title
+from potluck.compiler.graph.nodes import DOMAIN, constant, label, shape_of, title
 from potluck.compiler.lowering.base import Source
 from potluck.compiler.lowering.base import constant as make_constant
 from potluck.compiler.lowering.rotation import RotatePlan

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from potluck.compiler.graph import label, shape_of, title
+from potluck.compiler.graph.nodes import label, shape_of, title
 from potluck.compiler.lowering.base import Tensor
 from potluck.compiler.lowering.stream import RelayoutPlan
 from potluck.compiler.operators.base import movable, operator

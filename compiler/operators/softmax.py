@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from potluck.compiler.graph import integer, shape_of
+from potluck.compiler.graph.nodes import integer, shape_of
 from potluck.compiler.lowering.adapters import SoftmaxTile
 from potluck.compiler.lowering.stream import Stream
 from potluck.compiler.operators.base import channels_innermost, floats, innermost_axes, operator, stream

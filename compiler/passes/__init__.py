@@ -9,8 +9,8 @@ from typing import Any
 
 import onnx_ir as ir
 
+from potluck.compiler.graph.printer import render
 from potluck.compiler.passes.base import GraphPass
-from potluck.compiler.printer import render
 from potluck.isa.errors import ModelError
 from potluck.isa.progress import steps
 

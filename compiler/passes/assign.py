@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from potluck.compiler.graph import DOMAIN, constant, label
+from potluck.compiler.graph.nodes import DOMAIN, constant, label
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.passes.quantize_integer import PRODUCTS, QuantizeInteger
 from potluck.compiler.schemes import find

@@ -9,8 +9,8 @@ from typing import ClassVar
 import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
-from potluck.compiler.graph import drop_unused, is_op
-from potluck.compiler.known_values import fold_known, kept
+from potluck.compiler.graph.known_values import fold_known, kept
+from potluck.compiler.graph.nodes import drop_unused, is_op
 from potluck.compiler.passes.base import GraphPass
 
 

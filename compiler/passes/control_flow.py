@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from potluck.compiler.graph import add_constant, constant, integer, ints, is_op, label, shape_of
+from potluck.compiler.graph.nodes import add_constant, constant, integer, ints, is_op, label, shape_of
 
 MOST = 4096
 """Iterations."""

@@ -11,8 +11,8 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, LiftConstantsToInitializersPass
 
 from potluck.compiler.bodies import EXPANDED, function_of
-from potluck.compiler.explicit import make_explicit
-from potluck.compiler.graph import drop_unused, fresh_name, operator
+from potluck.compiler.graph.explicit import make_explicit
+from potluck.compiler.graph.nodes import drop_unused, fresh_name, operator
 from potluck.compiler.importer import infer_shapes, name_nodes
 from potluck.compiler.operators import rules
 from potluck.compiler.operators.base import HALVES

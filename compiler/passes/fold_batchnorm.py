@@ -13,7 +13,16 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from potluck.compiler.graph import add_constant, constant, drop_unused, integer, is_op, label, real, sole_user
+from potluck.compiler.graph.nodes import (
+    add_constant,
+    constant,
+    drop_unused,
+    integer,
+    is_op,
+    label,
+    real,
+    sole_user,
+)
 from potluck.compiler.passes.base import GraphPass
 
 F64 = NDArray[np.float64]

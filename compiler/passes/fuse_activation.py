@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from potluck.compiler.functions import FUSED, require
-from potluck.compiler.graph import (
+from potluck.compiler.graph.nodes import (
     DOMAIN,
     add_constant,
     constant,

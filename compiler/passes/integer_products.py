@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 
 from potluck.compiler.functions import require
 from potluck.compiler.functions.integers import LAWS
-from potluck.compiler.graph import (
+from potluck.compiler.graph.integer_nodes import (
+    CODES_KEY,
+    GROUP_KEY,
+    Levels,
+    affine_of,
+    dequantized_bias,
+    levels_of,
+)
+from potluck.compiler.graph.nodes import (
     DOMAIN,
     add_constant,
     constant,
@@ -31,14 +39,6 @@ from potluck.compiler.graph import (
     real,
     shape_of,
     sole_user,
-)
-from potluck.compiler.integer_nodes import (
-    CODES_KEY,
-    GROUP_KEY,
-    Levels,
-    affine_of,
-    dequantized_bias,
-    levels_of,
 )
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.passes.quantize_integer import CONVS, GEMMS, LAW_KEY, PRODUCTS, SUMS, output_axis

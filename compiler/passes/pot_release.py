@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from potluck.compiler.graph import label
-from potluck.compiler.integer_nodes import affine_of
+from potluck.compiler.graph.integer_nodes import affine_of
+from potluck.compiler.graph.nodes import label
 from potluck.compiler.quantizers.pot import PotWeights
 from potluck.isa.errors import ModelError
 

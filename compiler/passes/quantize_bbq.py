@@ -22,7 +22,16 @@ from numpy.typing import NDArray
 
 from potluck.compiler.calibration import observed
 from potluck.compiler.functions import require
-from potluck.compiler.graph import DOMAIN, add_constant, constant, drop_unused, integer, label, real, shape_of
+from potluck.compiler.graph.nodes import (
+    DOMAIN,
+    add_constant,
+    constant,
+    drop_unused,
+    integer,
+    label,
+    real,
+    shape_of,
+)
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.passes.quantize_integer import CONVS, output_axis, prepare_gemm, quantizable
 from potluck.compiler.quantizers.bbq import forward

@@ -13,8 +13,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from potluck.compiler.graph import add_constant, constant, drop_unused
-from potluck.compiler.mx_nodes import WIDENED_KEY
+from potluck.compiler.graph.mx_nodes import WIDENED_KEY
+from potluck.compiler.graph.nodes import add_constant, constant, drop_unused
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.passes.quantize_integer import prepare_gemm, quantizable
 from potluck.compiler.passes.quantize_mx import check_exclude

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from potluck.compiler.calibration import ranges
 from potluck.compiler.functions import require
-from potluck.compiler.graph import (
+from potluck.compiler.graph.integer_nodes import MOST_MULTIPLE
+from potluck.compiler.graph.nodes import (
     DOMAIN,
     add_constant,
     constant,
@@ -32,7 +33,6 @@ from potluck.compiler.graph import (
     real,
     shape_of,
 )
-from potluck.compiler.integer_nodes import MOST_MULTIPLE
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.passes.pot_release import correct_bias
 from potluck.compiler.quantizers import integers, pot

@@ -23,7 +23,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from potluck.compiler.functions import raise_opset, require
-from potluck.compiler.graph import (
+from potluck.compiler.graph.mx_nodes import CARRIERS, CHUNK_BITS, NATIVE, mx_layout
+from potluck.compiler.graph.nodes import (
     DOMAIN,
     FP6_OPSET,
     add_constant,
@@ -35,7 +36,6 @@ from potluck.compiler.graph import (
     real,
     shape_of,
 )
-from potluck.compiler.mx_nodes import CARRIERS, CHUNK_BITS, NATIVE, mx_layout
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.quantizers.mx import WeightRule, check_rule, machine_rule, quantize_constant
 from potluck.isa.errors import ModelError

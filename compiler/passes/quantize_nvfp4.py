@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from potluck.compiler.calibration import ranges
 from potluck.compiler.functions import require
-from potluck.compiler.graph import DOMAIN, add_constant, constant, drop_unused, fresh_name, real
+from potluck.compiler.graph.nodes import DOMAIN, add_constant, constant, drop_unused, fresh_name, real
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.passes.quantize_mx import check_exclude, contraction, typed, wanted
 from potluck.compiler.quantizers.nvfp4 import BLOCK, quantize, tensor_scale

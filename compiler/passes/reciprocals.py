@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_ir as ir
 
-from potluck.compiler.graph import add_constant, constant, drop_unused, is_op, label, shape_of
+from potluck.compiler.graph.nodes import add_constant, constant, drop_unused, is_op, label, shape_of
 from potluck.compiler.passes.base import GraphPass
 
 OFTEN = 4

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from potluck.compiler.functions import require
-from potluck.compiler.graph import DOMAIN, add_constant, constant, drop_unused, fresh_name, integer
+from potluck.compiler.graph.nodes import DOMAIN, add_constant, constant, drop_unused, fresh_name, integer
 from potluck.compiler.passes.base import GraphPass
 from potluck.compiler.passes.pot_release import correct_bias
 from potluck.compiler.passes.quantize_integer import output_axis

@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from potluck.compiler.graph import DOMAIN, add_constant, constant, is_op, label, sole_user
-from potluck.compiler.integer_nodes import affine_of, dequantized_bias
+from potluck.compiler.graph.integer_nodes import affine_of, dequantized_bias
+from potluck.compiler.graph.nodes import DOMAIN, add_constant, constant, is_op, label, sole_user
 from potluck.compiler.passes.quantize_integer import CONVS, GEMMS, SUMS
 from potluck.compiler.ptq.products import Product
 from potluck.compiler.ptq.statistics import Statistics

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from potluck.compiler.graph import constant, drop_unused, real
+from potluck.compiler.graph.nodes import constant, drop_unused, real
 from potluck.compiler.passes.quantize_integer import GEMMS
 from potluck.compiler.ptq import bias
 from potluck.compiler.ptq.clip import search

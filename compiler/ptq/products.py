@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from potluck.compiler.graph import constant, integer, ints, label
+from potluck.compiler.graph.nodes import constant, integer, ints, label
 from potluck.compiler.passes.quantize_integer import CONVS, output_axis
 
 F64 = NDArray[np.float64]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from potluck.compiler.graph import DOMAIN, constant, integer, ints, is_op, real
+from potluck.compiler.graph.nodes import DOMAIN, constant, integer, ints, is_op, real
 from potluck.compiler.passes.quantize_integer import SUMS
 from potluck.compiler.ptq.products import Product, product_of
 

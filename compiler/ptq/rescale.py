@@ -14,7 +14,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from potluck.compiler.calibration import Samples, observed
-from potluck.compiler.graph import constant
+from potluck.compiler.graph.nodes import constant
 from potluck.compiler.ptq.products import Product
 from potluck.compiler.ptq.regions import Region, regions
 
@@ -165,7 +165,7 @@ def replace_constant(node: ir.Node, at: int, array: NDArray[np.floating]) -> Non
         value.const_value = tensor
         value.shape = ir.Shape(array.shape)
         return
-    from potluck.compiler.graph import add_constant
+    from potluck.compiler.graph.nodes import add_constant
 
     graph = node.graph
     assert isinstance(graph, ir.Graph)

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from potluck.compiler.functions import require
-from potluck.compiler.graph import DOMAIN, constant
+from potluck.compiler.graph.nodes import DOMAIN, constant
 from potluck.compiler.ptq.products import Product, float_products
 from potluck.compiler.ptq.regions import Region, regions
 from potluck.compiler.ptq.rescale import input_axis, replace_constant

@@ -15,8 +15,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from potluck.compiler.calibration import batches
-from potluck.compiler.graph import DOMAIN, OPSET, constant, integer, is_op, label
-from potluck.compiler.mx_nodes import QUANTIZERS, quantized, rule_of
+from potluck.compiler.graph.mx_nodes import QUANTIZERS, quantized, rule_of
+from potluck.compiler.graph.nodes import DOMAIN, OPSET, constant, integer, is_op, label
 from potluck.compiler.ptq.weights import quantized_weight
 from potluck.isa.errors import DataError, ModelError
 from potluck.isa.formats.mx import quantize

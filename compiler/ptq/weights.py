@@ -12,8 +12,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from potluck.compiler.graph import DOMAIN, constant, integer, is_op
-from potluck.compiler.integer_nodes import spread_scales
+from potluck.compiler.graph.integer_nodes import spread_scales
+from potluck.compiler.graph.nodes import DOMAIN, constant, integer, is_op
 from potluck.compiler.passes.quantize_integer import BITS_KEY, FIXED_KEY
 from potluck.isa.formats.elements import E2M1, E2M3, E3M2, E4M3, E5M2, E8M0, ElementFormat
 

@@ -18,7 +18,7 @@ from potluck.allocation.machine import LayerCost, layer_costs, simulate
 from potluck.allocation.search import Choice, Outcome, Problem, Settings, search
 from potluck.allocation.targets import ON_MACHINE, Target
 from potluck.compiler.footprint import Footprint, footprints
-from potluck.compiler.graph import label
+from potluck.compiler.graph.nodes import label
 from potluck.compiler.host import HostNetwork
 from potluck.compiler.passes.assign import products
 from potluck.compiler.quantizers.statistics import divergence, sigma, sqnr

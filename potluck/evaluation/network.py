@@ -13,7 +13,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from potluck.compiler.footprint import Footprint, footprints
-from potluck.compiler.graph import label, shape_of
+from potluck.compiler.graph.nodes import label, shape_of
 from potluck.compiler.host import HostNetwork
 from potluck.compiler.importer import Source
 from potluck.compiler.passes.assign import products

@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from potluck.compiler.functions import function
-from potluck.compiler.graph import DOMAIN, OPSET
+from potluck.compiler.graph.nodes import DOMAIN, OPSET
 from potluck.compiler.importer import load
 from potluck.compiler.quantize import QuantizedModel
 from potluck.compiler.quantizers.bbq import forward

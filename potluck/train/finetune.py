@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from potluck.compiler.calibration import batches
-from potluck.compiler.graph import constant
+from potluck.compiler.graph.nodes import constant
 from potluck.compiler.ptq.data import Samples
 from potluck.compiler.ptq.products import product_of
 from potluck.isa.errors import DataError

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from potluck.compiler.graph import DOMAIN, constant, is_op, label, written
+from potluck.compiler.graph.nodes import DOMAIN, constant, is_op, label, written
 from potluck.compiler.ptq import bias
 from potluck.compiler.ptq.products import Product, product_of
 from potluck.compiler.ptq.runner import Runner

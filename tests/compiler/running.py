@@ -8,7 +8,7 @@ from onnx.reference import ReferenceEvaluator
 
 from potluck.compiler.compile import generate
 from potluck.compiler.engine import OnnxEngine
-from potluck.compiler.evaluate import FlatMemory, evaluate, transfer
+from potluck.compiler.schedule.evaluate import FlatMemory, evaluate, transfer
 from potluck.sim.cluster import Cluster
 
 

@@ -11,14 +11,14 @@ from running import by_schedule, by_simulator, feeds, same_bits, with_l1
 from test_schedule_file import edited
 
 from potluck.allocation.machine import attribute
-from potluck.compiler import abreast
-from potluck.compiler.abreast import needs, order
 from potluck.compiler.build import build, prepare
 from potluck.compiler.compile import generate
 from potluck.compiler.lowering.abreast import AbreastPlan
-from potluck.compiler.memory import Storage
-from potluck.compiler.schedule import describe
-from potluck.compiler.schedule_file import parse
+from potluck.compiler.schedule import abreast
+from potluck.compiler.schedule.abreast import needs, order
+from potluck.compiler.schedule.file import parse
+from potluck.compiler.schedule.layer import describe
+from potluck.compiler.schedule.memory import Storage
 from potluck.explain import explain, find
 from potluck.isa.errors import ModelError
 from potluck.isa.machine import load_machine

@@ -6,7 +6,7 @@ from running import by_schedule, by_simulator, same_bits, with_l1
 
 from potluck.compiler import build as building
 from potluck.compiler.build import build, prepare
-from potluck.compiler.schedule_file import parse
+from potluck.compiler.schedule.file import parse
 from potluck.isa.errors import ModelError
 from potluck.isa.machine import load_machine
 

@@ -11,7 +11,7 @@ from potluck.compiler import build as building
 from potluck.compiler.build import build, prepare
 from potluck.compiler.lowering.attention_blocks import causal
 from potluck.compiler.lowering.attention_rows import BlockTile
-from potluck.compiler.schedule_file import parse
+from potluck.compiler.schedule.file import parse
 from potluck.isa.errors import ModelError
 from potluck.isa.machine import load_machine
 

@@ -8,11 +8,11 @@ from networks import network, residual
 from running import by_schedule, feeds, same_bits
 
 from potluck.compiler import build as build_module
-from potluck.compiler.beside import conflicts, points
 from potluck.compiler.build import build, prepare
 from potluck.compiler.compile import generate
 from potluck.compiler.lowering.neighbours import BANDS
-from potluck.compiler.schedule import describe
+from potluck.compiler.schedule.beside import conflicts, points
+from potluck.compiler.schedule.layer import describe
 from potluck.isa.errors import ProgramError
 from potluck.isa.machine import load_machine
 from potluck.sim.cluster import Cluster

@@ -119,7 +119,7 @@ def test_moves_are_waited_for_by_their_readers(monkeypatch):
     assert same_bits(expected, by_reference(schedule, inputs))
     assert same_bits(by_simulator(schedule, inputs, timed=True), expected)
     waits = len(re.findall(r"\bwfi\b", generate(schedule).disassemble()))
-    monkeypatch.setattr("potluck.compiler.schedule.MOST_BARE", 0)
+    monkeypatch.setattr("potluck.compiler.schedule.layer.MOST_BARE", 0)
     apart = build(prepare(network(ROTATION, integers=integers)), MACHINE)
     assert not any(op.bare for op in apart.ops)
     assert same_bits(by_simulator(apart, inputs), expected)

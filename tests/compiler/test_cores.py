@@ -10,7 +10,7 @@ from test_abreast import SCHEMES, branches, joined, machine
 from test_schedule_file import edited
 
 from potluck.compiler.build import build, prepare
-from potluck.compiler.schedule_file import parse
+from potluck.compiler.schedule.file import parse
 from potluck.isa.errors import ModelError
 
 SPLITS = {4: ["rows", "2 x 2", "channels"], 6: ["3 x 2", "2 x 3"], 16: ["8 x 2", "4 x 4", "2 x 8"]}

@@ -9,10 +9,10 @@ from onnx import numpy_helper
 from running import by_reference, by_schedule, by_simulator, feeds, same_bits, with_l1
 
 from potluck.compiler import build as building
-from potluck.compiler import endings
 from potluck.compiler.build import build, prepare
 from potluck.compiler.compile import generate
-from potluck.compiler.schedule_file import parse
+from potluck.compiler.schedule import endings
+from potluck.compiler.schedule.file import parse
 from potluck.compiler.schemes.assignment import Assignment
 from potluck.isa.errors import ModelError
 from potluck.isa.machine import load_machine

@@ -8,7 +8,7 @@ from running import by_reference, by_schedule, by_simulator, feeds, same_bits, w
 
 from potluck.compiler.build import build, prepare
 from potluck.compiler.lowering.gemv import GemvTile
-from potluck.compiler.schedule_file import parse
+from potluck.compiler.schedule.file import parse
 from potluck.isa.errors import ModelError
 from potluck.isa.machine import load_machine
 

@@ -6,9 +6,9 @@ import pytest
 from networks import constant_weights, conv_bn, network, residual
 from onnx.reference import ReferenceEvaluator
 
+from potluck.compiler.graph.printer import render
 from potluck.compiler.importer import load
 from potluck.compiler.passes import make, run_passes
-from potluck.compiler.printer import render
 from potluck.compiler.quantize import folding
 from potluck.compiler.schemes import Options, find
 from potluck.isa.errors import ModelError

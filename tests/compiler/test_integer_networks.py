@@ -11,7 +11,7 @@ from onnx.reference import ReferenceEvaluator
 from running import by_reference, by_schedule, by_simulator, feeds, same_bits
 
 from potluck.compiler.build import build, prepare
-from potluck.compiler.integer_nodes import dequantized
+from potluck.compiler.graph.integer_nodes import dequantized
 from potluck.compiler.quantize import quantize_model
 from potluck.compiler.quantizers import pot
 from potluck.compiler.quantizers.integers import IntegerFormat, quantize

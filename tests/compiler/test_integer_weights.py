@@ -8,7 +8,7 @@ from networks import network, residual
 from running import by_schedule, by_simulator, feeds, same_bits
 
 from potluck.compiler.build import build, prepare
-from potluck.compiler.integer_nodes import dequantized
+from potluck.compiler.graph.integer_nodes import dequantized
 from potluck.isa.machine import load_machine
 
 SPATZ, GENERIC = load_machine("spatz-mx"), load_machine("rvv-generic")

@@ -329,7 +329,7 @@ def test_what_the_machine_cannot_do_is_named():
 
 
 def test_weights_beyond_fp32_are_refused():
-    from potluck.compiler.graph import constant
+    from potluck.compiler.graph.nodes import constant
 
     model = prepare(residual(), "mxfp8")
     node = next(node for node in model.graph if node.op_type == "DequantizeLinear")

@@ -6,7 +6,7 @@ from networks import network, residual
 from running import by_reference, by_schedule, by_simulator, feeds, same_bits, with_l1
 
 from potluck.compiler.build import build, prepare
-from potluck.compiler.schedule import describe
+from potluck.compiler.schedule.layer import describe
 from potluck.isa.errors import MachineError
 from potluck.isa.machine import load_machine
 from potluck.kernels.matmul.fp32 import GemmFp32

@@ -8,9 +8,9 @@ from onnx.reference import ReferenceEvaluator
 from running import by_schedule, same_bits
 
 from potluck.compiler.build import build, prepare
-from potluck.compiler.graph import constant
+from potluck.compiler.graph.mx_nodes import quantized
+from potluck.compiler.graph.nodes import constant
 from potluck.compiler.lowering.packing import pack_mx
-from potluck.compiler.mx_nodes import quantized
 from potluck.compiler.quantize import quantize_model
 from potluck.compiler.schemes import calibrated, schemes
 from potluck.isa.errors import ModelError

@@ -11,7 +11,7 @@ from running import by_simulator, same_bits
 
 import potluck
 from potluck.compiler.build import build, prepare
-from potluck.compiler.graph import constant, integer, ints, real
+from potluck.compiler.graph.nodes import constant, integer, ints, real
 from potluck.compiler.lowering.packing import pack_mx
 from potluck.isa.formats import blocks, mx
 from potluck.isa.machine import load_machine

@@ -8,7 +8,7 @@ from running import by_reference, by_schedule, by_simulator, feeds, same_bits, w
 from potluck.compiler import build as building
 from potluck.compiler.build import build, prepare
 from potluck.compiler.lowering.rotation import RotateTile
-from potluck.compiler.schedule_file import parse
+from potluck.compiler.schedule.file import parse
 from potluck.isa.errors import ModelError
 from potluck.isa.machine import load_machine
 

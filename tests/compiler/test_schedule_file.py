@@ -9,7 +9,7 @@ from test_lowering import conv
 
 from potluck.compiler.build import build, prepare
 from potluck.compiler.compile import compile_model
-from potluck.compiler.schedule_file import parse, read, save
+from potluck.compiler.schedule.file import parse, read, save
 from potluck.isa.elf import Program
 from potluck.isa.errors import ModelError
 from potluck.isa.machine import load_machine

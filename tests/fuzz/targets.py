@@ -70,8 +70,8 @@ def onnx() -> Target:
 
     watched = (
         "potluck.compiler.importer",
-        "potluck.compiler.explicit",
-        "potluck.compiler.graph",
+        "potluck.compiler.graph.explicit",
+        "potluck.compiler.graph.nodes",
         "potluck.compiler.imports.base",
         "onnx_ir.serde",
         "onnx_ir._core",
@@ -119,7 +119,7 @@ def elf() -> Target:
 def toml() -> Target:
     """Machines, campaigns, schedules and rates of faults."""
     from potluck.campaign.spec import load_spec
-    from potluck.compiler import schedule_file
+    from potluck.compiler.schedule import file as schedule_file
     from potluck.isa.machine import PRESETS, load_machine
     from potluck.sim.faults.tables import FOLDER, load_rates
 
@@ -153,7 +153,7 @@ def toml() -> Target:
         "potluck.isa.sources",
         "potluck.campaign.spec",
         "potluck.campaign.explain",
-        "potluck.compiler.schedule_file",
+        "potluck.compiler.schedule.file",
         "potluck.sim.faults.tables",
         "tomllib._parser",
         "tomllib._re",

@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 from networks import network, residual
 
-from potluck.compiler.graph import constant
+from potluck.compiler.graph.nodes import constant
 from potluck.compiler.importer import load
 from potluck.compiler.passes import run_passes
 from potluck.compiler.ptq.regions import regions

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from one_kernel import Bench, bounds, halves, normal, random_window, same
 
+from potluck.compiler.graph.mx_nodes import mx_layout
 from potluck.compiler.lowering.packing import pack_scales
-from potluck.compiler.mx_nodes import mx_layout
 from potluck.isa.errors import DataError
 from potluck.isa.formats.mx import quantize
 from potluck.kernels.conv.mx_int8 import ConvMxInt8, pack_weights_mxint8

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from potluck.compiler.memory import Storage
-from potluck.compiler.overlap import span_of
-from potluck.compiler.schedule import LoweredOp, Span
+from potluck.compiler.schedule.layer import LoweredOp, Span
+from potluck.compiler.schedule.memory import Storage
+from potluck.compiler.schedule.overlap import span_of
 
 
 def memory_use(

@@ -13,9 +13,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from potluck.compiler.graph import constant, integer
+from potluck.compiler.graph.mx_nodes import chained, dequantizer
+from potluck.compiler.graph.nodes import constant, integer
 from potluck.compiler.lowering.packing import BlockWeights
-from potluck.compiler.mx_nodes import chained, dequantizer
 from potluck.isa.formats.elements import E2M1, E2M3, E3M2, E4M3, ElementFormat, recode
 from potluck.kernels.weights.decode import ByteElement, ScaleFormat, decoded_scales
 

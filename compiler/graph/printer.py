@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from potluck.compiler.graph import label, written
+from potluck.compiler.graph.nodes import label, written
 
 _SHORT = {
     "FLOAT": "f32",

@@ -17,7 +17,7 @@ from potluck.compiler.lowering.ending import Ending, Quantized
 from potluck.compiler.lowering.packing import IntegerWeights
 from potluck.compiler.lowering.quantize import QuantizeTile
 from potluck.compiler.lowering.stream import StreamPlan
-from potluck.compiler.memory import Storage
+from potluck.compiler.schedule.memory import Storage
 from potluck.isa.errors import MachineError
 
 LAYER = 2000

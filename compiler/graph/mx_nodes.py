@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from potluck.compiler.graph import DOMAIN, constant, integer, is_op, real
+from potluck.compiler.graph.nodes import DOMAIN, constant, integer, is_op, real
 from potluck.isa.formats.blocks import BlockLayout, layout
 from potluck.isa.formats.elements import E2M1, E4M3, E5M2, INTEGER8, ElementFormat, holds
 from potluck.isa.formats.mx import SCALE_RULES, ScaleRule, raised_from

@@ -18,8 +18,8 @@ from itertools import pairwise
 import numpy as np
 
 from potluck.compiler.lowering.base import BATCH, Target
-from potluck.compiler.overlap import meets, span_of
-from potluck.compiler.schedule import Batch, Group, LoweredOp, Offload, Tile, Transfer
+from potluck.compiler.schedule.layer import Batch, Group, LoweredOp, Offload, Tile, Transfer
+from potluck.compiler.schedule.overlap import meets, span_of
 from potluck.isa.pot.command import COMMAND_BYTES
 
 LAST = np.uint32(1 << 8)

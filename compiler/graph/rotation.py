@@ -14,7 +14,16 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from potluck.compiler.functions import require
-from potluck.compiler.graph import DOMAIN, constant, drop_unused, integer, is_op, label, shape_of, sole_user
+from potluck.compiler.graph.nodes import (
+    DOMAIN,
+    constant,
+    drop_unused,
+    integer,
+    is_op,
+    label,
+    shape_of,
+    sole_user,
+)
 
 
 @dataclass(frozen=True)

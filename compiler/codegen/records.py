@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from potluck.compiler.lowering.base import RECORD_BYTES
-from potluck.compiler.schedule import LoweredOp, Tile
+from potluck.compiler.schedule.layer import LoweredOp, Tile
 from potluck.isa.errors import MachineError
 
 HEADER = 8

@@ -23,7 +23,7 @@ from potluck.compiler.lowering.base import LayerPlan, Target
 from potluck.compiler.lowering.conv import ConvPlan
 from potluck.compiler.lowering.products import format_name
 from potluck.compiler.lowering.tiling import Cost, Sizes, Tiling
-from potluck.compiler.memory import Storage
+from potluck.compiler.schedule.memory import Storage
 from potluck.isa.errors import ModelError
 
 WINDOW = 24

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from potluck.compiler.graph import integer, ints, is_op, label, real, shape_of, text
+from potluck.compiler.graph.nodes import integer, ints, is_op, label, real, shape_of, text
 from potluck.isa.errors import ModelError
 
 _POOLS = ("MaxPool", "AveragePool", "LpPool")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.compiler.schedule import Batch, LoweredOp, Transfer
+from potluck.compiler.schedule.layer import Batch, LoweredOp, Transfer
 from potluck.isa.errors import ProgramError
 
 

@@ -24,9 +24,9 @@ from potluck.compiler.lowering.pointwise import PointwisePlan
 from potluck.compiler.lowering.reduction import ReductionPlan
 from potluck.compiler.lowering.rotation import RotatePlan
 from potluck.compiler.lowering.stream import StreamPlan
-from potluck.compiler.memory import ALIGN, align
-from potluck.compiler.overlap import meets, span_of
-from potluck.compiler.schedule import LoweredOp, Span, Tile, Transfer
+from potluck.compiler.schedule.layer import LoweredOp, Span, Tile, Transfer
+from potluck.compiler.schedule.memory import ALIGN, align
+from potluck.compiler.schedule.overlap import meets, span_of
 from potluck.isa.errors import MachineError
 from potluck.isa.progress import task
 from potluck.kernels.matmul.stream import MxStream

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from potluck.compiler.graph import DOMAIN, constant, integer, is_op
+from potluck.compiler.graph.nodes import DOMAIN, constant, integer, is_op
 from potluck.isa.pot.codes import POT_FORMATS
 from potluck.kernels.elementwise_int8 import Affine
 

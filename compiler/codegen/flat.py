@@ -1,6 +1,6 @@
 """Code for machines without a scratchpad or its DMA: tiles are copied by the core to and from working memory in DRAM.
 
-Layers run as `potluck.compiler.schedule` states it, with each transfer done on the spot by a routine. A layer's
+Layers run as `potluck.compiler.schedule.layer` states it, with each transfer done on the spot by a routine. A layer's
 data is a list of transfers that come first, one record per tile, and a list of what follows the last tile. A list is
 8 bytes with its number of transfers and 24 bytes each (source, destination, bytes, source stride, destination
 stride, repeats); a record is a list with room for the layer's longest one, then the kernel's arguments.
@@ -19,8 +19,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from potluck.compiler.records import HEADER, TRANSFER
-from potluck.compiler.schedule import LoweredOp, Transfer
+from potluck.compiler.codegen.records import HEADER, TRANSFER
+from potluck.compiler.schedule.layer import LoweredOp, Transfer
 from potluck.isa.assembly.assembler import Assembler
 from potluck.kernels.base import add_immediate
 from potluck.kernels.program.process import Process

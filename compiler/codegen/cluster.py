@@ -1,6 +1,6 @@
 """Machine code of a schedule: start, one loop over tiles per layer, end.
 
-This is the code for a cluster with L1 and DMA; `potluck.compiler.flat` has that for machines without.
+This is the code for a cluster with L1 and DMA; `potluck.compiler.codegen.flat` has that for machines without.
 Registers that live across kernels: s0 hart id, s1 number of harts (`potluck.kernels.program.runtime`), s4 next tile
 record in DRAM, s5 this tile's record in L1, s6 tiles left, s7 distance of the two record slots (their addresses differ
 in this bit only).
@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from potluck.compiler import flat
+from potluck.compiler.codegen import flat
+from potluck.compiler.codegen.records import AWAIT, HEADER, START, TRANSFER, Records
 from potluck.compiler.lowering.base import REGISTERS, RING_BYTES, Target
-from potluck.compiler.records import AWAIT, HEADER, START, TRANSFER, Records
-from potluck.compiler.schedule import LayerLoop, LoweredOp, Transfer
+from potluck.compiler.schedule.layer import LayerLoop, LoweredOp, Transfer
 from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.errors import DataError, ModelError
 from potluck.isa.progress import steps
@@ -203,7 +203,7 @@ class _Layer:
         self.records = Records(op)
 
     def emit(self) -> None:
-        """The layer's code, as `potluck.compiler.schedule` states it."""
+        """The layer's code, as `potluck.compiler.schedule.layer` states it."""
         a, op = self.a, self.op
         loop, compute, end, over = (a.fresh(name) for name in ("tile", "compute", "layer_end", "layer_over"))
         self._first(op)

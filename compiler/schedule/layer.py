@@ -1,7 +1,7 @@
 """The compiler's own IR: a layer is a kernel, a loop over tiles, and operands with layout and address.
 
-Every layer runs the same way (`potluck.compiler.codegen` emits it, `potluck.compiler.evaluate` runs it in
-NumPy). Hart 0 fetches tile t+1 by DMA and stores tile t-1's result while all harts compute tile t:
+Every layer runs the same way (`potluck.compiler.codegen.cluster` emits it, `potluck.compiler.schedule.evaluate` runs
+it in NumPy). Hart 0 fetches tile t+1 by DMA and stores tile t-1's result while all harts compute tile t:
 
     setup, loads of tile 0
     for t in tiles:  wait for the DMA; barrier
@@ -10,10 +10,10 @@ NumPy). Hart 0 fetches tile t+1 by DMA and stores tile t-1's result while all ha
     barrier; stores of the last tile
 
 What the next layer loads and this one does not produce (its weights) comes while the last tile is computed, if
-there is room (`potluck.compiler.overlap`).
+there is room (`potluck.compiler.schedule.overlap`).
 
 A layer of an accelerator (`Offload`) is commands that hart 0 starts, a `Batch` at a time, and nothing that the harts
-compute. Its batches begin in its own tiles or in those of the layers around it (`potluck.compiler.beside`).
+compute. Its batches begin in its own tiles or in those of the layers around it (`potluck.compiler.schedule.beside`).
 
 Buffers that a load or the kernel writes therefore exist twice. Addresses of a tile are data, not code: a
 record per tile, so the code is one loop whatever the shapes and the ragged last tile need nothing special.
@@ -244,7 +244,8 @@ class LoweredOp:
         waits_first: Index of the layer whose batch must have ended before the first transfers.
         waits_last: Likewise, before the stores of the last tile.
         loop: Code that goes through all tiles by itself; None: the loop over tile records.
-        joined: Whether it has one tile, whose loads have come with earlier layers' (`potluck.compiler.chains`).
+        joined: Whether it has one tile, whose loads have come with those of earlier layers
+            (`potluck.compiler.schedule.chains`).
         continued: Whether the next layer is joined to it.
     """
 

@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from potluck.compiler.functions import require
-from potluck.compiler.graph import (
+from potluck.compiler.graph.nodes import (
     DOMAIN,
     constant,
     drop_unused,

@@ -10,12 +10,12 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from potluck.compiler.graph import constant, integer, ints, label, real
-from potluck.compiler.integer_nodes import dequantized, spread_scales
+from potluck.compiler.graph.integer_nodes import dequantized, spread_scales
+from potluck.compiler.graph.mx_nodes import dequantizer, is_constant, mx_weights, widened
+from potluck.compiler.graph.nodes import constant, integer, ints, label, real
+from potluck.compiler.graph.scaled_weights import scaled_weights
 from potluck.compiler.lowering.packing import BlockWeights, HalfWeights, Weights
 from potluck.compiler.lowering.windows import Geometry
-from potluck.compiler.mx_nodes import dequantizer, is_constant, mx_weights, widened
-from potluck.compiler.scaled_weights import scaled_weights
 from potluck.isa.errors import ModelError
 from potluck.isa.formats.blocks import BlockLayout
 from potluck.isa.formats.elements import E4M3, INTEGER8, recode

@@ -14,8 +14,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from potluck.compiler.graph import constant, operator, shape_of
-from potluck.compiler.mx_nodes import WIDENED_KEY
+from potluck.compiler.graph.mx_nodes import WIDENED_KEY
+from potluck.compiler.graph.nodes import constant, operator, shape_of
 from potluck.isa.errors import ModelError
 
 KEPT = ("DequantizeLinear", "QuantizeLinear")

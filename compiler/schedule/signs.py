@@ -11,13 +11,13 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from potluck.compiler.fuse import form_of
 from potluck.compiler.lowering.base import LayerPlan, Tensor
 from potluck.compiler.lowering.conv import ConvPlan
 from potluck.compiler.lowering.depthwise import DepthwisePlan
 from potluck.compiler.lowering.quantize import QuantizeTile
 from potluck.compiler.lowering.stream import StreamPlan
-from potluck.compiler.memory import Storage
+from potluck.compiler.schedule.fuse import form_of
+from potluck.compiler.schedule.memory import Storage
 from potluck.kernels.expressions.graph import Value
 
 

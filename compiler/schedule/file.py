@@ -19,11 +19,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from potluck.compiler.abreast import NOTHING, Asked, eligible, steps
 from potluck.compiler.lowering.abreast import AbreastPlan, Member
 from potluck.compiler.lowering.base import Choice, LayerPlan, Setting, Target
 from potluck.compiler.lowering.conv import ConvPlan
-from potluck.compiler.schedule import LoweredOp
+from potluck.compiler.schedule.abreast import NOTHING, Asked, eligible, steps
+from potluck.compiler.schedule.layer import LoweredOp
 from potluck.isa.documents import toml_of
 from potluck.isa.errors import MachineError, ModelError
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from potluck.compiler.schedule import LoweredOp, Span, Transfer
+from potluck.compiler.schedule.layer import LoweredOp, Span, Transfer
 
 MOST = 32
 """Transfers that may move, so that the record of the last tile stays small."""

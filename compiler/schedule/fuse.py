@@ -11,13 +11,13 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from potluck.compiler.fuse_reductions import Form, reduced, reduced_and_more, replaced
 from potluck.compiler.lowering.adapters import AddTile, ClipTile, ColumnTile
 from potluck.compiler.lowering.base import LayerPlan, Source, Tensor
 from potluck.compiler.lowering.pointwise import PointwisePlan, padded
 from potluck.compiler.lowering.reduction import ReductionPlan
 from potluck.compiler.lowering.stream import StreamPlan
-from potluck.compiler.memory import Storage
+from potluck.compiler.schedule.fuse_reductions import Form, reduced, reduced_and_more, replaced
+from potluck.compiler.schedule.memory import Storage
 from potluck.isa.assembly.assembler import Assembler
 from potluck.isa.errors import DataError
 from potluck.kernels.expressions.graph import F32, Value, argument, maximum, minimum

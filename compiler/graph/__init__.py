@@ -1,0 +1,1 @@
+"""What passes and lowering read from an onnx-ir graph, and patterns that they find there."""
