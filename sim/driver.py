@@ -315,6 +315,10 @@ def run_loop(
     )
     turns = np.int64(ended & np.uint64((1 << COUNT_BITS) - 1))
     way = np.int64(ended >> np.uint64(COUNT_BITS)) & np.int64((1 << EXIT_BITS) - 1)
+    leaving = loop + 8 * (L_WORDS + B_WORDS * parts + E_WORDS * way)
+    kind, last, slots = _word(leaving, E_KIND), _word(leaving, E_BLOCK), _word(leaving, E_SLOTS)
+    # What the instruction met that it left behind: accounting for blocks before it lets the state say what they met.
+    found = state_codes[slots] if kind == AFTER else np.uint8(0)
     entered, all_turns = _word(loop, L_ENTERED) + 1, _word(loop, L_TURNS) + turns
     poke(np.uint64(loop + 8 * L_ENTERED), np.uint64(entered))
     poke(np.uint64(loop + 8 * L_TURNS), np.uint64(all_turns))
@@ -347,8 +351,6 @@ def run_loop(
         if timed:
             times = left if state == before and left > 0 else np.int64(1)
     record[R_CYCLES], record[R_STATE] = cycles, state
-    leaving = first + 8 * (B_WORDS * parts + E_WORDS * way)
-    kind, last = _word(leaving, E_KIND), _word(leaving, E_BLOCK)
     for k in range(last):
         part = first + 8 * B_WORDS * k
         _spend(
@@ -363,9 +365,10 @@ def run_loop(
     if kind == NO_EXIT:
         poke(np.uint64(hart + _CODE_KEY), np.uint64(0))
         return row
-    slots, met = _word(leaving, E_SLOTS), np.uint64(_word(leaving, E_KEY))
+    met = np.uint64(_word(leaving, E_KEY))
     if kind == AFTER:
-        met += np.uint64(state_codes[slots]) * np.uint64(slots + 1) * _MULTIPLIER
+        state_codes[slots] = found
+        met += np.uint64(found) * np.uint64(slots + 1) * _MULTIPLIER
     _expect(part, slots, hart, state_codes, np.int64(met))
     if kind == STOPPED:
         record[R_WHY] = np.int64(ended >> np.uint64(COUNT_BITS + EXIT_BITS))

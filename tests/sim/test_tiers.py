@@ -171,6 +171,18 @@ def test_an_access_that_moves_from_l1_to_dram_changes_its_class() -> None:
     assert found.turns > 20 and found.cluster.harts[0].usage().far.any()
 
 
+def test_a_masked_access_whose_class_changes_keeps_it_while_blocks_before_it_are_accounted_for() -> None:
+    """Store and masked load are in blocks of their own, and the load is misaligned in every other turn."""
+    body = """
+        vsetvli t0, x0, e32, m8, ta, ma
+        vsse32.v v16, (s2), s4
+        vsetvli t1, x0, e32, m2, ta, ma
+        vle32.v v8, (s0), v0.t
+        addi s0, s0, 4
+    """
+    assert both(loop(body, "mv s2, s0\nvsetvli t0, x0, e32, m8, ta, ma", 40), MACHINE, threads=1).turns > 5
+
+
 def test_what_the_cluster_carries_out_inside_a_loop() -> None:
     """A read of the clock ends the path there, and nothing is a loop; around it all goes on."""
     both(loop(f"li t0, {ONE.memory.registers_base + 16}\nld t1, 0(t0)\nadd t2, t2, t1"), ONE)
