@@ -1,12 +1,17 @@
-"""The demo's network on the RTL cluster, from its ELF: lock step with the simulator, cycles layer by layer, speed."""
+"""Networks on the RTL cluster, from their ELF: lock step with the simulator, cycles layer by layer, speed.
+
+The demo's network, and a decoder's token: its weights stream from DRAM while all cores read L1, which is where cores
+and DMA meet at banks.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from potluck import api
 from potluck.assets import load_test_images, model_path
@@ -14,10 +19,12 @@ from potluck.hdl import toolchain
 from potluck.hdl.cluster import ClusterBuild
 from potluck.hdl.lockstep import LockStep, lock_step
 from potluck.hdl.simulate import layers_of
+from potluck.isa.elf import Program
 from potluck.isa.errors import ToolError
 from potluck.isa.machine import Machine, load_machine
 from potluck.sim.cluster import Cluster
 from potluck.sim.memory import Memory
+from potluck.zoo import llama
 
 Report = Callable[..., None]
 PRESET = "spatz-mx"
@@ -27,6 +34,12 @@ OPTIMIZE = "-O2"
 SCHEME = "mxfp8"
 CORES = (1, 2)
 WORST = 8.0
+DECODER = llama.Config(
+    layers=1, width=576, heads=9, groups=3, hidden=1536, vocabulary=512, theta=1e4, epsilon=1e-5
+)
+"""A layer of SmolLM2-135M's sizes and a small head, with seeded weights."""
+PAST = 128
+Inputs = Mapping[str, NDArray[Any]]
 
 
 def run(report: Report) -> None:
@@ -39,22 +52,38 @@ def run(report: Report) -> None:
     if missing := toolchain.missing("rtl"):
         raise ToolError(f"{', '.join(found.tool.name for found in missing)} missing", tool="verilator")
     for cores in CORES:
-        compare(report, load_machine(PRESET, {"cluster.cores": cores, **DRAM}), SCHEME)
+        machine = load_machine(PRESET, {"cluster.cores": cores, **DRAM})
+        for name, (program, inputs) in (
+            ("demo network", demo(machine)),
+            ("decoder's layer", decoder(machine)),
+        ):
+            where = f"{name}, {SCHEME}, {cores} core{'s' if cores > 1 else ''}"
+            compare(report, where, program, inputs, machine)
 
 
-def compare(report: Report, machine: Machine, scheme: str, optimize: str = OPTIMIZE) -> LockStep:
-    """The network's first image on both."""
-    cores = machine.cluster.cores
-    where = f"{scheme}, {cores} core{'s' if cores > 1 else ''}"
+def demo(machine: Machine) -> tuple[Program, Inputs]:
+    """ResNet-8 and its first image."""
     images, _ = load_test_images(1)
-    program = api.compile(api.quantize(model_path(), scheme), machine)
-    inputs = {"input": images[:1]}
+    return api.compile(api.quantize(model_path(), SCHEME), machine), {"input": images[:1]}
+
+
+def decoder(machine: Machine) -> tuple[Program, Inputs]:
+    """A token behind a full cache."""
+    program = api.compile(api.quantize(llama.build(llama.Seeded(DECODER), 1, PAST), SCHEME), machine)
+    inputs = api.seeded_inputs(program)
+    return program, {**inputs, "position": np.array([PAST - 1], np.int64)}
+
+
+def compare(
+    report: Report, where: str, program: Program, inputs: Inputs, machine: Machine, optimize: str = OPTIMIZE
+) -> LockStep:
+    """A network on both."""
     build = ClusterBuild(machine, optimize)
     build.library()
     cluster = Cluster(program, machine)
     expected = cluster.run(inputs)
     found = lock_step(program, build, inputs=inputs)
-    report(f"demo network, {where}: instructions that differ", 0.0 if not found.difference else float("nan"), "",
+    report(f"{where}: instructions that differ", 0.0 if not found.difference else float("nan"), "",
            found.difference or f"{found.instructions} instructions, {found.end}", "0",
            not found.difference and found.end == "ecall")  # fmt: skip
     assert found.run is not None

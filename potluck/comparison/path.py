@@ -14,6 +14,8 @@ MULTIPLIES = re.compile(r"v\w*(?:macc|nmsac|madd|dot)\w*\..*|v\w*dot\w*|vcpop\..
 def instructions(program: Program, encoding: str = "spatz") -> dict[str, tuple[str, ...]]:
     """Multiplying instructions of each layer that multiplies, in the order of its code.
 
+    Where there are dot products, others belong to the quantizer that ends the layer's tiles.
+
     Args:
         program: With its manifest.
         encoding: The machine's ``isa.vmxdotp_encoding``.
@@ -27,7 +29,8 @@ def instructions(program: Program, encoding: str = "spatz") -> dict[str, tuple[s
     for layer in program.manifest.layers:
         if layer.macs:
             own = dict.fromkeys(name for pc, name in found if layer.start <= pc < layer.end)
-            made[layer.name] = (*made.get(layer.name, ()), *own)
+            dots = [name for name in own if name.startswith("vmxdotp")]
+            made[layer.name] = (*made.get(layer.name, ()), *(dots or own))
     return made
 
 

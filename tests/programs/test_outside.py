@@ -52,7 +52,8 @@ def unpacked(program: Outside, archives: Path, workshop: Path) -> Path:
                 bundle.extractall(target)
         else:
             with tarfile.open(archive) as bundle:
-                bundle.extractall(target, filter="data")
+                # Members that leave the folder are refused; Python before 3.11.4 does not know how.
+                bundle.extractall(target, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     return target / program.folder
 
 
