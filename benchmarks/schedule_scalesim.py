@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import tempfile
 import time
@@ -79,8 +78,11 @@ from scalesim.scale_sim import scalesim
 start = time.process_time()
 made = scalesim(save_disk_space=True, verbose=False, config="c.cfg", topology="t.csv", layout="l.csv")
 made.run_scale(top_path="out")
-print("seconds", time.process_time() - start)
+seconds = time.process_time() - start
+peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:"))
+print("spent", seconds, 1024 * int(peak))
 """
+"""getrusage would begin with the peak of the process that started it."""
 
 
 @dataclass(frozen=True)
@@ -180,11 +182,11 @@ def scale_sim(python: str, layers: list[Layer]) -> tuple[float, int, list[int]]:
             raise ToolError(
                 f"SCALE-Sim failed: {made.stderr.strip().splitlines()[-1:]}", tool="scalesim", hint=HOW
             )
-        seconds = float(made.stdout.rpartition("seconds")[2])
+        seconds, peak = made.stdout.rpartition("spent")[2].split()
         heads, *lines = [line.split(",") for line in report.read_text().splitlines()]
         column = next(k for k, text in enumerate(heads) if text.strip() == "Total Cycles")
         cycles = [round(float(line[column])) for line in lines]
-    return seconds, 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, cycles
+    return float(seconds), int(peak), cycles
 
 
 def alone(layer: Layer) -> onnx.ModelProto:
